@@ -1,0 +1,86 @@
+"""What a dataset's category holds: one row per image, whatever layout it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from uad_orchestrator.images.source import ImageSource
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A ground-truth mask: its path relative to the dataset's root and the SHA-256 (hex) of its bytes."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a category.
+
+    Attributes:
+        path: posix path relative to the dataset's root, e.g. ``bottle/test/broken_large/000.png``.
+        split: ``train``, ``validation`` (normals that calibrate, never fitted) or ``test``.
+        label: 0 normal, 1 anomalous.
+        defect_type: ``good`` for normals, else the dataset's own word.
+        digest: SHA-256 (hex) of the file's bytes.
+        masks: its masks; several where a dataset publishes several channels per image; empty for normals.
+        group_id: the physical part it shows, where the dataset says so.
+    """
+
+    path: str
+    split: Split
+    label: int
+    defect_type: str
+    digest: str
+    masks: tuple[MaskFile, ...] = ()
+    group_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All images of one category, sorted by split and path."""
+
+    dataset: str
+    category: str
+    layout: str
+    root: Path
+    records: tuple[ImageRecord, ...]
+
+    def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
+        """The records of a split, in path order; of one label only, if given."""
+        return tuple(r for r in self.records if r.split == split and (label is None or r.label == label))
+
+    @property
+    def train(self) -> tuple[ImageRecord, ...]:
+        """The normals a detector may be fitted on."""
+        return self.select("train", 0)
+
+    @property
+    def validation(self) -> tuple[ImageRecord, ...]:
+        """Published held-out normals: they calibrate and are never fitted."""
+        return self.select("validation", 0)
+
+    @property
+    def test(self) -> tuple[ImageRecord, ...]:
+        """The test images, normal and anomalous."""
+        return self.select("test")
+
+    def source(self, record: ImageRecord) -> ImageSource:
+        """The record as something a detector can read."""
+        return ImageSource.from_path(
+            self.root / record.path,
+            name=record.path,
+            digest=record.digest,
+            group=record.group_id or record.path,
+        )
+
+    def sources(self, records: tuple[ImageRecord, ...]) -> Iterator[ImageSource]:
+        """The records as sources, in order."""
+        return (self.source(record) for record in records)

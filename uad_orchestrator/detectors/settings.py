@@ -1,0 +1,95 @@
+"""The detectors' settings, each in the one stage that reads it.
+
+In the project file they stand flat below the detector's name; here they are cut by stage, because a stage's
+settings are part of the version of what that stage computes: a new ``n_neighbors`` never refits a bank.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+
+class Settings(BaseModel):
+    """Strict and frozen: an unknown key is an error, a value never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CoresetSettings(Settings):
+    """How the memory bank is thinned (PatchCore, section 3.2)."""
+
+    method: Literal["batched_greedy", "random", "none"] = "batched_greedy"
+    ratio: float = Field(0.1, gt=0, le=1, description="share of the patch embeddings that is kept")
+    projection_dim: PositiveInt = Field(128, description="dimensions of the random projection of the search")
+    starting_points: PositiveInt = Field(10, description="random points the greedy search starts from")
+
+
+class ReferenceSettings(Settings):
+    """Few-shot: the sorted normals ``[seed * k : (seed + 1) * k]`` are the references, the others calibrate."""
+
+    k: PositiveInt
+    seed: int = Field(0, ge=0)
+
+
+class CalibrationSettings(Settings):
+    """Which normals set the operating points."""
+
+    max_images: PositiveInt = Field(200, description="at most this many normals, chosen by seed")
+    seed: int = Field(0, ge=0)
+
+
+class MapSettings(Settings):
+    """From patch grid to anomaly map: the ``maps:`` entry of a detector."""
+
+    gaussian_sigma: NonNegativeFloat = Field(4.0, description="Gaussian blur in pixels; 0: none")
+    sigma_space: Literal["input", "image"] = Field(
+        "input", description="pixels of the model's input (PatchCore) or of the original image (AnomalyDINO)"
+    )
+
+
+class ScoringSettings(Settings):
+    """What every detector's score table needs."""
+
+    contamination: float = Field(0.05, description="nominal false-positive rate of the operating points")
+    calibration: CalibrationSettings = CalibrationSettings()
+
+
+class PatchCoreFit(Settings):
+    """Stage ``memory_bank`` of vision_patchcore."""
+
+    coreset: CoresetSettings = CoresetSettings()
+    references: ReferenceSettings | None = None
+    seed: int = Field(0, ge=0)
+
+
+class PatchCoreScoring(ScoringSettings):
+    """Stage ``score_table`` of vision_patchcore."""
+
+    n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")
+    distance: Literal["l2_squared", "l2"] = Field("l2_squared", description="the official code scores squared")
+    aggregation: Literal["max", "mean", "topk_mean"] = "max"
+    topk: float = Field(0.01, gt=0, le=1, description="share of the patches that topk_mean averages")
+    reweight: bool = Field(False, description="the paper's re-weighting over the bank neighbours")
+    reweight_neighbors: PositiveInt = 9
+
+
+class AnomalyDinoFit(Settings):
+    """Stage ``memory_bank`` of vision_anomalydino."""
+
+    coreset: CoresetSettings = CoresetSettings(method="none")
+    references: ReferenceSettings | None = None
+    rotation: bool | tuple[float, ...] = Field(
+        False, description="true: references also rotated by 45..315 degrees; or the angles in degrees"
+    )
+    seed: int = Field(0, ge=0)
+
+
+class AnomalyDinoScoring(ScoringSettings):
+    """Stage ``score_table`` of vision_anomalydino."""
+
+    n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")
+    aggregation: Literal["max", "mean", "topk_mean"] = "topk_mean"
+    topk: float = Field(0.01, gt=0, le=1, description="share of the patches that topk_mean averages")
+    object_mask: bool = Field(False, description="score only the patches on the object (first PCA component)")

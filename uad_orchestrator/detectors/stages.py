@@ -1,0 +1,79 @@
+"""What passes between a detector's stages: fitted state, response, and where the scores' limits come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uad_orchestrator.embedders.protocol import Region
+
+
+@dataclass(frozen=True)
+class DetectorState:
+    """A fitted detector, as plain arrays and facts: what ``memory_bank`` stores and a bundle ships.
+
+    Attributes:
+        arrays: named arrays of numbers (no objects), e.g. ``bank`` (n, d) float32.
+        facts: JSON values: the sources of the bank rows, coverage, counts, seeds.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> None:
+        """Write ``state.npz`` and ``state.json`` into an existing directory; no pickle."""
+        np.savez(directory / "state.npz", allow_pickle=False, **dict(self.arrays))
+        (directory / "state.json").write_text(json.dumps(self.facts, indent=1, sort_keys=True))
+
+    @classmethod
+    def load(cls, directory: Path) -> DetectorState:
+        """Read what ``save`` wrote."""
+        with np.load(directory / "state.npz", allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return cls(arrays, json.loads((directory / "state.json").read_text()))
+
+
+@dataclass(frozen=True)
+class Response:
+    """A detector's raw answer to one image: everything a score and a map are made of.
+
+    Attributes:
+        name: the image's name.
+        score: the image score; higher is more anomalous.
+        patch_grid: ``(gh, gw)`` float32 patch scores.
+        region: the part of the original image the grid covers, in pixels.
+        original_size: ``(H, W)`` of the image.
+        input_size: ``(h, w)`` of the region at the model's input.
+        seconds: time this image took, its share of the batch.
+    """
+
+    name: str
+    score: float
+    patch_grid: np.ndarray
+    region: Region
+    original_size: tuple[int, int]
+    input_size: tuple[int, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and where it comes from. Anomalous means score > threshold.
+
+    Attributes:
+        threshold: NaN where no normals were left to calibrate on; ``source`` then says why.
+        source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
+            ``leave_one_group_out``, or ``none: <reason>``.
+        n: how many normals it was taken from.
+        contamination: the nominal false-positive rate.
+    """
+
+    threshold: float
+    source: str
+    n: int
+    contamination: float

@@ -1,0 +1,56 @@
+"""What a detector asks of an embedder, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from uad_orchestrator.images.source import RgbImage
+
+
+class Region(NamedTuple):
+    """The part of the original image that a patch grid covers, in pixels, half-open: ``[top, bottom)``."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+class PatchEmbedding(NamedTuple):
+    """An image's patch embeddings and where they lie.
+
+    An injected embedder may return the first three fields as a plain tuple: the grid then covers the whole
+    image and the model's input is taken to be of the image's own size.
+
+    Attributes:
+        patch_embeddings: ``(gh * gw, d)`` float32, row by row, not normalised.
+        grid_shape: ``(gh, gw)``.
+        original_size: ``(H, W)`` of the image in pixels.
+        region: the part of the image the grid covers; None: all of it.
+        input_size: ``(h, w)`` of ``region`` at the model's input, in pixels; None: as large as the image.
+    """
+
+    patch_embeddings: np.ndarray
+    grid_shape: tuple[int, int]
+    original_size: tuple[int, int]
+    region: Region | None = None
+    input_size: tuple[int, int] | None = None
+
+
+@runtime_checkable
+class PatchEmbedder(Protocol):
+    """Turns RGB images (``(H, W, 3)``, uint8 or uint16) into patch embeddings. It alone resizes images.
+
+    ``recipe`` is everything but the weights that decides the numbers: name, version, layers, sizes, resize
+    policy. ``embed_batch`` takes images of any sizes and returns one result per image, in order; an image
+    gives the same result alone and in a batch (1e-4 relative).
+    """
+
+    def recipe(self) -> Mapping[str, Any]: ...
+
+    def embed(self, image: RgbImage) -> PatchEmbedding: ...
+
+    def embed_batch(self, images: Sequence[RgbImage]) -> list[PatchEmbedding]: ...

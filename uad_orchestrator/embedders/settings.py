@@ -1,0 +1,35 @@
+"""The ``embedder:`` entry of the project file."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+
+
+class EmbedderSettings(BaseModel):
+    """Which embedder, with which weights, at which size.
+
+    ``embedder: resnet18`` is short for ``embedder: {name: resnet18}``. What is not given takes the embedder's
+    own default (``uad_orchestrator.embedders.create.resolve_settings`` fills it in).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="filter_bank, a torchvision CNN, or a timm model with patch tokens")
+    weights: str | None = Field(None, description="a local file (.pth, .safetensors) or hub:<id>")
+    download: bool = Field(False, description="allow a hub: weight to be fetched when it is not cached")
+    layers: tuple[str, ...] | None = Field(None, description="the layers whose features are concatenated")
+    image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="input size in pixels: the square's side (squash) or the shorter edge (shorter_edge)"
+    )
+    resize: str | None = Field(None, description="squash | shorter_edge")
+    dimension: PositiveInt | None = Field(None, description="d of a patch embedding, where it is pooled")
+    mean: tuple[float, float, float] | None = Field(None, description="per-channel mean the weights expect")
+    std: tuple[float, float, float] | None = Field(None, description="per-channel std the weights expect")
+    pos_embed: str | None = Field(None, description="timm | hub: how position embeddings are resampled")
+
+    @field_validator("weights")
+    @classmethod
+    def _not_blank(cls, weights: str | None) -> str | None:
+        if weights is not None and not weights.strip():
+            raise ValueError("weights is empty: give a file, hub:<id>, or leave the key out")
+        return weights

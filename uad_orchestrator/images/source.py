@@ -1,0 +1,48 @@
+"""One image as the detectors see it: a name for messages, a digest for caches, and a way to read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RgbImage = np.ndarray
+"""``(H, W, 3)`` RGB, ``uint8`` in 0..255 or ``uint16`` in 0..65535: what decoding gives and presets keep."""
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An image that can be read when it is needed, never before.
+
+    Attributes:
+        name: what messages and tables call it; for a file of a dataset its path relative to the root.
+        digest: SHA-256 (hex) of the image's content; the key under which its embeddings are cached.
+        group: images of one physical part share it and are left out of calibration together.
+        read: decodes the image to ``(H, W, 3)`` RGB, ``uint8`` or ``uint16``.
+    """
+
+    name: str
+    digest: str
+    group: str
+    read: Callable[[], RgbImage]
+
+    @classmethod
+    def from_path(
+        cls, path: Path, *, name: str | None = None, digest: str | None = None, group: str | None = None
+    ) -> ImageSource:
+        """A source that decodes ``path``; its digest is that of the file's bytes unless it is known already."""
+        from uad_orchestrator.images.decode import file_digest, read_image
+
+        name = name or str(path)
+        return cls(name, digest or file_digest(path), group or name, lambda: read_image(path))
+
+    @classmethod
+    def from_array(cls, image: RgbImage, *, name: str, group: str | None = None) -> ImageSource:
+        """A source over an RGB array already in memory; its digest is that of shape, dtype and pixels."""
+        pixels = np.ascontiguousarray(image)
+        digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
+        digest.update(pixels.data)
+        return cls(name, digest.hexdigest(), group or name, lambda: image)
