@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.metrics.thresholds import OperatingPoint
+
+__all__ = ["DetectorState", "OperatingPoint", "Response"]
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,3 @@ class Response:
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     seconds: float
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold and where it comes from. Anomalous means score > threshold.
-
-    Attributes:
-        threshold: NaN where no normals were left to calibrate on; ``source`` then says why.
-        source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
-            ``leave_one_group_out``, or ``none: <reason>``.
-        n: how many normals it was taken from.
-        contamination: the nominal false-positive rate.
-    """
-
-    threshold: float
-    source: str
-    n: int
-    contamination: float

@@ -1,0 +1,175 @@
+"""Curves and the areas below them, from counts of negatives and positives per score.
+
+Every metric of this room starts from the same thing: ``Groups``, what lies at each score, from the highest
+score down. An exact group holds one distinct score; its members enter together, as scikit-learn treats ties.
+A mixed group holds several close scores whose order is not known; its members are taken to enter evenly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Curve(NamedTuple):
+    """Points of a curve, from the highest threshold to the lowest.
+
+    Attributes:
+        x: (n,) float64 in 0..1, false-positive rate (ROC, PRO) or recall (PR).
+        y: (n,) float64 in 0..1, true-positive rate, overlap or precision.
+        thresholds: (n,) float64; the point counts scores > threshold.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    thresholds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Groups:
+    """How many negatives and positives lie at each score, highest score first.
+
+    Attributes:
+        negatives, positives: (n,) int64 counts.
+        region_weights: (n,) int64, the positives weighted by one over their region's area, in any unit.
+        lowest, highest: (n,) float64, the least and greatest score within the group.
+    """
+
+    negatives: np.ndarray
+    positives: np.ndarray
+    region_weights: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @property
+    def mixed(self) -> np.ndarray:
+        """(n,) bool: the group holds more than one distinct score."""
+        return self.lowest < self.highest
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """(n,) float64: scores > thresholds[i] are those of the groups 0..i.
+
+        It is the greatest score of the next group; below the last one, the next smaller number.
+        """
+        below_all = np.nextafter(self.lowest[-1:], -np.inf)
+        return np.concatenate([self.highest[1:], below_all])
+
+
+def groups_of(scores: np.ndarray, labels: np.ndarray) -> Groups:
+    """The exact groups of single scores: one per distinct score.
+
+    Args:
+        scores: (n,) finite.
+        labels: (n,) 0 or 1.
+    """
+    distinct, group = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
+    positives = np.bincount(group[labels == 1], minlength=distinct.size)[::-1]
+    negatives = np.bincount(group[labels == 0], minlength=distinct.size)[::-1]
+    return Groups(negatives, positives, positives, distinct[::-1], distinct[::-1])
+
+
+def roc_auc(groups: Groups) -> float:
+    """Area under the ROC curve: a tie counts one half, as in ``sklearn.metrics.roc_auc_score``."""
+    negatives, positives = groups.negatives, groups.positives
+    found = np.cumsum(positives)
+    # Integers would overflow for 1e10 pixels; float64 keeps 16 digits.
+    area = np.sum(negatives * (found - positives / 2.0))
+    return float(area / (float(found[-1]) * float(negatives.sum())))
+
+
+def average_precision(groups: Groups) -> float:
+    """The step sum over recall of ``sklearn.metrics.average_precision_score``.
+
+    Inside a mixed group the sum over its positives is taken as an integral: the j-th of them is met after
+    j - 1/2 steps of the even mixture.
+    """
+    positives = groups.positives
+    has_positives = positives > 0
+    found, false = np.cumsum(positives), np.cumsum(groups.negatives)
+    total = float(found[-1])
+    exact = has_positives & ~groups.mixed
+    area = np.sum(positives[exact] * (found[exact] / (found[exact] + false[exact])))
+
+    mixed = has_positives & groups.mixed
+    inside, beside = positives[mixed].astype(np.float64), groups.negatives[mixed].astype(np.float64)
+    found_before, false_before = found[mixed] - inside, false[mixed] - beside
+    nodes, weights = np.polynomial.legendre.leggauss(4)
+    for node, weight in zip(nodes, weights, strict=True):
+        entered = inside * (node + 1) / 2
+        hits = found_before + entered + 0.5
+        area += np.sum(inside * weight / 2 * hits / (hits + false_before + beside / inside * entered))
+    return float(area / total)
+
+
+def f1_max(groups: Groups) -> tuple[float, float]:
+    """The best F1 over all thresholds, and the highest threshold that reaches it (score > threshold).
+
+    It reads the labels: a summary of the curve, never an operating point.
+    """
+    found, false = np.cumsum(groups.positives), np.cumsum(groups.negatives)
+    f1 = 2.0 * found / (found + false + found[-1])
+    best = int(np.argmax(f1))
+    return float(f1[best]), float(groups.thresholds[best])
+
+
+def aupro(groups: Groups, limit: float) -> float:
+    """Area under the PRO curve up to a false-positive rate, divided by it (MVTec AD's evaluator).
+
+    Args:
+        groups: with region weights.
+        limit: in (0, 1]; the curve is interpolated linearly at the limit.
+    """
+    x, y = _with_origin(groups.negatives), _with_origin(groups.region_weights)
+    end = int(np.searchsorted(x, limit, side="right"))
+    if end < x.size:
+        slope = (y[end] - y[end - 1]) / (x[end] - x[end - 1])
+        x = np.append(x[:end], limit)
+        y = np.append(y[:end], y[end - 1] + slope * (limit - x[end - 1]))
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2 / limit)
+
+
+def roc_curve(groups: Groups) -> Curve:
+    """False-positive rate against true-positive rate, from (0, 0)."""
+    return Curve(
+        _with_origin(groups.negatives), _with_origin(groups.positives), _thresholds_from_none(groups)
+    )
+
+
+def pr_curve(groups: Groups) -> Curve:
+    """Recall against precision; at recall 0 the precision is 1 by convention, as in scikit-learn."""
+    found, false = np.cumsum(groups.positives), np.cumsum(groups.negatives)
+    precision = np.concatenate([[1.0], found / (found + false)])
+    return Curve(_with_origin(groups.positives), precision, _thresholds_from_none(groups))
+
+
+def pro_curve(groups: Groups) -> Curve:
+    """Pooled false-positive rate against mean region overlap, from (0, 0)."""
+    return Curve(
+        _with_origin(groups.negatives), _with_origin(groups.region_weights), _thresholds_from_none(groups)
+    )
+
+
+def thinned(curve: Curve, n_points: int) -> Curve:
+    """At most ``n_points`` of the curve's own points, evenly spread along its length; both ends stay."""
+    if n_points < 2:
+        raise ValueError(f"a curve needs at least 2 points, got n_points={n_points}")
+    if curve.x.size <= n_points:
+        return curve
+    length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(curve.x)) + np.abs(np.diff(curve.y)))])
+    wanted = np.linspace(0.0, length[-1], n_points)
+    keep = np.unique(np.concatenate([[0], np.searchsorted(length, wanted[1:-1]), [curve.x.size - 1]]))
+    return Curve(curve.x[keep], curve.y[keep], curve.thresholds[keep])
+
+
+def _with_origin(counts: np.ndarray) -> np.ndarray:
+    """Cumulative share of the total, from 0 to 1."""
+    total = np.cumsum(counts)
+    return np.concatenate([[0.0], total / float(total[-1])])
+
+
+def _thresholds_from_none(groups: Groups) -> np.ndarray:
+    """The groups' thresholds, led by the one that no score exceeds."""
+    return np.concatenate([groups.highest[:1], groups.thresholds])

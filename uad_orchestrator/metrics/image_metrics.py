@@ -1,0 +1,166 @@
+"""Metrics of image scores: the curve's summaries, and what happens at a fixed threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from uad_orchestrator.metrics import curves
+from uad_orchestrator.metrics.curves import Curve
+
+Scores = Sequence[float] | np.ndarray
+Labels = Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageMetrics:
+    """Threshold-free metrics of image scores.
+
+    Attributes:
+        auroc, ap, f1_max: in 0..1; NaN where undefined.
+        f1_max_threshold: the threshold of ``f1_max``. It reads test labels: never an operating point.
+        reasons: for each NaN, by attribute name, why.
+    """
+
+    auroc: float
+    ap: float
+    f1_max: float
+    f1_max_threshold: float
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ThresholdMetrics:
+    """What a fixed threshold does. Anomalous means score > threshold.
+
+    The counts are of images or of pixels. ``precision``, ``recall``, ``f1``, ``iou`` and
+    ``false_positive_rate`` are in 0..1, NaN where undefined; ``reasons`` then says why, by name.
+    """
+
+    threshold: float
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float:
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn) if self.tp + self.fn else math.nan
+
+    @property
+    def iou(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp + self.fn) if self.tp + self.fn else math.nan
+
+    @property
+    def false_positive_rate(self) -> float:
+        return _ratio(self.fp, self.fp + self.tn)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        reasons = {}
+        if self.tp + self.fp == 0:
+            reasons["precision"] = "nothing scores above the threshold"
+        if self.tp + self.fn == 0:
+            reasons |= dict.fromkeys(("recall", "f1", "iou"), "nothing is labelled anomalous")
+        if self.fp + self.tn == 0:
+            reasons["false_positive_rate"] = "nothing is labelled normal"
+        return reasons
+
+
+def image_metrics(scores: Scores, labels: Labels) -> ImageMetrics:
+    """AUROC, AP and F1-max of image scores, as scikit-learn defines them.
+
+    Args:
+        scores: (n,) finite; higher is more anomalous.
+        labels: (n,) 0 normal, 1 anomalous.
+
+    Raises:
+        ValueError: lengths that differ, a score that is not finite, a label other than 0 and 1.
+
+    >>> image_metrics([0.1, 0.2, 0.9], [0, 0, 1])
+    ImageMetrics(auroc=1.0, ap=1.0, f1_max=1.0, f1_max_threshold=0.2, reasons={})
+    >>> image_metrics([0.1, 0.2], [0, 0]).reasons["auroc"]
+    'no anomalous images among 2'
+    """
+    scores, labels = _checked(scores, labels)
+    reason = _undefined_reason(labels)
+    if reason:
+        reasons = dict.fromkeys(("auroc", "ap", "f1_max", "f1_max_threshold"), reason)
+        return ImageMetrics(math.nan, math.nan, math.nan, math.nan, reasons)
+    groups = curves.groups_of(scores, labels)
+    f1_max, threshold = curves.f1_max(groups)
+    return ImageMetrics(curves.roc_auc(groups), curves.average_precision(groups), f1_max, threshold)
+
+
+def image_curves(scores: Scores, labels: Labels) -> dict[str, Curve]:
+    """The ``roc`` and ``pr`` curves of image scores; empty where only one class is there.
+
+    Raises:
+        ValueError: as ``image_metrics``.
+    """
+    scores, labels = _checked(scores, labels)
+    if _undefined_reason(labels):
+        return {}
+    groups = curves.groups_of(scores, labels)
+    return {"roc": curves.roc_curve(groups), "pr": curves.pr_curve(groups)}
+
+
+def threshold_metrics(scores: Scores, labels: Labels, threshold: float) -> ThresholdMetrics:
+    """Counts, precision, recall, F1 and false-positive rate of ``score > threshold``.
+
+    Raises:
+        ValueError: as ``image_metrics``, or a threshold that is NaN.
+
+    >>> result = threshold_metrics([0.1, 0.5, 0.9], [0, 0, 1], threshold=0.5)
+    >>> result.precision, result.recall, result.false_positive_rate
+    (1.0, 1.0, 0.0)
+    """
+    scores, labels = _checked(scores, labels)
+    if math.isnan(threshold):
+        raise ValueError(
+            "the threshold is NaN: the detector was not calibrated, so nothing can be decided with it"
+        )
+    called, anomalous = scores > threshold, labels == 1
+    tp, fp = int((called & anomalous).sum()), int((called & ~anomalous).sum())
+    return ThresholdMetrics(
+        threshold, tp=tp, fp=fp, tn=int((~anomalous).sum()) - fp, fn=int(anomalous.sum()) - tp
+    )
+
+
+def _checked(scores: Scores, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
+    if scores.ndim != 1 or labels.shape != scores.shape:
+        raise ValueError(f"expected one label per score, got scores {scores.shape} and labels {labels.shape}")
+    not_finite = np.flatnonzero(~np.isfinite(scores))
+    if not_finite.size:
+        raise ValueError(
+            f"{not_finite.size} of {scores.size} scores are not finite, the first at index {not_finite[0]}"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"labels must be 0 (normal) or 1 (anomalous), got {np.unique(labels).tolist()[:5]}")
+    return scores, labels.astype(np.int64)
+
+
+def _undefined_reason(labels: np.ndarray) -> str | None:
+    if labels.size == 0:
+        return "no images"
+    if not (labels == 1).any():
+        return f"no anomalous images among {labels.size}"
+    if not (labels == 0).any():
+        return f"no normal images among {labels.size}"
+    return None
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

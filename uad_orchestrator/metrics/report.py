@@ -1,0 +1,183 @@
+"""``MetricsReport``: the one schema of metrics.json, the same on every path and always complete.
+
+A figure that cannot be computed is ``null`` and has its reason beside it; a field is never left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+
+def _nan_as_none(value: Any) -> Any:
+    """NaN becomes None; infinities, which JSON does not know, are refused."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(
+            "an infinite figure cannot be reported; expected a finite number, or NaN with a reason"
+        )
+    return value
+
+
+Figure = Annotated[float | None, BeforeValidator(_nan_as_none)]
+"""A finite number; None where it is undefined. NaN is read as None."""
+
+
+class _Part(BaseModel):
+    """Strict and frozen: what a report says is never changed, and nothing unknown slips in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _WithReasons(_Part):
+    """Figures that may be undefined, each None with its reason under the figure's name."""
+
+    reasons: dict[str, str] = Field(default_factory=dict, description="for each figure that is null, why")
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures that need a reason when they are None."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _every_null_has_a_reason(self) -> Self:
+        figures = self.figures()
+        silent = sorted(name for name, value in figures.items() if value is None and name not in self.reasons)
+        if silent:
+            raise ValueError(f"no reason is given for the undefined {', '.join(silent)}")
+        idle = sorted(name for name in self.reasons if figures.get(name) is not None)
+        if idle:
+            raise ValueError(f"a reason is given for {', '.join(idle)}, which is defined")
+        return self
+
+
+class Counts(_Part):
+    """How many images took which part."""
+
+    n_train: int = Field(ge=0, description="normals the detector was fitted on")
+    n_validation: int = Field(ge=0, description="published held-out normals")
+    n_calibration: int = Field(ge=0, description="normals the operating points were taken from")
+    n_test_normal: int = Field(ge=0)
+    n_test_anomalous: int = Field(ge=0)
+
+
+class DefectReport(_WithReasons):
+    """One defect type against all normal test images."""
+
+    defect_type: str
+    n: int = Field(ge=1, description="anomalous images of this type")
+    metrics: dict[str, Figure] = Field(
+        description="image_auroc, image_ap, recall (share of images above the threshold), pixel_auroc, "
+        "pixel_ap, aupro_<limit>"
+    )
+
+    def figures(self) -> dict[str, float | None]:
+        return dict(self.metrics)
+
+
+class OperatingPointReport(_WithReasons):
+    """A calibrated threshold, where it comes from, and what it does on the test images (or their pixels)."""
+
+    threshold: Figure
+    source: str
+    n: int = Field(ge=0, description="normals it was taken from")
+    contamination: float = Field(gt=0, lt=0.5, description="nominal false-positive rate")
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    iou: Figure
+    false_positive_rate: Figure
+
+    def figures(self) -> dict[str, float | None]:
+        names = ("threshold", "precision", "recall", "f1", "iou", "false_positive_rate")
+        return {name: getattr(self, name) for name in names}
+
+
+class Timings(_WithReasons):
+    """Where the time went. All in seconds of wall time."""
+
+    fit_seconds: Figure
+    score_seconds: Figure
+    maps_seconds: Figure
+    metrics_seconds: Figure
+    seconds_per_image_p50: Figure
+    seconds_per_image_p95: Figure
+
+    def figures(self) -> dict[str, float | None]:
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "reasons"}
+
+
+class BankReport(_WithReasons):
+    """The memory bank: its size, and how far the training patches lie from it (None without a coreset)."""
+
+    rows: int = Field(ge=0)
+    dimension: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    coverage_max: Figure
+    coverage_p99: Figure
+    coverage_mean: Figure
+
+    def figures(self) -> dict[str, float | None]:
+        return {name: getattr(self, name) for name in ("coverage_max", "coverage_p99", "coverage_mean")}
+
+
+class Runtime(_Part):
+    """Where it ran: recorded, never part of a version."""
+
+    device: str
+    batch_size: int
+    workers: int
+    host: str
+
+
+class MetricsReport(_WithReasons):
+    """Everything known about one cell: dataset x category x detector."""
+
+    schema_version: int = SCHEMA_VERSION
+    dataset: str
+    category: str
+    detector: str
+    model: str
+    counts: Counts
+    metrics: dict[str, Figure] = Field(
+        description="image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max, aupro_<limit>"
+    )
+    per_defect: list[DefectReport]
+    image_operating_point: OperatingPointReport
+    pixel_operating_point: OperatingPointReport
+    timings: Timings
+    bank: BankReport
+    seeds: dict[str, int]
+    versions: dict[str, str] = Field(description="asset -> version")
+    packages: dict[str, str] = Field(description="package -> version")
+    runtime: Runtime
+
+    def figures(self) -> dict[str, float | None]:
+        return dict(self.metrics)
+
+    @model_validator(mode="after")
+    def _known_schema(self) -> Self:
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(
+                f"metrics.json has schema_version {self.schema_version}, this version reads "
+                f"{SCHEMA_VERSION}: run `uad refresh` to write it anew"
+            )
+        return self
+
+    def to_json(self) -> str:
+        """The report as indented JSON: strict (no NaN), keys in the schema's order, a newline at the end."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> MetricsReport:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            pydantic.ValidationError: a field is missing, unknown or of the wrong kind; it names the field.
+        """
+        return cls.model_validate_json(text)

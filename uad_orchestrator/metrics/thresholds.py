@@ -1,0 +1,105 @@
+"""Operating points from normal images: which score means anomalous, and where that limit comes from.
+
+A threshold is a conformal quantile of the scores of normal images the detector does not hold (Vovk et al.,
+"Algorithmic Learning in a Random World"; Angelopoulos & Bates, "A Gentle Introduction to Conformal
+Prediction"). Test labels never take part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and where it comes from. Anomalous means score > threshold.
+
+    Attributes:
+        threshold: NaN where no normals were left to calibrate on; ``source`` then says why.
+        source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
+            ``leave_one_group_out``, or ``none: <reason>``.
+        n: how many normals it was taken from.
+        contamination: the nominal false-positive rate.
+    """
+
+    threshold: float
+    source: str
+    n: int
+    contamination: float
+
+
+def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source: str) -> OperatingPoint:
+    """The threshold that a new normal image exceeds with probability at most about ``contamination``.
+
+    It is the ``ceil((n + 1) (1 - contamination))``-th smallest of the ``n`` scores. Where that rank lies
+    beyond ``n`` (too few normals for so small a contamination) it is the largest, and the source says so.
+
+    Args:
+        scores: (n,) scores of normal images that the detector does not hold; for the pixel threshold the
+            maxima of their anomaly maps.
+        contamination: nominal false-positive rate, in (0, 0.5).
+        source: where the scores come from, e.g. ``leave_one_image_out``; for an empty ``scores`` a source
+            that begins with ``none: `` is kept as the reason.
+
+    Raises:
+        ValueError: contamination outside (0, 0.5), or a score that is not finite.
+
+    >>> calibrate([0.1, 0.4, 0.2, 0.3], contamination=0.25, source="validation")
+    OperatingPoint(threshold=0.4, source='validation', n=4, contamination=0.25)
+    >>> calibrate([0.1, 0.4], contamination=0.1, source="validation").source
+    'validation; largest of 2 scores: 9 or more are needed for contamination 0.1'
+    """
+    contamination = checked_contamination(contamination)
+    values = np.sort(np.asarray(scores, dtype=np.float64).ravel())
+    if values.size == 0:
+        reason = (
+            source
+            if source.startswith("none: ")
+            else f"none: no normal images left to calibrate on ({source})"
+        )
+        return OperatingPoint(math.nan, reason, 0, contamination)
+    not_finite = int((~np.isfinite(values)).sum())
+    if not_finite:
+        raise ValueError(
+            f"{not_finite} of {values.size} calibration scores ({source}) are not finite; a threshold needs "
+            "finite scores: look for the images that gave them"
+        )
+    rank = conformal_rank(values.size, contamination)
+    if rank > values.size:
+        needed = _scores_needed(contamination)
+        source += f"; largest of {values.size} scores: {needed} or more are needed "
+        source += f"for contamination {contamination:g}"
+        rank = values.size
+    return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination)
+
+
+def checked_contamination(contamination: float) -> float:
+    """``contamination`` as a float, if it lies in (0, 0.5).
+
+    Raises:
+        ValueError: it does not (NaN included).
+    """
+    if not 0 < contamination < 0.5:
+        raise ValueError(
+            f"contamination must lie in (0, 0.5), got {contamination!r}: it is the share of normal images "
+            "that may be called anomalous"
+        )
+    return float(contamination)
+
+
+def conformal_rank(n: int, contamination: float) -> int:
+    """``ceil((n + 1) (1 - contamination))``, the 1-based rank of the threshold; free of rounding noise.
+
+    >>> conformal_rank(19, 0.05)
+    19
+    """
+    return math.ceil((n + 1) * (1 - contamination) - 1e-9)
+
+
+def _scores_needed(contamination: float) -> int:
+    """The least ``n`` whose conformal rank is at most ``n``."""
+    return math.ceil(1 / contamination - 1 - 1e-9)
