@@ -1,0 +1,99 @@
+"""Anomaly maps as pictures: one colour scale for all images of a cell, never one per image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class HeatmapScale:
+    """Which map value gets which colour.
+
+    The scale is a cell's own: a map value has the same colour in every picture, and a normal image stays
+    calm however small its largest value is.
+
+    Attributes:
+        floor: at and below it the image shows through: the mean of the normal maps.
+        limit: the middle of the colours: the pixel threshold. Twice as far from the floor is the end.
+        limit_name: what ``limit`` is, for legends.
+    """
+
+    floor: float
+    limit: float
+    limit_name: str = "pixel threshold"
+
+    @classmethod
+    def from_normals(
+        cls, mean: float, std: float, maximum: float, pixel_threshold: float = math.nan
+    ) -> HeatmapScale:
+        """The scale of a cell, from the statistics of its normal maps.
+
+        Args:
+            mean: mean value of the normal maps.
+            std: their standard deviation.
+            maximum: their largest value; it stands in for a pixel threshold that is NaN.
+            pixel_threshold: the calibrated threshold of map values.
+
+        Raises:
+            ValueError: a statistic is not finite.
+
+        >>> HeatmapScale.from_normals(1.0, 0.1, 2.0, pixel_threshold=1.8)
+        HeatmapScale(floor=1.0, limit=1.8, limit_name='pixel threshold')
+        >>> HeatmapScale.from_normals(1.0, 0.1, 2.0).limit_name
+        'largest normal value'
+        """
+        if not all(map(math.isfinite, (mean, std, maximum))):
+            raise ValueError(f"the normal maps' mean {mean}, std {std} and maximum {maximum} must be finite")
+        if math.isnan(pixel_threshold):
+            limit, limit_name = maximum, "largest normal value"
+        else:
+            limit, limit_name = pixel_threshold, "pixel threshold"
+        if limit <= mean:  # constant normal maps: any visible difference is far from normal
+            mean = limit - max(std, abs(limit) * 1e-6, 1e-12)
+        return cls(float(mean), float(limit), limit_name)
+
+    def position(self, anomaly_map: np.ndarray) -> np.ndarray:
+        """Where map values lie on the scale: 0 at the floor, 0.5 at the limit, 1 at its end; float32."""
+        span = 2.0 * (self.limit - self.floor)
+        return np.clip((np.asarray(anomaly_map, np.float32) - self.floor) / span, 0.0, 1.0)
+
+
+def colours(position: np.ndarray) -> np.ndarray:
+    """``(..., 3)`` uint8 RGB for positions in [0, 1] on a heatmap scale."""
+    import matplotlib
+
+    return (matplotlib.colormaps["turbo"](position)[..., :3] * 255 + 0.5).astype(np.uint8)
+
+
+def overlay(image: np.ndarray, anomaly_map: np.ndarray, scale: HeatmapScale) -> np.ndarray:
+    """The map laid over its image, as strong as it is anomalous.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        anomaly_map: ``(H, W)`` raw map values.
+        scale: the cell's colours.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB; pixels at or below the floor are the image's own.
+    """
+    position = scale.position(anomaly_map)
+    opacity = np.minimum(position * 1.5, 0.75)[..., None]  # full strength from the limit on
+    return (image * (1 - opacity) + colours(position) * opacity + 0.5).astype(np.uint8)
+
+
+def displayable(image: np.ndarray) -> np.ndarray:
+    """An image as 8 bit for showing; ``(H, W, 3)`` uint8 RGB.
+
+    16-bit images are divided by the bit depth they use (cameras store 10 or 12 bits in 16), so that they are
+    not black.
+
+    >>> displayable(np.full((1, 1, 3), 4095, np.uint16)).max()
+    255
+    """
+    if image.dtype == np.uint8:
+        return image
+    depth = max(8, int(image.max(initial=0)).bit_length())
+    return (image.astype(np.float32) * (255.0 / (2**depth - 1)) + 0.5).astype(np.uint8)
