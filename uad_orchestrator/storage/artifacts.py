@@ -1,0 +1,258 @@
+"""The store of artifacts: written aside, renamed into place, never changed afterwards.
+
+An artifact is a folder of files with ``provenance.json``, at ``ArtifactKey.path`` below the storage root. It
+counts once its provenance, written last, is there and readable: a writer killed at any moment leaves nothing
+that counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.locations import LocalLocation, Location, RemoteLocation
+from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
+
+__all__ = ["ArtifactDraft", "ArtifactError", "ArtifactKey", "ArtifactStore"]
+
+logger = logging.getLogger(__name__)
+
+
+class ArtifactError(RuntimeError):
+    """An artifact that is missing, incomplete or locked; the message names it and says what to do."""
+
+
+@dataclass
+class ArtifactDraft:
+    """An artifact being written: put files into ``directory``, note what they mean with ``record``.
+
+    Attributes:
+        directory: an empty folder of this draft's own.
+        provenance: what will be written last; seconds, bytes and files are filled in at the end.
+    """
+
+    directory: Path
+    provenance: Provenance
+    _started: float = field(default_factory=time.monotonic)
+
+    def record(
+        self,
+        *,
+        metrics: Mapping[str, float | None] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        seeds: Mapping[str, int] | None = None,
+        device: str | None = None,
+    ) -> None:
+        """Add what became known only while computing."""
+        known = self.provenance
+        changed = known.model_dump()
+        changed["metrics"] = {**known.metrics, **(metrics or {})}
+        changed["facts"] = {**known.facts, **(facts or {})}
+        changed["seeds"] = {**known.seeds, **(seeds or {})}
+        changed["device"] = device or known.device
+        self.provenance = Provenance.model_validate(changed)
+
+    def finished(self) -> Provenance:
+        """The provenance with time taken and files as they are now."""
+        files = file_sizes(self.directory)
+        return self.provenance.model_copy(
+            update={"seconds": time.monotonic() - self._started, "files": files, "bytes": sum(files.values())}
+        )
+
+
+class ArtifactStore:
+    """Artifacts below a folder or an fsspec URL.
+
+    Args:
+        root: a local folder, or a URL such as ``s3://bucket/benchmarks``, or a UPath.
+        local: a folder on a local disk: locks, and what was fetched from a remote root.
+
+    >>> import tempfile
+    >>> home = Path(tempfile.mkdtemp())
+    >>> store = ArtifactStore(home, local=home)
+    >>> key = ArtifactKey("memory_bank", "mvtec_ad", "bottle", "patchcore", "3f2a")
+    >>> with store.lock(key), store.write(key, Provenance(**vars(key))) as draft:
+    ...     _ = (draft.directory / "bank.txt").write_text("rows")
+    ...     draft.record(facts={"rows": 1})
+    >>> store.exists(key), (store.open_dir(key) / "bank.txt").read_text(), store.provenance(key).facts
+    (True, 'rows', {'rows': 1})
+    """
+
+    def __init__(self, root: Any, local: Path) -> None:
+        self.local = Path(local).absolute()
+        self.location: Location = (
+            RemoteLocation.of(root, cache=self.local / "fetched")
+            if RemoteLocation.is_remote(root)
+            else LocalLocation(Path(root).absolute())
+        )
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+    def exists(self, key: ArtifactKey) -> bool:
+        """Whether the artifact counts: its provenance is there, readable, and says it is this one."""
+        try:
+            return self._read_provenance(key) is not None
+        except ProvenanceError as error:
+            logger.warning("%s", error)
+            return False
+
+    def provenance(self, key: ArtifactKey) -> Provenance:
+        """What made the artifact.
+
+        Raises:
+            ArtifactError: there is no such artifact.
+            ProvenanceError: its provenance file is damaged.
+        """
+        provenance = self._read_provenance(key)
+        if provenance is None:
+            raise ArtifactError(f"there is no artifact {key} in {self}: refresh the cell to make it")
+        return provenance
+
+    def path(self, key: ArtifactKey) -> str:
+        """Where the artifact lies or would lie: a local path or a URL, for people and tables."""
+        return self.location.describe(key.path)
+
+    def open_dir(self, key: ArtifactKey) -> Path:
+        """A local folder with the artifact's files, to read only; fetched first from a remote root.
+
+        Raises:
+            ArtifactError: there is no such artifact, or files are missing or cut short.
+        """
+        provenance = self.provenance(key)
+        directory = self.location.open_dir(key.path, provenance)
+        _require_complete(directory, provenance)
+        return directory
+
+    @contextmanager
+    def lock(self, key: ArtifactKey, timeout: float = -1) -> Iterator[None]:
+        """Hold the one lock of this artifact among all processes of this ``local``; released when killed.
+
+        Take it, look whether the artifact exists by now, and only then compute.
+
+        Raises:
+            ArtifactError: not free within ``timeout`` seconds (negative: wait for ever).
+        """
+        from filelock import FileLock, Timeout
+
+        folder = self.local / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{digest_of(key.parts)[:32]}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("Another process is making %s: waiting for it.", key)
+            try:
+                lock.acquire(timeout=timeout)
+            except Timeout as error:
+                raise ArtifactError(
+                    f"another process has been making {key} for more than {timeout:g} s: "
+                    "wait for it or end it"
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def write(self, key: ArtifactKey, provenance: Provenance) -> Iterator[ArtifactDraft]:
+        """A draft that becomes the artifact when the block ends, and vanishes when it raises.
+
+        If the artifact exists by then, the one that was first stays and this draft is dropped.
+
+        Raises:
+            ValueError: the provenance is that of another artifact.
+        """
+        if ArtifactKey.of(provenance) != key:
+            raise ValueError(f"the provenance describes {ArtifactKey.of(provenance)}, the artifact is {key}")
+        directory = self.location.scratch / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        directory.mkdir(parents=True)
+        try:
+            draft = ArtifactDraft(directory, provenance)
+            yield draft
+            self._publish(key, draft)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def history(
+        self, asset: str, dataset: str | None, category: str | None, detector: str | None
+    ) -> list[Provenance]:
+        """The provenance of all versions of one asset in one cell, newest first; damaged ones left out."""
+        parent = ArtifactKey(asset, dataset, category, detector, "version").path.parent
+        keys = [ArtifactKey.from_path(path) for path in self.location.find(parent)]
+        found = [self._read_or_none(key) for key in keys]
+        return sorted(
+            (p for p in found if p is not None), key=lambda p: (p.started_at, p.version), reverse=True
+        )
+
+    def versions(
+        self, asset: str, dataset: str | None, category: str | None, detector: str | None
+    ) -> list[str]:
+        """The versions of one asset in one cell, newest first."""
+        return [provenance.version for provenance in self.history(asset, dataset, category, detector)]
+
+    def list_all(self) -> list[ArtifactKey]:
+        """The keys of all artifacts, sorted; folders that are no artifacts are passed over."""
+        return sorted(ArtifactKey.from_path(path) for path in self.location.find())
+
+    def delete(self, key: ArtifactKey) -> None:
+        """Remove the artifact, at once for every reader; nothing happens if there is none."""
+        self.location.remove(key.path)
+
+    def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
+        if self.exists(key):
+            logger.info("%s exists already: this copy is dropped.", key)
+            return
+        self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key))
+
+    def _read_provenance(self, key: ArtifactKey) -> Provenance | None:
+        text = self.location.read(key.path / PROVENANCE_FILE)
+        if text is None:
+            return None
+        place = f"{self.path(key)}/{PROVENANCE_FILE}"
+        provenance = Provenance.from_json(text, place)
+        if ArtifactKey.of(provenance) != key:
+            raise ProvenanceError(
+                f"{place} describes {ArtifactKey.of(provenance)}: the folder was moved or copied by hand"
+            )
+        return provenance
+
+    def _read_or_none(self, key: ArtifactKey) -> Provenance | None:
+        try:
+            return self._read_provenance(key)
+        except ProvenanceError as error:
+            logger.warning("%s", error)
+            return None
+
+
+def file_sizes(directory: Path) -> dict[str, int]:
+    """Size in bytes of each file below ``directory``, by posix path, but for the provenance itself."""
+    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    sizes = {path.relative_to(directory).as_posix(): path.stat().st_size for path in found}
+    sizes.pop(PROVENANCE_FILE, None)
+    return sizes
+
+
+def _require_complete(directory: Path, provenance: Provenance) -> None:
+    """Every file is there in the size it was written in: a disk that lost the end of a file is found out."""
+    if provenance.files is None:
+        return
+    for name, size in provenance.files.items():
+        path = directory / name
+        actual = path.stat().st_size if path.is_file() else None
+        if actual != size:
+            state = "is missing" if actual is None else f"has {actual} bytes"
+            raise ArtifactError(
+                f"{path} {state}, {size} were written. Delete the folder {directory} and refresh the cell."
+            )

@@ -1,0 +1,241 @@
+"""Digests that name things: of JSON values (settings, recipes) and of files, the latter cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from pydantic import BaseModel
+
+logger = logging.getLogger(__name__)
+
+SETTLED_NS = 2_000_000_000
+"""A file hashed sooner than this after its last change may change again within the clock's resolution."""
+
+
+def plain_json(value: Any, place: str = "value") -> Any:
+    """``value`` as nothing but dicts, lists, strings, numbers, booleans and None.
+
+    Models are dumped, tuples become lists.
+
+    Raises:
+        TypeError: a value, or a key, that JSON has no word for; the message gives its place.
+        ValueError: NaN or an infinity, which JSON lacks too.
+    """
+    if isinstance(value, BaseModel):
+        return plain_json(value.model_dump(mode="json"), place)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(
+                    f"{place}: the key {key!r} is a {type(key).__name__}; only strings can be keys"
+                )
+        return {key: plain_json(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item, f"{place}[{position}]") for position, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{place} is {value}: only finite numbers can be part of a digest")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(
+        f"{place} is a {type(value).__name__}: give strings, numbers, booleans, None, lists, mappings"
+    )
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-able value or pydantic model in canonical JSON: key order does not matter.
+
+    >>> digest_of({"ratio": 0.1, "method": "random"}) == digest_of({"method": "random", "ratio": 0.1})
+    True
+    >>> digest_of((1, 2)) == digest_of([1, 2])
+    True
+    """
+    canonical = json.dumps(plain_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What ``stat`` says of a file's content: it changes whenever the bytes may have."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> FileState:
+        """The state now; OSError if the file cannot be reached."""
+        found = os.stat(path)  # noqa: PTH116 - three times faster than Path.stat, over 100,000 files
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+    @property
+    def changed_ns(self) -> int:
+        """When the content last changed: ctime, which no one can set back, except where it means creation."""
+        return self.mtime_ns if os.name == "nt" else self.ctime_ns
+
+
+class DigestCache:
+    """SHA-256 of files' bytes, remembered as long as size, mtime, ctime and inode stay what they were.
+
+    A digest taken within two seconds of the file's last change is taken again next time, because a second
+    change could bear the same time stamp. Safe with several threads and processes; losing the file only costs
+    hashing.
+
+    Args:
+        path: the SQLite file; created when missing, started anew when damaged. On a local disk.
+        rehash: read every file again, whatever is remembered.
+        threads: files hashed at once by ``many``; default: the machine's cores, at most 16.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a.txt").write_bytes(b"abc")
+    >>> DigestCache(folder / "digests.sqlite")(folder / "a.txt")[:8]
+    'ba7816bf'
+    """
+
+    def __init__(self, path: Path, *, rehash: bool = False, threads: int | None = None) -> None:
+        self.path = Path(path)
+        self.rehash = rehash
+        self.threads = threads or min(16, os.cpu_count() or 1)
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._folders: dict[str, dict[str, tuple[FileState, str]]] = {}
+
+    def __call__(self, path: Path) -> str:
+        """The digest of one file's bytes, hex.
+
+        Raises:
+            OSError: the file cannot be read, or changed each time it was read.
+        """
+        return self.many([path])[Path(path)]
+
+    def many(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The digests of many files; those not remembered are hashed in parallel.
+
+        Raises:
+            OSError: the first file, in the order given, that cannot be read or changed each time it was read.
+        """
+        wanted = {Path(path): os.path.abspath(path) for path in paths}  # noqa: PTH100 - lexical, and fast
+        states = {name: FileState.of(name) for name in wanted.values()}
+        known = {} if self.rehash else self._recall(states)
+        missing = [name for name in states if name not in known]
+        if missing:
+            fresh = self._hash(missing)
+            self._remember(fresh)
+            known.update((name, digest) for name, (_, digest) in fresh.items())
+        return {path: known[name] for path, name in wanted.items()}
+
+    def close(self) -> None:
+        """Close the SQLite file; the next call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            self._folders.clear()
+
+    def _hash(self, names: Sequence[str]) -> dict[str, tuple[FileState, str]]:
+        if len(names) == 1:
+            return {names[0]: _hash_unchanged(names[0])}
+        with ThreadPoolExecutor(self.threads) as pool:
+            return dict(zip(names, pool.map(_hash_unchanged, names), strict=True))
+
+    def _recall(self, states: Mapping[str, FileState]) -> dict[str, str]:
+        known = {}
+        with self._lock:
+            for name, state in states.items():
+                folder, _, file = name.rpartition(os.sep)
+                remembered = self._folder(folder).get(file)
+                if remembered is not None and remembered[0] == state:
+                    known[name] = remembered[1]
+        return known
+
+    def _folder(self, folder: str) -> dict[str, tuple[FileState, str]]:
+        """What is remembered of one folder's files; read from SQLite once."""
+        if folder not in self._folders:
+            rows = self._run(
+                "SELECT file, size, mtime_ns, ctime_ns, inode, digest FROM file_digest WHERE folder = ?",
+                folder,
+            )
+            self._folders[folder] = {
+                file: (FileState(size, mtime, ctime, int(inode)), digest)
+                for file, size, mtime, ctime, inode, digest in rows
+            }
+        return self._folders[folder]
+
+    def _remember(self, hashed: Mapping[str, tuple[FileState, str]]) -> None:
+        now = time.time_ns()
+        rows = []
+        with self._lock:
+            for name, (state, digest) in hashed.items():
+                if now - state.changed_ns < SETTLED_NS:
+                    continue
+                folder, _, file = name.rpartition(os.sep)
+                self._folders.setdefault(folder, {})[file] = (state, digest)
+                rows.append(
+                    (folder, file, state.size, state.mtime_ns, state.ctime_ns, str(state.inode), digest)
+                )
+            if rows:
+                self._run_many("INSERT OR REPLACE INTO file_digest VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _run(self, statement: str, *values: str) -> list[tuple]:
+        try:
+            return self._open().execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._recover(error)
+            return []
+
+    def _run_many(self, statement: str, rows: Sequence[tuple]) -> None:
+        try:
+            with self._open() as connection:
+                connection.executemany(statement, rows)
+        except sqlite3.DatabaseError as error:
+            self._recover(error)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS file_digest (folder TEXT, file TEXT, size INTEGER,"
+                " mtime_ns INTEGER, ctime_ns INTEGER, inode TEXT, digest TEXT,"
+                " PRIMARY KEY (folder, file)) WITHOUT ROWID"
+            )
+            self._connection = connection
+        return self._connection
+
+    def _recover(self, error: sqlite3.DatabaseError) -> None:
+        """A cache that cannot be used costs hashing, never a result; a damaged one is started anew."""
+        logger.warning(
+            "The digest cache %s could not be used (%s); files are hashed instead.", self.path, error
+        )
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if not isinstance(error, sqlite3.OperationalError):  # damaged, not merely locked or out of space
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+
+def _hash_unchanged(name: str, attempts: int = 3) -> tuple[FileState, str]:
+    """State and digest of a file that did not change while it was read."""
+    for _ in range(attempts):
+        before = FileState.of(name)
+        with open(name, "rb") as stream:  # noqa: PTH123
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if FileState.of(name) == before:
+            return before, digest
+    raise OSError(f"{name} changed while it was read, {attempts} times: is it still being written?")

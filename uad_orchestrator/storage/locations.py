@@ -1,0 +1,206 @@
+"""Where artifacts are kept: a local folder, or an object store behind an fsspec URL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance
+
+ARTIFACTS = PurePosixPath("artifacts")
+
+
+class Location(Protocol):
+    """What the store needs of a place; paths are relative to its root."""
+
+    scratch: Path
+    """A local folder for drafts, on the same file system where that matters."""
+
+    def describe(self, path: PurePosixPath) -> str:
+        """The full path or URL."""
+        ...
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """A file's bytes; None if there is none. Other errors (no network, no right) are raised."""
+        ...
+
+    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
+        """The folders that are or may become artifacts' (those with a provenance file), below a folder."""
+        ...
+
+    def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
+        """A local folder with the artifact's files."""
+        ...
+
+    def publish(
+        self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
+    ) -> None:
+        """Make the draft the artifact at ``path``, provenance last, unless another ``exists`` by then."""
+        ...
+
+    def remove(self, path: PurePosixPath) -> None:
+        """Take the artifact away: first it does not count any more, then its files go."""
+        ...
+
+
+class LocalLocation:
+    """A folder on a disk: an artifact appears by one rename."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.scratch = root / "scratch"
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def describe(self, path: PurePosixPath) -> str:
+        return str(self.root / path)
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        try:
+            return (self.root / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
+        pattern = "/".join(["*"] * (6 - len(below.parts)) + [PROVENANCE_FILE])
+        found = (self.root / below).glob(pattern)
+        return [PurePosixPath(file.parent.relative_to(self.root).as_posix()) for file in found]
+
+    def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
+        return self.root / path
+
+    def publish(
+        self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
+    ) -> None:
+        write_durably(draft / PROVENANCE_FILE, provenance.to_json())
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.rename(target)
+        except OSError:
+            if exists():
+                return
+            if not target.exists():
+                raise
+            self._set_aside(target)  # a folder that never counted, or counts no more: damaged, half copied
+            draft.rename(target)
+
+    def remove(self, path: PurePosixPath) -> None:
+        target = self.root / path
+        if target.exists():
+            self._set_aside(target)
+
+    def _set_aside(self, target: Path) -> None:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        doomed = self.scratch / f"removed-{uuid.uuid4().hex}"
+        target.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+class RemoteLocation:
+    """An object store: files go up below a name of their own, then the provenance that names it.
+
+    So two hosts that write one artifact at once never mix their files: the last provenance wins, whole.
+    """
+
+    def __init__(self, filesystem: Any, root: str, url: str, cache: Path) -> None:
+        self.filesystem = filesystem
+        self.root = root.rstrip("/")
+        self.url = url.rstrip("/")
+        self.cache = cache
+        self.scratch = cache.parent / "scratch"
+
+    @staticmethod
+    def is_remote(root: Any) -> bool:
+        """Whether ``root`` is a URL (or a UPath over something else than the local disk)."""
+        return "://" in str(root)
+
+    @classmethod
+    def of(cls, root: Any, cache: Path) -> RemoteLocation:
+        """The place behind a URL or UPath; credentials are found as fsspec finds them."""
+        import fsspec
+
+        if hasattr(root, "fs") and hasattr(root, "path"):
+            return cls(root.fs, root.path, str(root), cache)
+        filesystem, path = fsspec.url_to_fs(str(root))
+        return cls(filesystem, path, str(root), cache)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def describe(self, path: PurePosixPath) -> str:
+        return f"{self.url}/{path}"
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        try:
+            return self.filesystem.cat_file(f"{self.root}/{path}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
+        self.filesystem.invalidate_cache()
+        pattern = "/".join(["*"] * (6 - len(below.parts)) + [PROVENANCE_FILE])
+        found = self.filesystem.glob(f"{self.root}/{below}/{pattern}")
+        return [PurePosixPath(*PurePosixPath(file).parts[-7:-1]) for file in found]
+
+    def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
+        target = self.cache / path.relative_to("artifacts") / (provenance.payload or "files")
+        if not target.is_dir():
+            self._fetch(path / (provenance.payload or "."), sorted(provenance.files or {}), target)
+        return target
+
+    def publish(
+        self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
+    ) -> None:
+        payload = f"files-{uuid.uuid4().hex[:12]}"
+        remote = f"{self.root}/{path}"
+        for name in sorted(provenance.files or {}):
+            target = f"{remote}/{payload}/{name}"
+            self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.filesystem.put_file(str(draft / name), target)
+        if exists():
+            self.filesystem.rm(f"{remote}/{payload}", recursive=True)
+            return
+        complete = provenance.model_copy(update={"payload": payload})
+        self.filesystem.makedirs(remote, exist_ok=True)
+        self.filesystem.pipe_file(f"{remote}/{PROVENANCE_FILE}", complete.to_json().encode())
+
+    def remove(self, path: PurePosixPath) -> None:
+        remote = f"{self.root}/{path}"
+        self.filesystem.invalidate_cache()
+        if self.filesystem.exists(f"{remote}/{PROVENANCE_FILE}"):
+            self.filesystem.rm(f"{remote}/{PROVENANCE_FILE}")
+        if self.filesystem.exists(remote):
+            self.filesystem.rm(remote, recursive=True)
+        shutil.rmtree(self.cache / path.relative_to("artifacts"), ignore_errors=True)
+
+    def _fetch(self, remote: PurePosixPath, names: list[str], target: Path) -> None:
+        """Fetch files aside, then rename; whoever fetches the same meanwhile may win."""
+        aside = self.scratch / f"fetched-{uuid.uuid4().hex}"
+        aside.mkdir(parents=True)
+        try:
+            for name in names:
+                local = aside / name
+                local.parent.mkdir(parents=True, exist_ok=True)
+                self.filesystem.get_file(f"{self.root}/{remote}/{name}", str(local))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                aside.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,129 @@
+"""What made an artifact: inputs with versions, settings, code, machine, time. Written beside each."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+)
+
+PROVENANCE_FILE = "provenance.json"
+
+RECORDED_PACKAGES = (
+    "uad_orchestrator", "numpy", "opencv-python-headless", "scikit-image", "scikit-learn", "scipy",
+    "tifffile", "pyarrow", "duckdb", "dagster", "torch", "torchvision", "timm", "open_clip_torch",
+    "anomalib", "faiss-cpu",
+)  # fmt: skip
+"""Distributions whose version may matter to a number."""
+
+
+class ProvenanceError(ValueError):
+    """A provenance file that cannot be read; the message names it and says what to do."""
+
+
+def null_for_nan(value: Any) -> Any:
+    """``value`` with each NaN or infinity, which JSON lacks, as None; mappings and lists all the way down.
+
+    >>> null_for_nan({"image_auroc": 0.98, "pixel_auroc": float("nan")})
+    {'image_auroc': 0.98, 'pixel_auroc': None}
+    """
+    if isinstance(value, Mapping):
+        return {key: null_for_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_for_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+JsonText = str | bytes
+JsonObject = Annotated[dict[str, Any], BeforeValidator(null_for_nan)]
+
+
+class Provenance(BaseModel):
+    """The record of one artifact.
+
+    ``inputs`` maps what was read to its version. A plain asset name means the artifact's own category and
+    detector; an input of another cell is written ``asset@dataset/category/detector``, with ``_`` for a
+    dimension the asset lacks (the leaderboard reads ``metrics_report@mvtec_ad/bottle/patchcore`` and so on).
+
+    ``settings`` holds the resolved settings behind the artifact, in the project file's words, so that two
+    versions can be compared in them: ``{"preset": [...], "coreset": {"ratio": 0.1, ...}}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = 1
+    asset: str
+    dataset: str | None = None
+    category: str | None = None
+    detector: str | None = None
+    version: str
+    stage_version: int | str = 1
+    inputs: dict[str, str] = Field(default_factory=dict)
+    settings: JsonObject = Field(default_factory=dict)
+    packages: dict[str, str] = Field(default_factory=dict)
+    code_version: str = ""
+    host: str = Field(default_factory=socket.gethostname)
+    device: str = "cpu"
+    seeds: dict[str, int] = Field(default_factory=dict)
+    started_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    seconds: float = 0.0
+    bytes: NonNegativeInt = 0
+    files: dict[str, NonNegativeInt] | None = Field(
+        None, description="size in bytes of each file, by posix path"
+    )
+    payload: str | None = Field(
+        None, description="object stores: the folder below the version that has the files"
+    )
+    metrics: Annotated[dict[str, float | None], BeforeValidator(null_for_nan)] = Field(default_factory=dict)
+    run_id: str | None = None
+    facts: JsonObject = Field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Indented JSON, NaN as null."""
+        return self.model_dump_json(indent=1)
+
+    @classmethod
+    def from_json(cls, text: JsonText, place: str | Path) -> Provenance:
+        """Read what ``to_json`` wrote; ``place`` names the file in the error.
+
+        Raises:
+            ProvenanceError: not such JSON.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise ProvenanceError(
+                f"{place} is not a readable provenance file ({key}: {first['msg']}). The artifact does "
+                "not count; delete its folder, or refresh the cell and it is replaced."
+            ) from error
+
+
+@cache
+def package_versions(names: tuple[str, ...] = RECORDED_PACKAGES) -> Mapping[str, str]:
+    """Versions of the installed ones among ``names``, read from their metadata: nothing is imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
