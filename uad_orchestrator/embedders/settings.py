@@ -19,7 +19,8 @@ class EmbedderSettings(BaseModel):
     download: bool = Field(False, description="allow a hub: weight to be fetched when it is not cached")
     layers: tuple[str, ...] | None = Field(None, description="the layers whose features are concatenated")
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
-        None, description="input size in pixels: the square's side (squash) or the shorter edge (shorter_edge)"
+        None,
+        description="input size in pixels: the square's side (squash) or the shorter edge (shorter_edge)",
     )
     resize: str | None = Field(None, description="squash | shorter_edge")
     dimension: PositiveInt | None = Field(None, description="d of a patch embedding, where it is pooled")

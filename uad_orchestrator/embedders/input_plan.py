@@ -1,0 +1,81 @@
+"""How an image becomes the model's input: sizes and the region inspected. Arithmetic only, nothing is resized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.embedders.settings import EmbedderSettings
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """From original image to model input: resize all of it, then keep the top-left ``input_size``.
+
+    Attributes:
+        resized_size: ``(h, w)`` the whole image is resized to.
+        input_size: ``(h, w)`` kept of it; smaller only where a multiple of the patch size is needed.
+        region: the part of the original image that is kept, in its pixels.
+    """
+
+    resized_size: tuple[int, int]
+    input_size: tuple[int, int]
+    region: Region
+
+
+def plan_input(original_size: tuple[int, int], settings: EmbedderSettings, multiple: int = 1) -> InputPlan:
+    """Sizes for one image under resolved settings.
+
+    ``squash`` resizes to ``image_size`` whatever the aspect; ``shorter_edge`` keeps the aspect (the longer
+    edge is rounded down, as torchvision does). Nothing is cropped but, at the right and bottom, what exceeds
+    a multiple of ``multiple``.
+
+    Example:
+        >>> settings = EmbedderSettings(name="x", image_size=448, resize="shorter_edge")
+        >>> plan_input((300, 500), settings, multiple=14)
+        InputPlan(resized_size=(448, 746), input_size=(448, 742),
+            region=Region(top=0.0, left=0.0, bottom=300.0, right=497.31...))
+    """
+    height, width = original_size
+    resized = _resized_size(original_size, settings)
+    kept = tuple(side - side % multiple for side in resized)
+    region = Region(0.0, 0.0, height * kept[0] / resized[0], width * kept[1] / resized[1])
+    return InputPlan(resized, (kept[0], kept[1]), region)
+
+
+def check_sizes(settings: EmbedderSettings, multiple: int = 1) -> None:
+    """Refuse sizes that no image could take.
+
+    Raises:
+        ValueError: an unknown resize policy, two sides for ``shorter_edge``, or sides that are no multiple of
+            the patch size.
+    """
+    size = settings.image_size
+    if settings.resize not in ("squash", "shorter_edge"):
+        raise ValueError(f"embedder.resize: {settings.resize!r} is unknown; valid are squash, shorter_edge")
+    if settings.resize == "shorter_edge" and not isinstance(size, int):
+        raise ValueError(
+            f"embedder.image_size: {size} has two sides, but resize: shorter_edge takes one number"
+        )
+    sides = (size,) if isinstance(size, int) else tuple(size or ())
+    for side in sides:
+        if side < multiple or (settings.resize == "squash" and side % multiple):
+            nearest = max(multiple, round(side / multiple) * multiple)
+            raise ValueError(
+                f"embedder.image_size: {side} does not fit {settings.name}'s patches of {multiple} px; "
+                f"take a multiple of {multiple} such as {nearest}"
+            )
+
+
+def _resized_size(original_size: tuple[int, int], settings: EmbedderSettings) -> tuple[int, int]:
+    size = settings.image_size
+    if size is None:
+        raise ValueError("embedder.image_size is not resolved: call resolve_settings first")
+    if settings.resize == "squash":
+        return (size, size) if isinstance(size, int) else size
+    if not isinstance(size, int):
+        raise ValueError("resize: shorter_edge takes one image_size")
+    height, width = original_size
+    if height <= width:
+        return size, int(size * width / height)
+    return int(size * height / width), size
