@@ -11,8 +11,9 @@ import logging
 import os
 import shutil
 import socket
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,33 +35,40 @@ class ArtifactError(RuntimeError):
 
 @dataclass
 class ArtifactDraft:
-    """An artifact being written: put files into ``directory``, then ``commit`` it with its provenance.
+    """An artifact being written: put files into ``directory``, note what they mean with ``record``.
 
     Attributes:
-        key: what it will be.
         directory: an empty folder of this draft's own.
-        committed: whether ``commit`` was called.
+        provenance: what will be written last; seconds, bytes and files are filled in at the end.
     """
 
-    key: ArtifactKey
     directory: Path
-    _publish: Callable[[Path, Provenance], None] = field(repr=False)
-    committed: bool = False
+    provenance: Provenance
+    _started: float = field(default_factory=time.monotonic)
 
-    def commit(self, provenance: Provenance) -> None:
-        """Make the draft the artifact; ``files`` and ``bytes`` of the provenance are filled in here.
+    def record(
+        self,
+        *,
+        metrics: Mapping[str, float | None] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        seeds: Mapping[str, int] | None = None,
+        device: str | None = None,
+    ) -> None:
+        """Add what became known only while computing."""
+        known = self.provenance
+        changed = known.model_dump()
+        changed["metrics"] = {**known.metrics, **(metrics or {})}
+        changed["facts"] = {**known.facts, **(facts or {})}
+        changed["seeds"] = {**known.seeds, **(seeds or {})}
+        changed["device"] = device or known.device
+        self.provenance = Provenance.model_validate(changed)
 
-        If the artifact exists by now, the one that was first stays and this draft is dropped.
-
-        Raises:
-            ValueError: the provenance is that of another artifact.
-        """
-        if ArtifactKey.of(provenance) != self.key:
-            raise ValueError(f"the provenance describes {ArtifactKey.of(provenance)}, not {self.key}")
+    def finished(self) -> Provenance:
+        """The provenance with time taken and files as they are now."""
         files = file_sizes(self.directory)
-        complete = provenance.model_copy(update={"files": files, "bytes": sum(files.values())})
-        self._publish(self.directory, complete)
-        self.committed = True
+        return self.provenance.model_copy(
+            update={"seconds": time.monotonic() - self._started, "files": files, "bytes": sum(files.values())}
+        )
 
 
 class ArtifactStore:
@@ -74,23 +82,23 @@ class ArtifactStore:
     >>> home = Path(tempfile.mkdtemp())
     >>> store = ArtifactStore(home, local=home)
     >>> key = ArtifactKey("memory_bank", "mvtec_ad", "bottle", "patchcore", "3f2a")
-    >>> with store.lock(key), store.write(key) as draft:
+    >>> with store.lock(key), store.write(key, Provenance(**vars(key))) as draft:
     ...     _ = (draft.directory / "bank.txt").write_text("rows")
-    ...     draft.commit(Provenance(**vars(key), facts={"rows": 1}))
+    ...     draft.record(facts={"rows": 1})
     >>> store.exists(key), (store.open_dir(key) / "bank.txt").read_text(), store.provenance(key).facts
     (True, 'rows', {'rows': 1})
     """
 
     def __init__(self, root: Any, local: Path) -> None:
         self.local = Path(local).absolute()
-        self.place: Location = (
+        self.location: Location = (
             RemoteLocation.of(root, cache=self.local / "fetched")
             if RemoteLocation.is_remote(root)
             else LocalLocation(Path(root).absolute())
         )
 
     def __str__(self) -> str:
-        return str(self.place)
+        return str(self.location)
 
     def exists(self, key: ArtifactKey) -> bool:
         """Whether the artifact counts: its provenance is there, readable, and says it is this one."""
@@ -112,9 +120,9 @@ class ArtifactStore:
             raise ArtifactError(f"there is no artifact {key} in {self}: refresh the cell to make it")
         return provenance
 
-    def location(self, key: ArtifactKey) -> str:
+    def path(self, key: ArtifactKey) -> str:
         """Where the artifact lies or would lie: a local path or a URL, for people and tables."""
-        return self.place.describe(key.path)
+        return self.location.describe(key.path)
 
     def open_dir(self, key: ArtifactKey) -> Path:
         """A local folder with the artifact's files, to read only; fetched first from a remote root.
@@ -123,7 +131,7 @@ class ArtifactStore:
             ArtifactError: there is no such artifact, or files are missing or cut short.
         """
         provenance = self.provenance(key)
-        directory = self.place.open_dir(key.path, provenance)
+        directory = self.location.open_dir(key.path, provenance)
         _require_complete(directory, provenance)
         return directory
 
@@ -158,21 +166,22 @@ class ArtifactStore:
             lock.release()
 
     @contextmanager
-    def write(self, key: ArtifactKey) -> Iterator[ArtifactDraft]:
-        """A draft to fill and to commit; without a commit, or when the block raises, nothing is left of it.
+    def write(self, key: ArtifactKey, provenance: Provenance) -> Iterator[ArtifactDraft]:
+        """A draft that becomes the artifact when the block ends, and vanishes when it raises.
+
+        If the artifact exists by then, the one that was first stays and this draft is dropped.
 
         Raises:
-            ArtifactError: the block ended well, but without a commit.
+            ValueError: the provenance is that of another artifact.
         """
-        directory = self.place.scratch / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        if ArtifactKey.of(provenance) != key:
+            raise ValueError(f"the provenance describes {ArtifactKey.of(provenance)}, the artifact is {key}")
+        directory = self.location.scratch / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         directory.mkdir(parents=True)
         try:
-            draft = ArtifactDraft(key, directory, lambda files, made: self._publish(key, files, made))
+            draft = ArtifactDraft(directory, provenance)
             yield draft
-            if not draft.committed:
-                raise ArtifactError(
-                    f"{key} was written but not committed with a provenance: nothing is stored"
-                )
+            self._publish(key, draft)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -181,7 +190,7 @@ class ArtifactStore:
     ) -> list[Provenance]:
         """The provenance of all versions of one asset in one cell, newest first; damaged ones left out."""
         parent = ArtifactKey(asset, dataset, category, detector, "version").path.parent
-        keys = [ArtifactKey.from_path(path) for path in self.place.find(parent)]
+        keys = [ArtifactKey.from_path(path) for path in self.location.find(parent)]
         found = [self._read_or_none(key) for key in keys]
         return sorted(
             (p for p in found if p is not None), key=lambda p: (p.started_at, p.version), reverse=True
@@ -195,23 +204,23 @@ class ArtifactStore:
 
     def list_all(self) -> list[ArtifactKey]:
         """The keys of all artifacts, sorted; folders that are no artifacts are passed over."""
-        return sorted(ArtifactKey.from_path(path) for path in self.place.find())
+        return sorted(ArtifactKey.from_path(path) for path in self.location.find())
 
     def delete(self, key: ArtifactKey) -> None:
         """Remove the artifact, at once for every reader; nothing happens if there is none."""
-        self.place.remove(key.path)
+        self.location.remove(key.path)
 
-    def _publish(self, key: ArtifactKey, directory: Path, provenance: Provenance) -> None:
+    def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
         if self.exists(key):
             logger.info("%s exists already: this copy is dropped.", key)
             return
-        self.place.publish(directory, key.path, provenance, lambda: self.exists(key))
+        self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key))
 
     def _read_provenance(self, key: ArtifactKey) -> Provenance | None:
-        text = self.place.read(key.path / PROVENANCE_FILE)
+        text = self.location.read(key.path / PROVENANCE_FILE)
         if text is None:
             return None
-        place = f"{self.location(key)}/{PROVENANCE_FILE}"
+        place = f"{self.path(key)}/{PROVENANCE_FILE}"
         provenance = Provenance.from_json(text, place)
         if ArtifactKey.of(provenance) != key:
             raise ProvenanceError(
