@@ -1,0 +1,86 @@
+"""The project files the package writes: the demo's, and the commented one of ``uad init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uad_orchestrator.project import Project
+
+DEMO_YAML = """\
+# The demo: generated images, three detectors, no weights to download. Change something and run
+# `uad refresh` again: only what depends on the change is computed.
+storage: {root: .uad}
+
+datasets:
+  demo: {layout: demo}          # the images are generated below .uad/demo_images
+
+detectors:
+  patchcore:
+    model: vision_patchcore
+    embedder: filter_bank
+    coreset: {method: batched_greedy, ratio: 0.1}
+  patchcore_robust:             # the same behind a preset that evens out light and white balance
+    model: vision_patchcore
+    preset: industrial_camera_robust
+    embedder: filter_bank
+    coreset: {method: batched_greedy, ratio: 0.1}
+  anomalydino_8shot:            # eight reference images; the other normals calibrate the threshold
+    model: vision_anomalydino
+    embedder: filter_bank
+    references: {k: 8, seed: 0}
+"""
+
+INIT_YAML = """\
+# A uad project. Paths are relative to this file. `uad check` says what is wrong before it costs time,
+# `uad refresh` computes what is missing, `uad ui` shows it in the browser.
+# Every key, its meaning and its default: docs/project-file.md
+
+storage:
+  root: .uad                    # artifacts, caches, index; may be an fsspec URL, then `local:` is a folder here
+  # keep: 3                     # versions of each cell that `uad gc` keeps beside the current one
+
+runtime:                        # recorded, never part of a version
+  device: auto                  # auto | cpu | cuda | cuda:1 | mps
+  batch_size: 8
+  workers: 1
+
+datasets:
+  line7:                        # your own images:
+    layout: folder              #   <category>/train/good, test/good, test/<defect>, ground_truth/<defect>
+    root: data/line7
+    # categories: [housing]     # default: those found below root
+    # exclude: [housing/train/good/0042.png]
+  # mvtec_ad: {root: data/mvtec_ad, categories: [bottle, screw]}
+
+presets:                        # plain, industrial_camera_robust and industrial_fast are there already
+  camera_robust: [{white_balance: gray_world}, {illumination: {method: homomorphic}}]
+
+detectors:
+  patchcore:                    # runs as it is: filter_bank needs no weights
+    model: vision_patchcore
+    coreset: {method: batched_greedy, ratio: 0.1}
+    contamination: 0.05         # nominal false-positive rate of the thresholds
+  patchcore_robust:
+    model: vision_patchcore
+    preset: camera_robust
+  # patchcore_resnet18:         # a CNN's features: weights from a local file (.pth, .safetensors)
+  #   model: vision_patchcore
+  #   embedder: {name: resnet18, weights: weights/resnet18.pth, image_size: 256}
+  # anomalydino:                # DINOv2 ViT-S/14; a local file, or hub:<id> with download: true
+  #   model: vision_anomalydino
+  #   embedder: {weights: weights/vit_small_patch14_dinov2.lvd142m.safetensors}
+  #   references: {k: 8, seed: 0}
+
+evaluation:
+  aupro_limits: [0.3, 0.05]
+"""
+
+
+def demo_project(home: Path) -> Project:
+    """The project of ``DEMO_YAML`` in ``home``. Its categories are static, and nothing is read or written."""
+    from uad_orchestrator.project_catalogue import installed_catalogue
+    from uad_orchestrator.project_reading import read_project
+
+    return read_project(DEMO_YAML, home, installed_catalogue())

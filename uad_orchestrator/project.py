@@ -1,0 +1,198 @@
+"""The project: what uad.yaml says, checked, with every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SerializeAsAny, field_validator
+
+from uad_orchestrator.detectors.settings import MapSettings, Settings
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.preprocessing.settings import PresetSettings
+from uad_orchestrator.project_cron import cron_fault
+
+PROJECT_FILE = "uad.yaml"
+
+
+class Section(BaseModel):
+    """Strict and frozen: an unknown key is an error, a value never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StorageSettings(Section):
+    """Where artifacts and indexes lie. Never part of a version."""
+
+    root: str = Field(".uad", description="artifacts: a folder, or an fsspec URL such as s3://bucket/uad")
+    local: Path = Field(
+        Path(".uad"), description="caches, index, locks and Dagster's instance; `root`, if that is a folder"
+    )
+    keep: PositiveInt = Field(
+        3, description="versions of each cell that `uad gc` keeps beside the current one"
+    )
+
+
+class RuntimeSettings(Section):
+    """How the work runs: recorded with every artifact, never part of a version."""
+
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, mps"
+    )
+    batch_size: PositiveInt = Field(8, description="images that go through an embedder together")
+    workers: PositiveInt = Field(1, description="processes of `uad refresh`")
+
+
+class DatasetSettings(Section):
+    """One dataset: where its files are and how they are arranged."""
+
+    layout: str = Field(description="how the files are arranged; the dataset's own name, if that is a layout")
+    root: Path = Field(description="the dataset's folder")
+    categories: tuple[str, ...] | None = Field(None, description="those to benchmark; default: those found")
+    exclude: tuple[str, ...] = Field((), description="images to leave out, by their path below `root`")
+    incoming: Path | None = Field(None, description="the folder in which new normal images arrive")
+
+
+class DetectorEntry(Section):
+    """One detector of the grid: a model with its settings, each in the stage that reads it."""
+
+    name: str
+    model: str = Field(description="which detector, e.g. vision_patchcore")
+    preset: str = Field("plain", description="the preprocessing preset images pass through first")
+    embedder: EmbedderSettings = Field(
+        description="what makes the patch embeddings; default: the model's own"
+    )
+    checkpoint: str | None = Field(
+        None, description="a trained model's file; {dataset} and {category} make it one per cell"
+    )
+    tiling: Mapping[str, Any] | None = Field(None, description="inspect the image in overlapping tiles")
+    fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")
+    scoring: SerializeAsAny[Settings] = Field(description="what score_table reads")
+    maps: MapSettings = Field(description="what anomaly_maps reads")
+
+
+class EvaluationSettings(Section):
+    """The protocol of the metrics report."""
+
+    aupro_limits: tuple[float, ...] = Field(
+        (0.3, 0.05), description="false-positive rates AUPRO integrates to"
+    )
+
+    @field_validator("aupro_limits")
+    @classmethod
+    def _in_range(cls, limits: tuple[float, ...]) -> tuple[float, ...]:
+        if not limits or any(not 0 < limit <= 1 for limit in limits):
+            raise ValueError(f"holds {list(limits)}: limits are false-positive rates above 0, at most 1")
+        if len(set(limits)) != len(limits):
+            raise ValueError(f"holds {list(limits)}: a limit stands there twice")
+        return limits
+
+
+class IntakeSettings(Section):
+    """Which new normal images are taken into the memory bank, and which are held back."""
+
+    quantile: float = Field(0.999, gt=0.5, le=1, description="of held-out normal scores: above it, held back")
+    detectors: Literal["majority", "any", "all"] = Field(
+        "majority", description="how many of the category's detectors must find the image normal"
+    )
+
+
+class AutomationSettings(Section):
+    """What happens by itself while the daemon runs."""
+
+    recalibrate: str | None = Field(None, description="cron line of the schedule that takes new normals in")
+    watch_checkpoints: PositiveInt = Field(30, description="seconds between two looks at the checkpoints")
+    intake: IntakeSettings = IntakeSettings()
+
+    @field_validator("recalibrate")
+    @classmethod
+    def _cron(cls, line: str | None) -> str | None:
+        if line is not None and (fault := cron_fault(line)):
+            raise ValueError(f"is {line!r}: {fault}")
+        return line
+
+
+class DagsterSettings(Section):
+    """How the project appears in a Dagster instance that others share."""
+
+    key_prefix: tuple[str, ...] = Field((), description="put before every asset key")
+    location_name: str = Field("uad_orchestrator", min_length=1, description="the code location's name")
+
+    @field_validator("key_prefix", mode="before")
+    @classmethod
+    def _one_word(cls, prefix: object) -> object:
+        return (prefix,) if isinstance(prefix, str) else prefix
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _words(cls, prefix: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not part.isidentifier() for part in prefix):
+            raise ValueError(f"is {list(prefix)}: each part is made of letters, digits and underscores")
+        return prefix
+
+
+class Project(Section):
+    """A project file, checked; its relative paths resolved against the file's folder.
+
+    Attributes:
+        found_categories: of each dataset that declares none, the categories found when the file was read.
+        unreachable: dataset -> why its images cannot be read now. Loading does not fail on it: the
+            dataset's own assets do.
+    """
+
+    home: Path
+    storage: StorageSettings = StorageSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    datasets: dict[str, DatasetSettings]
+    presets: dict[str, PresetSettings] = {}
+    detectors: dict[str, DetectorEntry]
+    evaluation: EvaluationSettings = EvaluationSettings()
+    automation: AutomationSettings = AutomationSettings()
+    dagster: DagsterSettings = DagsterSettings()
+    trusted_checkpoints: tuple[str, ...] = Field((), description="SHA-256 of checkpoints that may run code")
+    found_categories: dict[str, tuple[str, ...]] = {}
+    unreachable: dict[str, str] = {}
+
+    def category_keys(self) -> list[str]:
+        """``dataset/category`` of every category, datasets in the file's order."""
+        return [
+            f"{name}/{category}"
+            for name, dataset in self.datasets.items()
+            for category in (
+                self.found_categories.get(name, ()) if dataset.categories is None else dataset.categories
+            )
+        ]
+
+    def cells(self) -> list[tuple[str, str]]:
+        """Every ``(category key, detector)`` of the grid."""
+        return [(category, detector) for category in self.category_keys() for detector in self.detectors]
+
+
+def load_project(home: Path) -> Project:
+    """Read ``home / "uad.yaml"``.
+
+    Dataset roots may be unreachable (see ``Project.unreachable``); everything else that is wrong raises.
+
+    Raises:
+        ProjectError: listing all problems at once, each with its place, line, and what to do.
+    """
+    from uad_orchestrator.project_catalogue import installed_catalogue
+    from uad_orchestrator.project_errors import Problem, ProjectError
+    from uad_orchestrator.project_reading import read_project
+
+    path = home / PROJECT_FILE
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        advice = (
+            f"`uad init` writes one; or point --home (or UAD_HOME) at the folder that holds {PROJECT_FILE}"
+        )
+        raise ProjectError(path, [Problem((), "there is no such file", advice)]) from None
+    except UnicodeDecodeError as error:
+        raise ProjectError(
+            path, [Problem((), f"is not UTF-8 text ({error.reason})", "save it as UTF-8")]
+        ) from None
+    except OSError as error:
+        raise ProjectError(path, [Problem((), f"cannot be read: {error.strerror or error}")]) from error
+    return read_project(text, home, installed_catalogue())

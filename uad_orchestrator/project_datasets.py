@@ -1,0 +1,100 @@
+"""The ``datasets:`` of a project file, and the categories found at their roots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from uad_orchestrator.project import DatasetSettings, StorageSettings
+from uad_orchestrator.project_catalogue import Catalogue
+from uad_orchestrator.project_errors import Place, choose_from
+from uad_orchestrator.project_findings import Findings
+from uad_orchestrator.project_names import name_fault
+
+
+def read_datasets(
+    value: object, home: Path, storage: StorageSettings, catalogue: Catalogue, findings: Findings
+) -> dict[str, DatasetSettings]:
+    """Every entry, its paths resolved; problems are noted. Roots are not looked at."""
+    entries = findings.mapping(value, ("datasets",))
+    if not value:
+        advice = "e.g. `datasets: {mvtec_ad: {root: /data/mvtec_ad}}`"
+        findings.add(("datasets",), "no dataset is named", advice)
+    datasets: dict[str, DatasetSettings] = {}
+    for name, entry in entries.items():
+        place = ("datasets", name)
+        findings.name(name, place, "dataset")
+        given = dict(findings.mapping(entry, place))
+        if name in catalogue.layouts:
+            given.setdefault("layout", name)
+        if given.get("layout") == "demo":
+            given.setdefault("root", storage.local / "demo_images")
+        settings = findings.check(DatasetSettings, given, place)
+        if settings is not None:
+            _check_dataset(settings, place, catalogue, findings)
+            datasets[name] = _resolved(settings, home)
+    refuse_twins(entries, ("datasets",), findings)
+    return datasets
+
+
+def look_for_categories(
+    datasets: Mapping[str, DatasetSettings], catalogue: Catalogue
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """The categories of datasets that declare none, and why what cannot be read cannot; nothing raises."""
+    from uad_orchestrator.datasets.problems import DatasetError
+
+    found: dict[str, tuple[str, ...]] = {}
+    unreachable: dict[str, str] = {}
+    for name, dataset in datasets.items():
+        try:
+            categories = catalogue.find_categories(dataset.layout, dataset.root)
+        except (DatasetError, OSError) as error:
+            unreachable[name] = str(error)
+            continue
+        if dataset.categories is not None:
+            continue
+        inner = [c for c in categories if dataset.root / c != dataset.incoming]
+        faults = {c: fault for c in inner if (fault := name_fault(c))}
+        for category, fault in faults.items():
+            unreachable[f"{name}/{category}"] = f"the folder's name {fault}: rename it"
+        found[name] = tuple(c for c in inner if c not in faults)
+        if not found[name]:
+            unreachable[name] = (
+                f"no category (a folder with a train folder in it) was found in {dataset.root}"
+            )
+    return found, unreachable
+
+
+def refuse_twins(names: Iterable[object], place: Place, findings: Findings) -> None:
+    """Refuse names that differ in case only: on some systems they are one folder."""
+    first: dict[str, object] = {}
+    for i, name in enumerate(names):
+        here = (*place, name) if isinstance(names, Mapping) and isinstance(name, str) else (*place, i)
+        key = str(name).casefold()
+        if key in first:
+            findings.add(here, f"{first[key]!r} and {name!r} would share one folder", "rename one")
+        first.setdefault(key, name)
+
+
+def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue, findings: Findings) -> None:
+    if settings.layout not in catalogue.layouts:
+        advice = choose_from(settings.layout, catalogue.layouts)
+        findings.add((*place, "layout"), f"no layout is called {settings.layout!r}", advice)
+    for i, category in enumerate(settings.categories or ()):
+        findings.name(category, (*place, "categories", i), "category")
+    refuse_twins(settings.categories or (), (*place, "categories"), findings)
+    if settings.categories == ():
+        findings.add((*place, "categories"), "is empty", "leave the key out to take those found")
+    for i, image in enumerate(settings.exclude):
+        if "/" not in image or PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
+            what = f"{image!r} is not a path below the dataset's root"
+            findings.add((*place, "exclude", i), what, "e.g. bottle/train/good/003.png, bottle/test/*/9*.png")
+    if settings.incoming and settings.layout != "folder":
+        advice = "published datasets are never written to; take the key out"
+        findings.add((*place, "incoming"), "only layout folder takes new images in", advice)
+
+
+def _resolved(settings: DatasetSettings, home: Path) -> DatasetSettings:
+    incoming = settings.incoming and (home / settings.incoming.expanduser()).resolve()
+    root = (home / settings.root.expanduser()).resolve()
+    return settings.model_copy(update={"root": root, "incoming": incoming})

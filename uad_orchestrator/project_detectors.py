@@ -1,0 +1,96 @@
+"""A detector's entry: flat in the file, cut into the stages that read its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from uad_orchestrator.detectors.settings import MapSettings
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.project import DetectorEntry
+from uad_orchestrator.project_catalogue import Catalogue
+from uad_orchestrator.project_errors import Place, choose_from, dotted, models_in, shown
+from uad_orchestrator.project_findings import Findings
+
+if TYPE_CHECKING:
+    from uad_orchestrator.detectors.registry import DetectorSpec
+
+ENTRY_KEYS = ("model", "preset", "embedder", "checkpoint", "tiling", "maps")
+"""The keys of an entry that every model has; the rest are the model's fit and scoring settings."""
+
+
+def read_detector(
+    name: str, entry: Mapping[str, Any], catalogue: Catalogue, findings: Findings
+) -> DetectorEntry | None:
+    """The entry ``detectors.<name>`` with its model's defaults; None, its problems noted, if it is wrong."""
+    place = ("detectors", name)
+    model = entry.get("model")
+    if model is None:
+        findings.add((*place, "model"), "is missing", choose_from(name, catalogue.detectors))
+        return None
+    if model not in catalogue.detectors:
+        advice = choose_from(model, catalogue.detectors)
+        findings.add((*place, "model"), f"no detector is called {shown(model)}", advice)
+        return None
+    spec = catalogue.detectors[model]
+    before = len(findings.problems)
+    _refuse_unknown_keys(entry, model, spec, place, findings)
+    fit = findings.check(spec.fit, _part(entry, spec.fit), place)
+    scoring = findings.check(spec.scoring, _part(entry, spec.scoring), place)
+    maps = _overlaid(spec.default_maps, entry.get("maps"), (*place, "maps"), findings)
+    embedder = _read_embedder(spec.default_embedder, entry.get("embedder"), place, catalogue, findings)
+    if len(findings.problems) > before:
+        return None
+    stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder}
+    given = {key: entry[key] for key in ("model", "preset", "checkpoint", "tiling") if key in entry}
+    return findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
+
+
+def _part(entry: Mapping[str, Any], stage: type[BaseModel]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key in stage.model_fields}
+
+
+def _refuse_unknown_keys(
+    entry: Mapping[str, Any], model: str, spec: DetectorSpec, place: Place, findings: Findings
+) -> None:
+    known = {**dict.fromkeys(ENTRY_KEYS), **spec.fit.model_fields, **spec.scoring.model_fields}
+    for key in entry.keys() - known.keys():
+        homes = _homes_of(key, spec)
+        advice = f"it belongs into `{homes[0]}`" if homes else choose_from(key, known)
+        findings.add((*place, key), f"unknown key of a {model}", advice)
+
+
+def _homes_of(key: str, spec: DetectorSpec) -> list[str]:
+    """The places below an entry where a key of that name is valid, e.g. ``coreset.ratio``."""
+    parts: dict[str, type[BaseModel]] = {"embedder": EmbedderSettings, "maps": MapSettings}
+    for stage in (spec.fit, spec.scoring):
+        parts |= {n: m for n, field in stage.model_fields.items() for m in models_in(field.annotation)}
+    return [dotted((part, key)) for part, settings in parts.items() if key in settings.model_fields]
+
+
+def _overlaid(default: MapSettings, value: object, place: Place, findings: Findings) -> MapSettings | None:
+    """The model's own map settings, with what the entry gives laid over them."""
+    given = findings.mapping(value, place)
+    if findings.check(type(default), given, place) is None:
+        return None
+    return findings.check(type(default), {**default.model_dump(), **given}, place)
+
+
+def _read_embedder(
+    default: EmbedderSettings, value: object, place: Place, catalogue: Catalogue, findings: Findings
+) -> EmbedderSettings | None:
+    """The entry's embedder; without a name, or with the default's own, the default's settings underlie it."""
+    place = (*place, "embedder")
+    given = {"name": value} if isinstance(value, str) else findings.mapping(value, place)
+    underlying = (
+        default.model_dump(exclude_unset=True) if given.get("name", default.name) == default.name else {}
+    )
+    settings = findings.check(EmbedderSettings, {**underlying, **given}, place)
+    if settings is not None:
+        try:
+            catalogue.check_embedder(settings)
+        except ValueError as error:
+            findings.add(place, str(error))
+    return settings

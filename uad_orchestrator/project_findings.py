@@ -1,0 +1,62 @@
+"""Collects what is wrong with a project file while it is read, so that all of it can be said at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from uad_orchestrator.project_errors import Place, Problem, model_problems, shown
+from uad_orchestrator.project_file import ProjectText
+from uad_orchestrator.project_names import name_fault
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Findings:
+    """The problems found so far, and the text they are found in."""
+
+    def __init__(self, text: ProjectText) -> None:
+        self.text = text
+        self.problems: list[Problem] = []
+        for problem in text.problems:
+            self.note(problem)
+
+    def add(self, place: Place, what: str, advice: str = "") -> None:
+        """Note a problem at ``place``."""
+        self.note(Problem(place, what, advice))
+
+    def note(self, problem: Problem) -> None:
+        """Note a problem; its line comes from the text unless it has one."""
+        line = problem.line or self.text.line(problem.place)
+        self.problems.append(replace(problem, line=line))
+
+    def check(self, model: type[M], value: object, place: Place) -> M | None:
+        """``value`` as ``model``; None, with the problems noted, if it is none."""
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            for problem in model_problems(error, model, value, place):
+                self.note(problem)
+            return None
+
+    def section(self, model: type[M], value: object, place: Place) -> M:
+        """Like ``check`` for a section whose every key has a default; where it is wrong, the defaults."""
+        return self.check(model, self.mapping(value, place), place) or model()
+
+    def mapping(self, value: object, place: Place) -> dict[str, Any]:
+        """``value`` if it is a mapping; an empty one if it is not there, or (noted) something else."""
+        if isinstance(value, dict):
+            return value
+        if value is not None:
+            self.add(place, f"is {shown(value)} where keys are expected")
+        return {}
+
+    def name(self, name: object, place: Place, kind: str) -> None:
+        """Check a name that becomes a partition key and a folder."""
+        if fault := name_fault(name):
+            written = self.text.scalars.get(place)
+            quoted = not isinstance(name, str) and written
+            advice = f"put it in quotes: '{written}'" if quoted else "use letters, digits, _ and -"
+            self.add(place, f"this {kind} name {fault}", advice)

@@ -1,0 +1,68 @@
+"""Parts of the project file that this version does not act on yet: refused by name, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from uad_orchestrator.project_catalogue import Catalogue
+from uad_orchestrator.project_errors import Place, Problem
+
+KEYS: dict[Place, str] = {
+    ("automation",): "schedules, sensors and the intake of new images",
+    ("trusted_checkpoints",): "detectors that load a trained checkpoint",
+    ("repeats",): "repeats over several seeds",
+    ("datasets", "*", "incoming"): "the intake of new normal images",
+    ("datasets", "*", "class_names"): "class names for text prompts",
+    ("evaluation", "repeats"): "repeats over several seeds",
+    ("evaluation", "protocol"): "other evaluation protocols",
+    ("detectors", "*", "checkpoint"): "detectors that load a trained checkpoint",
+    ("detectors", "*", "tiling"): "tiling",
+    ("detectors", "*", "augment"): "augmentation of the fitted images",
+    ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
+    ("detectors", "*", "roi_metrics"): "regions of interest",
+    ("detectors", "*", "repeats"): "repeats over several seeds",
+    ("detectors", "*", "maps", "normalisation"): "normalisation of anomaly maps",
+    ("detectors", "*", "maps", "morphology"): "morphology on anomaly maps",
+}
+
+LAYOUTS = frozenset(
+    {"visa", "btad", "mvtec_loco", "mvtec_ad2", "manifest", "mpdd", "mvtec_3d_ad", "kolektor_sdd2"}
+    | {"magnetic_tile"}
+)
+
+MODELS = frozenset(
+    {"vision_softpatch", "vision_openclip_patchknn", "vision_openclip_promptscore", "vision_musc"}
+    | {"vision_openclip_prompt_patch", "vision_superadd", "vision_rad", "vision_anomalib_checkpoint"}
+)
+
+
+def not_built_problems(values: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Problem]:
+    """A problem for every entry of the file that a later version will act on."""
+    for pattern, subject in KEYS.items():
+        for place, _ in _matches(values, pattern, ()):
+            yield Problem(place, f"not built yet in this version: {subject}", "take the key out")
+    for place, layout in _matches(values, ("datasets", "*", "layout"), ()):
+        if layout in LAYOUTS and layout not in catalogue.layouts:
+            yield _unbuilt_word(place, f"the layout {layout}", catalogue.layouts)
+    for place, model in _matches(values, ("detectors", "*", "model"), ()):
+        named = model in MODELS or (
+            isinstance(model, str) and model.startswith("vision_") and model.endswith("_anomalib")
+        )
+        if named and model not in catalogue.detectors:
+            yield _unbuilt_word(place, f"the detector {model}", catalogue.detectors)
+
+
+def _unbuilt_word(place: Place, subject: str, valid: Any) -> Problem:
+    return Problem(
+        place, f"not built yet in this version: {subject}", "there are: " + ", ".join(sorted(valid))
+    )
+
+
+def _matches(values: object, pattern: Place, place: Place) -> Iterator[tuple[Place, object]]:
+    if not pattern:
+        yield place, values
+    elif isinstance(values, Mapping):
+        head, *rest = pattern
+        for key in values if head == "*" else {head} & values.keys():
+            yield from _matches(values[key], tuple(rest), (*place, key))

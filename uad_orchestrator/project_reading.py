@@ -1,0 +1,145 @@
+"""From the text of a project file to a Project, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from uad_orchestrator.preprocessing.settings import PresetSettings
+from uad_orchestrator.project import (
+    PROJECT_FILE,
+    AutomationSettings,
+    DagsterSettings,
+    DetectorEntry,
+    EvaluationSettings,
+    Project,
+    RuntimeSettings,
+    StorageSettings,
+)
+from uad_orchestrator.project_catalogue import Catalogue
+from uad_orchestrator.project_datasets import look_for_categories, read_datasets, refuse_twins
+from uad_orchestrator.project_detectors import read_detector
+from uad_orchestrator.project_errors import ProjectError, choose_from, shown
+from uad_orchestrator.project_file import parse_project
+from uad_orchestrator.project_findings import Findings
+from uad_orchestrator.project_not_built import not_built_problems
+
+_FILLED_IN = ("home", "found_categories", "unreachable")
+KEYS = tuple(key for key in Project.model_fields if key not in _FILLED_IN)
+"""The keys at the top of the file."""
+
+
+def read_project(text: str, home: Path, catalogue: Catalogue) -> Project:
+    """Check the text of ``home / "uad.yaml"`` against what this installation offers.
+
+    Raises:
+        ProjectError: listing all problems at once.
+    """
+    findings = Findings(parse_project(text, home / PROJECT_FILE))
+    project = None
+    if not findings.problems:
+        project = _read_sections(findings, home.resolve(), catalogue)
+        _refuse_not_built(findings, catalogue)
+    if project is None or findings.problems:
+        raise ProjectError(findings.text.path, findings.problems)
+    return project
+
+
+def _read_sections(findings: Findings, home: Path, catalogue: Catalogue) -> Project | None:
+    values = findings.text.values
+    for key in values.keys() - set(KEYS):
+        findings.add((key,), "unknown key", choose_from(key, KEYS))
+    storage = _read_storage(values.get("storage"), home, findings)
+    runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
+    evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
+    automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
+    dagster = findings.section(DagsterSettings, values.get("dagster"), ("dagster",))
+    presets = _read_presets(values.get("presets"), catalogue, findings)
+    detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
+    datasets = read_datasets(values.get("datasets"), home, storage, catalogue, findings)
+    if findings.problems:
+        return None
+    found, unreachable = look_for_categories(datasets, catalogue)
+    return Project(
+        home=home,
+        storage=storage,
+        runtime=runtime,
+        datasets=datasets,
+        presets=presets,
+        detectors=detectors,
+        evaluation=evaluation,
+        automation=automation,
+        dagster=dagster,
+        found_categories=found,
+        unreachable=unreachable,
+    )
+
+
+def _refuse_not_built(findings: Findings, catalogue: Catalogue) -> None:
+    """These replace what else was found wrong at the same places."""
+    refused = list(not_built_problems(findings.text.values, catalogue))
+    findings.problems = [
+        problem
+        for problem in findings.problems
+        if not any(problem.place[: len(other.place)] == other.place for other in refused)
+    ]
+    for problem in refused:
+        findings.note(problem)
+
+
+def _read_storage(value: object, home: Path, findings: Findings) -> StorageSettings:
+    settings = findings.section(StorageSettings, value, ("storage",))
+    given = settings.model_fields_set
+    if "://" in settings.root:
+        return settings.model_copy(update={"local": (home / settings.local.expanduser()).resolve()})
+    root = (home / Path(settings.root).expanduser()).resolve()
+    local = (home / settings.local.expanduser()).resolve() if "local" in given else root
+    return settings.model_copy(update={"root": str(root), "local": local})
+
+
+def _read_presets(value: object, catalogue: Catalogue, findings: Findings) -> dict[str, PresetSettings]:
+    presets: dict[str, PresetSettings] = {}
+    for name, steps in findings.mapping(value, ("presets",)).items():
+        place = ("presets", name)
+        findings.name(name, place, "preset")
+        if name == "plain":
+            findings.add(place, "plain is kept for images as they are", "choose another name")
+        if not isinstance(steps, list):
+            advice = "e.g. [{white_balance: gray_world}, {illumination: {method: homomorphic}}]"
+            findings.add(place, f"is {shown(steps)} where a list of steps is expected", advice)
+            continue
+        for i, step in enumerate(steps):
+            try:
+                catalogue.parse_step(step)
+            except ValueError as error:
+                findings.add((*place, i), str(error))
+        if not any(problem.place[:2] == place for problem in findings.problems):
+            presets[name] = PresetSettings.model_validate(steps)
+    return presets
+
+
+def _read_detectors(
+    value: object, presets: object, catalogue: Catalogue, findings: Findings
+) -> dict[str, DetectorEntry]:
+    entries = findings.mapping(value, ("detectors",))
+    known_presets = (*catalogue.shipped_presets, *(presets if isinstance(presets, Mapping) else ()))
+    detectors: dict[str, DetectorEntry] = {}
+    if not value:
+        advice = "e.g. `detectors: {patchcore: {model: vision_patchcore}}`"
+        findings.add(("detectors",), "no detector is named", advice)
+    for name, entry in entries.items():
+        place = ("detectors", name)
+        findings.name(name, place, "detector")
+        settings = findings.mapping(entry, place)
+        _check_preset_name(settings.get("preset", "plain"), name, known_presets, findings)
+        if detector := read_detector(name, settings, catalogue, findings):
+            detectors[name] = detector
+    refuse_twins(entries, ("detectors",), findings)
+    return detectors
+
+
+def _check_preset_name(preset: Any, detector: str, known: Iterable[str], findings: Findings) -> None:
+    if preset not in (known := tuple(known)):
+        place = ("detectors", detector, "preset")
+        findings.add(place, f"no preset is called {shown(preset)}", choose_from(preset, known))
