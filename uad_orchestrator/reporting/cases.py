@@ -71,7 +71,9 @@ def choose_cases(rows: Iterable[ScoredImage], per_kind: int = 3) -> list[ChosenC
     tested = [row for row in rows if row.role == "test"]
     for row in tested:
         if not math.isfinite(row.score):
-            raise ValueError(f"the score of {row.image} is {row.score}: a score table holds finite scores only")
+            raise ValueError(
+                f"the score of {row.image} is {row.score}: a score table holds finite scores only"
+            )
     rising = sorted((row for row in tested if row.label), key=lambda row: (row.score, row.image))
     normals = sorted((row for row in tested if not row.label), key=lambda row: (-row.score, row.image))
     lowest = rising[:per_kind]

@@ -97,7 +97,7 @@ def data_uri(jpeg: bytes) -> str:
 
 
 def _attempts() -> Iterator[tuple[int, int]]:
-    """(tile width, JPEG quality), best first; poor quality only when the smallest tiles are still too large."""
+    """(tile width, JPEG quality), best first; poor quality only for the smallest tiles."""
     yield from ((width, quality) for width in TILE_WIDTHS for quality in QUALITIES)
     yield from ((TILE_WIDTHS[-1], quality) for quality in LAST_QUALITIES)
 

@@ -1,0 +1,96 @@
+"""How the figures of a leaderboard are called and written, the same in terminal, Markdown and HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ratio", "value", "seconds", "count", "bytes", "text"]
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a row.
+
+    Attributes:
+        key: its published name.
+        heading: what tables call it.
+        kind: how it is written.
+        explanation: one sentence for people who do not know it.
+    """
+
+    key: str
+    heading: str
+    kind: Kind
+    explanation: str
+
+
+_KNOWN = {
+    column.key: column
+    for column in (
+        Column("image_auroc", "image AUROC", "ratio", "Images: chance that a defect outscores a normal."),
+        Column("image_ap", "image AP", "ratio", "Images: average precision over all thresholds."),
+        Column("image_f1_max", "image F1-max", "ratio", "Best F1 of any threshold. Reads test labels."),
+        Column("pixel_auroc", "pixel AUROC", "ratio", "Pixels of all test images pooled, raw maps."),
+        Column("pixel_ap", "pixel AP", "ratio", "Average precision of the pooled pixels."),
+        Column("pixel_f1_max", "pixel F1-max", "ratio", "Best pixel F1 of any threshold. Reads test labels."),
+        Column(
+            "threshold", "threshold", "value", "Calibrated on normals. Anomalous means score > threshold."
+        ),
+        Column("threshold_source", "threshold from", "text", "Which normals the image threshold comes from."),
+        Column("pixel_threshold", "pixel threshold", "value", "Calibrated on the maxima of normal maps."),
+        Column("pixel_threshold_source", "pixel threshold from", "text", "Which normals it comes from."),
+        Column("false_positive_rate", "FPR", "ratio", "Share of normal test images above the threshold."),
+        Column("recall", "recall", "ratio", "Share of defective test images above the threshold."),
+        Column("precision", "precision", "ratio", "Share of defects among the images above the threshold."),
+        Column("f1", "F1", "ratio", "F1 at the calibrated threshold."),
+        Column("seconds_per_image_p50", "time p50", "seconds", "Median time per image."),
+        Column("seconds_per_image_p95", "time p95", "seconds", "95 % of the images are faster than this."),
+        Column("bank_rows", "bank rows", "count", "Patch embeddings in the memory bank."),
+        Column("bank_bytes", "bank size", "bytes", "Size of the memory bank."),
+    )
+}
+
+
+def column(key: str) -> Column:
+    """The column of a published name; a metric that is not known here is a ratio under its own name.
+
+    >>> column("aupro_0.05").heading, column("false_positive_rate").heading
+    ('AUPRO@0.05', 'FPR')
+    """
+    limit = re.fullmatch(r"aupro_([0-9.e-]+)", key)
+    if limit:
+        explanation = f"Per-region overlap up to a pixel false-positive rate of {limit[1]}."
+        return Column(key, f"AUPRO@{limit[1]}", "ratio", explanation)
+    return _KNOWN.get(key) or Column(key, key.replace("_", " "), "ratio", "")
+
+
+def written(value: float | int | str | None, kind: Kind) -> str:
+    """A figure as tables show it.
+
+    >>> written(0.98765, "ratio"), written(0.0123, "seconds"), written(2.5, "seconds")
+    ('0.988', '12.3 ms', '2.50 s')
+    >>> written(16384, "count"), written(5_000_000, "bytes"), written(None, "ratio")
+    ('16,384', '5.0 MB', '–')
+    """
+    if value is None or isinstance(value, str):
+        return MISSING if value is None else value
+    writers: dict[Kind, Callable[[float], str]] = {
+        "ratio": lambda ratio: f"{ratio:.3f}",
+        "seconds": lambda seconds: f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms",
+        "count": lambda count: f"{count:,}",
+        "bytes": _bytes_written,
+    }
+    return writers.get(kind, lambda number: f"{number:.4g}")(value)
+
+
+def _bytes_written(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
