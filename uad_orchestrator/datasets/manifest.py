@@ -45,13 +45,17 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All images of one category, sorted by split and path."""
+    """All images of one category, sorted by split (train, validation, test) and path.
+
+    ``excluded`` are the images the user took out by name.
+    """
 
     dataset: str
     category: str
     layout: str
     root: Path
     records: tuple[ImageRecord, ...]
+    excluded: tuple[str, ...] = ()
 
     def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
         """The records of a split, in path order; of one label only, if given."""

@@ -1,0 +1,163 @@
+"""The demo set: pictures of a texture, an aligned object and an object in free rotation, with exact masks.
+
+The same seed gives the same bytes on every machine (see ``demo_pictures``). A defective picture and its normal
+counterpart share part, light and noise, so the mask is exactly the set of pixels that the defect changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import NamedTuple
+
+import numpy as np
+
+from uad_orchestrator.datasets.demo_pictures import connector, gear, weave
+from uad_orchestrator.datasets.demo_pictures.exact import Draws, Picture, photograph
+from uad_orchestrator.datasets.demo_pictures.surface_defects import Defect
+from uad_orchestrator.images.stored_png import encode_stored_png
+
+
+@dataclass(frozen=True)
+class DemoSizes:
+    """How many images of each kind a category gets."""
+
+    train: int = 30
+    test_good: int = 10
+    test_per_defect: int = 4
+
+
+class _Painter(NamedTuple):
+    number: int
+    paint: Callable[[Draws, Defect | None], Picture]
+    defects: tuple[str, ...]
+
+
+_PAINTERS = {
+    "connector": _Painter(0, connector.paint_connector, connector.DEFECTS),
+    "gear": _Painter(1, gear.paint_gear, gear.DEFECTS),
+    "weave": _Painter(2, weave.paint_weave, weave.DEFECTS),
+}
+
+DEMO_CATEGORIES: tuple[str, ...] = tuple(_PAINTERS)
+"""The categories, known without generating anything."""
+
+_SEVERITIES = (1.0, 0.7, 0.5, 0.35)
+_TRAIN, _TEST_GOOD, _DEFECTIVE, _FRESH = range(4)  # keys of independent random streams
+
+
+def generate_demo(
+    root: Path | str,
+    *,
+    seed: int = 0,
+    sizes: DemoSizes | None = None,
+    categories: Iterable[str] = DEMO_CATEGORIES,
+) -> None:
+    """Write the demo set in MVTec AD's layout below ``root``; categories that are there are left alone.
+
+    Each category is written aside and renamed, so that it is there completely or not at all.
+
+    Raises:
+        ValueError: an unknown category.
+    """
+    root = Path(root)
+    sizes = sizes or DemoSizes()
+    for category in categories:
+        painter = _painter(category)
+        if (root / category).exists():
+            continue
+        root.mkdir(parents=True, exist_ok=True)
+        aside = Path(mkdtemp(prefix=f".{category}-", dir=root))
+        try:
+            _write_category(aside / category, painter, seed, sizes)
+            _rename_unless_there(aside / category, root / category)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def generate_normals(category: str, n: int, seed: int = 0, start: int = 0) -> Iterator[np.ndarray]:
+    """Fresh normals of a category, none of which is in the demo set: ``n`` images ``(H, W, 3)`` uint8 RGB.
+
+    ``start`` skips that many: two calls with adjoining ranges give what one call gives.
+    """
+    painter = _painter(category)
+    for number in range(start, start + n):
+        yield _picture(painter, seed, _FRESH, number)
+
+
+def write_normals(folder: Path | str, category: str, n: int, *, seed: int = 0, start: int = 0) -> list[Path]:
+    """``generate_normals`` as PNG files ``NNNN.png`` in ``folder``, made if needed; their paths in order."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, image in enumerate(generate_normals(category, n, seed, start), start):
+        paths.append(folder / f"{number:04d}.png")
+        paths[-1].write_bytes(encode_stored_png(image))
+    return paths
+
+
+def generate_defective(
+    category: str, defect_type: str, number: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A defective picture ``(H, W, 3)`` uint8 RGB and its mask ``(H, W)`` bool: the pixels the defect changed.
+
+    ``number`` grades the difficulty: 0, 4, 8, .. are seen at once, 3, 7, 11, .. only when looked for.
+
+    Raises:
+        ValueError: the category has no such defect type.
+    """
+    painter = _painter(category)
+    if defect_type not in painter.defects:
+        raise ValueError(f"{category} has no defect {defect_type!r}; expected {', '.join(painter.defects)}")
+    kind = painter.defects.index(defect_type)
+    stream = number * len(painter.defects) + kind
+    severity = _SEVERITIES[number % len(_SEVERITIES)]
+    defect = Defect(defect_type, severity, Draws(seed, painter.number, _DEFECTIVE, stream, 1))
+    normal = _picture(painter, seed, _DEFECTIVE, stream)
+    defective = _picture(painter, seed, _DEFECTIVE, stream, defect)
+    return defective, (defective != normal).any(axis=2)
+
+
+def _picture(
+    painter: _Painter, seed: int, purpose: int, number: int, defect: Defect | None = None
+) -> np.ndarray:
+    """One shot; the defect draws from a stream of its own, so part, light and noise do not depend on it."""
+    part = Draws(seed, painter.number, purpose, number, 0)
+    camera = Draws(seed, painter.number, purpose, number, 2)
+    return photograph(painter.paint(part, defect), camera)
+
+
+def _painter(category: str) -> _Painter:
+    if category not in _PAINTERS:
+        raise ValueError(f"unknown demo category {category!r}; expected one of {', '.join(_PAINTERS)}")
+    return _PAINTERS[category]
+
+
+def _write_category(folder: Path, painter: _Painter, seed: int, sizes: DemoSizes) -> None:
+    for split, purpose, n in (("train", _TRAIN, sizes.train), ("test", _TEST_GOOD, sizes.test_good)):
+        for number in range(n):
+            _write(folder / split / "good" / f"{number:03d}.png", _picture(painter, seed, purpose, number))
+    category = next(name for name, known in _PAINTERS.items() if known is painter)
+    for defect_type in painter.defects:
+        for number in range(sizes.test_per_defect):
+            image, mask = generate_defective(category, defect_type, number, seed)
+            _write(folder / "test" / defect_type / f"{number:03d}.png", image)
+            mask_path = folder / "ground_truth" / defect_type / f"{number:03d}_mask.png"
+            _write(mask_path, mask.astype(np.uint8) * np.uint8(255))
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_stored_png(pixels))
+
+
+def _rename_unless_there(aside: Path, target: Path) -> None:
+    """Another process may have been faster: it wrote the same bytes, so ours are dropped."""
+    try:
+        aside.rename(target)
+    except OSError:
+        if not target.exists():
+            raise

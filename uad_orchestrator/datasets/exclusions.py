@@ -1,0 +1,40 @@
+"""Images the user takes out by name: ``exclude:`` in the project file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+
+class Exclusions:
+    """Names (posix paths relative to the dataset's root) or patterns of images to leave out.
+
+    Attributes:
+        left_out: the images taken out so far; a manifest shows them.
+
+    >>> exclusions = Exclusions(["bottle/train/good/003.png", "bottle/test/*/9*.png"])
+    >>> exclusions.apply(["bottle/train/good/003.png", "bottle/train/good/004.png"])
+    ['bottle/train/good/004.png']
+    >>> exclusions.unused("bottle")
+    ['bottle/test/*/9*.png']
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = tuple(names)
+        self.left_out: list[str] = []
+        self._used: set[str] = set()
+
+    def apply(self, images: Iterable[str]) -> list[str]:
+        """The images that stay, in order."""
+        return [image for image in images if not self._excludes(image)]
+
+    def unused(self, category: str) -> list[str]:
+        """Entries below ``category`` that matched nothing: a typing error, or the file is gone."""
+        return [n for n in self.names if n.startswith(f"{category}/") and n not in self._used]
+
+    def _excludes(self, image: str) -> bool:
+        matching = [name for name in self.names if name == image or fnmatchcase(image, name)]
+        self._used.update(matching)
+        if matching:
+            self.left_out.append(image)
+        return bool(matching)

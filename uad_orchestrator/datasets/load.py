@@ -1,0 +1,149 @@
+"""From a dataset's folders to a Manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from pathlib import Path
+
+from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.layouts import LAYOUTS, Layout
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile
+from uad_orchestrator.datasets.problems import DatasetError, Problem
+from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder
+from uad_orchestrator.images.decode import ImageError, file_digest
+
+_SPLIT_ORDER = {"train": 0, "validation": 1, "test": 2}
+_HASHING_THREADS = 4
+
+Digests = Callable[[Path], str]
+"""Gives a file's SHA-256 (hex). If it has ``many(paths) -> {path: digest}``, that is called once instead."""
+
+
+def load_dataset(
+    name: str,
+    root: Path | str,
+    category: str,
+    *,
+    layout: str | None = None,
+    exclude: Iterable[str] = (),
+    digests: Digests | None = None,
+) -> Manifest:
+    """One category of a dataset: each image's split, label, defect type, masks, group and content digest.
+
+    Args:
+        name: what the dataset is called in tables; also the layout's name unless ``layout`` is given.
+        root: the dataset's folder, the one that holds the categories.
+        category: a category's name.
+        layout: one of ``LAYOUTS``.
+        exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
+        digests: gives a file's digest; a cache may stand here.
+
+    Raises:
+        DatasetError: anything wrong with layout, root, category or files; all faults are listed.
+    """
+    layout = layout or name
+    scan, exclusions = scan_dataset(layout, Path(root), category, exclude)
+    if scan.problems:
+        raise DatasetError(f"{name}/{category} (layout {layout}, root {root}) cannot be used:", scan.problems)
+    images = sorted(scan.images, key=lambda image: (_SPLIT_ORDER[image.split], image.path))
+    digest = _digest_all(Path(root), images, digests or file_digest)
+    records = tuple(
+        ImageRecord(
+            path=image.path,
+            split=image.split,
+            label=image.label,
+            defect_type=image.defect_type,
+            digest=digest[image.path],
+            masks=tuple(MaskFile(mask, digest[mask]) for mask in image.masks),
+            group_id=image.group_id,
+        )
+        for image in images
+    )
+    return Manifest(name, category, layout, Path(root), records, tuple(sorted(exclusions.left_out)))
+
+
+def find_categories(layout: str, root: Path | str) -> list[str]:
+    """The categories below a dataset's root, sorted.
+
+    Raises:
+        DatasetError: the layout is unknown or the root cannot be reached.
+    """
+    return _layout(layout).find_categories(Path(root))
+
+
+def prepare_dataset(layout: str, root: Path | str, category: str) -> None:
+    """Generate a category's files where the layout is a generated one (``demo``); nothing to do for others.
+
+    Raises:
+        DatasetError: the layout or the category is unknown.
+    """
+    prepare = _layout(layout).prepare
+    if prepare:
+        _check_category(layout, Path(root), category)
+        prepare(Path(root), category)
+
+
+def scan_dataset(
+    layout: str, root: Path, category: str, exclude: Iterable[str] = ()
+) -> tuple[Scan, Exclusions]:
+    """Images and problems of a category by names only, no file opened; and what was left out.
+
+    Raises:
+        DatasetError: the layout or the category is unknown, or the root cannot be reached.
+    """
+    scanned = _layout(layout)
+    if not scanned.prepare and not is_folder(root):
+        raise DatasetError(f"the root {root} cannot be reached: no such folder; is the disk or share mounted?")
+    _check_category(layout, root, category)
+    exclusions = Exclusions(exclude)
+    scan = scanned.scan_category(root, category, exclusions)
+    for entry in exclusions.unused(category):
+        scan.complain(entry, "stands in exclude: but matches no image; correct it or take it out")
+    if not scan.problems:
+        _check_splits(scan, category)
+    return scan, exclusions
+
+
+def _check_splits(scan: Scan, category: str) -> None:
+    """Something to fit on and something to score."""
+    for split in ("train", "test"):
+        if not any(image.split == split for image in scan.images):
+            scan.problems.append(Problem(category, f"the {split} split is empty; expected at least one image"))
+
+
+def _layout(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise DatasetError(f"unknown layout {name!r}; {_nearest(name, LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def _check_category(layout: str, root: Path, category: str) -> None:
+    known = _layout(layout).find_categories(root)
+    if category in known:
+        return
+    if (root / "train").is_dir() and not known:
+        raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
+    raise DatasetError(f"unknown category {category!r} in {root} (layout {layout}); {_nearest(category, known)}")
+
+
+def _nearest(word: str, valid: Iterable[str]) -> str:
+    valid = sorted(valid)
+    close = get_close_matches(word, valid, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}expected one of: {', '.join(valid) or 'none found'}"
+
+
+def _digest_all(root: Path, images: Sequence[FoundImage], digests: Digests) -> Mapping[str, str]:
+    """The digest of every image and mask by its relative path."""
+    paths = {name: root / name for image in images for name in (image.path, *image.masks)}
+    many = getattr(digests, "many", None)
+    try:
+        if many is not None:
+            by_path = many(paths.values())
+            return {name: by_path[path] for name, path in paths.items()}
+        with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+            return dict(zip(paths, pool.map(digests, paths.values()), strict=True))
+    except (ImageError, OSError) as error:
+        raise DatasetError(f"a file cannot be read: {error}") from error

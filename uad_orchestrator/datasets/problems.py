@@ -1,0 +1,35 @@
+"""What can be wrong with a dataset, said so that a person can act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one file or folder.
+
+    Attributes:
+        path: posix path relative to the dataset's root; ``.`` for the root itself.
+        message: what is wrong, what was expected there, what to do.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class DatasetError(ValueError):
+    """A dataset that is not what its layout says; ``problems`` has every fault, the message the first ones."""
+
+    def __init__(self, summary: str, problems: Sequence[Problem] = ()) -> None:
+        self.problems = tuple(problems)
+        lines = [summary, *(f"  {problem}" for problem in self.problems[:_SHOWN])]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"  ... and {len(self.problems) - _SHOWN} more")
+        super().__init__("\n".join(lines))

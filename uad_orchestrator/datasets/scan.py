@@ -1,0 +1,157 @@
+"""Looking at a dataset's folders: names only, no file is opened. What does not fit becomes a Problem.
+
+Every layout's ``scan_category`` gives a ``Scan``: all images found and all problems found, so that a user sees
+every fault at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uad_orchestrator.datasets.manifest import Split
+from uad_orchestrator.datasets.problems import DatasetError, Problem
+from uad_orchestrator.images.decode import IMAGE_SUFFIXES
+
+_CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # left by file managers; hidden files are skipped as well
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image as its layout describes it; paths are posix, relative to the dataset's root."""
+
+    path: str
+    split: Split
+    label: int
+    defect_type: str
+    masks: tuple[str, ...] = ()
+    group_id: str | None = None
+
+
+@dataclass
+class Scan:
+    """What a category's folders hold; both lists grow while a layout is read."""
+
+    images: list[FoundImage] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def complain(self, path: str, message: str) -> None:
+        """Note a fault and read on."""
+        self.problems.append(Problem(path, message))
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in ``folder``, sorted; hidden ones and file managers' clutter left out.
+
+    Raises:
+        DatasetError: ``folder`` cannot be listed, e.g. because a share is not mounted.
+    """
+    return [name for name, is_folder in _entries(folder) if is_folder]
+
+
+def list_files(folder: Path) -> list[str]:
+    """Names of the files in ``folder``, sorted, clutter left out; errors as ``subfolders``."""
+    return [name for name, is_folder in _entries(folder) if not is_folder]
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the extension, in any case, is one of PNG, JPEG, BMP or TIFF."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def list_images(scan: Scan, root: Path, folder: str) -> list[str]:
+    """The image files of ``root/folder``, sorted, as paths relative to the root. Anything else is a problem."""
+    found = []
+    for name, is_folder in _entries(root / folder):
+        path = f"{folder}/{name}"
+        if is_folder:
+            scan.complain(path, "a folder among the images; expected image files only")
+        elif not is_image_name(name):
+            scan.complain(path, f"not an image; expected {', '.join(IMAGE_SUFFIXES)}; move it elsewhere")
+        else:
+            found.append(path)
+    if not found:
+        scan.complain(folder, "no images; expected at least one")
+    return found
+
+
+def match_masks(
+    scan: Scan,
+    images: Sequence[str],
+    masks: Iterable[str],
+    *,
+    suffixes: Sequence[str],
+    expected: str,
+    excluded: Iterable[str] = (),
+) -> dict[str, str]:
+    """Pair images with masks by stem, whatever extension and case; each image has one, each mask is used.
+
+    Args:
+        scan: takes a problem for each image without a mask, each mask without an image, and each doubtful pair.
+        images: anomalous images of one folder.
+        masks: the mask files that may belong to them.
+        suffixes: what a mask's stem has behind the image's, e.g. ``("_mask", "")``.
+        expected: a mask's usual path, with ``{stem}``, for messages.
+        excluded: images left out by the user: their masks are no surplus.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for mask in masks:
+        by_stem[stem(mask)].append(mask)
+    used: set[str] = set()
+    pairs: dict[str, str] = {}
+    for image in [*images, *excluded]:
+        candidates = [mask for suffix in suffixes for mask in by_stem.get(stem(image) + suffix.lower(), [])]
+        used.update(candidates)
+        if len(candidates) == 1:
+            pairs[image] = candidates[0]
+        elif image in images and not candidates:
+            wanted = expected.format(stem=Path(image).stem)
+            scan.complain(image, f"has no mask; expected {wanted} (or another image extension)")
+        elif image in images:
+            scan.complain(image, f"has several masks ({', '.join(candidates)}); expected one")
+    for mask in sorted(set().union(*by_stem.values()) - used):
+        scan.complain(mask, "a mask without an image of the same stem")
+    return {image: pairs[image] for image in images if image in pairs}
+
+
+def refuse_equal_stems(scan: Scan, images: Iterable[str]) -> None:
+    """Two images of one folder that differ only in their extension cannot be told apart by masks and maps."""
+    first: dict[str, str] = {}
+    for image in images:
+        other = first.setdefault(stem(image), image)
+        if other != image:
+            scan.complain(image, f"has the same stem as {other}; rename one of them")
+
+
+def stem(path: str) -> str:
+    """A file's name without folder and extension, in lower case, for matching."""
+    return Path(path).stem.lower()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder.
+
+    Raises:
+        DatasetError: that cannot be found out, e.g. because of permissions.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be reached: {error.strerror or error}") from error
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """``(name, is a folder)`` of what a folder holds, sorted by name, without clutter."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = [(entry.name, entry.is_dir()) for entry in entries]
+    except FileNotFoundError:
+        raise DatasetError(f"{folder}: no such folder") from None
+    except NotADirectoryError:
+        raise DatasetError(f"{folder}: a file; expected a folder") from None
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be reached: {error.strerror or error}") from error
+    return sorted((n, d) for n, d in listed if not n.startswith(".") and n.lower() not in _CLUTTER)

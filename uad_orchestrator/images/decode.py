@@ -1,0 +1,213 @@
+"""From an image file to pixels: PNG, JPEG, BMP and TIFF; 8 and 16 bit; grey, RGB, RGBA, palette, one bit.
+
+Pillow reads headers and 8-bit files, because it refuses files that end early; OpenCV reads 16-bit files, which
+Pillow would cut to 8 bits. EXIF rotation is applied everywhere, sizes included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uad_orchestrator.images.completeness import missing_end
+from uad_orchestrator.images.source import RgbImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL.Image import Image
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""The extensions that count as images, in any case."""
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "MPO")  # MPO: JPEG with further pictures behind the first
+_ORIENTATION = 0x0112
+_SWAPS_AXES = (5, 6, 7, 8)
+
+
+class ImageError(ValueError):
+    """A file that cannot be read as an image; the message names it and says why."""
+
+
+def read_image(path: Path | str) -> RgbImage:
+    """Decode an image to ``(H, W, 3)`` RGB: uint8 in 0..255, or uint16 in 0..65535 for 16-bit files.
+
+    Grey is repeated in all three channels, alpha is dropped, a palette is resolved, EXIF rotation is applied. Of
+    a file with several pictures the first is read.
+
+    Raises:
+        ImageError: the file is missing, not an image, damaged or cut short, or neither 8 nor 16 bit.
+    """
+    pixels = _decode(Path(path))
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path}: {pixels.dtype} pixels; expected 8 or 16 bits per channel")
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def read_mask(path: Path | str) -> np.ndarray:
+    """Decode a ground-truth mask to ``(H, W)`` bool: True where any channel (alpha aside) is above 0.
+
+    Values may be 0/1, 0/255 or one bit, in any integer depth.
+
+    Raises:
+        ImageError: as ``read_image``.
+    """
+    pixels = _decode(Path(path))
+    return pixels > 0 if pixels.ndim == 2 else (pixels[..., :3] > 0).any(axis=2)
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """``(H, W)`` in pixels as ``read_image`` would give it, from the header alone.
+
+    Raises:
+        ImageError: the file is missing or its header is not that of an image.
+    """
+    path = Path(path)
+    with _errors_name(path), path.open("rb") as stream, _quiet():
+        return _size(_open(stream))
+
+
+def check_header(path: Path | str) -> tuple[int, int]:
+    """``image_size``, and the file's end is looked at as well: one that was cut short is an error.
+
+    Raises:
+        ImageError: the file is missing, not an image, or cut short.
+    """
+    path = Path(path)
+    with _errors_name(path), path.open("rb") as stream, _quiet():
+        image = _open(stream)
+        size = _size(image)
+        stream.seek(0)
+        reason = missing_end(stream, str(image.format))
+    if reason:
+        raise ImageError(f"{path}: {reason}")
+    return size
+
+
+def file_digest(path: Path | str) -> str:
+    """SHA-256 (hex) of a file's bytes.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    path = Path(path)
+    with _errors_name(path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _decode(path: Path) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, C)`` with C = 3 or 4 in RGB(A) order, of the file's own depth."""
+    with _errors_name(path), _quiet():
+        data = path.read_bytes()
+        if not data:
+            raise ImageError(f"{path}: the file is empty; expected an image")
+        image = _open(io.BytesIO(data))
+        reason = missing_end(io.BytesIO(data), str(image.format))
+        if reason:
+            raise ImageError(f"{path}: {reason}")
+        if _is_16_bit(image):
+            pixels = _decode_16_bit(data, image)
+        else:
+            pixels = _decode_8_bit(image)
+    return pixels
+
+
+def _decode_8_bit(image: Image) -> np.ndarray:
+    """Pillow's way: raises OSError on a file whose pixels end early."""
+    from PIL import ImageOps
+
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "1":
+        return np.asarray(image, dtype=np.uint8) * np.uint8(255)
+    if image.mode in ("L", "RGB", "I", "F"):
+        return np.asarray(image)
+    if image.mode == "LA":
+        return np.asarray(image.getchannel("L"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _decode_16_bit(data: bytes, image: Image) -> np.ndarray:
+    """OpenCV's way: it keeps 16 bits, and turns TIFF files as their orientation says, other files not."""
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise OSError("damaged or cut short: OpenCV cannot decode it")
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    return pixels if image.format == "TIFF" else _turn(pixels, _orientation(image))
+
+
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation (1..8) so that row 0 is the scene's top."""
+    if orientation in _SWAPS_AXES:
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _open(stream: Any) -> Image:
+    """Read the header only."""
+    from PIL import Image
+
+    return Image.open(stream, formats=_FORMATS)
+
+
+def _size(image: Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.format == "TIFF":  # some Pillow versions have turned this size already: ask the file's own tags
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        width, height = int(tags[256]), int(tags[257])
+    return (width, height) if _orientation(image) in _SWAPS_AXES else (height, width)
+
+
+def _orientation(image: Image) -> int:
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _is_16_bit(image: Image) -> bool:
+    """By the raw mode of the stored pixels, since Pillow calls 16-bit colour files plain RGB."""
+    if image.format not in ("PNG", "TIFF"):
+        return False
+    return image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in image.tile)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Every way a file can fail to be read becomes an ImageError that names it."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: a folder; expected an image file") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not an image; expected PNG, JPEG, BMP or TIFF") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path}: more pixels than are decoded safely; cut it into smaller images") from None
+    except (OSError, SyntaxError, ValueError, KeyError, EOFError) as error:  # what Pillow raises on damage
+        raise ImageError(f"{path}: cannot be read: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow's warnings about odd metadata are not the reader's concern; what matters is raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

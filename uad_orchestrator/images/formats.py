@@ -1,0 +1,126 @@
+"""Arrays handed in by a user: their layout is said, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from uad_orchestrator.images.source import ImageSource, RgbImage
+
+
+class ImageFormat(StrEnum):
+    """Channel order, dtype and axis order of an array, e.g. ``bgr_u8_hwc``.
+
+    ``u8`` is uint8 in 0..255, ``u16`` uint16 in 0..65535, ``f32`` float32 in 0..1.
+    """
+
+    RGB_U8_HWC = "rgb_u8_hwc"
+    BGR_U8_HWC = "bgr_u8_hwc"
+    GRAY_U8_HW = "gray_u8_hw"
+    RGB_U16_HWC = "rgb_u16_hwc"
+    BGR_U16_HWC = "bgr_u16_hwc"
+    GRAY_U16_HW = "gray_u16_hw"
+    RGB_F32_HWC = "rgb_f32_hwc"
+    BGR_F32_HWC = "bgr_f32_hwc"
+    RGB_F32_CHW = "rgb_f32_chw"
+    BGR_F32_CHW = "bgr_f32_chw"
+    GRAY_F32_HW = "gray_f32_hw"
+
+
+@dataclass(frozen=True)
+class _Layout:
+    colours: str
+    dtype: type[np.generic]
+    axes: str
+
+
+_DTYPES: dict[str, type[np.generic]] = {"u8": np.uint8, "u16": np.uint16, "f32": np.float32}
+
+
+def to_rgb(array: np.ndarray, input_format: ImageFormat | str) -> RgbImage:
+    """An array of the stated format as ``(H, W, 3)`` RGB, uint8 or uint16.
+
+    float32 in 0..1 becomes uint16, rounded to the nearest of 65535 steps.
+
+    Raises:
+        ValueError: the format is unknown, or dtype, shape or value range are not what it says.
+
+    >>> to_rgb(np.array([[[1, 2, 3]]], np.uint8), "bgr_u8_hwc").tolist()
+    [[[3, 2, 1]]]
+    """
+    layout = _layout(input_format)
+    _check(array, layout, input_format)
+    if layout.axes == "chw":
+        array = np.moveaxis(array, 0, 2)
+    if layout.dtype is np.float32:
+        array = np.rint(array.astype(np.float64) * 65535).astype(np.uint16)
+    if layout.colours == "gray":
+        array = np.repeat(array[..., np.newaxis], 3, axis=2)
+    elif layout.colours == "bgr":
+        array = array[..., ::-1]
+    return np.ascontiguousarray(array)
+
+
+def sources_from(
+    images: Sequence[Path | str] | Sequence[np.ndarray] | Sequence[ImageSource] | np.ndarray,
+    input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
+) -> list[ImageSource]:
+    """What a user hands to a detector, as sources.
+
+    Args:
+        images: file paths, arrays of ``input_format``, one array with a leading axis n, or sources (kept).
+        input_format: the format of arrays; it has no say over files.
+
+    Raises:
+        ValueError: an array is not of ``input_format``; the message says which one.
+        TypeError: an entry is neither a path, an array nor a source.
+        ImageError: a file cannot be read.
+    """
+    if isinstance(images, (str, Path)):
+        raise TypeError(f"images is one path ({images}); expected a list of paths")
+    if isinstance(images, np.ndarray):
+        axes = len(_layout(input_format).axes)
+        if images.ndim != axes + 1:
+            raise ValueError(
+                f"images has shape {images.shape}; expected {axes + 1} axes: n images of {input_format}"
+            )
+    return [_source(image, index, input_format) for index, image in enumerate(images)]
+
+
+def _source(image: object, index: int, input_format: ImageFormat | str) -> ImageSource:
+    if isinstance(image, ImageSource):
+        return image
+    if isinstance(image, (str, Path)):
+        return ImageSource.from_path(Path(image))
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"images[{index}] is a {type(image).__name__}; expected a path or a numpy array")
+    try:
+        return ImageSource.from_array(to_rgb(image, input_format), name=f"images[{index}]")
+    except ValueError as error:
+        raise ValueError(f"images[{index}]: {error}") from None
+
+
+def _layout(input_format: ImageFormat | str) -> _Layout:
+    try:
+        colours, depth, axes = ImageFormat(input_format).value.split("_")
+    except ValueError:
+        raise ValueError(
+            f"unknown input_format {input_format!r}; expected one of {', '.join(ImageFormat)}"
+        ) from None
+    return _Layout(colours, _DTYPES[depth], axes)
+
+
+def _check(array: np.ndarray, layout: _Layout, input_format: ImageFormat | str) -> None:
+    if array.dtype != layout.dtype:
+        raise ValueError(f"dtype {array.dtype}; {input_format} is {np.dtype(layout.dtype).name}")
+    if array.ndim != len(layout.axes) or (layout.axes != "hw" and array.shape[layout.axes.index("c")] != 3):
+        expected = layout.axes.replace("c", "3")
+        raise ValueError(f"shape {array.shape}; {input_format} is ({', '.join(expected.upper())})")
+    if array.size == 0:
+        raise ValueError(f"shape {array.shape}: there are no pixels")
+    if layout.dtype is np.float32 and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise ValueError(f"values outside 0..1 (or not finite); {input_format} is scaled to 0..1")
