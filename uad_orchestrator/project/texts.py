@@ -1,13 +1,5 @@
 """The project files the package writes: the demo's, and the commented one of ``uad init``."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from uad_orchestrator.project import Project
-
 DEMO_YAML = """\
 # The demo: generated images, three detectors, no weights to download. Change something and run
 # `uad refresh` again: only what depends on the change is computed.
@@ -38,7 +30,7 @@ INIT_YAML = """\
 # Every key, its meaning and its default: docs/project-file.md
 
 storage:
-  root: .uad                    # artifacts, caches, index; may be an fsspec URL, then `local:` is a folder here
+  root: .uad                    # artifacts, caches, index; or an fsspec URL, with `local:` for the rest
   # keep: 3                     # versions of each cell that `uad gc` keeps beside the current one
 
 runtime:                        # recorded, never part of a version
@@ -76,11 +68,3 @@ detectors:
 evaluation:
   aupro_limits: [0.3, 0.05]
 """
-
-
-def demo_project(home: Path) -> Project:
-    """The project of ``DEMO_YAML`` in ``home``. Its categories are static, and nothing is read or written."""
-    from uad_orchestrator.project_catalogue import installed_catalogue
-    from uad_orchestrator.project_reading import read_project
-
-    return read_project(DEMO_YAML, home, installed_catalogue())

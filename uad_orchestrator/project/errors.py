@@ -83,6 +83,8 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
+    if value is None:
+        return "empty"
     text = value if isinstance(value, str) else str(value)
     if "://" in text:
         text = re.sub(r"://[^/@]*@", "://***@", text)
@@ -138,6 +140,7 @@ def _what(item: Mapping[str, Any]) -> str:
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"is {shown(item['input'])} where keys are expected"
     expected = item["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    expected = expected.partition(", unable to parse")[0].replace("a valid tuple", "a list")
     return f"is {shown(item['input'])}, should be {expected}"
 
 
@@ -176,6 +179,23 @@ def _keys_at(model: type[BaseModel], path: Place) -> tuple[str, ...]:
             for inner in models_in(outer.model_fields[part].annotation)
         ]
     return tuple(dict.fromkeys(key for m in models for key in m.model_fields))
+
+
+def switches_for_numbers(model: type[BaseModel], value: object) -> Iterator[Place]:
+    """Where ``value`` holds true or false for a number: pydantic would read them as 1 and 0."""
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        if key not in model.model_fields:
+            continue
+        annotation = model.model_fields[key].annotation
+        if isinstance(inner, bool) and bool not in _types_in(annotation):
+            yield (key,)
+        for part in models_in(annotation):
+            yield from ((key, *rest) for rest in switches_for_numbers(part, inner))
+
+
+def _types_in(annotation: object) -> set[object]:
+    arguments = get_args(annotation)
+    return {annotation} | {t for argument in arguments for t in _types_in(argument)}
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:

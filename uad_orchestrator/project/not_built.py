@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from uad_orchestrator.project_catalogue import Catalogue
-from uad_orchestrator.project_errors import Place, Problem
+from uad_orchestrator.project.catalogue import Catalogue
+from uad_orchestrator.project.errors import Place, Problem
 
 KEYS: dict[Place, str] = {
     ("automation",): "schedules, sensors and the intake of new images",
@@ -35,6 +35,11 @@ MODELS = frozenset(
     {"vision_softpatch", "vision_openclip_patchknn", "vision_openclip_promptscore", "vision_musc"}
     | {"vision_openclip_prompt_patch", "vision_superadd", "vision_rad", "vision_anomalib_checkpoint"}
 )
+
+
+def built(keys: Iterable[str], at: Place) -> list[str]:
+    """Those of ``keys`` at a place that this version acts on; ``*`` stands for any name in the place."""
+    return [key for key in keys if (*at, key) not in KEYS]
 
 
 def not_built_problems(values: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Problem]:

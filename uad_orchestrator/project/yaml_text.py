@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from uad_orchestrator.project_errors import Place, Problem
+from uad_orchestrator.project.errors import Place, Problem
 
 MAX_ENTRIES = 100_000
 """Aliases can make a few lines stand for billions of entries; no project file is this long."""

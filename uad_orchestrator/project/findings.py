@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from uad_orchestrator.project_errors import Place, Problem, model_problems, shown
-from uad_orchestrator.project_file import ProjectText
-from uad_orchestrator.project_names import name_fault
+from uad_orchestrator.project.errors import Place, Problem, model_problems, shown, switches_for_numbers
+from uad_orchestrator.project.names import name_fault
+from uad_orchestrator.project.yaml_text import ProjectText
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,26 +20,30 @@ class Findings:
     def __init__(self, text: ProjectText) -> None:
         self.text = text
         self.problems: list[Problem] = []
-        for problem in text.problems:
-            self.note(problem)
+        self.note(*text.problems)
 
     def add(self, place: Place, what: str, advice: str = "") -> None:
         """Note a problem at ``place``."""
         self.note(Problem(place, what, advice))
 
-    def note(self, problem: Problem) -> None:
-        """Note a problem; its line comes from the text unless it has one."""
-        line = problem.line or self.text.line(problem.place)
-        self.problems.append(replace(problem, line=line))
+    def note(self, *problems: Problem) -> None:
+        """Note problems; a line comes from the text unless the problem has one."""
+        for problem in problems:
+            self.problems.append(replace(problem, line=problem.line or self.text.line(problem.place)))
 
     def check(self, model: type[M], value: object, place: Place) -> M | None:
         """``value`` as ``model``; None, with the problems noted, if it is none."""
         try:
-            return model.model_validate(value)
+            settings = model.model_validate(value)
         except ValidationError as error:
-            for problem in model_problems(error, model, value, place):
-                self.note(problem)
+            self.note(*model_problems(error, model, value, place))
             return None
+        switches = [
+            Problem((*place, *inner), "is true or false where a number is expected")
+            for inner in switches_for_numbers(model, value)
+        ]
+        self.note(*switches)
+        return None if switches else settings
 
     def section(self, model: type[M], value: object, place: Place) -> M:
         """Like ``check`` for a section whose every key has a default; where it is wrong, the defaults."""

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.preprocessing.settings import PresetSettings
-from uad_orchestrator.project import (
+from uad_orchestrator.project.catalogue import Catalogue
+from uad_orchestrator.project.datasets import look_for_categories, read_datasets, refuse_twins
+from uad_orchestrator.project.detectors import missing_files, read_detector
+from uad_orchestrator.project.errors import ProjectError, choose_from, dotted, shown
+from uad_orchestrator.project.findings import Findings
+from uad_orchestrator.project.not_built import built, not_built_problems
+from uad_orchestrator.project.settings import (
     PROJECT_FILE,
     AutomationSettings,
     DagsterSettings,
@@ -17,21 +23,17 @@ from uad_orchestrator.project import (
     RuntimeSettings,
     StorageSettings,
 )
-from uad_orchestrator.project_catalogue import Catalogue
-from uad_orchestrator.project_datasets import look_for_categories, read_datasets, refuse_twins
-from uad_orchestrator.project_detectors import read_detector
-from uad_orchestrator.project_errors import ProjectError, choose_from, shown
-from uad_orchestrator.project_file import parse_project
-from uad_orchestrator.project_findings import Findings
-from uad_orchestrator.project_not_built import not_built_problems
+from uad_orchestrator.project.yaml_text import parse_project
 
-_FILLED_IN = ("home", "found_categories", "unreachable")
+_FILLED_IN = ("home", "found_categories", "unreachable", "missing_files")
 KEYS = tuple(key for key in Project.model_fields if key not in _FILLED_IN)
 """The keys at the top of the file."""
 
 
-def read_project(text: str, home: Path, catalogue: Catalogue) -> Project:
-    """Check the text of ``home / "uad.yaml"`` against what this installation offers.
+def project_from_text(
+    text: str, home: Path, catalogue: Catalogue, allow_missing_files: bool = False
+) -> Project:
+    """Check the text of ``home / "uad.yaml"`` against what this installation offers (see ``load_project``).
 
     Raises:
         ProjectError: listing all problems at once.
@@ -39,17 +41,19 @@ def read_project(text: str, home: Path, catalogue: Catalogue) -> Project:
     findings = Findings(parse_project(text, home / PROJECT_FILE))
     project = None
     if not findings.problems:
-        project = _read_sections(findings, home.resolve(), catalogue)
+        project = _read_sections(findings, home.resolve(), catalogue, allow_missing_files)
         _refuse_not_built(findings, catalogue)
     if project is None or findings.problems:
         raise ProjectError(findings.text.path, findings.problems)
     return project
 
 
-def _read_sections(findings: Findings, home: Path, catalogue: Catalogue) -> Project | None:
+def _read_sections(
+    findings: Findings, home: Path, catalogue: Catalogue, allow_missing_files: bool
+) -> Project | None:
     values = findings.text.values
     for key in values.keys() - set(KEYS):
-        findings.add((key,), "unknown key", choose_from(key, KEYS))
+        findings.add((key,), "unknown key", choose_from(key, built(KEYS, ())))
     storage = _read_storage(values.get("storage"), home, findings)
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
     evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
@@ -58,6 +62,9 @@ def _read_sections(findings: Findings, home: Path, catalogue: Catalogue) -> Proj
     presets = _read_presets(values.get("presets"), catalogue, findings)
     detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
     datasets = read_datasets(values.get("datasets"), home, storage, catalogue, findings)
+    missing = list(missing_files(detectors, home))
+    if not allow_missing_files:
+        findings.note(*missing)
     if findings.problems:
         return None
     found, unreachable = look_for_categories(datasets, catalogue)
@@ -73,6 +80,7 @@ def _read_sections(findings: Findings, home: Path, catalogue: Catalogue) -> Proj
         dagster=dagster,
         found_categories=found,
         unreachable=unreachable,
+        missing_files={dotted(problem.place): problem.what for problem in missing},
     )
 
 
@@ -84,8 +92,7 @@ def _refuse_not_built(findings: Findings, catalogue: Catalogue) -> None:
         for problem in findings.problems
         if not any(problem.place[: len(other.place)] == other.place for other in refused)
     ]
-    for problem in refused:
-        findings.note(problem)
+    findings.note(*refused)
 
 
 def _read_storage(value: object, home: Path, findings: Findings) -> StorageSettings:

@@ -1,7 +1,8 @@
-"""The project: what uad.yaml says, checked, with every default filled in."""
+"""The sections of the project file, and the Project they make."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SerializeAsAny, 
 from uad_orchestrator.detectors.settings import MapSettings, Settings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import PresetSettings
-from uad_orchestrator.project_cron import cron_fault
+from uad_orchestrator.project.cron import cron_fault
 
 PROJECT_FILE = "uad.yaml"
 
@@ -25,7 +26,9 @@ class Section(BaseModel):
 class StorageSettings(Section):
     """Where artifacts and indexes lie. Never part of a version."""
 
-    root: str = Field(".uad", description="artifacts: a folder, or an fsspec URL such as s3://bucket/uad")
+    root: str = Field(
+        ".uad", min_length=1, description="artifacts: a folder, or an fsspec URL such as s3://bucket/uad"
+    )
     local: Path = Field(
         Path(".uad"), description="caches, index, locks and Dagster's instance; `root`, if that is a folder"
     )
@@ -37,11 +40,16 @@ class StorageSettings(Section):
 class RuntimeSettings(Section):
     """How the work runs: recorded with every artifact, never part of a version."""
 
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, mps"
-    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     batch_size: PositiveInt = Field(8, description="images that go through an embedder together")
     workers: PositiveInt = Field(1, description="processes of `uad refresh`")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError(f"is {device!r}, should be auto, cpu, cuda, cuda:<number> or mps")
+        return device
 
 
 class DatasetSettings(Section):
@@ -118,6 +126,7 @@ class DagsterSettings(Section):
 
     key_prefix: tuple[str, ...] = Field((), description="put before every asset key")
     location_name: str = Field("uad_orchestrator", min_length=1, description="the code location's name")
+    owners: tuple[str, ...] = Field((), description="of every asset: e-mail addresses, or team:<name>")
 
     @field_validator("key_prefix", mode="before")
     @classmethod
@@ -131,14 +140,24 @@ class DagsterSettings(Section):
             raise ValueError(f"is {list(prefix)}: each part is made of letters, digits and underscores")
         return prefix
 
+    @field_validator("owners")
+    @classmethod
+    def _addresses(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in owners:
+            if not re.fullmatch(r"team:\S+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+                raise ValueError(f"holds {owner!r}, should be e-mail addresses, or team:<name>")
+        return owners
+
 
 class Project(Section):
     """A project file, checked; its relative paths resolved against the file's folder.
 
     Attributes:
         found_categories: of each dataset that declares none, the categories found when the file was read.
-        unreachable: dataset -> why its images cannot be read now. Loading does not fail on it: the
-            dataset's own assets do.
+        unreachable: a dataset's name, or a category key -> why its images cannot be read now. Loading does
+            not fail on it: the assets of that dataset or category do.
+        missing_files: the place of a key -> the file it names, which is not there. Only where the project
+            was loaded with ``allow_missing_files``: the assets of that detector then fail.
     """
 
     home: Path
@@ -153,6 +172,7 @@ class Project(Section):
     trusted_checkpoints: tuple[str, ...] = Field((), description="SHA-256 of checkpoints that may run code")
     found_categories: dict[str, tuple[str, ...]] = {}
     unreachable: dict[str, str] = {}
+    missing_files: dict[str, str] = {}
 
     def category_keys(self) -> list[str]:
         """``dataset/category`` of every category, datasets in the file's order."""
@@ -167,32 +187,3 @@ class Project(Section):
     def cells(self) -> list[tuple[str, str]]:
         """Every ``(category key, detector)`` of the grid."""
         return [(category, detector) for category in self.category_keys() for detector in self.detectors]
-
-
-def load_project(home: Path) -> Project:
-    """Read ``home / "uad.yaml"``.
-
-    Dataset roots may be unreachable (see ``Project.unreachable``); everything else that is wrong raises.
-
-    Raises:
-        ProjectError: listing all problems at once, each with its place, line, and what to do.
-    """
-    from uad_orchestrator.project_catalogue import installed_catalogue
-    from uad_orchestrator.project_errors import Problem, ProjectError
-    from uad_orchestrator.project_reading import read_project
-
-    path = home / PROJECT_FILE
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        advice = (
-            f"`uad init` writes one; or point --home (or UAD_HOME) at the folder that holds {PROJECT_FILE}"
-        )
-        raise ProjectError(path, [Problem((), "there is no such file", advice)]) from None
-    except UnicodeDecodeError as error:
-        raise ProjectError(
-            path, [Problem((), f"is not UTF-8 text ({error.reason})", "save it as UTF-8")]
-        ) from None
-    except OSError as error:
-        raise ProjectError(path, [Problem((), f"cannot be read: {error.strerror or error}")]) from error
-    return read_project(text, home, installed_catalogue())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from uad_orchestrator.project import DatasetSettings, StorageSettings
-from uad_orchestrator.project_catalogue import Catalogue
-from uad_orchestrator.project_errors import Place, choose_from
-from uad_orchestrator.project_findings import Findings
-from uad_orchestrator.project_names import name_fault
+from uad_orchestrator.project.catalogue import Catalogue
+from uad_orchestrator.project.errors import Place, choose_from
+from uad_orchestrator.project.findings import Findings
+from uad_orchestrator.project.names import name_fault
+from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
 
 
 def read_datasets(
@@ -52,6 +52,9 @@ def look_for_categories(
             unreachable[name] = str(error)
             continue
         if dataset.categories is not None:
+            for category in set(dataset.categories) - set(categories):
+                where = f"there is no category {category!r} in {dataset.root}"
+                unreachable[f"{name}/{category}"] = f"{where}; {choose_from(category, categories)}"
             continue
         inner = [c for c in categories if dataset.root / c != dataset.incoming]
         faults = {c: fault for c in inner if (fault := name_fault(c))}

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from uad_orchestrator.detectors.settings import MapSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.project import DetectorEntry
-from uad_orchestrator.project_catalogue import Catalogue
-from uad_orchestrator.project_errors import Place, choose_from, dotted, models_in, shown
-from uad_orchestrator.project_findings import Findings
+from uad_orchestrator.project.catalogue import Catalogue
+from uad_orchestrator.project.errors import (
+    Place,
+    Problem,
+    choose_from,
+    dotted,
+    models_in,
+    nearest,
+    shown,
+)
+from uad_orchestrator.project.findings import Findings
+from uad_orchestrator.project.not_built import built
+from uad_orchestrator.project.settings import DetectorEntry
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.registry import DetectorSpec
@@ -48,6 +58,30 @@ def read_detector(
     return findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
 
 
+def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterator[Problem]:
+    """The weight files and checkpoints named in the file that are not there.
+
+    A checkpoint that differs by dataset or category is looked for when its cell is computed.
+    """
+    for name, detector in detectors.items():
+        named = {("embedder", "weights"): detector.embedder.weights, ("checkpoint",): detector.checkpoint}
+        for key, value in named.items():
+            if value is None or value.startswith(("hub:", "random:")) or "{" in value:
+                continue
+            path = home / Path(value).expanduser()
+            if not path.is_file():
+                close = nearest(path.name, _file_names(path.parent))
+                advice = f'did you mean "{close}"?' if close else "paths are relative to the project file"
+                yield Problem(("detectors", name, *key), f"there is no file {path}", advice)
+
+
+def _file_names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if path.is_file()]
+    except OSError:
+        return []
+
+
 def _part(entry: Mapping[str, Any], stage: type[BaseModel]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key in stage.model_fields}
 
@@ -58,7 +92,9 @@ def _refuse_unknown_keys(
     known = {**dict.fromkeys(ENTRY_KEYS), **spec.fit.model_fields, **spec.scoring.model_fields}
     for key in entry.keys() - known.keys():
         homes = _homes_of(key, spec)
-        advice = f"it belongs into `{homes[0]}`" if homes else choose_from(key, known)
+        advice = (
+            f"it belongs into `{homes[0]}`" if homes else choose_from(key, built(known, ("detectors", "*")))
+        )
         findings.add((*place, key), f"unknown key of a {model}", advice)
 
 

@@ -1,0 +1,25 @@
+"""The project: what uad.yaml says, checked, with every default filled in.
+
+``settings`` has the sections and ``Project`` itself; ``load`` is the way in. From the file's text
+(``yaml_text``) ``reading`` makes a Project with the help of ``datasets`` and ``detectors``, or a
+``ProjectError`` (``errors``) that lists everything wrong at once.
+"""
+
+from uad_orchestrator.project.errors import Problem, ProjectError
+from uad_orchestrator.project.load import demo_project, load_project, read_project
+from uad_orchestrator.project.settings import PROJECT_FILE, DatasetSettings, DetectorEntry, Project
+from uad_orchestrator.project.texts import DEMO_YAML, INIT_YAML
+
+__all__ = [
+    "DEMO_YAML",
+    "INIT_YAML",
+    "PROJECT_FILE",
+    "DatasetSettings",
+    "DetectorEntry",
+    "Problem",
+    "Project",
+    "ProjectError",
+    "demo_project",
+    "load_project",
+    "read_project",
+]

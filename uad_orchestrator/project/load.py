@@ -1,0 +1,63 @@
+"""Loads a project from the folder that holds its uad.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uad_orchestrator.project.catalogue import installed_catalogue
+from uad_orchestrator.project.errors import Problem, ProjectError
+from uad_orchestrator.project.reading import project_from_text
+from uad_orchestrator.project.settings import PROJECT_FILE, Project
+from uad_orchestrator.project.texts import DEMO_YAML
+
+
+def load_project(home: Path, *, allow_missing_files: bool = False) -> Project:
+    """The project of ``home / "uad.yaml"``.
+
+    Dataset roots may be unreachable (see ``Project.unreachable``); everything else that is wrong raises.
+
+    Args:
+        home: the folder of the project file.
+        allow_missing_files: a weight file that is not there is noted in ``Project.missing_files`` instead of
+            an error, so that one detector's lost file does not take the others along.
+
+    Raises:
+        ProjectError: listing all problems at once, each with its place, line, and what to do.
+    """
+    text = _read_text(home / PROJECT_FILE)
+    return project_from_text(text, home, installed_catalogue(), allow_missing_files)
+
+
+def demo_project(home: Path) -> Project:
+    """The demo project in ``home``. Its categories are static, and nothing is read or written.
+
+    >>> len(demo_project(Path("uad-demo")).cells())
+    9
+    """
+    return project_from_text(DEMO_YAML, home, installed_catalogue())
+
+
+def read_project(home: Path) -> Project:
+    """What a code location works by: the project file of ``home``, or the demo project where there is none.
+
+    Missing weight files are noted (``Project.missing_files``), and the assets that need them fail.
+
+    Raises:
+        ProjectError: listing all problems at once, each with its place, line, and what to do.
+    """
+    if (home / PROJECT_FILE).exists():
+        return load_project(home, allow_missing_files=True)
+    return demo_project(home)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        advice = f"`uad init` writes one; or point --home (or UAD_HOME) at the folder that holds {path.name}"
+        problem = Problem((), "there is no such file", advice)
+    except UnicodeDecodeError as error:
+        problem = Problem((), f"is not UTF-8 text ({error.reason})", "save it as UTF-8")
+    except OSError as error:
+        problem = Problem((), f"cannot be read: {error.strerror or error}")
+    raise ProjectError(path, [problem])
