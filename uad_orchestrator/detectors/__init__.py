@@ -1,0 +1,5 @@
+"""The detectors: fit -> state, respond -> image score and patch grid, map; and the scikit-learn manners on top."""
+
+from uad_orchestrator.detectors.registry import DETECTORS, DetectorSpec, build_detector, create_detector
+
+__all__ = ["DETECTORS", "DetectorSpec", "build_detector", "create_detector"]

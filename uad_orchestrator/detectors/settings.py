@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 
 class Settings(BaseModel):
@@ -52,7 +52,9 @@ class MapSettings(Settings):
 class ScoringSettings(Settings):
     """What every detector's score table needs."""
 
-    contamination: float = Field(0.05, description="nominal false-positive rate of the operating points")
+    contamination: float = Field(
+        0.05, gt=0, lt=0.5, description="nominal false-positive rate of the operating points"
+    )
     calibration: CalibrationSettings = CalibrationSettings()
 
 
@@ -68,11 +70,21 @@ class PatchCoreScoring(ScoringSettings):
     """Stage ``score_table`` of vision_patchcore."""
 
     n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")
-    distance: Literal["l2_squared", "l2"] = Field("l2_squared", description="the official code scores squared")
+    distance: Literal["l2_squared", "l2"] = Field(
+        "l2_squared", description="the official code scores squared"
+    )
     aggregation: Literal["max", "mean", "topk_mean"] = "max"
     topk: float = Field(0.01, gt=0, le=1, description="share of the patches that topk_mean averages")
     reweight: bool = Field(False, description="the paper's re-weighting over the bank neighbours")
     reweight_neighbors: PositiveInt = 9
+
+    @model_validator(mode="after")
+    def _reweights_a_maximum(self) -> PatchCoreScoring:
+        if self.reweight and self.aggregation != "max":
+            raise ValueError(
+                f"reweight weighs the largest patch score: it needs aggregation max, not {self.aggregation}"
+            )
+        return self
 
 
 class AnomalyDinoFit(Settings):

@@ -1,0 +1,1 @@
+"""From patch grids to anomaly maps, and the map sets on disk."""

@@ -1,0 +1,25 @@
+"""From an image's patch scores to its image score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Aggregation = Literal["max", "mean", "topk_mean"]
+
+
+def aggregate(patch_scores: np.ndarray, how: Aggregation, topk: float = 0.01) -> float:
+    """The image score of ``(n,)`` patch scores.
+
+    ``topk_mean`` is the mean of the ``max(1, int(topk * n))`` largest, rounded down as AnomalyDINO's code does.
+
+    >>> aggregate(np.arange(1024.0), "topk_mean", 0.01)
+    1018.5
+    """
+    if how == "max":
+        return float(patch_scores.max())
+    if how == "mean":
+        return float(patch_scores.mean(dtype=np.float64))
+    k = max(1, int(topk * len(patch_scores)))
+    return float(np.partition(patch_scores, -k)[-k:].mean(dtype=np.float64))

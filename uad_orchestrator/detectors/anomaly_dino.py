@@ -1,0 +1,128 @@
+"""AnomalyDINO: cosine distance to a bank of DINOv2 tokens, few-shot or with all normals.
+
+Damm et al., "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2", WACV 2025; as in
+dammsi/AnomalyDINO. One deviation: the map is laid on the region the tokens cover, not stretched over the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.aggregation import aggregate
+from uad_orchestrator.detectors.bank import (
+    Bank,
+    BankRecipe,
+    bank_responses,
+    build_bank,
+    select_references,
+    unit_rows,
+)
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+from uad_orchestrator.detectors.settings import AnomalyDinoFit, AnomalyDinoScoring, MapSettings
+from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.embedders.protocol import PatchEmbedding
+from uad_orchestrator.images.source import ImageSource
+
+AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
+"""Degrees of the references' views where nothing is known of how parts lie ("agnostic")."""
+
+FOREGROUND = 10.0
+"""First principal component beyond which a DINOv2 token (after the final norm) is taken to show the object."""
+
+
+class AnomalyDino(Detector):
+    """``vision_anomalydino``; the settings are described in ``detectors/settings.py``."""
+
+    fit_settings: AnomalyDinoFit
+    scoring_settings: AnomalyDinoScoring
+
+    def __init__(
+        self,
+        stream: EmbeddingStream,
+        fit: AnomalyDinoFit | None = None,
+        scoring: AnomalyDinoScoring | None = None,
+        maps: MapSettings | None = None,
+    ) -> None:
+        super().__init__(
+            stream,
+            fit or AnomalyDinoFit(),
+            scoring or AnomalyDinoScoring(),
+            maps or MapSettings(sigma_space="image"),
+        )
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """A memory bank: the unit tokens of the references in all their views; never masked."""
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        recipe = BankRecipe(
+            settings.coreset, settings.seed, reference_angles(settings.rotation), normalised=True
+        )
+        return build_bank(self.stream, references, recipe)
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score.
+
+        With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
+        """
+        return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def _score(
+        self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
+    ) -> tuple[float, np.ndarray]:
+        settings = self.scoring_settings
+        tokens = embedding.patch_embeddings
+        squared, _ = bank.nearest.search(unit_rows(tokens), settings.n_neighbors, left_out)
+        patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
+        if settings.object_mask:
+            patches = np.where(object_mask(tokens, embedding.grid_shape).ravel(), patches, np.float32(0))
+        return aggregate(patches, settings.aggregation, settings.topk), patches
+
+
+def reference_angles(rotation: bool | tuple[float, ...]) -> tuple[float, ...]:
+    """The views of a reference, in degrees: always the image itself, then those of the ``rotation`` setting.
+
+    >>> reference_angles((90.0, 180.0))
+    (0.0, 90.0, 180.0)
+    """
+    if isinstance(rotation, bool):
+        return AGNOSTIC_ANGLES if rotation else (0.0,)
+    return tuple(dict.fromkeys((0.0, *(float(angle) % 360 for angle in rotation))))
+
+
+def object_mask(tokens: np.ndarray, grid_shape: tuple[int, int]) -> np.ndarray:
+    """Where the object is: the first principal component of an image's tokens, against a threshold.
+
+    If the centre (without a border of 0.2) is at most 35 % object, the other sign of the component is taken. Then
+    dilated and closed, 3x3.
+
+    Args:
+        tokens: ``(gh * gw, d)`` after the model's final norm, not normalised.
+        grid_shape: ``(gh, gw)``.
+
+    Returns:
+        ``(gh, gw)`` bool.
+    """
+    import cv2
+
+    component = first_component(tokens).reshape(grid_shape)
+    mask = component > FOREGROUND
+    gh, gw = grid_shape
+    centre = mask[int(gh * 0.2) : int(gh * 0.8), int(gw * 0.2) : int(gw * 0.8)]
+    if centre.sum() <= 0.35 * centre.size:
+        mask = -component > FOREGROUND
+    kernel = np.ones((3, 3), np.uint8)
+    dilated = cv2.dilate(mask.astype(np.uint8), kernel)
+    return cv2.morphologyEx(dilated, cv2.MORPH_CLOSE, kernel).astype(bool)
+
+
+def first_component(tokens: np.ndarray) -> np.ndarray:
+    """``(n,)`` coordinates along the first principal axis, whose largest entry is taken to be positive."""
+    centred = tokens.astype(np.float64) - tokens.mean(axis=0, dtype=np.float64)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axis = axes[:, -1]
+    return centred @ (axis * np.sign(axis[np.abs(axis).argmax()]))

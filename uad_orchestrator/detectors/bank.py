@@ -1,0 +1,271 @@
+"""The memory bank of a detector: built from images, kept as a state, searched for images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
+from uad_orchestrator.detectors.settings import CoresetSettings, ReferenceSettings
+from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.embedders.protocol import PatchEmbedding
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.memory.coreset import (
+    coreset_size,
+    coverage,
+    greedy_rows,
+    project,
+    random_projection,
+    random_rows,
+)
+from uad_orchestrator.memory.nearest import NearestNeighbors
+
+COVERAGE_SAMPLE = 4096
+"""Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
+
+PROBES = 3
+"""Images on which the loss by float16 is measured before the others are kept in it."""
+
+FLOAT16_TOLERANCE = 1e-3
+"""Relative change of an image score up to which embeddings are kept in float16."""
+
+
+@dataclass(frozen=True)
+class BankRecipe:
+    """How a bank is built from patch embeddings.
+
+    Attributes:
+        coreset: which rows are kept.
+        seed: of the coreset.
+        angles: rotated views of every image, in degrees; 0 is the image itself.
+        normalised: rows are brought to length 1, for cosine distances.
+    """
+
+    coreset: CoresetSettings
+    seed: int
+    angles: tuple[float, ...] = (0.0,)
+    normalised: bool = False
+
+
+def select_references(
+    images: Sequence[ImageSource], references: ReferenceSettings | None
+) -> list[ImageSource]:
+    """All images, or the few-shot references among them: ``[seed * k : (seed + 1) * k]`` of those sorted by name.
+
+    Raises:
+        ValueError: no images, or the slice reaches beyond them.
+    """
+    if not images:
+        raise ValueError("there are no images to fit on: at least one normal image is needed")
+    if references is None:
+        return list(images)
+    ordered = sorted(images, key=lambda image: image.name)
+    start, stop = references.seed * references.k, (references.seed + 1) * references.k
+    if stop > len(ordered):
+        raise ValueError(
+            f"references: seed {references.seed} with k {references.k} takes images {start} to {stop - 1}, "
+            f"but there are {len(ordered)}: lower k or seed"
+        )
+    return ordered[start:stop]
+
+
+def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
+    """Embed ``images`` and keep the rows the recipe selects, sorted by image.
+
+    The embeddings pass twice through the stream's cache, first to be selected from, then to be collected, and are
+    never held all at once.
+
+    Returns:
+        arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches) and ``row_starts``
+        (images + 1,) int64 (where in the bank an image's rows begin); facts: the images in that order, the
+        precision, counts, coverage.
+    """
+    images = _in_groups(images)
+    with stream.caching():
+        precision, change = _choose_precision(stream, images, recipe)
+        chosen, patch_starts = _select(stream, images, recipe, precision)
+        bank, reach = _collect(stream, images, recipe, precision, chosen, patch_starts)
+    return DetectorState(
+        arrays={"bank": bank, "rows": chosen, "row_starts": np.searchsorted(chosen, patch_starts)},
+        facts={
+            "images": [{"name": i.name, "digest": i.digest, "group": i.group} for i in images],
+            "angles": list(recipe.angles),
+            "normalised": recipe.normalised,
+            "patches": int(patch_starts[-1]),
+            "bank_rows": len(bank),
+            "dimension": int(bank.shape[1]),
+            "coreset": recipe.coreset.model_dump(),
+            "coverage": reach,
+            "seed": recipe.seed,
+            "precision": precision,
+            "float16_score_change": change,
+        },
+    )
+
+
+class Bank:
+    """A state's bank, ready to be searched, and which of its rows are whose.
+
+    Attributes:
+        nearest: exact search over the rows.
+        precision: what the embeddings are rounded to before they are compared.
+    """
+
+    def __init__(self, state: DetectorState) -> None:
+        self.nearest = NearestNeighbors(state.arrays["bank"])
+        self.precision: Precision = state.facts["precision"]
+        self._starts = state.arrays["row_starts"]
+        groups = [image["group"] for image in state.facts["images"]]
+        self._group_of_digest = {image["digest"]: image["group"] for image in state.facts["images"]}
+        self._span = {group: (groups.index(group), i + 1) for i, group in enumerate(groups)}
+
+    def rows_of(self, image: ImageSource) -> slice:
+        """The rows of the image's group, in all views; an empty slice if the bank holds none.
+
+        An image is recognised by its content too, so that a second copy of a file is not its own neighbour.
+        """
+        first, last = self._span.get(self._group_of_digest.get(image.digest, image.group), (0, 0))
+        return slice(int(self._starts[first]), int(self._starts[last]))
+
+    def rows_without(self, image: ImageSource) -> int:
+        """How many rows are left to search when those of the image's group are left out."""
+        own = self.rows_of(image)
+        return len(self.nearest.bank) - (own.stop - own.start)
+
+
+PatchScores = Callable[[Bank, PatchEmbedding, slice | None], tuple[float, np.ndarray]]
+"""From bank, embedding and the rows left out to the image score and the ``(gh * gw,)`` patch scores."""
+
+
+def bank_responses(
+    stream: EmbeddingStream,
+    state: DetectorState,
+    images: Iterable[ImageSource],
+    patch_scores: PatchScores,
+    leave_out: bool,
+) -> Iterator[Response]:
+    """Respond to images one by one, in order; with ``leave_out`` each against the bank without its own group."""
+    bank = Bank(state)
+    for embedded in stream.stream(images, precision=bank.precision):
+        started = time.perf_counter()
+        own = bank.rows_of(embedded.source) if leave_out else None
+        score, patches = patch_scores(bank, embedded.embedding, own)
+        yield _response(embedded, score, patches, time.perf_counter() - started)
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows brought to length 1 (an all-zero row stays), float32."""
+    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))[:, None]
+    return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+
+
+def _response(embedded: EmbeddedImage, score: float, patches: np.ndarray, seconds: float) -> Response:
+    embedding = embedded.embedding
+    assert embedding.region is not None and embedding.input_size is not None  # the stream completes them
+    return Response(
+        name=embedded.source.name,
+        score=score,
+        patch_grid=patches.astype(np.float32).reshape(embedding.grid_shape),
+        region=embedding.region,
+        original_size=embedding.original_size,
+        input_size=embedding.input_size,
+        seconds=embedded.seconds + seconds,
+    )
+
+
+def _in_groups(images: Sequence[ImageSource]) -> list[ImageSource]:
+    """Each content once, images of a group side by side, groups in the order in which they first appear."""
+    distinct = list({image.digest: image for image in reversed(images)}.values())[::-1]
+    first: dict[str, int] = {}
+    for image in distinct:
+        first.setdefault(image.group, len(first))
+    return sorted(distinct, key=lambda image: first[image.group])
+
+
+def _views(
+    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
+) -> Iterator[np.ndarray]:
+    """The rows of each image, ``(views * gh * gw, d)`` float32, all views together."""
+    views = [stream.stream(images, angle=angle, precision=precision) for angle in recipe.angles]
+    for embedded in zip(*views, strict=True):
+        rows = np.concatenate([view.embedding.patch_embeddings for view in embedded])
+        yield unit_rows(rows) if recipe.normalised else rows
+
+
+def _select(
+    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the rows to keep, and the number of each image's first row (and of the end)."""
+    greedy = recipe.coreset.method == "batched_greedy"
+    counts, projected, dimensions = [0], [], set[int]()
+    projection: Any = None
+    for rows in _views(stream, images, recipe, precision):
+        if not dimensions and greedy:
+            projection = random_projection(rows.shape[1], recipe.coreset.projection_dim, recipe.seed)
+        dimensions.add(rows.shape[1])
+        if len(dimensions) > 1:
+            raise ValueError(
+                f"{images[len(counts) - 1].name}: its embeddings have another dimension: {dimensions}"
+            )
+        counts.append(len(rows))
+        if greedy:
+            projected.append(project(rows, projection))
+    starts = np.cumsum(counts)
+    n = int(starts[-1])
+    if recipe.coreset.method == "none":
+        return np.arange(n), starts
+    m = coreset_size(n, recipe.coreset.ratio)
+    if not greedy:
+        return random_rows(n, m, recipe.seed), starts
+    points = np.concatenate(projected)
+    projected.clear()
+    return greedy_rows(points, m, recipe.seed, recipe.coreset.starting_points), starts
+
+
+def _collect(
+    stream: EmbeddingStream,
+    images: Sequence[ImageSource],
+    recipe: BankRecipe,
+    precision: Precision,
+    chosen: np.ndarray,
+    starts: np.ndarray,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The chosen rows, and how far a seeded sample of all rows lies from them."""
+    sampled = random_rows(int(starts[-1]), min(COVERAGE_SAMPLE, int(starts[-1])), recipe.seed)
+    bank, sample = [], []
+    for number, rows in enumerate(_views(stream, images, recipe, precision)):
+        bank.append(rows[_within(chosen, starts, number)])
+        sample.append(rows[_within(sampled, starts, number)])
+    rows = np.concatenate(bank)
+    return rows, {**coverage(np.concatenate(sample), rows), "patches": len(sampled)}
+
+
+def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
+    begin, end = np.searchsorted(numbers, starts[image : image + 2])
+    return numbers[begin:end] - starts[image]
+
+
+def _choose_precision(
+    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe
+) -> tuple[Precision, float]:
+    """float16, unless it changes the image score of a few probes by more than the tolerance; and that change."""
+    chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
+    probes = [
+        e.embedding.patch_embeddings for e in stream.stream([images[i] for i in chosen], precision="float32")
+    ]
+    exact = _probe_scores(probes, recipe)
+    rounded = _probe_scores([rows.astype(np.float16).astype(np.float32) for rows in probes], recipe)
+    with np.errstate(all="ignore"):
+        change = float(np.nan_to_num(np.abs(rounded - exact) / exact, nan=0.0).max())
+    return ("float16" if change <= FLOAT16_TOLERANCE else "float32"), change
+
+
+def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe) -> np.ndarray:
+    """An image score per probe: its odd patches against the even patches of all of them."""
+    rows = [unit_rows(probe) if recipe.normalised else probe for probe in probes]
+    nearest = NearestNeighbors(np.concatenate([r[::2] for r in rows]))
+    return np.array([nearest.search(r[1::2])[0].max() if len(r) > 1 else 0.0 for r in rows])

@@ -1,0 +1,67 @@
+"""Which normals set a detector's operating points: never those its bank knows by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank import Bank
+from uad_orchestrator.detectors.settings import CalibrationSettings
+from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.images.source import ImageSource
+
+CalibrationImages = tuple[list[ImageSource], str, bool]
+"""The normals, where they come from (as in ``OperatingPoint.source``), and whether each is left out of the bank."""
+
+
+def choose_calibration_images(
+    state: DetectorState,
+    train: Sequence[ImageSource],
+    validation: Sequence[ImageSource],
+    settings: CalibrationSettings,
+    n_neighbors: int = 1,
+) -> CalibrationImages:
+    """The normals to calibrate a bank on, best first: published validation normals, then train normals that are
+    not in the bank (few-shot), then those in the bank, each left out of it together with its group.
+
+    Args:
+        state: a fitted bank.
+        train: the normals it was fitted on, and those that were at hand.
+        validation: held-out normals.
+        settings: at most how many, chosen by which seed.
+        n_neighbors: bank rows that must be left when an image is left out.
+
+    Returns:
+        images in their order, the source, ``leave_out``. Where nothing can calibrate: no images, and a source that
+        begins with ``none: `` and says why.
+    """
+    bank = Bank(state)
+    held = {image["digest"] for image in state.facts["images"]}
+    groups = {image["group"] for image in state.facts["images"]}
+    if unseen := [image for image in validation if image.digest not in held]:
+        return _some(unseen, settings), "validation", False
+    if unseen := [image for image in train if image.digest not in held and image.group not in groups]:
+        return _some(unseen, settings), "held_out", False
+    fitted = list({image.digest: image for image in reversed(train) if image.digest in held}.values())[::-1]
+    if left := [image for image in fitted if bank.rows_without(image) >= n_neighbors]:
+        whole = len(groups) < len(held)
+        return _some(left, settings), "leave_one_group_out" if whole else "leave_one_image_out", True
+    return [], _why_not(len(held), len(groups)), False
+
+
+def _some(images: list[ImageSource], settings: CalibrationSettings) -> list[ImageSource]:
+    if len(images) <= settings.max_images:
+        return images
+    chosen = np.random.default_rng(settings.seed).choice(len(images), settings.max_images, replace=False)
+    return [images[i] for i in np.sort(chosen)]
+
+
+def _why_not(images: int, groups: int) -> str:
+    if images == 1:
+        held = "the bank holds a single image and there are no other normals to calibrate on"
+    elif groups == 1:
+        held = f"all {images} images of the bank show one part (one group) and there are no other normals"
+    else:
+        held = "the bank's rows come from too few images to leave one out, and there are no other normals"
+    return f"none: {held}; add validation normals, or more images"

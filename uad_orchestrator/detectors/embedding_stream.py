@@ -1,0 +1,302 @@
+"""Images in, patch embeddings out: each image through the preset and the embedder once, then from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+
+Precision = Literal["float16", "float32"]
+
+
+class ImagePreset(Protocol):
+    """What is done to an image before it is embedded; ``recipe`` is everything that decides the pixels."""
+
+    def recipe(self) -> Mapping[str, Any]: ...
+
+    def apply(self, image: RgbImage) -> RgbImage: ...
+
+
+class EmbeddedImage(NamedTuple):
+    """An image with its embedding, complete (region and input size filled in), and what it cost.
+
+    Attributes:
+        source: the image.
+        embedding: its patch embeddings, float32, rounded to the precision that was asked for.
+        seconds: reading, preset and embedding, when it was embedded: the share of its batch.
+    """
+
+    source: ImageSource
+    embedding: PatchEmbedding
+    seconds: float
+
+
+class EmbeddingStream:
+    """Patch embeddings of images, in order, bounded in memory by one batch.
+
+    Args:
+        load_embedder: called once, when the first image that is not in the cache comes.
+        recipe: called once, with the first image: what decides the numbers besides the images, as JSON values:
+            embedder, weights digest, preset.
+        preset: applied to every image first; None: images go in as they are.
+        cache: where embeddings are kept; None: they are not.
+        batch_size: images per forward pass.
+
+    Attributes:
+        embedded_images: images sent through the embedder so far (their plain view).
+        embedded_views: images and rotated views sent through the embedder so far.
+    """
+
+    def __init__(
+        self,
+        load_embedder: Callable[[], PatchEmbedder],
+        recipe: Callable[[], Mapping[str, Any]],
+        *,
+        preset: ImagePreset | None = None,
+        cache: EmbeddingCache | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: it has to be at least 1")
+        self.load_embedder = load_embedder
+        self.recipe = recipe
+        self.preset = preset
+        self.cache = cache
+        self.batch_size = batch_size
+        self.embedded_images = 0
+        self.embedded_views = 0
+
+    @cached_property
+    def embedder(self) -> PatchEmbedder:
+        """The embedder, loaded when it is first asked for."""
+        return self.load_embedder()
+
+    @cached_property
+    def space(self) -> str:
+        """The digest (hex) of the recipe: which numbers these embeddings are."""
+        return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+
+    def stream(
+        self, sources: Iterable[ImageSource], *, angle: float = 0.0, precision: Precision = "float16"
+    ) -> Iterator[EmbeddedImage]:
+        """Embed ``sources`` in order.
+
+        Args:
+            sources: the images; consumed a batch at a time.
+            angle: rotate each image by this many degrees first (same canvas, reflect-101 border).
+            precision: embeddings are rounded to it whether they come from the cache or not, so that the state of
+                the cache never changes a score.
+        """
+        remaining = iter(sources)
+        while batch := list(itertools.islice(remaining, self.batch_size)):
+            known = [self._cached(source, angle, precision) for source in batch]
+            fresh = self._embed([s for s, k in zip(batch, known, strict=True) if k is None], angle, precision)
+            for source, entry in zip(batch, known, strict=True):
+                yield entry if entry is not None else next(fresh)
+
+    @contextmanager
+    def caching(self) -> Iterator[None]:
+        """Keep embeddings while this lasts, so that several passes embed once: on disk, in a folder that is removed
+        afterwards, if the stream has no cache of its own."""
+        if self.cache is not None:
+            yield
+            return
+        with tempfile.TemporaryDirectory(prefix="uad-embeddings-") as folder:
+            self.cache = EmbeddingCache(Path(folder))
+            try:
+                yield
+            finally:
+                self.cache = None
+
+    def _cached(self, source: ImageSource, angle: float, precision: Precision) -> EmbeddedImage | None:
+        stored = self.cache.get(self.space, _view(angle), source.digest) if self.cache else None
+        if stored is None or (precision == "float32" and stored["patch_embeddings"].dtype == np.float16):
+            return None
+        return _unpack(source, stored, precision)
+
+    def _embed(
+        self, sources: list[ImageSource], angle: float, precision: Precision
+    ) -> Iterator[EmbeddedImage]:
+        if not sources:
+            return
+        started = time.perf_counter()
+        images = [self._prepare(source, angle) for source in sources]
+        embeddings = embed_batch(self.embedder, images)
+        seconds = (time.perf_counter() - started) / len(sources)
+        self.embedded_views += len(sources)
+        self.embedded_images += len(sources) if angle == 0 else 0
+        for source, embedding in zip(sources, embeddings, strict=True):
+            entry = _pack(complete(embedding, source.name), seconds, precision)
+            if self.cache is not None:
+                self.cache.put(self.space, _view(angle), source.digest, entry)
+            yield _unpack(source, entry, precision)
+
+    def _prepare(self, source: ImageSource, angle: float) -> RgbImage:
+        image = source.read()
+        image = self.preset.apply(image) if self.preset is not None else image
+        return rotate(image, angle) if angle else image
+
+
+def open_stream(
+    embedder: EmbedderSettings | PatchEmbedder | str,
+    *,
+    preset: ImagePreset | str | None = None,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    cache: EmbeddingCache | None = None,
+) -> EmbeddingStream:
+    """A stream over an embedder given by settings, by name, or as an object; see ``create_detector``."""
+    if preset is None or isinstance(preset, str):
+        from uad_orchestrator.preprocessing.presets import resolve_preset
+
+        preset = resolve_preset(preset or "plain")
+    if isinstance(embedder, str):
+        embedder = EmbedderSettings(name=embedder)
+    load, embedder_recipe = (
+        _from_settings(embedder, weights, device)
+        if isinstance(embedder, EmbedderSettings)
+        else _from_object(embedder, weights, cache is not None)
+    )
+    return EmbeddingStream(
+        load,
+        lambda: {**embedder_recipe(), "preset": dict(preset.recipe())},
+        preset=preset,
+        cache=cache,
+        batch_size=batch_size,
+    )
+
+
+_Opened = tuple[Callable[[], PatchEmbedder], Callable[[], dict[str, Any]]]
+
+
+def _from_settings(given: EmbedderSettings, weights: Path | str | None, device: str) -> _Opened:
+    from uad_orchestrator.embedders import create
+
+    settings = create.resolve_settings(given)
+
+    def file() -> Path | None:
+        return Path(weights) if weights is not None else create.weight_file(settings, Path())
+
+    def recipe() -> dict[str, Any]:
+        return {"embedder": dict(create.embedder_recipe(settings)), "weights": _digest(file())}
+
+    return lambda: create.create_embedder(settings, file(), device), recipe
+
+
+def _from_object(embedder: PatchEmbedder, weights: Path | str | None, cached: bool) -> _Opened:
+    known = hasattr(embedder, "recipe")
+    if cached and not known:
+        raise ValueError(
+            f"{type(embedder).__qualname__} has no recipe(), so a cache could not tell its embeddings from those of "
+            "another embedder: give it one, or leave the cache out"
+        )
+
+    def recipe() -> dict[str, Any]:
+        words = dict(embedder.recipe()) if known else {"name": type(embedder).__qualname__}
+        return {"embedder": words, "weights": _digest(Path(weights) if weights is not None else None)}
+
+    return lambda: embedder, recipe
+
+
+def embed_batch(embedder: PatchEmbedder, images: list[RgbImage]) -> list[PatchEmbedding]:
+    """The embeddings of ``images``; one by one where an injected embedder knows only ``embed``."""
+    if hasattr(embedder, "embed_batch"):
+        return list(embedder.embed_batch(images))
+    return [embedder.embed(image) for image in images]
+
+
+def complete(embedding: PatchEmbedding | tuple[Any, ...], name: str) -> PatchEmbedding:
+    """The embedding checked, as float32, with region and input size filled in.
+
+    Raises:
+        ValueError: the rows do not fill the grid, or hold NaN or infinity; names the image.
+    """
+    given = PatchEmbedding(*embedding)
+    rows = np.ascontiguousarray(given.patch_embeddings, dtype=np.float32)
+    gh, gw = (int(n) for n in given.grid_shape)
+    if rows.ndim != 2 or len(rows) != gh * gw or not len(rows):
+        raise ValueError(
+            f"{name}: patch embeddings of shape {rows.shape} do not fill a patch grid of {gh} x {gw}"
+        )
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"{name}: its patch embeddings hold NaN or infinity: the weights or the image are damaged"
+        )
+    height, width = (int(n) for n in given.original_size)
+    region = Region(*given.region) if given.region is not None else Region(0.0, 0.0, height, width)
+    input_size = tuple(int(n) for n in given.input_size) if given.input_size is not None else (height, width)
+    return PatchEmbedding(rows, (gh, gw), (height, width), region, (input_size[0], input_size[1]))
+
+
+def rotate(image: RgbImage, angle: float) -> RgbImage:
+    """``image`` turned by ``angle`` degrees about its centre on the same canvas: bilinear, reflect-101 border.
+
+    As in AnomalyDINO's ``augment_image``.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    return cv2.warpAffine(
+        image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def _view(angle: float) -> str:
+    return f"rot{angle:g}"
+
+
+def _rounded(rows: np.ndarray, precision: Precision) -> np.ndarray:
+    """``rows`` at the precision asked for; float32 where a value lies beyond float16 and would become infinity."""
+    narrow = precision == "float16" and float(np.abs(rows).max()) < np.finfo(np.float16).max
+    return rows.astype(np.float16) if narrow else rows
+
+
+def _pack(embedding: PatchEmbedding, seconds: float, precision: Precision) -> dict[str, np.ndarray]:
+    sizes = (
+        *embedding.grid_shape,
+        *embedding.original_size,
+        *(embedding.input_size or embedding.original_size),
+    )
+    return {
+        "patch_embeddings": _rounded(embedding.patch_embeddings, precision),
+        "sizes": np.array(sizes, np.int64),
+        "region": np.array(embedding.region, np.float64),
+        "seconds": np.array(seconds),
+    }
+
+
+def _unpack(source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision) -> EmbeddedImage:
+    rows = entry["patch_embeddings"]
+    rows = rows if rows.dtype == np.float16 else _rounded(rows, precision)
+    gh, gw, height, width, input_height, input_width = (int(n) for n in entry["sizes"])
+    embedding = PatchEmbedding(
+        rows.astype(np.float32, copy=False),
+        (gh, gw),
+        (height, width),
+        Region(*(float(edge) for edge in entry["region"])),
+        (input_height, input_width),
+    )
+    return EmbeddedImage(source, embedding, float(entry["seconds"]))
+
+
+def _digest(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

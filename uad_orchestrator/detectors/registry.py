@@ -1,0 +1,188 @@
+"""The detectors by the name a project file calls them, and how their flat settings are cut into stages.
+
+Importing this module loads neither torch nor OpenCV; a detector's own module is loaded by ``DetectorSpec.load``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from uad_orchestrator.detectors.settings import (
+    AnomalyDinoFit,
+    AnomalyDinoScoring,
+    MapSettings,
+    PatchCoreFit,
+    PatchCoreScoring,
+    ScoringSettings,
+    Settings,
+)
+from uad_orchestrator.embedders.settings import EmbedderSettings
+
+if TYPE_CHECKING:
+    from uad_orchestrator.detectors.base import Detector
+    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream, ImagePreset
+    from uad_orchestrator.embedders.protocol import PatchEmbedder
+    from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+
+
+class StageSettings(NamedTuple):
+    """A detector's settings, one model per stage: ``memory_bank``, ``score_table``, ``anomaly_maps``."""
+
+    fit: Settings
+    scoring: ScoringSettings
+    maps: MapSettings
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """What is known of a detector without loading it.
+
+    Attributes:
+        model: its name in a project file, ``vision_...``.
+        fit: the settings that ``memory_bank`` reads.
+        scoring: the settings that ``score_table`` reads.
+        default_embedder: the embedder of an entry that names none.
+        default_maps: the recipe's own ``maps:`` settings.
+        versions: stage version by stage (``fit``, ``scoring``, ``maps``); raised when its numbers change.
+        load: imports the detector's class.
+    """
+
+    model: str
+    fit: type[Settings]
+    scoring: type[ScoringSettings]
+    default_embedder: EmbedderSettings
+    default_maps: MapSettings
+    versions: Mapping[str, int]
+    load: Callable[[], type[Detector]]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys an entry of this detector may hold, besides model, preset, embedder and checkpoint."""
+        return (*self.fit.model_fields, *self.scoring.model_fields, "maps")
+
+    def cut(self, settings: Mapping[str, Any]) -> StageSettings:
+        """Cut flat settings, as they stand in a project file, into the stages that read them.
+
+        Raises:
+            ValueError: an unknown key (with the nearest valid word) or a value that is not allowed.
+
+        >>> DETECTORS["vision_patchcore"].cut({"coreset": {"ratio": 0.01}, "n_neighbors": 3}).scoring.n_neighbors
+        3
+        """
+        for key in settings:
+            if key not in self.keys:
+                raise ValueError(f"{self.model} has no setting {key!r}{_nearest(key, self.keys)}")
+        maps = settings.get("maps") or {}
+        maps = maps.model_dump() if isinstance(maps, MapSettings) else dict(maps)
+        return StageSettings(
+            self.fit.model_validate({k: v for k, v in settings.items() if k in self.fit.model_fields}),
+            self.scoring.model_validate(
+                {k: v for k, v in settings.items() if k in self.scoring.model_fields}
+            ),
+            MapSettings.model_validate({**self.default_maps.model_dump(), **maps}),
+        )
+
+
+def _load_patchcore() -> type[Detector]:
+    from uad_orchestrator.detectors.patchcore import PatchCore
+
+    return PatchCore
+
+
+def _load_anomaly_dino() -> type[Detector]:
+    from uad_orchestrator.detectors.anomaly_dino import AnomalyDino
+
+    return AnomalyDino
+
+
+DETECTORS: Mapping[str, DetectorSpec] = {
+    spec.model: spec
+    for spec in (
+        DetectorSpec(
+            model="vision_patchcore",
+            fit=PatchCoreFit,
+            scoring=PatchCoreScoring,
+            default_embedder=EmbedderSettings(name="filter_bank"),
+            default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_patchcore,
+        ),
+        DetectorSpec(
+            model="vision_anomalydino",
+            fit=AnomalyDinoFit,
+            scoring=AnomalyDinoScoring,
+            default_embedder=EmbedderSettings(name="vit_small_patch14_dinov2.lvd142m"),
+            default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="image"),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_anomaly_dino,
+        ),
+    )
+}
+
+
+def detector_spec(model: str) -> DetectorSpec:
+    """The spec of ``model``; ValueError with the nearest valid word if there is none."""
+    if model not in DETECTORS:
+        raise ValueError(
+            f"there is no detector {model!r}{_nearest(model, DETECTORS)}; known: {sorted(DETECTORS)}"
+        )
+    return DETECTORS[model]
+
+
+def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream) -> Detector:
+    """The detector ``model`` over an embedding stream, from settings that are already cut into stages."""
+    return detector_spec(model).load()(stream, *stages)
+
+
+def create_detector(
+    model: str,
+    *,
+    embedder: EmbedderSettings | PatchEmbedder | str | None = None,
+    preset: ImagePreset | str | None = None,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    cache: EmbeddingCache | None = None,
+    **settings: Any,
+) -> Detector:
+    """A detector, ready to be fitted. Nothing is loaded until it is needed.
+
+    Args:
+        model: ``vision_patchcore``, ``vision_anomalydino``, ...
+        embedder: settings, an embedder's name, or an object with ``embed`` (``PatchEmbedder``); None: the
+            detector's own default. An embedder that is handed in is called with the images as the preset leaves
+            them, and its ``recipe()`` has to tell its weights apart when a ``cache`` is given.
+        preset: what is done to every image before it is embedded: a preset, the name of a shipped one, or None.
+        weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
+        device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
+        batch_size: images per forward pass.
+        cache: where patch embeddings are kept between calls; None: only while one ``fit`` runs.
+        settings: the detector's settings, flat as in a project file: ``coreset={"ratio": 0.1}``,
+            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``.
+
+    Raises:
+        ValueError: an unknown model, setting or embedder; a value that is not allowed.
+        ImportError: the embedder needs an extra that is not installed.
+    """
+    from uad_orchestrator.detectors.embedding_stream import open_stream
+
+    spec = detector_spec(model)
+    stages = spec.cut(settings)
+    stream = open_stream(
+        spec.default_embedder if embedder is None else embedder,
+        preset=preset,
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        cache=cache,
+    )
+    return build_detector(model, stages, stream)
+
+
+def _nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"

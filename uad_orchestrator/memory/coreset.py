@@ -1,0 +1,179 @@
+"""Coresets: the few patch embeddings that stand for all of them in a memory bank."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from uad_orchestrator.memory.nearest import NearestNeighbors
+
+Method = Literal["batched_greedy", "random", "none"]
+
+POOL = 256
+"""Farthest points taken together; the exact greedy choice is made among them."""
+PICKS = 64
+"""Points chosen from a pool before all distances are brought up to date, in one matrix product."""
+BLOCK = 8192
+"""Points whose distances to the new picks are held at once."""
+
+
+def select_coreset(
+    embeddings: np.ndarray,
+    ratio: float,
+    method: Method = "batched_greedy",
+    seed: int = 0,
+    *,
+    projection_dim: int = 128,
+    starting_points: int = 10,
+) -> np.ndarray:
+    """Choose the rows of a memory bank.
+
+    ``batched_greedy`` is PatchCore's approximate greedy k-centre search (section 3.2 of the paper), many points at
+    a time. It gives the same rows on any machine and any number of threads.
+
+    Args:
+        embeddings: ``(n, d)`` float32.
+        ratio: share of the rows that is kept, in (0, 1]; at least one row is.
+        method: ``batched_greedy``, ``random`` or ``none`` (all rows).
+        seed: of the projection, the starting points and the random choice.
+        projection_dim: dimensions of the random projection in which ``batched_greedy`` searches.
+        starting_points: random points whose mean distance the search starts from.
+
+    Returns:
+        ``(m,)`` int64 row numbers, ascending.
+
+    >>> select_coreset(np.arange(12, dtype=np.float32).reshape(6, 2), ratio=0.5, seed=0).shape
+    (3,)
+    """
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2 or not len(embeddings):
+        raise ValueError(f"embeddings are (n, d) with n > 0, not {embeddings.shape}")
+    n, dimension = embeddings.shape
+    m = coreset_size(n, ratio)
+    if method == "none":
+        return np.arange(n)
+    if method == "random":
+        return random_rows(n, m, seed)
+    if method != "batched_greedy":
+        raise ValueError(f"coreset method {method!r}: it is batched_greedy, random or none")
+    projected = project(embeddings, random_projection(dimension, projection_dim, seed))
+    return greedy_rows(projected, m, seed, starting_points)
+
+
+def coreset_size(n: int, ratio: float) -> int:
+    """How many of ``n`` rows a coreset keeps: rounded down as in the official code, at least one."""
+    if not 0 < ratio <= 1:
+        raise ValueError(f"coreset ratio is {ratio}: it lies in (0, 1]")
+    return max(1, int(n * ratio + 1e-9))
+
+
+def random_rows(n: int, m: int, seed: int) -> np.ndarray:
+    """``m`` of ``n`` row numbers drawn without replacement, ascending."""
+    return np.sort(np.random.default_rng(seed).choice(n, m, replace=False))
+
+
+def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndarray | None:
+    """A Gaussian projection ``(d, p)`` float64 that keeps distances in the mean; None where it would not shorten."""
+    if projection_dim >= dimension:
+        return None
+    return np.random.default_rng(seed).standard_normal((dimension, projection_dim)) / np.sqrt(projection_dim)
+
+
+def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray:
+    """``(n, p)`` float32 projected embeddings.
+
+    In float64, whose last digit depends on the number of threads far below what float32 keeps.
+    """
+    if projection is None:
+        return np.asarray(embeddings, dtype=np.float32)
+    return np.asarray(np.asarray(embeddings, dtype=np.float64) @ projection, dtype=np.float32)
+
+
+def greedy_rows(projected: np.ndarray, m: int, seed: int, starting_points: int = 10) -> np.ndarray:
+    """Batched greedy k-centre over projected embeddings: ``m`` row numbers, ascending.
+
+    Again and again: take the pool of points farthest from the bank, choose greedily among them, then bring the
+    distance of every point up to date against all new rows in one matrix product.
+
+    Args:
+        projected: ``(n, p)`` float32.
+    """
+    points = integer_points(projected)
+    squares = np.einsum("np,np->n", points, points)
+    distances = _start_distances(points, squares, seed, starting_points)
+    chosen: list[np.ndarray] = []
+    missing = m
+    while missing:
+        pool = _farthest(distances, POOL)
+        picks = pool[_greedy(points[pool], distances[pool], min(PICKS, missing))]
+        _bring_up_to_date(distances, points, squares, picks)
+        distances[picks] = -1.0  # never chosen again; a duplicate of one only when nothing else is left
+        chosen.append(picks)
+        missing -= len(picks)
+    return np.sort(np.concatenate(chosen))
+
+
+def integer_points(projected: np.ndarray) -> np.ndarray:
+    """Projected embeddings, centred and rounded to a grid so fine that it does not matter.
+
+    Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a matrix
+    product adds them up: the search then takes the same turns on every machine. Points more than four times
+    farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for all.
+    """
+    points = projected - projected.mean(axis=0, dtype=np.float64).astype(np.float32)
+    norms = np.sqrt(np.einsum("np,np->n", points, points, dtype=np.float64))
+    limit = min(norms.max(), 4 * np.quantile(norms, 0.99)) or norms.max() or 1.0
+    largest = 2047 - np.sqrt(points.shape[1])  # rounding lengthens a point by at most sqrt(p) / 2
+    points *= (largest / np.maximum(norms, limit)).astype(np.float32)[:, None]
+    return np.rint(points, out=points)
+
+
+def _start_distances(points: np.ndarray, squares: np.ndarray, seed: int, count: int) -> np.ndarray:
+    starts = np.random.default_rng(seed).choice(len(points), min(count, len(points)), replace=False)
+    squared = squares + squares[starts, None] - 2 * (points[starts] @ points.T)
+    return np.sqrt(squared).mean(axis=0) ** 2
+
+
+def _farthest(distances: np.ndarray, size: int) -> np.ndarray:
+    if size >= len(distances):
+        return np.arange(len(distances))
+    least = np.partition(distances, -size)[-size]
+    beyond = np.flatnonzero(distances > least)
+    ties = np.flatnonzero(distances == least)
+    return np.concatenate([beyond, ties[: size - len(beyond)]])
+
+
+def _greedy(points: np.ndarray, distances: np.ndarray, count: int) -> list[int]:
+    squares = np.einsum("np,np->n", points, points)
+    between = squares + squares[:, None] - 2 * (points @ points.T)
+    picks: list[int] = []
+    while len(picks) < min(count, len(points)):
+        picks.append(int(distances.argmax()))
+        distances = np.minimum(distances, between[picks[-1]])
+        distances[picks] = -1.0
+    return picks
+
+
+def _bring_up_to_date(
+    distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks: np.ndarray
+) -> None:
+    half = squares[picks, None] / 2
+    for start in range(0, len(points), BLOCK):
+        block = slice(start, start + BLOCK)
+        nearest = (half - points[picks] @ points[block].T).min(axis=0)
+        np.minimum(distances[block], squares[block] + 2 * nearest, out=distances[block])
+
+
+def coverage(embeddings: np.ndarray, bank: np.ndarray) -> dict[str, float]:
+    """How far embeddings lie from their nearest bank row (Euclidean): ``max``, ``p99`` and ``mean``.
+
+    The far tail decides what a thinned bank misses: compare max and p99, not the mean alone.
+    """
+    squared, _ = NearestNeighbors(bank).search(embeddings)
+    distances = np.sqrt(squared[:, 0])
+    return {
+        "max": float(distances.max()),
+        "p99": float(np.quantile(distances, 0.99)),
+        "mean": float(distances.mean()),
+    }

@@ -1,0 +1,104 @@
+"""An anomaly-map set: a float32 TIFF per test image, in the tree that MVTec's evaluators read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+
+class MapSet:
+    """The maps of one cell: ``<root>/<defect_type>/<stem>.tiff``, float32, deflate, each at its image's size.
+
+    Args:
+        root: the folder of the set; made when the first map is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, image: str, defect_type: str) -> Path:
+        """Where the map of an image (its path or name in the dataset) lies."""
+        stem = PurePosixPath(image).stem
+        for part in (defect_type, stem):
+            if part in ("", ".", "..") or any(c in part for c in "/\\\0"):
+                raise ValueError(f"{image}: {part!r} cannot be the name of a map's folder or file")
+        return self.root / defect_type / f"{stem}.tiff"
+
+    def write(self, image: str, defect_type: str, anomaly_map: np.ndarray) -> Path:
+        """Write one map ``(H, W)``.
+
+        Raises:
+            ValueError: not finite, not two-dimensional, or a map of that name is there already (two images of one
+                defect type that share their stem); names the image.
+        """
+        import tifffile
+
+        anomaly_map = np.asarray(anomaly_map, dtype=np.float32)
+        if anomaly_map.ndim != 2 or not np.isfinite(anomaly_map).all():
+            raise ValueError(
+                f"{image}: an anomaly map is (H, W) and finite, not {anomaly_map.shape} with NaN or infinity"
+            )
+        path = self.path(image, defect_type)
+        if path.exists():
+            raise ValueError(
+                f"{image}: {path} is there already; images of one defect type need different stems"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # level 1: maps are smooth, higher levels cost ten times the time for a few per cent
+        tifffile.imwrite(path, anomaly_map, compression="zlib", compressionargs={"level": 1})
+        return path
+
+    def read(self, image: str, defect_type: str) -> np.ndarray:
+        """The map of an image, ``(H, W)`` float32; FileNotFoundError naming image and file."""
+        import tifffile
+
+        path = self.path(image, defect_type)
+        if not path.exists():
+            raise FileNotFoundError(f"{image}: no anomaly map at {path}")
+        return np.asarray(tifffile.imread(path), dtype=np.float32)
+
+    def paths(self) -> Iterator[Path]:
+        """All maps of the set, sorted."""
+        return iter(sorted(self.root.glob("*/*.tiff")))
+
+
+@dataclass
+class NormalMapStatistics:
+    """What the maps of normal images are like, taken one map at a time.
+
+    Attributes:
+        maxima: the largest value of each map: what the pixel threshold is taken from.
+    """
+
+    maxima: list[float] = field(default_factory=list)
+    _count: int = 0
+    _mean: float = 0.0
+    _squares: float = 0.0
+    _minimum: float = np.inf
+
+    def update(self, anomaly_map: np.ndarray) -> None:
+        """Add one map ``(H, W)``."""
+        values = np.asarray(anomaly_map, dtype=np.float64)
+        mean, count = float(values.mean()), values.size
+        total = self._count + count
+        # Chan, Golub, LeVeque: squares about the common mean, without the loss of digits of E[x^2] - E[x]^2
+        self._squares += (
+            float(((values - mean) ** 2).sum()) + (mean - self._mean) ** 2 * self._count * count / total
+        )
+        self._mean += (mean - self._mean) * count / total
+        self._count = total
+        self._minimum = min(self._minimum, float(values.min()))
+        self.maxima.append(float(values.max()))
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Pixel ``mean``, ``std``, ``min``, ``max`` and the quantiles of the maps' maxima; None without maps."""
+        names = ("mean", "std", "min", "max", "maxima_p50", "maxima_p90", "maxima_p95", "maxima_p99")
+        if not self.maxima:
+            return {"maps": 0, **dict.fromkeys(names)}
+        p50, p90, p95, p99 = np.quantile(self.maxima, [0.5, 0.9, 0.95, 0.99])
+        spread = float(np.sqrt(self._squares / self._count))
+        values = (self._mean, spread, self._minimum, max(self.maxima), *map(float, (p50, p90, p95, p99)))
+        return {"maps": len(self.maxima), **dict(zip(names, values, strict=True))}

@@ -1,0 +1,62 @@
+"""Patch embeddings on disk, so that no image is embedded twice.
+
+``<root>/<space>/<view>/<digest[:2]>/<digest>.npz``: the space says which numbers (preset, embedder, weights), the
+view which rotation, the digest which image. An entry is a handful of named arrays; it is written aside and renamed,
+and one that cannot be read back is removed and counts as missing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
+
+
+class EmbeddingCache:
+    """A folder of array entries under (space, view, digest); safe with several processes.
+
+    Args:
+        root: the folder; made when the first entry is stored.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(self, space: str, view: str, digest: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under the key; None if there are none, or if they are damaged (then removed)."""
+        path = self._path(space, view, digest)
+        try:
+            with np.load(path, allow_pickle=False) as entry:
+                return {name: entry[name] for name in entry.files}
+        except FileNotFoundError:
+            return None
+        except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError):
+            path.unlink(missing_ok=True)
+            return None
+
+    def put(self, space: str, view: str, digest: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store the arrays under the key, in place of what was there."""
+        path = self._path(space, view, digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{digest}.{uuid.uuid4().hex}.tmp")
+        try:
+            with aside.open("wb") as file:
+                np.savez(file, allow_pickle=False, **dict(arrays))
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _path(self, space: str, view: str, digest: str) -> Path:
+        for part in (space, view, digest):
+            if not _WORD.fullmatch(part):
+                raise ValueError(
+                    f"embedding cache: {part!r} cannot be part of a key: letters, digits and _.+- only"
+                )
+        return self.root / space / view / digest[:2] / f"{digest}.npz"
