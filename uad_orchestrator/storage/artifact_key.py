@@ -81,6 +81,16 @@ class ArtifactKey:
         return "/".join(self.parts)
 
 
+def split_category(category: str | None) -> tuple[str | None, str | None]:
+    """``dataset/category`` in two; (None, None) for None. ValueError for anything else."""
+    if category is None:
+        return None, None
+    dataset, slash, name = category.partition("/")
+    if not (dataset and slash and name):
+        raise ValueError(f"category {category!r}: expected dataset/category, such as mvtec_ad/bottle")
+    return dataset, name
+
+
 def _require_folder_name(field: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise ValueError(f"the {field} of an artifact must be a non-empty string, got {value!r}")
@@ -89,3 +99,48 @@ def _require_folder_name(field: str, value: object) -> None:
             f"the {field} {value!r} cannot name a folder: no separators, control characters, leading dot, "
             f"not {ABSENT!r}, at most 200 bytes"
         )
+
+
+@dataclass(frozen=True)
+class InputReference:
+    """What a name among a provenance's inputs means.
+
+    Attributes:
+        asset: the asset that was read.
+        cell: dataset, category, detector where another cell's was read; None: that of the reader itself.
+
+    >>> InputReference.parse("memory_bank")
+    InputReference(asset='memory_bank', cell=None)
+    >>> InputReference.parse("metrics_report@mvtec_ad/bottle/patchcore").cell
+    ('mvtec_ad', 'bottle', 'patchcore')
+    """
+
+    asset: str
+    cell: tuple[str | None, str | None, str | None] | None
+
+    @classmethod
+    def parse(cls, name: str) -> InputReference:
+        """Read ``asset`` or ``asset@dataset/category/detector``; ValueError for anything else."""
+        asset, at, cell = name.partition("@")
+        if not at:
+            return cls(asset, None)
+        parts = cell.split("/")
+        if len(parts) != 3:
+            raise ValueError(f"input {name!r}: expected asset or asset@dataset/category/detector")
+        dataset, category, detector = (None if part == ABSENT else part for part in parts)
+        return cls(asset, (dataset, category, detector))
+
+    def candidates(self, reader: ArtifactKey, version: str) -> list[ArtifactKey]:
+        """Where the artifact of this input may lie: the reader's cell, or what the input has of it."""
+        if self.cell is not None:
+            return [ArtifactKey(self.asset, *self.cell, version)]
+        dataset, category, detector = reader.dataset, reader.category, reader.detector
+        cells = dict.fromkeys(
+            [
+                (dataset, category, detector),
+                (dataset, category, None),
+                (None, None, detector),
+                (None, None, None),
+            ]
+        )
+        return [ArtifactKey(self.asset, *cell, version) for cell in cells]

@@ -20,6 +20,9 @@ class Location(Protocol):
     scratch: Path
     """A local folder for drafts, on the same file system where that matters."""
 
+    artifact_files: Path
+    """The local folder with artifacts by ``<asset>/<dataset>/...``: all, or those fetched."""
+
     def describe(self, path: PurePosixPath) -> str:
         """The full path or URL."""
         ...
@@ -53,6 +56,7 @@ class LocalLocation:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.scratch = root / "scratch"
+        self.artifact_files = root / ARTIFACTS
 
     def __str__(self) -> str:
         return str(self.root)
@@ -114,6 +118,7 @@ class RemoteLocation:
         self.url = url.rstrip("/")
         self.cache = cache
         self.scratch = cache.parent / "scratch"
+        self.artifact_files = cache
 
     @staticmethod
     def is_remote(root: Any) -> bool:
