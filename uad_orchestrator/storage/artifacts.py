@@ -13,10 +13,10 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
@@ -190,8 +190,7 @@ class ArtifactStore:
     ) -> list[Provenance]:
         """The provenance of all versions of one asset in one cell, newest first; damaged ones left out."""
         parent = ArtifactKey(asset, dataset, category, detector, "version").path.parent
-        keys = [ArtifactKey.from_path(path) for path in self.location.find(parent)]
-        found = [self._read_or_none(key) for key in keys]
+        found = [self._read_or_none(key) for key in _keys(self.location.find(parent))]
         return sorted(
             (p for p in found if p is not None), key=lambda p: (p.started_at, p.version), reverse=True
         )
@@ -204,7 +203,11 @@ class ArtifactStore:
 
     def list_all(self) -> list[ArtifactKey]:
         """The keys of all artifacts, sorted; folders that are no artifacts are passed over."""
-        return sorted(ArtifactKey.from_path(path) for path in self.location.find())
+        return sorted(_keys(self.location.find()))
+
+    def list_folders(self) -> list[ArtifactKey]:
+        """The keys of all folders where an artifact may lie, also of those that do not count; sorted."""
+        return sorted(_keys(self.location.folders()))
 
     def delete(self, key: ArtifactKey) -> None:
         """Remove the artifact, at once for every reader; nothing happens if there is none."""
@@ -234,6 +237,15 @@ class ArtifactStore:
         except ProvenanceError as error:
             logger.warning("%s", error)
             return None
+
+
+def _keys(paths: Iterable[PurePosixPath]) -> Iterator[ArtifactKey]:
+    """The keys of those folders that have an artifact's address."""
+    for path in paths:
+        try:
+            yield ArtifactKey.from_path(path)
+        except ValueError:
+            logger.debug("%s is not the address of an artifact", path)
 
 
 def file_sizes(directory: Path) -> dict[str, int]:

@@ -76,8 +76,8 @@ class LineageIndex:
     def record(self, provenance: Provenance, key: ArtifactKey | None = None, *, reused: bool = False) -> None:
         """Note that an artifact was made, or was found there and ``reused``.
 
-        Whatever goes wrong is logged: a cell never fails or waits because of its index. Opening the file costs
-        a tenth of a second, so events are folded in every few seconds, together; ``sql`` always sees all.
+        Whatever goes wrong is logged: a cell never fails or waits because of its index. Opening the file
+        costs a tenth of a second, so events are folded in every few seconds, together; ``sql`` sees all.
         """
         try:
             location = self.store.path(key or ArtifactKey.of(provenance))
@@ -180,7 +180,7 @@ class LineageIndex:
 
     @contextmanager
     def _turn(self, wait: float) -> Iterator[bool]:
-        """One process of ours has the file at a time; False when our turn does not come in ``wait`` seconds."""
+        """One process of ours has the file at a time; False when our turn does not come within ``wait``."""
         from filelock import FileLock, Timeout
 
         folder = self.local / "lineage"

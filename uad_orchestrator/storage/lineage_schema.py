@@ -120,7 +120,7 @@ def scores_view(root: Path | None, *, temporary: bool = False) -> str:
 
 def score_files_pattern(root: Path) -> str:
     """The glob pattern of the score tables' Parquet files below ``root``, without the patch grids."""
-    return f"{glob.escape(root.as_posix())}/*/*/*/**/score*.parquet"
+    return f"{glob.escape(root.as_posix())}/*/*/*/**/scores.parquet"
 
 
 def _text(value: str) -> str:

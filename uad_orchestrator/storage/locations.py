@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -32,7 +33,15 @@ class Location(Protocol):
         ...
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
-        """The folders that are or may become artifacts' (those with a provenance file), below a folder."""
+        """The folders with a provenance file, below a folder."""
+        ...
+
+    def folders(self) -> list[PurePosixPath]:
+        """All folders where an artifact may lie, with a provenance file or without."""
+        ...
+
+    def usage(self, path: PurePosixPath) -> tuple[int, float]:
+        """Bytes below ``path``, and when anything in it changed last (seconds since the epoch)."""
         ...
 
     def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
@@ -71,9 +80,15 @@ class LocalLocation:
             return None
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
-        pattern = "/".join(["*"] * (6 - len(below.parts)) + [PROVENANCE_FILE])
-        found = (self.root / below).glob(pattern)
+        found = (self.root / below).glob(_levels(below, PROVENANCE_FILE))
         return [PurePosixPath(file.parent.relative_to(self.root).as_posix()) for file in found]
+
+    def folders(self) -> list[PurePosixPath]:
+        found = (self.root / ARTIFACTS).glob(_levels(ARTIFACTS))
+        return [PurePosixPath(path.relative_to(self.root).as_posix()) for path in found if path.is_dir()]
+
+    def usage(self, path: PurePosixPath) -> tuple[int, float]:
+        return folder_usage(self.root / path)
 
     def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
         return self.root / path
@@ -149,9 +164,18 @@ class RemoteLocation:
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         self.filesystem.invalidate_cache()
-        pattern = "/".join(["*"] * (6 - len(below.parts)) + [PROVENANCE_FILE])
-        found = self.filesystem.glob(f"{self.root}/{below}/{pattern}")
+        found = self.filesystem.glob(f"{self.root}/{below}/{_levels(below, PROVENANCE_FILE)}")
         return [PurePosixPath(*PurePosixPath(file).parts[-7:-1]) for file in found]
+
+    def folders(self) -> list[PurePosixPath]:
+        self.filesystem.invalidate_cache()
+        found = self.filesystem.glob(f"{self.root}/{ARTIFACTS}/{_levels(ARTIFACTS)}")
+        return [PurePosixPath(*PurePosixPath(path).parts[-6:]) for path in found]
+
+    def usage(self, path: PurePosixPath) -> tuple[int, float]:
+        files = self.filesystem.find(f"{self.root}/{path}", detail=True)
+        changed = [self.filesystem.modified(file).timestamp() for file in files]
+        return sum(facts["size"] for facts in files.values()), max(changed, default=0.0)
 
     def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
         target = self.cache / path.relative_to("artifacts") / (provenance.payload or "files")
@@ -209,3 +233,19 @@ def write_durably(path: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def folder_usage(folder: Path) -> tuple[int, float]:
+    """Bytes of a folder's files, and when anything in it changed last; what vanishes meanwhile is left out."""
+    size, changed = 0, 0.0
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            changed = max(changed, found.st_mtime)
+            size += found.st_size if path.is_file() else 0
+    return size, changed
+
+
+def _levels(below: PurePosixPath, *last: str) -> str:
+    """The glob pattern from a folder down to the level of the versions, and ``last`` below it."""
+    return "/".join(["*"] * (6 - len(below.parts)) + list(last))

@@ -1,0 +1,175 @@
+"""Garbage collection: which artifacts no one needs any more, and what killed writers left behind."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.locations import folder_usage
+from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
+
+logger = logging.getLogger(__name__)
+
+FOREIGN_DRAFT_SECONDS = 24 * 3600.0
+"""Whether another host's writer is alive cannot be seen: its draft stays this long after its last change."""
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Something that was, or in a dry run would be, removed: what, where, how many bytes."""
+
+    what: ArtifactKey | str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class GarbageReport:
+    """What a collection did, or in a dry run would do.
+
+    Attributes:
+        artifacts: versions no one needs.
+        leftovers: drafts of writers that died, folders that never counted.
+        kept: how many artifacts remain.
+        busy: artifacts left alone because another process holds their lock.
+        dry_run: whether nothing was really removed.
+    """
+
+    artifacts: tuple[Removed, ...]
+    leftovers: tuple[Removed, ...]
+    kept: int
+    busy: tuple[ArtifactKey, ...]
+    dry_run: bool
+
+    @property
+    def bytes(self) -> int:
+        """Bytes given back by all of it."""
+        return sum(removed.bytes for removed in (*self.artifacts, *self.leftovers))
+
+
+def collect_garbage(
+    store: ArtifactStore,
+    current: Collection[ArtifactKey],
+    *,
+    keep: int = 3,
+    pinned: Collection[ArtifactKey] = (),
+    min_age_seconds: float = 3600,
+    active: Collection[str] = (),
+    dry_run: bool = False,
+) -> GarbageReport:
+    """Remove the artifacts that are not needed, and what dead writers left.
+
+    Kept are: current and pinned ones, the newest ``keep`` of each asset and cell, those younger than
+    ``min_age_seconds``, those of active runs, and those another process is working on.
+
+    Args:
+        current: the artifacts the project has, or should have, as it stands.
+        keep: versions kept of each asset and cell, the current one among them.
+        pinned: further ones to keep.
+        min_age_seconds: nothing that changed within this time is touched.
+        active: ids of the runs under way.
+        dry_run: only say what would go.
+
+    Raises:
+        ValueError: ``keep`` below 1.
+    """
+    if keep < 1:
+        raise ValueError(f"keep is {keep}: at least the newest version of each cell has to stay")
+    found, broken = _read_all(store)
+    needed = {*current, *pinned, *_newest(found, keep)}
+    young = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
+    unneeded = {
+        key: made
+        for key, made in found.items()
+        if key not in needed and made.run_id not in active and _finished(made) < young
+    }
+    removed, busy = _remove(store, unneeded, dry_run)
+    leftovers = [
+        *_remove_broken(store, broken, min_age_seconds, dry_run),
+        *_remove_drafts(store.location.scratch, min_age_seconds, dry_run),
+    ]
+    return GarbageReport(tuple(removed), tuple(leftovers), len(found) - len(removed), tuple(busy), dry_run)
+
+
+def _read_all(store: ArtifactStore) -> tuple[dict[ArtifactKey, Provenance], list[ArtifactKey]]:
+    """The artifacts, and the folders that look like one but do not count."""
+    found, broken = {}, []
+    for key in store.list_folders():
+        try:
+            found[key] = store.provenance(key)
+        except (ProvenanceError, ArtifactError):
+            broken.append(key)
+    return found, broken
+
+
+def _finished(made: Provenance) -> datetime:
+    return made.started_at + timedelta(seconds=made.seconds)
+
+
+def _newest(found: dict[ArtifactKey, Provenance], keep: int) -> Iterator[ArtifactKey]:
+    """The ``keep`` newest versions of each asset and cell."""
+    versions = defaultdict(list)
+    for key in sorted(found, key=lambda key: (_finished(found[key]), key.version), reverse=True):
+        versions[key.asset, key.cell].append(key)
+    for newest_first in versions.values():
+        yield from newest_first[:keep]
+
+
+def _remove(
+    store: ArtifactStore, unneeded: dict[ArtifactKey, Provenance], dry_run: bool
+) -> tuple[list[Removed], list[ArtifactKey]]:
+    removed, busy = [], []
+    for key, made in sorted(unneeded.items()):
+        try:
+            with store.lock(key, timeout=0):
+                if not dry_run:
+                    store.delete(key)
+        except ArtifactError:
+            busy.append(key)
+            continue
+        removed.append(Removed(key, made.bytes))
+    return removed, busy
+
+
+def _remove_broken(
+    store: ArtifactStore, broken: list[ArtifactKey], min_age_seconds: float, dry_run: bool
+) -> Iterator[Removed]:
+    """Folders without a readable provenance, when nobody has touched them for a while."""
+    for key in broken:
+        size, changed = store.location.usage(key.path)
+        if time.time() - changed < min_age_seconds:
+            continue
+        if not dry_run:
+            store.delete(key)
+        yield Removed(store.path(key), size)
+
+
+def _remove_drafts(scratch: Path, min_age_seconds: float, dry_run: bool) -> Iterator[Removed]:
+    """Drafts of writers that are gone."""
+    for draft in sorted(scratch.iterdir()) if scratch.is_dir() else ():
+        size, changed = folder_usage(draft)
+        if time.time() - changed < min_age_seconds or _may_be_alive(draft.name, changed):
+            continue
+        if not dry_run:
+            shutil.rmtree(draft)
+        yield Removed(str(draft), size)
+
+
+def _may_be_alive(draft: str, changed: float) -> bool:
+    """Whether the writer of ``<host>-<pid>-<random>`` may still be at it."""
+    host, _, rest = draft.rpartition("-")[0].rpartition("-")
+    if not (host and rest.isdigit()):
+        return False  # something set aside for removal: its remover died
+    if host == socket.gethostname():
+        import psutil  # type: ignore[import-untyped]
+
+        return psutil.pid_exists(int(rest))
+    return time.time() - changed < FOREIGN_DRAFT_SECONDS
