@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE = (3.4, 2.8)  # inches
+FRAME = (0.15, 0.17, 0.82, 0.66)  # left, bottom, width, height of the axes; the legend goes above
 POINTS = 150  # of a curve: more cannot be seen at this size
 
 
@@ -53,9 +54,7 @@ def pr_figure(
     figure, axes = _axes("recall", "precision")
     for label, curve in curves.items():
         shown, style = thinned(curve, POINTS), _dash(label)
-        axes.plot(
-            shown.x, shown.y, color=_series(label), linestyle=style, drawstyle="steps-pre", label=label
-        )
+        axes.plot(shown.x, shown.y, color=_series(label), linestyle=style, drawstyle="steps-pre", label=label)
     _mark(axes, operating_point)
     _legend(figure)
     said = _spoken("Precision-recall curve", "recall {:.3f}, precision {:.3f}", operating_point)
@@ -134,9 +133,9 @@ def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
 def _axes(x: str, y: str, *, unit_square: bool = True) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=SIZE)
     figure.patch.set_visible(False)
-    axes = figure.add_subplot()
+    axes = figure.add_axes(FRAME)  # fixed: a layout engine would draw everything twice
     axes.patch.set_visible(False)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -169,7 +168,8 @@ def _mark(axes: Axes, point: tuple[float, float] | None) -> None:
 def _legend(figure: Figure, columns: int = 3) -> None:
     """Above the drawing, where it hides nothing."""
     figure.legend(
-        loc="outside upper left",
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1.0),
         frameon=False,
         labelcolor=INK,
         fontsize=9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,39 @@ class HeatmapScale:
         if limit <= mean:  # constant normal maps: any visible difference is far from normal
             mean = limit - max(std, abs(limit) * 1e-6, 1e-12)
         return cls(float(mean), float(limit), limit_name)
+
+    @classmethod
+    def from_summary(
+        cls, summary: Mapping[str, float | int | None], pixel_threshold: float = math.nan
+    ) -> HeatmapScale:
+        """The scale of a cell, from ``postprocess.map_set.NormalMapStatistics.summary``.
+
+        Raises:
+            ValueError: the summary is of no maps; ``from_maps`` then gives a scale.
+        """
+        mean, std, maximum = summary["mean"], summary["std"], summary["max"]
+        if mean is None or std is None or maximum is None:
+            raise ValueError("no normal map was taken into the statistics: take the scale from_maps instead")
+        return cls.from_normals(mean, std, maximum, pixel_threshold)
+
+    @classmethod
+    def from_maps(cls, anomaly_maps: Iterable[np.ndarray]) -> HeatmapScale:
+        """One scale for maps whose detector has no calibration normals: from all of them together.
+
+        The floor is their mean, the limit half-way from it to their largest value.
+
+        Raises:
+            ValueError: no map.
+        """
+        means, maxima = [], []
+        for anomaly_map in anomaly_maps:
+            means.append(float(np.mean(anomaly_map, dtype=np.float64)))
+            maxima.append(float(np.max(anomaly_map)))
+        if not means:
+            raise ValueError("a heatmap scale needs at least one map")
+        floor, highest = sum(means) / len(means), max(maxima)
+        scale = cls.from_normals(floor, 0.0, (floor + highest) / 2)
+        return cls(scale.floor, scale.limit, "half of the largest value")
 
     def position(self, anomaly_map: np.ndarray) -> np.ndarray:
         """Where map values lie on the scale: 0 at the floor, 0.5 at the limit, 1 at its end; float32."""

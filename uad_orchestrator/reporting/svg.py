@@ -36,7 +36,9 @@ def inline_svg(figure: Figure, name: str, spoken: str) -> str:
     import matplotlib
 
     drawn = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify_threshold": 0.3}):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify_threshold": 0.3}
+    ):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     svg = ElementTree.fromstring(drawn.getvalue())
     _drop_page_wide_parts(svg)

@@ -1,0 +1,213 @@
+"""The HTML report: one file that holds everything, for a phone at the line as for a desk, without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uad_orchestrator import __version__
+from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.reporting.cases import ScoredImage
+from uad_orchestrator.reporting.columns import Column, column, written
+from uad_orchestrator.reporting.contact_sheet import data_uri
+from uad_orchestrator.reporting.leaderboard import Leaderboard, LeaderboardRow, best_of
+from uad_orchestrator.reporting.means import MEAN_FIELDS, DatasetMeans
+from uad_orchestrator.storage.provenance import Provenance
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class CellSection:
+    """What the report shows of one cell, below the tables.
+
+    Attributes:
+        report: its metrics report.
+        scores: its score table, calibration rows included; curves and histogram are drawn from it.
+        pixel_curves: ``roc``, ``pr`` and ``pro`` of its maps (``PixelCounts.curves``); empty without masks.
+        contact_sheet: the JPEG of ``contact_sheet``; None leaves it out.
+        provenance: the records of its artifacts, in the order they were made: versions and settings.
+    """
+
+    report: MetricsReport
+    scores: Sequence[ScoredImage]
+    pixel_curves: Mapping[str, Curve] = field(default_factory=dict)
+    contact_sheet: bytes | None = None
+    provenance: Sequence[Provenance] = ()
+
+
+def write_report(
+    path: Path,
+    board: Leaderboard,
+    cells: Iterable[CellSection],
+    *,
+    title: str = "Anomaly detection benchmark",
+    made_at: datetime | None = None,
+) -> None:
+    """Write the report as one self-contained HTML file.
+
+    Nothing in it is loaded from elsewhere: pictures, styles and the few lines of script are inside, and a
+    content policy in its head forbids the browser everything else. Cells are drawn one at a time, so memory
+    does not grow with them. The file is written aside and renamed.
+
+    Args:
+        path: the file; its folder is made.
+        board: the leaderboard.
+        cells: a section per cell that has a report, in the order they shall appear.
+        title: the page's title.
+        made_at: when it was made; now, if not given. The same arguments give the same bytes.
+    """
+    page = _environment(board).get_template("report.html.j2")
+    chunks = page.generate(
+        title=title,
+        made_at=(made_at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        software=f"uad_orchestrator {__version__}",
+        board=board,
+        means_best={means.dataset: _best_means(means, board.metrics) for means in board.means},
+        mean_fields=MEAN_FIELDS,
+        cells=_drawn(cells),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(chunks)
+        Path(aside).chmod(0o644)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class _DrawnCell:
+    """A section with its figures as SVG and its sheet as a data address."""
+
+    section: CellSection
+    anchor: str
+    figures: Sequence[tuple[str, str]]
+    sheet: str | None
+
+
+def _drawn(cells: Iterable[CellSection]) -> Iterator[_DrawnCell]:
+    for section in cells:
+        report = section.report
+        anchor = cell_anchor(f"{report.dataset}/{report.category}", report.detector)
+        sheet = data_uri(section.contact_sheet) if section.contact_sheet else None
+        yield _DrawnCell(section, anchor, _figures(section, anchor), sheet)
+
+
+def _figures(section: CellSection, anchor: str) -> list[tuple[str, str]]:
+    """The curves and the histogram of a cell, each with its title; what is undefined is left out."""
+    from uad_orchestrator.metrics.image_metrics import image_curves
+    from uad_orchestrator.reporting.figures import pr_figure, pro_figure, roc_figure, score_histogram
+
+    tested = [row for row in section.scores if row.role == "test"]
+    of_images = image_curves([row.score for row in tested], [row.label for row in tested]) if tested else {}
+    of_pixels = section.pixel_curves
+    point = section.report.image_operating_point
+    figures = []
+    if section.scores:
+        threshold = float("nan") if point.threshold is None else point.threshold
+        histogram = score_histogram(section.scores, threshold, name=f"{anchor}-scores")
+        figures.append(("Image scores", histogram))
+    for kind, title, draw, at in (
+        ("roc", "ROC", roc_figure, (point.false_positive_rate, point.recall)),
+        ("pr", "Precision–recall", pr_figure, (point.recall, point.precision)),
+    ):
+        curves = {what: of[kind] for what, of in (("image", of_images), ("pixel", of_pixels)) if kind in of}
+        if curves:
+            x, y = at
+            marked = None if x is None or y is None else (x, y)
+            figures.append((title, draw(curves, marked, name=f"{anchor}-{kind}")))
+    if "pro" in of_pixels:
+        limits = _aupro_limits(section.report)
+        figures.append(("Per-region overlap", pro_figure(of_pixels["pro"], limits, name=f"{anchor}-pro")))
+    return figures
+
+
+def _aupro_limits(report: MetricsReport) -> dict[float, float | None]:
+    return {
+        float(name.removeprefix("aupro_")): value
+        for name, value in report.metrics.items()
+        if name.startswith("aupro_")
+    }
+
+
+def cell_anchor(category_key: str, detector: str) -> str:
+    """The id of a cell's section in the page.
+
+    >>> cell_anchor("mvtec_ad/bottle", "dino robust")
+    'cell-mvtec_ad-bottle-dino_20robust'
+    """
+    parts = [*category_key.split("/"), detector]
+    return "cell-" + "-".join(re.sub(r"[^A-Za-z0-9_.]", lambda c: f"_{ord(c[0]):x}", part) for part in parts)
+
+
+def _best_means(means: DatasetMeans, metrics: Sequence[str]) -> set[tuple[str, str]]:
+    """(detector, metric) of the best means, as far as they are shown."""
+    best = set()
+    for metric in metrics:
+        values = {row.detector: row.values.get(metric) for row in means.detectors}
+        known = {name: value for name, value in values.items() if value is not None}
+        best.update((name, metric) for name in best_of(known))
+    return best
+
+
+def _environment(board: Leaderboard) -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("uad_orchestrator.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.globals.update(anchor=cell_anchor, column=column, best=board.best())
+    environment.filters.update(
+        written=written, figure=_figure, yaml=_yaml, inline=Markup, datasets=_by_dataset, loss=_loss
+    )
+    environment.filters["heading"] = _heading
+    return environment
+
+
+def _figure(row: LeaderboardRow, key: str) -> str:
+    return written(row.value(key), column(key).kind)
+
+
+def _heading(of: Column) -> Markup:
+    """A heading that breaks between its words and before the limit, nowhere else."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(of.heading)).replace("-", "&#8209;").replace("@", "<wbr>@"))
+
+
+def _yaml(value: Any) -> str:
+    """Settings in the project file's own manner."""
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+
+def _by_dataset(rows: Sequence[LeaderboardRow]) -> dict[str, dict[str, dict[str, LeaderboardRow]]]:
+    """dataset -> category -> detector -> row."""
+    tree: dict[str, dict[str, dict[str, LeaderboardRow]]] = {}
+    for row in rows:
+        tree.setdefault(row.dataset, {}).setdefault(row.category, {})[row.detector] = row
+    return tree
+
+
+def _loss(value: float | None) -> int:
+    """How strongly a matrix cell is tinted, in per cent: 0 at .99 and above, 60 at .5 and below."""
+    return 0 if value is None else round(60 * min(1.0, max(0.0, (0.99 - value) / 0.49)))
