@@ -1,0 +1,37 @@
+"""The commands of ``uad``, put together.
+
+Results go to standard output (with ``--json`` one JSON object), everything else to standard error. Exit status: 0
+done, 1 a cell failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from uad_orchestrator import __version__
+from uad_orchestrator.cli import grid, housekeeping, one_shot, start
+
+app = typer.Typer(
+    help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why):
+    app.command()(command)
+for command in (grid.leaderboard, grid.report, start.check, start.ui, housekeeping.gc, housekeeping.sql):
+    app.command()(command)
+app.add_typer(housekeeping.lineage, name="lineage")
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

@@ -1,0 +1,179 @@
+"""Commands over the whole grid: plan, refresh, why, leaderboard, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad_orchestrator.cli.options import Asset, Category, DetectorGlob, Home, Json, Rehash, Workers
+from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.progress import cell_progress
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from uad_orchestrator.orchestration.plan import Plan
+    from uad_orchestrator.orchestration.refresh import RefreshResult
+    from uad_orchestrator.orchestration.selection import Selection
+    from uad_orchestrator.project import Project
+
+
+class BoardFormat(StrEnum):
+    """How the leaderboard is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    MD = "md"
+    CSV = "csv"
+
+
+def plan(
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+    asset: Asset = None,
+    rehash: Rehash = False,
+    as_json: Json = False,
+) -> None:
+    """What is stale and why; changes nothing."""
+    from uad_orchestrator.orchestration.plan import Planner
+    from uad_orchestrator.orchestration.resources import open_state, open_store
+
+    with speaking(), opened(home) as (project, instance):
+        state = open_state(project, rehash=rehash)
+        found = Planner(state, open_store(project), instance).plan(select(category, detector, asset))
+        if as_json:
+            print_json(found.to_json())
+        else:
+            print_plan(found)
+
+
+def refresh(
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+    asset: Asset = None,
+    workers: Workers = None,
+    rehash: Rehash = False,
+    as_json: Json = False,
+) -> None:
+    """Bring every stale cell up to date, through Dagster."""
+    with speaking(), opened(home) as (project, instance):
+        result = run_refresh(
+            project, instance, select(category, detector, asset), workers=workers, rehash=rehash
+        )
+        if as_json:
+            print_json(result.to_json())
+        else:
+            print_result(result)
+    raise typer.Exit(FAILED if result.failed else 0)
+
+
+def leaderboard(
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+    format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,  # noqa: A002
+    as_json: Json = False,
+) -> None:
+    """All cells side by side."""
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.resources import open_state, open_store
+
+    with speaking():
+        project = open_project(home)
+        print_board(project, select(category, detector, None), BoardFormat.JSON if as_json else format)
+
+
+def report(
+    home: Home = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The HTML file.", show_default="<local>/report.html")
+    ] = None,
+) -> None:
+    """The HTML report: one file that opens without a network."""
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.reports import save_report
+
+    with speaking():
+        typer.echo(save_report(open_project(home), output))
+
+
+@contextmanager
+def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
+    """The project and Dagster's instance in use."""
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.instance import open_instance
+
+    project = open_project(home)
+    with open_instance(project) as instance:
+        yield project, instance
+
+
+def select(category: str, detector: str, asset: str | None) -> Selection:
+    """The selection of the options; wrong usage where the asset does not exist."""
+    from uad_orchestrator.orchestration.selection import Selection
+
+    try:
+        return Selection(category, detector, asset)
+    except ValueError as error:
+        note(f"Error: --asset: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+
+
+def run_refresh(
+    project: Project,
+    instance: dg.DagsterInstance,
+    selection: Selection,
+    *,
+    workers: int | None = None,
+    rehash: bool = False,
+) -> RefreshResult:
+    """Refresh with a progress bar on standard error."""
+    from uad_orchestrator.orchestration.refresh import refresh as refresh_project
+
+    with cell_progress() as progress:
+        return refresh_project(
+            project,
+            instance,
+            selection=selection,
+            workers=workers or project.runtime.workers,
+            rehash=rehash,
+            on_start=progress.start,
+            on_cell=progress.advance,
+        )
+
+
+def print_plan(found: Plan) -> None:
+    """The plan for a person."""
+    for node in found.stale:
+        where = f"{node.category} x {node.detector}" if node.category else ""
+        typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
+    typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh ({found.seconds:.2f} s)")
+
+
+def print_result(result: RefreshResult) -> None:
+    """What a refresh did, for a person: failures in full."""
+    for failed in result.failed:
+        note(f"FAILED {failed.asset} of {failed.category} x {failed.detector}: {failed.error}")
+    reused = sum(node.reused for node in result.materialized)
+    typer.echo(
+        f"{len(result.materialized)} materialised ({reused} reused), {len(result.failed)} failed, "
+        f"{len(result.skipped)} skipped; {result.embedded_images} images embedded; {result.seconds:.1f} s"
+    )
+
+
+def print_board(project: Project, selection: Selection, style: BoardFormat) -> None:
+    """The leaderboard on standard output."""
+    from uad_orchestrator.orchestration.board import current_board
+    from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.reporting.board_text import render_leaderboard
+
+    board = current_board(open_state(project), open_store(project), selection)
+    typer.echo(render_leaderboard(board, style.value, width=shutil.get_terminal_size((120, 24)).columns), nl=False)

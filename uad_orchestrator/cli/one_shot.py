@@ -1,0 +1,42 @@
+"""``uad benchmark``: one call from a dataset's folder to metrics, without a project file of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad_orchestrator.cli.grid import opened, print_result, run_refresh, select
+from uad_orchestrator.cli.options import Workers
+from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, speaking
+
+
+def benchmark(
+    dataset: Annotated[str, typer.Option(help="The dataset's layout, which names it: mvtec_ad, folder, ...")],
+    root: Annotated[Path, typer.Option(help="The dataset's folder.")],
+    model: Annotated[str, typer.Option(help="The detector's model: vision_patchcore, ...")],
+    output: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    category: Annotated[list[str] | None, typer.Option(help="A category, several times, or `all`.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. coreset.ratio=0.01.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    workers: Workers = None,
+) -> None:
+    """Benchmark one detector and save its metrics; a second call reuses what the first computed."""
+    from uad_orchestrator.orchestration.one_shot import OneShot, save_metrics
+
+    with speaking():
+        try:
+            request = OneShot(dataset, root, tuple(category or ["all"]), model, tuple(settings or ()), device)
+            home = request.write_project(output)
+        except ValueError as error:
+            note(f"Error: {error}")
+            raise typer.Exit(WRONG_USAGE) from error
+        with opened(home) as (project, instance):
+            result = run_refresh(project, instance, select("*", "*", None), workers=workers)
+            print_result(result)
+            save_metrics(project, output)
+        typer.echo(output)
+    raise typer.Exit(FAILED if result.failed else 0)

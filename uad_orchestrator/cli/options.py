@@ -1,0 +1,23 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Folder of uad.yaml.", envvar="UAD_HOME", show_default="the current folder"),
+]
+Category = Annotated[
+    str, typer.Option(help="Only these categories: a glob over dataset/category, or over category.")
+]
+DetectorGlob = Annotated[str, typer.Option("--detector", help="Only these detectors: a glob.")]
+Asset = Annotated[str | None, typer.Option(help="Only this asset.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes.", show_default="runtime.workers of uad.yaml")
+]
+Rehash = Annotated[bool, typer.Option(help="Read every file again, whatever is remembered of it.")]

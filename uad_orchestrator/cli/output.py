@@ -1,0 +1,44 @@
+"""How commands speak: notes and errors to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def note(text: str) -> None:
+    """Say something to the person at the terminal."""
+    typer.echo(text, err=True)
+
+
+def print_json(values: Any) -> None:
+    """The one JSON object of ``--json``."""
+    sys.stdout.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Turn what a user can mend into a message and an exit status; anything else keeps its traceback."""
+    from uad_orchestrator.datasets.problems import DatasetError
+    from uad_orchestrator.orchestration.state import InputUnavailable
+    from uad_orchestrator.project import ProjectError
+    from uad_orchestrator.storage.artifacts import ArtifactError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("Interrupted. What was finished is kept; run the same command again to go on.")
+        raise typer.Exit(INTERRUPTED) from None
+    except (ProjectError, DatasetError, InputUnavailable, ArtifactError) as error:
+        note(f"Error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+        note(f"Error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error

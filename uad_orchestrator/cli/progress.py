@@ -1,0 +1,41 @@
+"""A progress bar over cells, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uad_orchestrator.orchestration.cell_runs import CellOutcome
+
+
+@dataclass
+class CellProgress:
+    """One step per cell, with the name of the last one; a line of its own for each that failed."""
+
+    bar: Any
+    task: Any
+
+    def start(self, cells: int) -> None:
+        """The number of cells is known."""
+        self.bar.update(self.task, total=cells, visible=cells > 0)
+
+    def advance(self, outcome: CellOutcome) -> None:
+        """A cell has ended."""
+        cell = f"{outcome.cell.category} x {outcome.cell.detector}"
+        for failed in outcome.failed:
+            self.bar.console.print(f"failed: {cell}: {failed.asset}", style="red", markup=False)
+        self.bar.update(self.task, advance=1, description=cell)
+
+
+@contextmanager
+def cell_progress() -> Iterator[CellProgress]:
+    """A bar for the time of the block; where standard error is no terminal, rich prints nothing but the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield CellProgress(bar, bar.add_task("starting", total=None))

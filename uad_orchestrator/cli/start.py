@@ -1,0 +1,74 @@
+"""Commands to begin with: demo, init, check, ui."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh, select
+from uad_orchestrator.cli.options import Home, Json, Workers
+from uad_orchestrator.cli.output import FAILED, note, print_json, speaking
+
+
+def demo(
+    home: Annotated[Path, typer.Option(help="Where to make the demo project.")] = Path("uad-demo"),
+    workers: Workers = None,
+) -> None:
+    """Make the demo project (generated images), refresh it, print the leaderboard and where the report is."""
+    from uad_orchestrator.orchestration.reports import save_report
+    from uad_orchestrator.project import write_demo_project
+
+    with speaking():
+        write_demo_project(home)
+        with opened(home) as (project, instance):
+            everything = select("*", "*", None)
+            result = run_refresh(project, instance, everything, workers=workers)
+            print_board(project, everything, BoardFormat.TABLE)
+            print_result(result)
+            note(f"Report: {save_report(project)}")
+            note(f"Next: uad ui --home {shlex.quote(str(home))}")
+    raise typer.Exit(FAILED if result.failed else 0)
+
+
+def init(home: Home = None) -> None:
+    """Write a commented uad.yaml to start from."""
+    from uad_orchestrator.project import write_new_project
+
+    with speaking():
+        path = write_new_project(home or Path())
+        note(f"{path} is written: set the dataset's root and the detectors, then run `uad check`, `uad refresh`.")
+
+
+def check(home: Home = None, as_json: Json = False) -> None:
+    """Datasets, weights, disk, versions: what is wrong, before it costs time."""
+    from uad_orchestrator.orchestration.check import check_project
+    from uad_orchestrator.orchestration.code_location import open_project
+
+    with speaking():
+        found = check_project(open_project(home))
+        if as_json:
+            print_json(found.to_json())
+        else:
+            for problem in found.problems:
+                typer.echo(str(problem))
+            for line in found.notes:
+                typer.echo(line)
+            typer.echo(f"{len(found.problems)} problems")
+    raise typer.Exit(FAILED if found.problems else 0)
+
+
+def ui(
+    home: Home = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on localhost.")] = 3000,
+) -> None:
+    """Dagster's web server and daemon for this project, on localhost; Ctrl-C stops both."""
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.servers import serve_ui
+
+    with speaking():
+        project = open_project(home)
+        note(f"http://127.0.0.1:{port} (Ctrl-C stops it)")
+        raise typer.Exit(serve_ui(project, port))

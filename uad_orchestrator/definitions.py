@@ -1,0 +1,5 @@
+"""The Dagster code location: ``dagster dev -m uad_orchestrator.definitions``."""
+
+from uad_orchestrator.orchestration.code_location import build_definitions, open_project
+
+defs = build_definitions(open_project())

@@ -1,0 +1,171 @@
+"""The leaderboard: all cells side by side, whatever became of them."""
+
+# No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
+
+import json
+from pathlib import Path
+
+import dagster as dg
+
+from uad_orchestrator import __version__
+from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.orchestration.events import asset_key
+from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
+from uad_orchestrator.orchestration.resources import ProjectInputs
+from uad_orchestrator.orchestration.selection import Selection
+from uad_orchestrator.orchestration.state import InputUnavailable, ProjectState
+from uad_orchestrator.project import Project
+from uad_orchestrator.reporting.leaderboard import CellOutcome, Leaderboard, build_leaderboard
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
+from uad_orchestrator.storage.provenance import Provenance
+
+METRICS_FILE = "metrics.json"
+BOARD_FILE = "leaderboard.json"
+
+
+def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
+    """The asset ``leaderboard``: it reads every cell's report and fails for none of them."""
+    node = NODES["leaderboard"]
+
+    @dg.asset(
+        key=asset_key(project, node.asset),
+        deps=[asset_key(project, name) for name in node.reads],
+        group_name=node.group,
+        kinds=set(node.kinds),
+        owners=list(project.dagster.owners),
+        description=node.description,
+    )
+    def leaderboard(project_inputs: ProjectInputs) -> dg.MaterializeResult:
+        state, store = project_inputs.state, project_inputs.store
+        board = current_board(state, store)
+        version = board_version(state, store)
+        keep_board(store, board, version)
+        return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board))
+
+    return leaderboard
+
+
+def current_board(
+    state: ProjectState,
+    store: ArtifactStore,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+) -> Leaderboard:
+    """The board of the selected cells, as the artifacts have it now."""
+    failures = FailureLog(Path(state.project.storage.local))
+    outcomes = {
+        (cell.category, cell.detector): _outcome(cell, state, store, failures)
+        for cell in state.cells
+        if selection.covers(cell)
+    }
+    return build_leaderboard(outcomes)
+
+
+def board_version(state: ProjectState, store: ArtifactStore) -> str:
+    """Digest of what the board shows: each cell's report version, or what keeps it from having one."""
+    failures = FailureLog(Path(state.project.storage.local))
+    shown = {cell.key: _shown(cell, state, store, failures) for cell in state.cells}
+    return digest_of({"asset": "leaderboard", "cells": shown})
+
+
+def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsReport | None:
+    """The cell's current report; None if there is none in the version it should have."""
+    key = _report_key(cell, state)
+    if key is None or not store.exists(key):
+        return None
+    return MetricsReport.from_json((store.open_dir(key) / METRICS_FILE).read_bytes())
+
+
+def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
+    """Store the board as an artifact, once per version."""
+    key = ArtifactKey("leaderboard", None, None, None, version)
+    if store.exists(key):
+        return
+    inputs = {
+        f"metrics_report@{row.dataset}/{row.category}/{row.detector}": row.version
+        for row in board.rows
+        if row.version
+    }
+    provenance = Provenance(**vars(key), inputs=inputs, code_version=__version__)
+    with store.write(key, provenance) as draft:
+        (draft.directory / BOARD_FILE).write_text(board.to_json())
+
+
+def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> CellOutcome:
+    key = _report_key(cell, state)
+    if key is not None and store.exists(key):
+        report = MetricsReport.from_json((store.open_dir(key) / METRICS_FILE).read_bytes())
+        return CellOutcome("fresh", report, version=key.version)
+    failure = _last_failure(cell, state, failures)
+    if failure is not None:
+        return CellOutcome("failed", reason=f"{failure.asset}: {failure.error}")
+    return CellOutcome("missing", reason=_why_missing(cell, state))
+
+
+def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> str | None:
+    key = _report_key(cell, state)
+    if key is not None and store.holds(key):
+        return key.version
+    failure = _last_failure(cell, state, failures)
+    return failure.error if failure else _why_missing(cell, state)
+
+
+def _report_key(cell: Cell, state: ProjectState) -> ArtifactKey | None:
+    try:
+        version = state.version("metrics_report", cell)
+    except InputUnavailable:
+        return None
+    return ArtifactKey("metrics_report", cell.dataset, cell.category_name, cell.detector, version)
+
+
+def _last_failure(cell: Cell, state: ProjectState, failures: FailureLog) -> RecordedFailure | None:
+    """The failure of the version the cell should have; one of an earlier version says nothing about it."""
+    for asset in STAGES:
+        found = failures.find(asset, cell.dataset, cell.category_name, cell.detector)
+        if found is None:
+            continue
+        try:
+            expected = state.version(asset, cell)
+        except InputUnavailable:
+            expected = None
+        if found.version == expected:
+            return found
+    return None
+
+
+def _why_missing(cell: Cell, state: ProjectState) -> str:
+    try:
+        state.version("metrics_report", cell)
+    except InputUnavailable as error:
+        return str(error)
+    return "not computed in this version: run `uad refresh`"
+
+
+def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
+    counts = {f"cells_{status}": n for status, n in board.counts().items()}
+    shown = ("image_auroc", "pixel_auroc", "aupro_0.3", "recall", "false_positive_rate", "status", "reason")
+    records = [
+        dg.TableRecord(
+            {"category": row.category_key, "detector": row.detector}
+            | {name: _plain(row.value(name)) for name in shown}
+        )
+        for row in board.rows
+    ]
+    means = {
+        f"mean_image_auroc_{of.dataset}_{detector.detector}": mean
+        for of in board.means
+        for detector in of.detectors
+        if (mean := detector.values.get("image_auroc")) is not None
+    }
+    table = {"leaderboard": dg.MetadataValue.table(records)} if records else {}
+    return {**counts, **means, **table}
+
+
+def _plain(value: object) -> str | float | int | bool | None:
+    if isinstance(value, float):
+        return round(value, 4)
+    return value if isinstance(value, str | int) else None
+
+

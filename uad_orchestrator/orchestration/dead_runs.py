@@ -1,0 +1,25 @@
+"""Runs whose process is gone: a kill -9 leaves them STARTED, and their pool slots taken."""
+
+from __future__ import annotations
+
+import socket
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunsFilter
+
+UNFINISHED = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Fail the unfinished runs of this host whose process does not live any more; returns their ids."""
+    import psutil
+
+    ours = RunsFilter(statuses=UNFINISHED, tags={"uad/host": socket.gethostname()})
+    dead = []
+    for run in instance.get_runs(filters=ours):
+        pid = run.tags.get("uad/pid", "")
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, f"process {pid} died before the run ended")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            dead.append(run.run_id)
+    return dead

@@ -1,0 +1,89 @@
+"""What the inputs hold right now, as JSON: the content whose digest is their version.
+
+Each function returns plain JSON values holding all that may change a result, and nothing else: not where a
+file lies, not what a preset is called, not the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.embedders.create import embedder_recipe
+from uad_orchestrator.preprocessing.presets import resolve_preset
+from uad_orchestrator.project import DetectorEntry, Project
+
+Content = Mapping[str, Any]
+
+
+def dataset_category(manifest: Manifest) -> Content:
+    """All rows of the manifest."""
+    return {
+        "layout": manifest.layout,
+        "images": [_row(r) | _labels(r) for r in manifest.records],
+        "masks": _masks(manifest.records),
+    }
+
+
+def normal_images(manifest: Manifest) -> Content:
+    """The training and validation normals."""
+    return {"images": [_row(r) for r in (*manifest.train, *manifest.validation)]}
+
+
+def test_images(manifest: Manifest) -> Content:
+    """The test images. Label and defect type belong to it: they stand in the score table and name the maps."""
+    return {"images": [_row(r) | _labels(r) for r in manifest.test]}
+
+
+def ground_truth(manifest: Manifest) -> Content:
+    """Labels, defect types and masks of the test images."""
+    return {"labels": [{"path": r.path} | _labels(r) for r in manifest.test], "masks": _masks(manifest.test)}
+
+
+def preprocessing_preset(project: Project, entry: DetectorEntry) -> Content:
+    """The preset's steps with every parameter; its name is not part of it."""
+    return dict(resolve_preset(entry.preset, project.presets).recipe())
+
+
+def fit_settings(entry: DetectorEntry) -> Content:
+    """What the memory bank depends on: model, stage version, embedder, fit settings."""
+    return {
+        "model": entry.model,
+        "stage_version": DETECTORS[entry.model].versions["fit"],
+        "embedder": dict(embedder_recipe(entry.embedder)),
+        "settings": entry.fit.model_dump(mode="json"),
+    }
+
+
+def scoring_settings(entry: DetectorEntry) -> Content:
+    """What the score table depends on beyond the bank."""
+    return {"settings": entry.scoring.model_dump(mode="json")}
+
+
+def map_settings(entry: DetectorEntry) -> Content:
+    """What the anomaly maps depend on beyond the scores."""
+    return {"settings": entry.maps.model_dump(mode="json")}
+
+
+def evaluation_protocol(project: Project) -> Content:
+    """Which metrics, up to which limits."""
+    return {"settings": project.evaluation.model_dump(mode="json")}
+
+
+def _row(record: ImageRecord) -> dict[str, Any]:
+    return {
+        "path": record.path,
+        "sha256": record.digest,
+        "split": record.split,
+        "group": record.group_id,
+    }
+
+
+def _labels(record: ImageRecord) -> dict[str, Any]:
+    return {"label": record.label, "defect_type": record.defect_type}
+
+
+def _masks(records: tuple[ImageRecord, ...]) -> list[dict[str, str]]:
+    return [{"path": m.path, "sha256": m.digest} for r in records for m in r.masks]
