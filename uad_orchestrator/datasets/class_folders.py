@@ -78,7 +78,7 @@ def _scan_test(scan: Scan, root: Path, category: str, words: ClassFolders, exclu
         else:
             defects.append(name)
             _scan_defects(scan, root, category, name, images, sorted(set(found) - set(images)), words)
-    _refuse_unused_masks(scan, root, category, defects)
+    _refuse_unused_masks(scan, root, category, defects, words)
 
 
 def _scan_defects(
@@ -110,17 +110,32 @@ def _classes(scan: Scan, root: Path, folder: str, normal: str) -> list[str]:
         return []
     for name in list_files(root / folder):
         if is_image_name(name):
-            scan.complain(f"{folder}/{name}", f"an image outside the classes; expected {folder}/<class>/{name}")
+            scan.complain(
+                f"{folder}/{name}", f"an image outside the classes; expected {folder}/<class>/{name}"
+            )
     names = subfolders(root / folder)
     if not names:
         scan.complain(folder, f"empty; expected {folder}/{normal}/ with images")
     return names
 
 
-def _refuse_unused_masks(scan: Scan, root: Path, category: str, defects: list[str]) -> None:
+def _refuse_unused_masks(
+    scan: Scan, root: Path, category: str, defects: list[str], words: ClassFolders
+) -> None:
+    """Everything in ``ground_truth`` belongs to a defective image."""
     folder = f"{category}/ground_truth"
     if not is_folder(root / folder):
         return
+    for name in list_files(root / folder):
+        if is_image_name(name):
+            scan.complain(
+                f"{folder}/{name}", f"a mask outside the classes; expected {folder}/<defect>/{name}"
+            )
     for name in subfolders(root / folder):
-        if name not in defects and list_files(root / folder / name):
-            scan.complain(f"{folder}/{name}", f"masks without images; expected images in {category}/test/{name}")
+        if name in defects or not list_files(root / folder / name):
+            continue
+        if name.lower() in words.normal:
+            scan.complain(f"{folder}/{name}", "masks of normal images; expected none, take them away")
+        else:
+            missing = f"{category}/test/{name}"
+            scan.complain(f"{folder}/{name}", f"masks without images; expected their images in {missing}")

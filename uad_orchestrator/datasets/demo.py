@@ -1,4 +1,4 @@
-"""The generated demo set: the layout of MVTec AD, and categories that are known before any file is written."""
+"""The generated demo set: MVTec AD's layout, and categories that are known before any file is written."""
 
 from __future__ import annotations
 

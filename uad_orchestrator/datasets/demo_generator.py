@@ -1,7 +1,7 @@
 """The demo set: pictures of a texture, an aligned object and an object in free rotation, with exact masks.
 
-The same seed gives the same bytes on every machine (see ``demo_pictures``). A defective picture and its normal
-counterpart share part, light and noise, so the mask is exactly the set of pixels that the defect changed.
+The same seed gives the same bytes on every machine (see ``demo_pictures``). A defective picture and its
+normal counterpart share part, light and noise, so the mask is exactly the set of pixels the defect changed.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def write_normals(folder: Path | str, category: str, n: int, *, seed: int = 0, s
 def generate_defective(
     category: str, defect_type: str, number: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A defective picture ``(H, W, 3)`` uint8 RGB and its mask ``(H, W)`` bool: the pixels the defect changed.
+    """A defective picture ``(H, W, 3)`` uint8 RGB and its mask ``(H, W)`` bool: the pixels that changed.
 
     ``number`` grades the difficulty: 0, 4, 8, .. are seen at once, 3, 7, 11, .. only when looked for.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layouts import LAYOUTS, Layout
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile
-from uad_orchestrator.datasets.problems import DatasetError, Problem
+from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder
 from uad_orchestrator.images.decode import ImageError, file_digest
 
@@ -95,7 +95,9 @@ def scan_dataset(
     """
     scanned = _layout(layout)
     if not scanned.prepare and not is_folder(root):
-        raise DatasetError(f"the root {root} cannot be reached: no such folder; is the disk or share mounted?")
+        raise DatasetError(
+            f"the root {root} cannot be reached: no such folder; is the disk or share mounted?"
+        )
     _check_category(layout, root, category)
     exclusions = Exclusions(exclude)
     scan = scanned.scan_category(root, category, exclusions)
@@ -110,7 +112,7 @@ def _check_splits(scan: Scan, category: str) -> None:
     """Something to fit on and something to score."""
     for split in ("train", "test"):
         if not any(image.split == split for image in scan.images):
-            scan.problems.append(Problem(category, f"the {split} split is empty; expected at least one image"))
+            scan.complain(category, f"the {split} split is empty; expected at least one image")
 
 
 def _layout(name: str) -> Layout:
@@ -125,7 +127,9 @@ def _check_category(layout: str, root: Path, category: str) -> None:
         return
     if (root / "train").is_dir() and not known:
         raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
-    raise DatasetError(f"unknown category {category!r} in {root} (layout {layout}); {_nearest(category, known)}")
+    raise DatasetError(
+        f"unknown category {category!r} in {root} (layout {layout}); {_nearest(category, known)}"
+    )
 
 
 def _nearest(word: str, valid: Iterable[str]) -> str:

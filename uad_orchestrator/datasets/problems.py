@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 _SHOWN = 20
 
@@ -15,17 +16,19 @@ class Problem:
     Attributes:
         path: posix path relative to the dataset's root; ``.`` for the root itself.
         message: what is wrong, what was expected there, what to do.
+        severity: an ``error`` stops the category; a ``warning`` is for the user to judge.
     """
 
     path: str
     message: str
+    severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
 
 class DatasetError(ValueError):
-    """A dataset that is not what its layout says; ``problems`` has every fault, the message the first ones."""
+    """A dataset that is not what its layout says: ``problems`` has every fault, the message the first."""
 
     def __init__(self, summary: str, problems: Sequence[Problem] = ()) -> None:
         self.problems = tuple(problems)

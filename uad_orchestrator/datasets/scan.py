@@ -1,7 +1,7 @@
 """Looking at a dataset's folders: names only, no file is opened. What does not fit becomes a Problem.
 
-Every layout's ``scan_category`` gives a ``Scan``: all images found and all problems found, so that a user sees
-every fault at once.
+Every layout's ``scan_category`` gives a ``Scan``: all images found and all problems found, so that a user
+sees every fault at once.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def is_image_name(name: str) -> bool:
 
 
 def list_images(scan: Scan, root: Path, folder: str) -> list[str]:
-    """The image files of ``root/folder``, sorted, as paths relative to the root. Anything else is a problem."""
+    """The image files of ``root/folder``, sorted, relative to the root. Anything else is a problem."""
     found = []
     for name, is_folder in _entries(root / folder):
         path = f"{folder}/{name}"
@@ -90,7 +90,7 @@ def match_masks(
     """Pair images with masks by stem, whatever extension and case; each image has one, each mask is used.
 
     Args:
-        scan: takes a problem for each image without a mask, each mask without an image, and each doubtful pair.
+        scan: takes a problem for each image without a mask, mask without an image, and doubtful pair.
         images: anomalous images of one folder.
         masks: the mask files that may belong to them.
         suffixes: what a mask's stem has behind the image's, e.g. ``("_mask", "")``.

@@ -1,14 +1,13 @@
 """From an image file to pixels: PNG, JPEG, BMP and TIFF; 8 and 16 bit; grey, RGB, RGBA, palette, one bit.
 
-Pillow reads headers and 8-bit files, because it refuses files that end early; OpenCV reads 16-bit files, which
-Pillow would cut to 8 bits. EXIF rotation is applied everywhere, sizes included.
+Pillow reads headers and 8-bit files, because it refuses files that end early; OpenCV reads 16-bit files,
+which Pillow would cut to 8 bits. EXIF rotation is applied everywhere, sizes included.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """The extensions that count as images, in any case."""
 
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "MPO")  # MPO: JPEG with further pictures behind the first
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _ORIENTATION = 0x0112
 _SWAPS_AXES = (5, 6, 7, 8)
 
@@ -38,8 +37,8 @@ class ImageError(ValueError):
 def read_image(path: Path | str) -> RgbImage:
     """Decode an image to ``(H, W, 3)`` RGB: uint8 in 0..255, or uint16 in 0..65535 for 16-bit files.
 
-    Grey is repeated in all three channels, alpha is dropped, a palette is resolved, EXIF rotation is applied. Of
-    a file with several pictures the first is read.
+    Grey is repeated in all three channels, alpha is dropped, a palette is resolved, EXIF rotation is applied.
+    Of a file with several pictures the first is read.
 
     Raises:
         ImageError: the file is missing, not an image, damaged or cut short, or neither 8 nor 16 bit.
@@ -61,7 +60,7 @@ def read_mask(path: Path | str) -> np.ndarray:
         ImageError: as ``read_image``.
     """
     pixels = _decode(Path(path))
-    return pixels > 0 if pixels.ndim == 2 else (pixels[..., :3] > 0).any(axis=2)
+    return np.greater(pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2), 0)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
@@ -71,7 +70,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
         ImageError: the file is missing or its header is not that of an image.
     """
     path = Path(path)
-    with _errors_name(path), path.open("rb") as stream, _quiet():
+    with _errors_name(path), path.open("rb") as stream:
         return _size(_open(stream))
 
 
@@ -82,7 +81,7 @@ def check_header(path: Path | str) -> tuple[int, int]:
         ImageError: the file is missing, not an image, or cut short.
     """
     path = Path(path)
-    with _errors_name(path), path.open("rb") as stream, _quiet():
+    with _errors_name(path), path.open("rb") as stream:
         image = _open(stream)
         size = _size(image)
         stream.seek(0)
@@ -105,7 +104,7 @@ def file_digest(path: Path | str) -> str:
 
 def _decode(path: Path) -> np.ndarray:
     """``(H, W)`` or ``(H, W, C)`` with C = 3 or 4 in RGB(A) order, of the file's own depth."""
-    with _errors_name(path), _quiet():
+    with _errors_name(path):
         data = path.read_bytes()
         if not data:
             raise ImageError(f"{path}: the file is empty; expected an image")
@@ -113,19 +112,23 @@ def _decode(path: Path) -> np.ndarray:
         reason = missing_end(io.BytesIO(data), str(image.format))
         if reason:
             raise ImageError(f"{path}: {reason}")
-        if _is_16_bit(image):
-            pixels = _decode_16_bit(data, image)
-        else:
-            pixels = _decode_8_bit(image)
-    return pixels
+        return _decode_16_bit(data, image) if _is_16_bit(image) else _decode_8_bit(image)
 
 
 def _decode_8_bit(image: Image) -> np.ndarray:
     """Pillow's way: raises OSError on a file whose pixels end early."""
     from PIL import ImageOps
 
+    orientation = _orientation(image)
+    is_tiff = image.format == "TIFF"
     image.load()
-    image = ImageOps.exif_transpose(image)
+    if is_tiff:  # some Pillow versions have turned it now, and then took the tag away
+        return _plain_channels(ImageOps.exif_transpose(image))
+    return _turn(_plain_channels(image), orientation)
+
+
+def _plain_channels(image: Image) -> np.ndarray:
+    """Grey or RGB, whatever the file's mode."""
     if image.mode == "1":
         return np.asarray(image, dtype=np.uint8) * np.uint8(255)
     if image.mode in ("L", "RGB", "I", "F"):
@@ -174,6 +177,8 @@ def _size(image: Image) -> tuple[int, int]:
 
 
 def _orientation(image: Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # or Pillow would decode all pixels to look behind them for a tag that nobody puts there
     return int(image.getexif().get(_ORIENTATION, 1))
 
 
@@ -181,7 +186,8 @@ def _is_16_bit(image: Image) -> bool:
     """By the raw mode of the stored pixels, since Pillow calls 16-bit colour files plain RGB."""
     if image.format not in ("PNG", "TIFF"):
         return False
-    return image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in image.tile)
+    tiles = image.tile  # type: ignore[attr-defined]
+    return image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in tiles)
 
 
 @contextmanager
@@ -203,11 +209,3 @@ def _errors_name(path: Path) -> Iterator[None]:
         raise ImageError(f"{path}: more pixels than are decoded safely; cut it into smaller images") from None
     except (OSError, SyntaxError, ValueError, KeyError, EOFError) as error:  # what Pillow raises on damage
         raise ImageError(f"{path}: cannot be read: {error}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow's warnings about odd metadata are not the reader's concern; what matters is raised."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -122,5 +122,7 @@ def _check(array: np.ndarray, layout: _Layout, input_format: ImageFormat | str) 
         raise ValueError(f"shape {array.shape}; {input_format} is ({', '.join(expected.upper())})")
     if array.size == 0:
         raise ValueError(f"shape {array.shape}: there are no pixels")
-    if layout.dtype is np.float32 and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+    if layout.dtype is np.float32 and not (
+        np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1
+    ):
         raise ValueError(f"values outside 0..1 (or not finite); {input_format} is scaled to 0..1")

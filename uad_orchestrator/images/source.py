@@ -33,7 +33,7 @@ class ImageSource:
     def from_path(
         cls, path: Path, *, name: str | None = None, digest: str | None = None, group: str | None = None
     ) -> ImageSource:
-        """A source that decodes ``path``; its digest is that of the file's bytes unless it is known already."""
+        """A source that decodes ``path``; its digest is that of the file's bytes, unless it is known."""
         from uad_orchestrator.images.decode import file_digest, read_image
 
         name = name or str(path)

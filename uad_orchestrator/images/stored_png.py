@@ -1,7 +1,7 @@
 """PNG files that are the same to the last byte on every machine.
 
-Encoders hand the pixels to whatever zlib they were built with, and those compress differently; here the pixels
-are stored uncompressed, which leaves nothing to choose.
+Encoders hand the pixels to whatever zlib they were built with, and those compress differently; here the
+pixels are stored uncompressed, which leaves nothing to choose.
 """
 
 from __future__ import annotations

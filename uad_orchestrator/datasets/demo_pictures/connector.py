@@ -25,6 +25,7 @@ DEFECTS = ("scratch", "stain", "missing_pin", "bent_pin", "colour_shift")
 _PINS_PER_ROW = 8
 _PIN_COLUMNS = [-59.5 + 17.0 * k for k in range(_PINS_PER_ROW)]
 _PIN_ROWS = (-17.0, 17.0)
+_BAR_WIDTHS = (1.2, 2.4, 1.2, 1.8, 3.0, 1.2, 2.4, 1.8)
 _BOARD = (46.0, 98.0, 70.0)
 _HOUSING = (72.0, 74.0, 80.0)
 _METAL = (196.0, 188.0, 160.0)
@@ -40,7 +41,7 @@ class _Pin:
 
 
 def paint_connector(draws: Draws, defect: Defect | None = None) -> Picture:
-    """Board, housing, two rows of pins, two screws and a label; the part sits a little differently each time."""
+    """Board, housing, two rows of pins, two screws, a label; the part sits a little differently each time."""
     rows, columns = grid(SIZE)
     y = rows - SIZE[0] / 2 - draws.uniform(-1.5, 1.5)
     x = columns - SIZE[1] / 2 - draws.uniform(-1.5, 1.5)
@@ -51,7 +52,7 @@ def paint_connector(draws: Draws, defect: Defect | None = None) -> Picture:
     picture = paint(picture, np.asarray(_HOUSING) * (1 + 0.04 * grain), housing)
     picture = paint(picture, (52.0, 53.0, 58.0), coverage(box(y, x, 30, 72, corner=3)))
     for pin in _pins(draws, defect):
-        picture = _paint_pin(picture, y, x, pin)
+        _paint_pin(picture, y, x, pin)
     for side in (-1, 1):
         picture = _paint_screw(picture, y, x - side * 97, draws.turn())
     picture = _paint_label(picture, y, x)
@@ -74,14 +75,16 @@ def _pins(draws: Draws, defect: Defect | None) -> list[_Pin]:
     return pins
 
 
-def _paint_pin(picture: Picture, y: Field, x: Field, pin: _Pin) -> Picture:
-    """A metal blade with a bright ridge; a bent one shears sideways towards its tip."""
-    along = (y - pin.row) / 11
-    across = x - pin.column - pin.lean * np.clip((along + 1) / 2, 0, 1)
-    blade = coverage(box(y - pin.row, across, 11, 4.2, corner=1.5))
-    ridge = coverage(box(y - pin.row, across, 9, 1.2))
-    picture = paint(picture, np.asarray(_METAL) * (0.82 * pin.shine), blade)
-    return paint(picture, np.asarray(_METAL) * (1.08 * pin.shine), ridge)
+def _paint_pin(picture: Picture, y: Field, x: Field, pin: _Pin) -> None:
+    """A metal blade with a bright ridge, painted in place; a bent one shears sideways towards its tip."""
+    near = (np.abs(y[:, 0] - pin.row) < 14), (np.abs(x[0] - pin.column) < 16)
+    window = np.ix_(*near)
+    along, across = y[window] - pin.row, x[window] - pin.column
+    across = across - pin.lean * np.clip((along / 11 + 1) / 2, 0, 1)
+    blade = coverage(box(along, across, 11, 4.2, corner=1.5))
+    ridge = coverage(box(along, across, 9, 1.2))
+    part = paint(picture[window], np.asarray(_METAL) * (0.82 * pin.shine), blade)
+    picture[window] = paint(part, np.asarray(_METAL) * (1.08 * pin.shine), ridge)
 
 
 def _paint_screw(picture: Picture, y: Field, x: Field, turn: tuple[float, float]) -> Picture:
@@ -96,13 +99,13 @@ def _paint_screw(picture: Picture, y: Field, x: Field, turn: tuple[float, float]
 def _paint_label(picture: Picture, y: Field, x: Field) -> Picture:
     """A printed label below the housing with a bar code."""
     picture = paint(picture, _LABEL, coverage(box(y - 62, x + 30, 11, 40)))
-    for k, width in enumerate((1.2, 2.4, 1.2, 1.8, 3.0, 1.2, 2.4, 1.8)):
-        picture = paint(picture, (40.0, 40.0, 42.0), coverage(box(y - 62, x + 62 - 9 * k, 7, width / 2)))
-    return picture
+    bars = [np.abs(x + 62 - 9 * k) - width / 2 for k, width in enumerate(_BAR_WIDTHS)]
+    code = np.maximum(np.abs(y - 62) - 7, np.minimum.reduce(bars))
+    return paint(picture, (40.0, 40.0, 42.0), coverage(code))
 
 
 def _paint_tracks(picture: Picture, y: Field, x: Field) -> Picture:
     """Copper tracks that lead from the pins to the upper edge."""
-    for column in _PIN_COLUMNS:
-        picture = paint(picture, (74.0, 128.0, 92.0), coverage(box(y + 64, x - column, 26, 1.6)))
-    return picture
+    across = np.minimum.reduce([np.abs(x - column) - 1.6 for column in _PIN_COLUMNS])
+    tracks = np.maximum(np.abs(y + 64) - 26, across)
+    return paint(picture, (74.0, 128.0, 92.0), coverage(tracks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,6 +29,13 @@ class Draws:
         raw = self._bits.random_raw(int(np.prod(shape)))
         return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
 
+    def bell(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Nearly Gaussian numbers, mean 0, variance 1: each the sum of a draw's four 16-bit parts."""
+        raw = self._bits.random_raw(int(np.prod(shape)))
+        parts = raw.view(np.uint16).reshape(*shape, 4).astype(np.int64)
+        total = parts[..., 0] + parts[..., 1] + parts[..., 2] + parts[..., 3]
+        return (total - 131070) * (1.7320508075688772 / 65536)  # four uniforms add up to variance 1/3
+
     def integer(self, n: int) -> int:
         """One of ``0 .. n - 1``."""
         return min(n - 1, int(self.uniform() * n))
@@ -47,7 +55,7 @@ def grid(size: tuple[int, int]) -> tuple[Field, Field]:
 
 
 def smooth_noise(draws: Draws, size: tuple[int, int], cell: tuple[float, float]) -> Field:
-    """Value noise in -1..1: random numbers on a lattice of ``cell`` (height, width), smoothly interpolated."""
+    """Value noise in -1..1: random numbers on a lattice of ``cell`` (height, width), interpolated."""
     rows, columns = grid(size)
     y, x = rows / cell[0], columns / cell[1]
     lattice = draws.uniforms((int(y[-1, -1]) + 2, int(x[-1, -1]) + 2)) * 2 - 1
@@ -59,12 +67,9 @@ def smooth_noise(draws: Draws, size: tuple[int, int], cell: tuple[float, float])
 
 
 def sensor_noise(draws: Draws, size: tuple[int, int], std: float) -> Picture:
-    """Nearly Gaussian noise (the sum of four uniforms), half of its power common to the three channels."""
-    shared = draws.uniforms((4, *size, 1))
-    single = draws.uniforms((4, *size, 3))
-    unit = 1.7320508075688772  # the sum of four uniforms has variance 1/3
-    noise = sum(shared[k] + single[k] for k in range(4)) - 4.0
-    return noise * (std * unit * 0.7071067811865476)
+    """Nearly Gaussian noise, half of its power common to the three channels."""
+    noise = draws.bell((*size, 1)) + draws.bell((*size, 3))
+    return noise * (std * 0.7071067811865476)
 
 
 def smooth_step(t: Field) -> Field:
@@ -89,9 +94,14 @@ def disc(y: Field, x: Field, radius: float) -> Field:
 
 
 def box(y: Field, x: Field, half_height: float, half_width: float, corner: float = 0.0) -> Field:
-    """Signed distance to an upright box around the origin, its corners rounded by ``corner``."""
-    dy = np.abs(y) - half_height + corner
-    dx = np.abs(x) - half_width + corner
+    """Signed distance to an upright box around the origin, its corners rounded by ``corner``.
+
+    Without rounding it is the distance by the larger coordinate, which is all that an edge needs.
+    """
+    dy = np.abs(y) - (half_height - corner)
+    dx = np.abs(x) - (half_width - corner)
+    if corner == 0:
+        return np.maximum(dy, dx)
     outside = np.sqrt(np.maximum(dy, 0) ** 2 + np.maximum(dx, 0) ** 2)
     return outside + np.minimum(np.maximum(dy, dx), 0) - corner
 
@@ -99,7 +109,7 @@ def box(y: Field, x: Field, half_height: float, half_width: float, corner: float
 def polyline(rows: Field, columns: Field, points: Sequence[tuple[float, float]]) -> Field:
     """Distance to a line through ``points`` (row, column)."""
     nearest = np.full(rows.shape, np.inf)
-    for (y0, x0), (y1, x1) in zip(points, points[1:], strict=False):
+    for (y0, x0), (y1, x1) in pairwise(points):
         dy, dx = y1 - y0, x1 - x0
         t = np.clip(((rows - y0) * dy + (columns - x0) * dx) / (dy * dy + dx * dx), 0.0, 1.0)
         ry, rx = rows - y0 - t * dy, columns - x0 - t * dx
@@ -109,8 +119,19 @@ def polyline(rows: Field, columns: Field, points: Sequence[tuple[float, float]])
 
 def paint(picture: Picture, colour: Sequence[float] | Picture, alpha: Field) -> Picture:
     """``picture`` with ``colour`` laid over it, as opaque as ``alpha`` (0..1) says."""
-    a = alpha[..., np.newaxis]
-    return picture * (1 - a) + np.asarray(colour, dtype=np.float64) * a
+    over = np.broadcast_to(np.asarray(colour, dtype=np.float64), picture.shape)
+    touched = _bounding_box(alpha > 0)
+    a = alpha[touched][..., np.newaxis]
+    painted = picture.copy()
+    painted[touched] = picture[touched] * (1 - a) + over[touched] * a
+    return painted
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def photograph(picture: Picture, draws: Draws, *, light: float = 0.06, noise: float = 2.0) -> np.ndarray:

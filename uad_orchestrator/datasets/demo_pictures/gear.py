@@ -55,15 +55,10 @@ def paint_gear(draws: Draws, defect: Defect | None = None) -> Picture:
     dy = rows - SIZE[0] / 2 - draws.uniform(-22, 22)
     dx = columns - SIZE[1] / 2 - draws.uniform(-22, 22)
     cosine, sine = draws.turn()
-    y, x = cosine * dy + sine * dx, cosine * dx - sine * dy
-    picture = _paint_belt(draws)
-    shape = _shape(y, x, defect)
-    shadow_y, shadow_x = cosine * (dy - 4) + sine * (dx - 3), cosine * (dx - 3) - sine * (dy - 4)
-    shadow = coverage(_shape(shadow_y, shadow_x, defect).distance - 1, softness=6)
-    picture = paint(picture, (30.0, 31.0, 33.0), shadow * 0.6)
-    steel = _steel(draws, shape, dy, dx)
-    body = coverage(shape.distance)
-    picture = paint(picture, steel, body)
+    shape = _shape(cosine * dy + sine * dx, cosine * dx - sine * dy, defect)
+    shadow = coverage(np.roll(shape.distance, (4, 3), axis=(0, 1)) - 1, softness=6)
+    picture = paint(_paint_belt(draws), (30.0, 31.0, 33.0), shadow * 0.6)
+    picture = paint(picture, _steel(draws, shape, dy, dx), coverage(shape.distance))
     return add_surface_defect(picture, defect, coverage(shape.distance + 2), reach=2 * _RADIUS)
 
 
@@ -75,15 +70,16 @@ def _paint_belt(draws: Draws) -> Picture:
 
 def _shape(y: Field, x: Field, defect: Defect | None) -> _Shape:
     """A toothed disc with a keyed bore and six holes, in the gear's own coordinates."""
-    if defect and defect.kind == "dent":
-        y, x = _dent(y, x, defect)
+    faulty = defect.draws.integer(12) if defect else None
+    if defect and faulty is not None and defect.kind == "dent":
+        y, x = _dent(y, x, defect, _TWELFTHS[faulty])
     from_axis = np.sqrt(y * y + x * x)
     distance = from_axis - _RADIUS
-    broken = _broken_tooth(defect)
     for number, (cosine, sine) in enumerate(_TWELFTHS):
         across, out = cosine * y + sine * x, cosine * x - sine * y
-        height = 10.0 if number != broken else 10.0 * (1 - defect.severity)  # type: ignore[union-attr]
-        distance = np.minimum(distance, box(across, out - _RADIUS, 7.5, height, corner=1.5))
+        broken = defect is not None and defect.kind == "missing_tooth" and number == faulty
+        height = 10.0 * (1 - defect.severity) if defect is not None and broken else 10.0
+        distance = np.minimum(distance, box(across, out - _RADIUS, 7.5, height))
     for cosine, sine in _TWELFTHS[1::2]:
         across, out = cosine * y + sine * x, cosine * x - sine * y
         distance = np.maximum(distance, -disc(across, out - 36, 8.5))
@@ -91,16 +87,13 @@ def _shape(y: Field, x: Field, defect: Defect | None) -> _Shape:
     return _Shape(np.maximum(distance, -bore), from_axis)
 
 
-def _broken_tooth(defect: Defect | None) -> int | None:
-    """Its number is the same for the gear and its shadow: always the first, which lies at a random angle."""
-    return 0 if defect and defect.kind == "missing_tooth" else None
-
-
-def _dent(y: Field, x: Field, defect: Defect) -> tuple[Field, Field]:
-    """The rim is pushed in around the first tooth."""
-    away = np.sqrt(y * y + (x - _RADIUS - 8) ** 2)
-    push = bump(away, 16 + 14 * defect.severity) * (3 + 9 * defect.severity)
-    return y + 0.4 * push, x + push
+def _dent(y: Field, x: Field, defect: Defect, tooth: tuple[float, float]) -> tuple[Field, Field]:
+    """The rim is pushed in around a tooth."""
+    cosine, sine = tooth
+    out_y, out_x = -sine, cosine  # from the axis to the tooth
+    dy, dx = y - out_y * (_RADIUS + 8), x - out_x * (_RADIUS + 8)
+    push = bump(np.sqrt(dy * dy + dx * dx), 16 + 14 * defect.severity) * (3 + 9 * defect.severity)
+    return y + push * (out_y + 0.4 * out_x), x + push * (out_x - 0.4 * out_y)
 
 
 def _steel(draws: Draws, shape: _Shape, dy: Field, dx: Field) -> Picture:

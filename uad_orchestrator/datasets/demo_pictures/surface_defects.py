@@ -51,11 +51,10 @@ def _scratch(picture: Picture, defect: Defect, surface: Field, reach: float) -> 
     cosine, sine = draws.turn()
     length = reach * (0.12 + 0.3 * severity)
     bend = draws.uniform(-0.2, 0.2) * length
-    points = [
-        (y - cosine * length / 2, x - sine * length / 2),
-        (y + sine * bend, x - cosine * bend),
-        (y + cosine * length / 2, x + sine * length / 2),
-    ]
+    points = []
+    for k in range(-4, 5):
+        along, aside = length * k / 8, bend * (1 - k * k / 16)
+        points.append((y + cosine * along + sine * aside, x + sine * along - cosine * aside))
     rows, columns = grid(picture.shape[:2])
     line = coverage(polyline(rows, columns, points) - (0.4 + 0.9 * severity))
     return paint(picture, (226, 226, 220), line * surface * (0.35 + 0.5 * severity))
@@ -64,13 +63,13 @@ def _scratch(picture: Picture, defect: Defect, surface: Field, reach: float) -> 
 def _stain(picture: Picture, defect: Defect, surface: Field, reach: float) -> Picture:
     """A dark, irregular blot."""
     alpha = _blot(picture, defect, surface, reach * (0.05 + 0.07 * defect.severity))
-    return paint(picture, (44, 34, 26), alpha * (0.25 + 0.45 * defect.severity))
+    return paint(picture, (44, 34, 26), alpha * (0.1 + 0.5 * defect.severity))
 
 
 def _colour_shift(picture: Picture, defect: Defect, surface: Field, reach: float) -> Picture:
     """A discoloured area whose structure stays visible."""
     alpha = _blot(picture, defect, surface, reach * (0.09 + 0.08 * defect.severity))
-    strength = 0.12 + 0.3 * defect.severity
+    strength = 0.03 + 0.2 * defect.severity
     tint = np.array([1 + strength, 1 - strength * 0.15, 1 - strength])
     if defect.draws.integer(2):
         tint = tint[::-1]
