@@ -169,7 +169,7 @@ def _may_be_alive(draft: str, changed: float) -> bool:
     if not (host and rest.isdigit()):
         return False  # something set aside for removal: its remover died
     if host == socket.gethostname():
-        import psutil  # type: ignore[import-untyped]
+        import psutil  # type: ignore[import-untyped, unused-ignore]
 
         return psutil.pid_exists(int(rest))
     return time.time() - changed < FOREIGN_DRAFT_SECONDS

@@ -23,6 +23,7 @@ from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
 from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.explain import LineageNode, resolve, upstream
 from uad_orchestrator.storage.lineage_events import LineageEvent, PendingEvents, insert_events
 from uad_orchestrator.storage.lineage_schema import (
     SCHEMA_VERSION,
@@ -137,6 +138,20 @@ class LineageIndex:
         """The version materialised last; None if there never was one."""
         rows = self.history(asset, category, detector).rows
         return rows[0][1] if rows else None
+
+    def upstream(
+        self, asset: str, category: str | None, detector: str | None, version: str | None = None
+    ) -> LineageNode:
+        """The tree an artifact was made from; ``version`` may be its first digits, default: the current one.
+
+        Raises:
+            ArtifactError: there is no such artifact.
+            LineageError: no version was given and the index cannot say which is current.
+        """
+        version = version or self.current_version(asset, category, detector) or ""
+        return upstream(
+            self.store, resolve(self.store, asset, (*split_category(category), detector), version)
+        )
 
     def rebuild(self) -> int:
         """Make the index anew from the artifacts' provenance; returns how many there were.

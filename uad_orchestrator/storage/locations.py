@@ -236,7 +236,7 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def folder_usage(folder: Path) -> tuple[int, float]:
-    """Bytes of a folder's files, and when anything in it changed last; what vanishes meanwhile is left out."""
+    """Bytes of a folder's files, and when anything in it changed last; what vanishes meanwhile is skipped."""
     size, changed = 0, 0.0
     for path in (folder, *folder.rglob("*")):
         with suppress(FileNotFoundError):

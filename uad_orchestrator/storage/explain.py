@@ -1,0 +1,262 @@
+"""Where an artifact comes from, and what changed between two versions of it, by the provenance files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from uad_orchestrator.storage.artifact_key import ArtifactKey, InputReference, split_category
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.differences import ABSENT, Change, changes, in_words
+from uad_orchestrator.storage.provenance import Provenance
+
+CONTENT_FILE = "content.json"
+"""An input's artifact holds its content in this file."""
+
+
+@dataclass(frozen=True)
+class LineageNode:
+    """One version of an asset and all it was made from.
+
+    Attributes:
+        name: as its reader names it: the asset, or ``asset@dataset/category/detector``.
+        version: the version that was read.
+        key, provenance: None where the store has no artifact of it (any more).
+        upstream: what it was made from, in the order of its inputs.
+    """
+
+    name: str
+    version: str
+    key: ArtifactKey | None
+    provenance: Provenance | None
+    upstream: tuple[LineageNode, ...] = ()
+
+    def walk(self) -> Iterator[LineageNode]:
+        """The node itself and everything above it, each version once."""
+        seen = set()
+        waiting = [self]
+        while waiting:
+            node = waiting.pop(0)
+            if (node.name, node.version) not in seen:
+                seen.add((node.name, node.version))
+                yield node
+                waiting.extend(node.upstream)
+
+
+@dataclass(frozen=True)
+class InputChange:
+    """An input that has another version.
+
+    Attributes:
+        name: the input's name.
+        before, after: its versions; None where it was not read.
+        comparison: what changed in it, where both versions are still in the store.
+    """
+
+    name: str
+    before: str | None
+    after: str | None
+    comparison: Comparison | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {_short(self.before)} -> {_short(self.after)}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed between two versions of one asset in one cell.
+
+    Attributes:
+        name: the asset.
+        before, after: the two versions.
+        inputs: inputs with another version, each with its own comparison.
+        settings: settings, and contents of an input, that differ.
+        metrics: metrics that differ.
+        circumstances: what is not in the recipe but may explain a difference: code, packages, device, host,
+            seeds, and the facts that were recorded.
+    """
+
+    name: str
+    before: str
+    after: str
+    inputs: tuple[InputChange, ...]
+    settings: tuple[Change, ...]
+    metrics: tuple[Change, ...]
+    circumstances: tuple[Change, ...]
+
+    def walk(self) -> Iterator[Comparison]:
+        """This comparison and those of its inputs, each asset once, nearest first."""
+        seen = set()
+        waiting = [self]
+        while waiting:
+            comparison = waiting.pop(0)
+            if comparison.name not in seen:
+                seen.add(comparison.name)
+                yield comparison
+                waiting.extend(change.comparison for change in comparison.inputs if change.comparison)
+
+    def lines(self) -> list[str]:
+        """The comparison in words, one fact a line: causes first, then what became of the metrics."""
+        causes = list(self.walk())
+        told = [
+            f"{self.name} {_short(self.before)} -> {_short(self.after)}",
+            *(f"input: {change}" for c in causes for change in c.inputs),
+            *(f"setting: {line}" for c in causes for line in in_words(c.settings)),
+            *(f"metric: {_metric(change)}" for change in self.metrics),
+            *(f"also, {c.name}: {change}" for c in causes for change in c.circumstances),
+        ]
+        return list(dict.fromkeys(told))
+
+
+def upstream(store: ArtifactStore, key: ArtifactKey) -> LineageNode:
+    """The tree of everything an artifact was made from.
+
+    Raises:
+        ArtifactError: there is no such artifact.
+        ProvenanceError: its provenance file is damaged.
+    """
+    return _node(store, key.asset, key.version, key, store.provenance(key), {})
+
+
+def compare(
+    store: ArtifactStore,
+    asset: str,
+    category: str | None,
+    detector: str | None,
+    version_a: str,
+    version_b: str,
+) -> Comparison:
+    """What changed from ``version_a`` to ``version_b``; the first digits of a version suffice.
+
+    Args:
+        category: ``dataset/category``, or None for an asset without.
+
+    Raises:
+        ArtifactError: no version, or more than one, begins so.
+    """
+    cell = (*split_category(category), detector)
+    return _compare(store, resolve(store, asset, cell, version_a), resolve(store, asset, cell, version_b))
+
+
+def resolve(
+    store: ArtifactStore, asset: str, cell: tuple[str | None, str | None, str | None], version: str
+) -> ArtifactKey:
+    """The one artifact whose version begins with ``version``.
+
+    Raises:
+        ArtifactError: there is none, or more than one.
+    """
+    known = store.versions(asset, *cell)
+    found = (
+        [version] if version in known else [full for full in known if version and full.startswith(version)]
+    )
+    if len(found) != 1:
+        place = "/".join(part or "_" for part in cell)
+        listed = ", ".join(_short(full) for full in islice(known, 8)) or "none"
+        problem = "no version" if not found else f"{len(found)} versions"
+        raise ArtifactError(
+            f"{problem} of {asset} of {place} begin with {version!r}; newest first there are: {listed}"
+        )
+    return ArtifactKey(asset, *cell, found[0])
+
+
+def find_input(store: ArtifactStore, reader: ArtifactKey, name: str, version: str) -> ArtifactKey | None:
+    """The artifact of an input as named in the provenance of ``reader``; None if the store has none."""
+    candidates = InputReference.parse(name).candidates(reader, version)
+    return next((key for key in candidates if store.exists(key)), None)
+
+
+def _node(
+    store: ArtifactStore,
+    name: str,
+    version: str,
+    key: ArtifactKey,
+    provenance: Provenance,
+    known: dict[ArtifactKey, LineageNode],
+) -> LineageNode:
+    above = []
+    for input_name, input_version in provenance.inputs.items():
+        found = find_input(store, key, input_name, input_version)
+        if found is None:
+            above.append(LineageNode(input_name, input_version, None, None))
+            continue
+        if found not in known:
+            made = store.provenance(found)
+            known[found] = _node(store, input_name, input_version, found, made, known)
+        above.append(known[found])
+    return LineageNode(name, version, key, provenance, tuple(above))
+
+
+def _compare(store: ArtifactStore, key_a: ArtifactKey, key_b: ArtifactKey) -> Comparison:
+    before, after = store.provenance(key_a), store.provenance(key_b)
+    inputs = tuple(_input_changes(store, (key_a, before), (key_b, after)))
+    settings = changes(
+        {**before.settings, **_content(store, key_a, before)},
+        {**after.settings, **_content(store, key_b, after)},
+    )
+    return Comparison(
+        name=key_a.asset,
+        before=key_a.version,
+        after=key_b.version,
+        inputs=inputs,
+        settings=tuple(settings),
+        metrics=tuple(changes(before.metrics, after.metrics)),
+        circumstances=tuple(changes(_circumstances(before), _circumstances(after))),
+    )
+
+
+def _input_changes(
+    store: ArtifactStore, a: tuple[ArtifactKey, Provenance], b: tuple[ArtifactKey, Provenance]
+) -> Iterator[InputChange]:
+    (key_a, before), (key_b, after) = a, b
+    for name in dict.fromkeys([*before.inputs, *after.inputs]):
+        old, new = before.inputs.get(name), after.inputs.get(name)
+        if old == new:
+            continue
+        found_a = find_input(store, key_a, name, old) if old else None
+        found_b = find_input(store, key_b, name, new) if new else None
+        # What the reader's settings tell already is not told twice, as the input's own content.
+        told = name in before.settings and name in after.settings
+        inner = _compare(store, found_a, found_b) if found_a and found_b and not told else None
+        yield InputChange(name, old, new, inner)
+
+
+def _content(store: ArtifactStore, key: ArtifactKey, made: Provenance) -> Mapping[str, Any]:
+    """An input's content, as kept beside its version; empty for artifacts that are not inputs."""
+    if CONTENT_FILE not in (made.files or {}):
+        return {}
+    return json.loads((store.open_dir(key) / CONTENT_FILE).read_text(encoding="utf-8"))
+
+
+def _circumstances(made: Provenance) -> dict[str, Any]:
+    told = {
+        "stage_version": made.stage_version,
+        "code_version": made.code_version,
+        "device": made.device,
+        "host": made.host,
+        "packages": made.packages,
+        "seeds": made.seeds,
+    }
+    plain = {name: value for name, value in made.facts.items() if not isinstance(value, Mapping | list)}
+    return {**told, "facts": plain}
+
+
+def _metric(change: Change) -> str:
+    """``image_auroc 0.9412 -> 0.9655 (+0.0243)``."""
+    old, new = change.before, change.after
+    if isinstance(old, float | int) and isinstance(new, float | int):
+        return f"{change.place} {old:.4f} -> {new:.4f} ({new - old:+.4f})"
+    return f"{change.place} {_number(old)} -> {_number(new)}"
+
+
+def _number(value: Any) -> str:
+    if value is ABSENT:
+        return "absent"
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _short(version: str | None) -> str:
+    return "absent" if version is None else version[:12]
