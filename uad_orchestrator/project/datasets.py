@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from uad_orchestrator.project.catalogue import Catalogue
-from uad_orchestrator.project.errors import Place, choose_from
+from uad_orchestrator.project.errors import Place, choose_from, shown
 from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
@@ -82,7 +82,7 @@ def refuse_twins(names: Iterable[object], place: Place, findings: Findings) -> N
 def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue, findings: Findings) -> None:
     if settings.layout not in catalogue.layouts:
         advice = choose_from(settings.layout, catalogue.layouts)
-        findings.add((*place, "layout"), f"no layout is called {settings.layout!r}", advice)
+        findings.add((*place, "layout"), f"no layout is called {shown(settings.layout)}", advice)
     for i, category in enumerate(settings.categories or ()):
         findings.name(category, (*place, "categories", i), "category")
     refuse_twins(settings.categories or (), (*place, "categories"), findings)
@@ -90,7 +90,7 @@ def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue
         findings.add((*place, "categories"), "is empty", "leave the key out to take those found")
     for i, image in enumerate(settings.exclude):
         if "/" not in image or PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
-            what = f"{image!r} is not a path below the dataset's root"
+            what = f"{shown(image)} is not a path below the dataset's root"
             findings.add((*place, "exclude", i), what, "e.g. bottle/train/good/003.png, bottle/test/*/9*.png")
     if settings.incoming and settings.layout != "folder":
         advice = "published datasets are never written to; take the key out"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,17 +36,12 @@ def read_detector(
 ) -> DetectorEntry | None:
     """The entry ``detectors.<name>`` with its model's defaults; None, its problems noted, if it is wrong."""
     place = ("detectors", name)
-    model = entry.get("model")
-    if model is None:
-        findings.add((*place, "model"), "is missing", choose_from(name, catalogue.detectors))
+    spec = _spec_of(entry, name, catalogue, findings)
+    if spec is None:
+        _refuse_unknown_keys(entry, "detector", tuple(catalogue.detectors.values()), place, findings)
         return None
-    if model not in catalogue.detectors:
-        advice = choose_from(model, catalogue.detectors)
-        findings.add((*place, "model"), f"no detector is called {shown(model)}", advice)
-        return None
-    spec = catalogue.detectors[model]
     before = len(findings.problems)
-    _refuse_unknown_keys(entry, model, spec, place, findings)
+    _refuse_unknown_keys(entry, spec.model, (spec,), place, findings)
     fit = findings.check(spec.fit, _part(entry, spec.fit), place)
     scoring = findings.check(spec.scoring, _part(entry, spec.scoring), place)
     maps = _overlaid(spec.default_maps, entry.get("maps"), (*place, "maps"), findings)
@@ -86,22 +81,37 @@ def _part(entry: Mapping[str, Any], stage: type[BaseModel]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key in stage.model_fields}
 
 
+def _spec_of(
+    entry: Mapping[str, Any], name: str, catalogue: Catalogue, findings: Findings
+) -> DetectorSpec | None:
+    place = ("detectors", name, "model")
+    if "model" not in entry:
+        findings.add(place, "is missing", choose_from(name, catalogue.detectors))
+        return None
+    model = entry["model"]
+    if not isinstance(model, str) or model not in catalogue.detectors:
+        findings.add(place, f"no detector is called {shown(model)}", choose_from(model, catalogue.detectors))
+        return None
+    return catalogue.detectors[model]
+
+
 def _refuse_unknown_keys(
-    entry: Mapping[str, Any], model: str, spec: DetectorSpec, place: Place, findings: Findings
+    entry: Mapping[str, Any], kind: str, specs: Sequence[DetectorSpec], place: Place, findings: Findings
 ) -> None:
-    known = {**dict.fromkeys(ENTRY_KEYS), **spec.fit.model_fields, **spec.scoring.model_fields}
-    for key in entry.keys() - known.keys():
-        homes = _homes_of(key, spec)
-        advice = (
-            f"it belongs into `{homes[0]}`" if homes else choose_from(key, built(known, ("detectors", "*")))
-        )
-        findings.add((*place, key), f"unknown key of a {model}", advice)
+    """Refuse the keys that none of the ``specs`` knows."""
+    stages = [stage for spec in specs for stage in (spec.fit, spec.scoring)]
+    known = {*ENTRY_KEYS, *(key for stage in stages for key in stage.model_fields)}
+    for key in entry.keys() - known:
+        homes = _homes_of(key, stages)
+        valid = built(known, ("detectors", "*"))
+        advice = f"it belongs into `{homes[0]}`" if homes else choose_from(key, valid)
+        findings.add((*place, key), f"unknown key of a {kind}", advice)
 
 
-def _homes_of(key: str, spec: DetectorSpec) -> list[str]:
+def _homes_of(key: str, stages: Sequence[type[BaseModel]]) -> list[str]:
     """The places below an entry where a key of that name is valid, e.g. ``coreset.ratio``."""
     parts: dict[str, type[BaseModel]] = {"embedder": EmbedderSettings, "maps": MapSettings}
-    for stage in (spec.fit, spec.scoring):
+    for stage in stages:
         parts |= {n: m for n, field in stage.model_fields.items() for m in models_in(field.annotation)}
     return [dotted((part, key)) for part, settings in parts.items() if key in settings.model_fields]
 

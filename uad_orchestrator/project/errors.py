@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 Place = tuple[str | int, ...]
 """Where an entry stands: ``("detectors", "patchcore", "coreset", "ratio")``; list positions count from 0."""
 
+PUT_IN_QUOTES = "put it in quotes"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -160,7 +162,7 @@ def _advice(item: Mapping[str, Any], path: Place, siblings: Sequence[str], inner
             close = nearest(item["input"], re.findall(r"'([^']*)'", item["ctx"]["expected"]))
             return f'did you mean "{close}"?' if close else ""
         case "string_type" if not isinstance(item["input"], Mapping | list):
-            return "put it in quotes"
+            return PUT_IN_QUOTES
         case "model_type" | "model_attributes_type" if inner:
             return "valid keys: " + ", ".join(sorted(inner))
     return ""

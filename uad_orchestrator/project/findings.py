@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from uad_orchestrator.project.errors import Place, Problem, model_problems, shown, switches_for_numbers
+from uad_orchestrator.project.errors import (
+    PUT_IN_QUOTES,
+    Place,
+    Problem,
+    model_problems,
+    shown,
+    switches_for_numbers,
+)
 from uad_orchestrator.project.names import name_fault
 from uad_orchestrator.project.yaml_text import ProjectText
 
@@ -36,7 +43,7 @@ class Findings:
         try:
             settings = model.model_validate(value)
         except ValidationError as error:
-            self.note(*model_problems(error, model, value, place))
+            self.note(*map(self._with_quotes, model_problems(error, model, value, place)))
             return None
         switches = [
             Problem((*place, *inner), "is true or false where a number is expected")
@@ -48,6 +55,13 @@ class Findings:
     def section(self, model: type[M], value: object, place: Place) -> M:
         """Like ``check`` for a section whose every key has a default; where it is wrong, the defaults."""
         return self.check(model, self.mapping(value, place), place) or model()
+
+    def _with_quotes(self, problem: Problem) -> Problem:
+        """Text that YAML takes for something else (01, no, 1e3) is to be quoted as it was written."""
+        written = self.text.scalars.get(problem.place)
+        if problem.advice != PUT_IN_QUOTES or written is None:
+            return problem
+        return replace(problem, advice=f"{PUT_IN_QUOTES}: '{written}'")
 
     def mapping(self, value: object, place: Place) -> dict[str, Any]:
         """``value`` if it is a mapping; an empty one if it is not there, or (noted) something else."""
@@ -62,5 +76,5 @@ class Findings:
         if fault := name_fault(name):
             written = self.text.scalars.get(place)
             quoted = not isinstance(name, str) and written
-            advice = f"put it in quotes: '{written}'" if quoted else "use letters, digits, _ and -"
+            advice = f"{PUT_IN_QUOTES}: '{written}'" if quoted else "use letters, digits, _ and -"
             self.add(place, f"this {kind} name {fault}", advice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -48,17 +49,15 @@ def not_built_problems(values: Mapping[str, Any], catalogue: Catalogue) -> Itera
         for place, _ in _matches(values, pattern, ()):
             yield Problem(place, f"not built yet in this version: {subject}", "take the key out")
     for place, layout in _matches(values, ("datasets", "*", "layout"), ()):
-        if layout in LAYOUTS and layout not in catalogue.layouts:
+        if str(layout) in LAYOUTS - set(catalogue.layouts):
             yield _unbuilt_word(place, f"the layout {layout}", catalogue.layouts)
     for place, model in _matches(values, ("detectors", "*", "model"), ()):
-        named = model in MODELS or (
-            isinstance(model, str) and model.startswith("vision_") and model.endswith("_anomalib")
-        )
+        named = str(model) in MODELS or re.fullmatch(r"vision_\w+_anomalib", str(model))
         if named and model not in catalogue.detectors:
             yield _unbuilt_word(place, f"the detector {model}", catalogue.detectors)
 
 
-def _unbuilt_word(place: Place, subject: str, valid: Any) -> Problem:
+def _unbuilt_word(place: Place, subject: str, valid: Iterable[str]) -> Problem:
     return Problem(
         place, f"not built yet in this version: {subject}", "there are: " + ", ".join(sorted(valid))
     )

@@ -13,6 +13,7 @@ from uad_orchestrator.detectors.settings import MapSettings, Settings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.cron import cron_fault
+from uad_orchestrator.project.errors import shown
 
 PROJECT_FILE = "uad.yaml"
 
@@ -48,7 +49,7 @@ class RuntimeSettings(Section):
     @classmethod
     def _known_device(cls, device: str) -> str:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-            raise ValueError(f"is {device!r}, should be auto, cpu, cuda, cuda:<number> or mps")
+            raise ValueError(f"is {shown(device)}, should be auto, cpu, cuda, cuda:<number> or mps")
         return device
 
 
@@ -117,7 +118,7 @@ class AutomationSettings(Section):
     @classmethod
     def _cron(cls, line: str | None) -> str | None:
         if line is not None and (fault := cron_fault(line)):
-            raise ValueError(f"is {line!r}: {fault}")
+            raise ValueError(f"is {shown(line)}: {fault}")
         return line
 
 
@@ -145,7 +146,7 @@ class DagsterSettings(Section):
     def _addresses(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
         for owner in owners:
             if not re.fullmatch(r"team:\S+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
-                raise ValueError(f"holds {owner!r}, should be e-mail addresses, or team:<name>")
+                raise ValueError(f"holds {shown(owner)}, should be e-mail addresses, or team:<name>")
         return owners
 
 

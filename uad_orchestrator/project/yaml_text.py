@@ -42,21 +42,26 @@ class ProjectText:
 
 def parse_project(text: str, path: Path) -> ProjectText:
     """Parse the text of a project file; everything wrong with it is in ``problems``, nothing is raised."""
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
-        if root is None:
-            return ProjectText(path)
-        lines, scalars, problems = _walk(root)
-        if problems:  # keys that clash or cannot be names: the values would be a guess
-            return ProjectText(path, {}, lines, scalars, tuple(problems))
-        values = loader.construct_document(root)
+        return _parsed(text, path)
     except yaml.YAMLError as error:
-        return ProjectText(path, problems=(_syntax_problem(error),))
-    except (ValueError, RecursionError) as error:
-        return ProjectText(path, problems=(Problem((), f"cannot be read as YAML: {error}"),))
-    finally:
-        loader.dispose()
+        problem = _syntax_problem(error)
+    except RecursionError:
+        problem = Problem((), "is nested too deeply for a project file")
+    except ValueError as error:  # a date that does not exist
+        problem = Problem((), f"cannot be read as YAML: {error}")
+    return ProjectText(path, problems=(problem,))
+
+
+def _parsed(text: str, path: Path) -> ProjectText:
+    loader = yaml.SafeLoader(text)
+    root = loader.get_single_node()
+    if root is None:
+        return ProjectText(path)
+    lines, scalars, problems = _walk(root)
+    if problems:  # keys that clash or cannot be names: the values would be a guess
+        return ProjectText(path, {}, lines, scalars, tuple(problems))
+    values = loader.construct_document(root)
     if not isinstance(values, dict):
         what = f"holds a {type(values).__name__} where keys are expected"
         return ProjectText(path, problems=(Problem((), what, "start from the file `uad init` writes", 1),))

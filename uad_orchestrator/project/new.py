@@ -1,0 +1,41 @@
+"""Writes a first project file: the demo's, or a commented one to fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uad_orchestrator.project.settings import PROJECT_FILE
+from uad_orchestrator.project.texts import DEMO_YAML, INIT_YAML
+
+
+def write_demo_project(home: Path) -> Path:
+    """Write the demo's project file into ``home``; one that is there already, unchanged, is left as it is.
+
+    Raises:
+        FileExistsError: ``home`` holds another project file.
+    """
+    path = home / PROJECT_FILE
+    if path.exists() and path.read_text(encoding="utf-8") != DEMO_YAML:
+        raise FileExistsError(
+            f"{path} is not the demo's project file: choose another folder with --home, or use "
+            "`uad refresh` for the project that is there"
+        )
+    return _write(path, DEMO_YAML)
+
+
+def write_new_project(home: Path) -> Path:
+    """Write a commented project file into ``home``.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
+    path = home / PROJECT_FILE
+    if path.exists():
+        raise FileExistsError(f"{path} is there already: edit it, or choose another folder with --home")
+    return _write(path, INIT_YAML)
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
