@@ -165,7 +165,8 @@ class RemoteLocation:
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         self.filesystem.invalidate_cache()
         found = self.filesystem.glob(f"{self.root}/{below}/{_levels(below, PROVENANCE_FILE)}")
-        return [PurePosixPath(*PurePosixPath(file).parts[-7:-1]) for file in found]
+        paths = [PurePosixPath(*PurePosixPath(file).parts[-7:-1]) for file in found]
+        return [path for path in paths if path.is_relative_to(below)]  # a name may hold a glob sign
 
     def folders(self) -> list[PurePosixPath]:
         self.filesystem.invalidate_cache()
