@@ -17,7 +17,7 @@ from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.coreset import (
     coreset_size,
     coverage,
-    greedy_rows,
+    greedy_order,
     project,
     random_projection,
     random_rows,
@@ -223,7 +223,7 @@ def _select(
         return random_rows(n, m, recipe.seed), starts
     points = np.concatenate(projected)
     projected.clear()
-    return greedy_rows(points, m, recipe.seed, recipe.coreset.starting_points), starts
+    return np.sort(greedy_order(points, m, recipe.seed, recipe.coreset.starting_points)), starts
 
 
 def _collect(

@@ -11,9 +11,9 @@ from uad_orchestrator.memory.nearest import NearestNeighbors
 Method = Literal["batched_greedy", "random", "none"]
 
 POOL = 256
-"""Farthest points taken together; the exact greedy choice is made among them."""
+"""Farthest points looked at together; the greedy choice is made among them."""
 PICKS = 64
-"""Points chosen from a pool before all distances are brought up to date, in one matrix product."""
+"""New rows that all points are compared with in one matrix product."""
 BLOCK = 8192
 """Points whose distances to the new picks are held at once."""
 
@@ -29,8 +29,9 @@ def select_coreset(
 ) -> np.ndarray:
     """Choose the rows of a memory bank.
 
-    ``batched_greedy`` is PatchCore's approximate greedy k-centre search (section 3.2 of the paper), many points at
-    a time. It gives the same rows on any machine and any number of threads.
+    ``batched_greedy`` is the greedy k-centre search of PatchCore (section 3.2 of the paper, with the official
+    code's random projection and starting points), many points at a time. It gives the same rows on any machine
+    and any number of threads.
 
     Args:
         embeddings: ``(n, d)`` float32.
@@ -58,7 +59,7 @@ def select_coreset(
     if method != "batched_greedy":
         raise ValueError(f"coreset method {method!r}: it is batched_greedy, random or none")
     projected = project(embeddings, random_projection(dimension, projection_dim, seed))
-    return greedy_rows(projected, m, seed, starting_points)
+    return np.sort(greedy_order(projected, m, seed, starting_points))
 
 
 def coreset_size(n: int, ratio: float) -> int:
@@ -90,11 +91,12 @@ def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray
     return np.asarray(np.asarray(embeddings, dtype=np.float64) @ projection, dtype=np.float32)
 
 
-def greedy_rows(projected: np.ndarray, m: int, seed: int, starting_points: int = 10) -> np.ndarray:
-    """Batched greedy k-centre over projected embeddings: ``m`` row numbers, ascending.
+def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int = 10) -> np.ndarray:
+    """Greedy k-centre over projected embeddings: ``(m,)`` row numbers in the order of their choice.
 
-    Again and again: take the pool of points farthest from the bank, choose greedily among them, then bring the
-    distance of every point up to date against all new rows in one matrix product.
+    Again and again: take the pool of points farthest from the bank and choose the farthest of it, as long as it is
+    farther out than every point outside the pool can be; then compare all points with the new rows in matrix
+    products. Each choice is that of the plain search, which goes over all points for every single one.
 
     Args:
         projected: ``(n, p)`` float32.
@@ -102,16 +104,17 @@ def greedy_rows(projected: np.ndarray, m: int, seed: int, starting_points: int =
     points = integer_points(projected)
     squares = np.einsum("np,np->n", points, points)
     distances = _start_distances(points, squares, seed, starting_points)
-    chosen: list[np.ndarray] = []
+    order: list[np.ndarray] = []
     missing = m
     while missing:
         pool = _farthest(distances, POOL)
-        picks = pool[_greedy(points[pool], distances[pool], min(PICKS, missing))]
-        _bring_up_to_date(distances, points, squares, picks)
+        picks = pool[_choose(points[pool], distances[pool], missing)]
+        for start in range(0, len(picks), PICKS):
+            _compare(distances, points, squares, picks[start : start + PICKS])
         distances[picks] = -1.0  # never chosen again; a duplicate of one only when nothing else is left
-        chosen.append(picks)
+        order.append(picks)
         missing -= len(picks)
-    return np.sort(np.concatenate(chosen))
+    return np.concatenate(order)
 
 
 def integer_points(projected: np.ndarray) -> np.ndarray:
@@ -144,20 +147,22 @@ def _farthest(distances: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([beyond, ties[: size - len(beyond)]])
 
 
-def _greedy(points: np.ndarray, distances: np.ndarray, count: int) -> list[int]:
+def _choose(points: np.ndarray, distances: np.ndarray, most: int) -> list[int]:
     squares = np.einsum("np,np->n", points, points)
     between = squares + squares[:, None] - 2 * (points @ points.T)
-    picks: list[int] = []
-    while len(picks) < min(count, len(points)):
-        picks.append(int(distances.argmax()))
+    outside = distances.min()  # no point outside the pool is farther from the bank
+    picks = [int(distances.argmax())]
+    while len(picks) < min(most, len(points)):
         distances = np.minimum(distances, between[picks[-1]])
         distances[picks] = -1.0
+        farthest = int(distances.argmax())
+        if distances[farthest] < outside:
+            break
+        picks.append(farthest)
     return picks
 
 
-def _bring_up_to_date(
-    distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks: np.ndarray
-) -> None:
+def _compare(distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks: np.ndarray) -> None:
     half = squares[picks, None] / 2
     for start in range(0, len(points), BLOCK):
         block = slice(start, start + BLOCK)
