@@ -12,7 +12,7 @@ import pytest
 from tests.storage.conftest import Put
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactKey, ArtifactStore
 from uad_orchestrator.storage.collect import collect_garbage
-from uad_orchestrator.storage.explain import upstream
+from uad_orchestrator.storage.lineage_tree import upstream
 from uad_orchestrator.storage.provenance import Provenance
 
 

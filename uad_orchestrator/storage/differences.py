@@ -36,6 +36,11 @@ class Change:
     def __str__(self) -> str:
         return f"{self.place} {_word(self.before)} -> {_word(self.after)}".strip()
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; a side that is absent is left out."""
+        sides = {"before": self.before, "after": self.after}
+        return {"place": self.place} | {name: value for name, value in sides.items() if value is not ABSENT}
+
 
 def changes(before: Any, after: Any, place: str = "") -> Iterator[Change]:
     """Every value that differs, down to the leaves, in the order of ``before``.

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
-from uad_orchestrator.storage.artifacts import ArtifactStore
-from uad_orchestrator.storage.explain import LineageNode, resolve, upstream
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.lineage_events import LineageEvent, PendingEvents, insert_events
 from uad_orchestrator.storage.lineage_schema import (
     SCHEMA_VERSION,
@@ -33,6 +32,7 @@ from uad_orchestrator.storage.lineage_schema import (
     score_files_pattern,
     scores_view,
 )
+from uad_orchestrator.storage.lineage_tree import LineageNode, resolve, upstream
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
 logger = logging.getLogger(__name__)
@@ -145,13 +145,16 @@ class LineageIndex:
         """The tree an artifact was made from; ``version`` may be its first digits, default: the current one.
 
         Raises:
-            ArtifactError: there is no such artifact.
-            LineageError: no version was given and the index cannot say which is current.
+            LineageError: there is no such artifact, or no version was given and none is known.
         """
-        version = version or self.current_version(asset, category, detector) or ""
-        return upstream(
-            self.store, resolve(self.store, asset, (*split_category(category), detector), version)
-        )
+        cell = (*split_category(category), detector)
+        version = version or self.current_version(asset, category, detector)
+        if version is None:
+            raise LineageError(f"{asset} of {category} x {detector} was never materialised: refresh the cell")
+        try:
+            return upstream(self.store, resolve(self.store, asset, cell, version))
+        except (ArtifactError, ProvenanceError) as error:
+            raise LineageError(str(error)) from error
 
     def rebuild(self) -> int:
         """Make the index anew from the artifacts' provenance; returns how many there were.

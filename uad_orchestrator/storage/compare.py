@@ -1,49 +1,20 @@
-"""Where an artifact comes from, and what changed between two versions of it, by the provenance files."""
+"""What changed between two versions of an artifact, by the provenance files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from uad_orchestrator.storage.artifact_key import ArtifactKey, InputReference, split_category
-from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
+from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.differences import ABSENT, Change, changes, in_words
+from uad_orchestrator.storage.lineage_tree import find_input, resolve
 from uad_orchestrator.storage.provenance import Provenance
 
 CONTENT_FILE = "content.json"
 """An input's artifact holds its content in this file."""
-
-
-@dataclass(frozen=True)
-class LineageNode:
-    """One version of an asset and all it was made from.
-
-    Attributes:
-        name: as its reader names it: the asset, or ``asset@dataset/category/detector``.
-        version: the version that was read.
-        key, provenance: None where the store has no artifact of it (any more).
-        upstream: what it was made from, in the order of its inputs.
-    """
-
-    name: str
-    version: str
-    key: ArtifactKey | None
-    provenance: Provenance | None
-    upstream: tuple[LineageNode, ...] = ()
-
-    def walk(self) -> Iterator[LineageNode]:
-        """The node itself and everything above it, each version once."""
-        seen = set()
-        waiting = [self]
-        while waiting:
-            node = waiting.pop(0)
-            if (node.name, node.version) not in seen:
-                seen.add((node.name, node.version))
-                yield node
-                waiting.extend(node.upstream)
 
 
 @dataclass(frozen=True)
@@ -98,6 +69,26 @@ class Comparison:
                 yield comparison
                 waiting.extend(change.comparison for change in comparison.inputs if change.comparison)
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values: the lines, and inputs, settings and metrics by themselves."""
+        causes = list(self.walk())
+        return {
+            "asset": self.name,
+            "before": self.before,
+            "after": self.after,
+            "inputs": [
+                {"name": change.name, "before": change.before, "after": change.after}
+                for cause in causes
+                for change in cause.inputs
+            ],
+            "settings": [change.to_json() for cause in causes for change in cause.settings],
+            "metrics": [change.to_json() for change in self.metrics],
+            "lines": self.lines(),
+        }
+
     def lines(self) -> list[str]:
         """The comparison in words, one fact a line: causes first, then what became of the metrics."""
         causes = list(self.walk())
@@ -109,16 +100,6 @@ class Comparison:
             *(f"also, {c.name}: {change}" for c in causes for change in c.circumstances),
         ]
         return list(dict.fromkeys(told))
-
-
-def upstream(store: ArtifactStore, key: ArtifactKey) -> LineageNode:
-    """The tree of everything an artifact was made from.
-
-    Raises:
-        ArtifactError: there is no such artifact.
-        ProvenanceError: its provenance file is damaged.
-    """
-    return _node(store, key.asset, key.version, key, store.provenance(key), {})
 
 
 def compare(
@@ -139,55 +120,6 @@ def compare(
     """
     cell = (*split_category(category), detector)
     return _compare(store, resolve(store, asset, cell, version_a), resolve(store, asset, cell, version_b))
-
-
-def resolve(
-    store: ArtifactStore, asset: str, cell: tuple[str | None, str | None, str | None], version: str
-) -> ArtifactKey:
-    """The one artifact whose version begins with ``version``.
-
-    Raises:
-        ArtifactError: there is none, or more than one.
-    """
-    known = store.versions(asset, *cell)
-    found = (
-        [version] if version in known else [full for full in known if version and full.startswith(version)]
-    )
-    if len(found) != 1:
-        place = "/".join(part or "_" for part in cell)
-        listed = ", ".join(_short(full) for full in islice(known, 8)) or "none"
-        problem = "no version" if not found else f"{len(found)} versions"
-        raise ArtifactError(
-            f"{problem} of {asset} of {place} begin with {version!r}; newest first there are: {listed}"
-        )
-    return ArtifactKey(asset, *cell, found[0])
-
-
-def find_input(store: ArtifactStore, reader: ArtifactKey, name: str, version: str) -> ArtifactKey | None:
-    """The artifact of an input as named in the provenance of ``reader``; None if the store has none."""
-    candidates = InputReference.parse(name).candidates(reader, version)
-    return next((key for key in candidates if store.exists(key)), None)
-
-
-def _node(
-    store: ArtifactStore,
-    name: str,
-    version: str,
-    key: ArtifactKey,
-    provenance: Provenance,
-    known: dict[ArtifactKey, LineageNode],
-) -> LineageNode:
-    above = []
-    for input_name, input_version in provenance.inputs.items():
-        found = find_input(store, key, input_name, input_version)
-        if found is None:
-            above.append(LineageNode(input_name, input_version, None, None))
-            continue
-        if found not in known:
-            made = store.provenance(found)
-            known[found] = _node(store, input_name, input_version, found, made, known)
-        above.append(known[found])
-    return LineageNode(name, version, key, provenance, tuple(above))
 
 
 def _compare(store: ArtifactStore, key_a: ArtifactKey, key_b: ArtifactKey) -> Comparison:
