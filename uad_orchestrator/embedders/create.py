@@ -1,43 +1,112 @@
-"""From the ``embedder:`` settings to an embedder, its recipe and its weight file."""
+"""From the ``embedder:`` settings to an embedder, its recipe and its weight file.
+
+Each family of embedders is a module with the same five functions (``Family``); which one a name belongs to
+follows from the name alone. Nothing here imports torch before the first image is embedded.
+"""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from uad_orchestrator.embedders import filter_bank
+from uad_orchestrator.embedders import filter_bank, timm_cnn, timm_vit, torchvision_cnn
+from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.embedders.timm_names import EXAMPLES, PREFIX, is_known_timm, is_vit
+from uad_orchestrator.embedders.torchvision_names import TORCHVISION_CNNS
+from uad_orchestrator.embedders.weights import locate_weights
+
+
+class Family(Protocol):
+    """What a family's module offers; all but ``resolve`` take resolved settings."""
+
+    def resolve(self, settings: EmbedderSettings) -> EmbedderSettings:
+        """Defaults filled in; ValueError for a setting that does not fit the family."""
+
+    def recipe(self, settings: EmbedderSettings) -> dict[str, Any]:
+        """Every number-relevant setting and the embedder's version, as JSON values."""
+
+    def default_hub(self, settings: EmbedderSettings) -> str | None:
+        """The hub id of the weights taken when none are named."""
+
+    def create(self, settings: EmbedderSettings, weights: Path | None, device: str) -> PatchEmbedder:
+        """The embedder."""
 
 
 def known_embedders() -> list[str]:
-    return ["filter_bank"]
+    """The names to choose from; timm has more (``timm/<name>``)."""
+    return ["filter_bank", *TORCHVISION_CNNS, *EXAMPLES]
 
 
 def resolve_settings(settings: EmbedderSettings) -> EmbedderSettings:
-    return _family(settings).resolve(settings)
+    """The settings with every default filled in.
+
+    Raises:
+        ValueError: an unknown name (says the nearest), or a setting that does not fit that embedder.
+
+    Example:
+        >>> resolve_settings(EmbedderSettings(name="resnet18")).layers
+        ('layer2', 'layer3')
+    """
+    return _family(settings.name).resolve(settings)
 
 
 def embedder_recipe(settings: EmbedderSettings) -> dict[str, Any]:
-    return _family(settings).recipe(resolve_settings(settings))
+    """Everything that decides the numbers but the weights: where they lie and how they came is left out."""
+    return _family(settings.name).recipe(resolve_settings(settings))
 
 
 def weight_file(settings: EmbedderSettings, base: Path) -> Path | None:
-    return None
+    """The weight file on this machine: local, or the hub's in the local cache, or fetched (``download: true``).
+
+    Args:
+        settings: as in the project file.
+        base: the folder relative paths start from: that of the project file.
+
+    Returns:
+        The file; None for an embedder without weights and for random ones.
+
+    Raises:
+        WeightsError: not there; the message says what to put where.
+        ImportError: the hub's client is not installed.
+    """
+    if settings.name == "filter_bank":
+        return None
+    return locate_weights(settings, base, _family(settings.name).default_hub(resolve_settings(settings)))
 
 
 def create_embedder(
     settings: EmbedderSettings, weights: Path | None = None, device: str = "auto"
 ) -> PatchEmbedder:
-    _family(settings)
-    return filter_bank.FilterBank(settings)
+    """The embedder. torch and the weights are loaded with the first image.
+
+    Args:
+        settings: its settings; defaults are filled in.
+        weights: the weight file; None: looked up from the settings, relative to the current folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        ValueError: as ``resolve_settings``.
+        WeightsError: as ``weight_file``.
+        ImportError: torch, torchvision or timm is not installed.
+    """
+    family = _family(settings.name)
+    resolved = resolve_settings(settings)
+    if settings.name != "filter_bank":
+        require_extra("torch", "torchvision", "timm", extra="torch", what=f"embedder {settings.name}")
+        weights = weights or weight_file(settings, Path.cwd())
+    return family.create(resolved, weights, device)
 
 
-def _family(settings: EmbedderSettings) -> Any:
-    if settings.name == "filter_bank":
+def _family(name: str) -> Family:
+    if name == "filter_bank":
         return filter_bank
-    close = get_close_matches(settings.name, known_embedders(), n=1)
-    raise ValueError(
-        f"embedder.name: {settings.name!r} is unknown" + (f": did you mean {close[0]!r}?" if close else "")
-    )
+    if name in TORCHVISION_CNNS:
+        return torchvision_cnn
+    if is_known_timm(name):
+        return timm_vit if is_vit(name) else timm_cnn
+    close = get_close_matches(name, known_embedders(), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"valid are {', '.join(known_embedders())}"
+    raise ValueError(f"embedder.name: {name!r} is unknown: {hint} Any timm model is {PREFIX}<its name>")

@@ -10,6 +10,7 @@ colours, averaged and peak-pooled over cells of 8 x 8 input pixels, beside local
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,13 +70,11 @@ class FilterBank:
         """Patch embeddings of one ``(H, W, 3)`` uint8 or uint16 image, on a grid over all of it."""
         height, width = image.shape[:2]
         plan = plan_input((height, width), self.settings)
-        grid_shape = tuple(max(1, round(side / CELL)) for side in plan.input_size)
+        rows, columns = (max(1, round(side / CELL)) for side in plan.input_size)
         unit = _resized_to_unit(image, plan.resized_size)
-        pooled = [_pool(response, grid_shape, peak) for response, peak in _responses(unit)]
-        patches = np.stack(pooled, axis=-1).reshape(grid_shape[0] * grid_shape[1], -1)
-        return PatchEmbedding(
-            patches, (grid_shape[0], grid_shape[1]), (height, width), plan.region, plan.input_size
-        )
+        pooled = [_pool(response, (rows, columns), peak) for response, peak in _responses(unit)]
+        patches = np.stack(pooled, axis=-1).reshape(rows * columns, -1)
+        return PatchEmbedding(patches, (rows, columns), (height, width), plan.region, plan.input_size)
 
     def embed_batch(self, images: Sequence[RgbImage]) -> list[PatchEmbedding]:
         """One result per image, in order; each exactly as ``embed`` gives it."""
@@ -90,6 +89,16 @@ def recipe(settings: EmbedderSettings) -> dict[str, Any]:
         "image_size": settings.image_size,
         "resize": settings.resize,
     }
+
+
+def default_hub(settings: EmbedderSettings) -> str | None:
+    """None: there are no weights."""
+    return None
+
+
+def create(settings: EmbedderSettings, weights: Path | None, device: str) -> FilterBank:
+    """The embedder; it has no weights and runs on the CPU."""
+    return FilterBank(settings)
 
 
 def _resized_to_unit(image: RgbImage, size: tuple[int, int]) -> np.ndarray:
@@ -144,8 +153,8 @@ def _central(image: np.ndarray, axis: int) -> np.ndarray:
 
     kernel = np.array([-0.5, 0, 0.5], np.float32)
     one = np.ones(1, np.float32)
-    kernels = (kernel, one) if axis == 1 else (one, kernel)
-    return cv2.sepFilter2D(image, cv2.CV_32F, *kernels, borderType=cv2.BORDER_REPLICATE)
+    along_x, along_y = (kernel, one) if axis == 1 else (one, kernel)
+    return cv2.sepFilter2D(image, cv2.CV_32F, along_x, along_y, borderType=cv2.BORDER_REPLICATE)
 
 
 def _pool(response: np.ndarray, grid_shape: tuple[int, int], peak: bool) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""CNN patch embeddings as PatchCore makes them: ``(gh * gw, dimension)`` on the first layer's grid.
+
+Each layer's features take their 3 x 3 neighbourhood, the deeper layers are resized bilinearly
+(align_corners=False) to the first layer's grid, and everything is pooled to ``dimension``
+(``patch_pooling``; the convolution and the resize act on different axes and commute).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uad_orchestrator.embedders.patch_pooling import fold_patch_pooling
+
+
+@dataclass(frozen=True)
+class CnnNetwork:
+    """``(b, 3, h, w)`` -> ``(b, gh, gw, dimension)``.
+
+    Attributes:
+        extractor: gives a mapping of layer name to ``(b, C, h', w')`` features; holds only modules in use.
+        layers: the layers in order; the first one's grid is the patch grid.
+        kernels: per layer: first row, ``conv2d`` weight on the extractor's device, groups.
+        dimension: d of a patch embedding.
+    """
+
+    extractor: Any
+    layers: tuple[str, ...]
+    kernels: tuple[tuple[int, Any, int], ...]
+    dimension: int
+
+    def __call__(self, batch: Any) -> Any:
+        features: Mapping[str, Any] = self.extractor(batch)
+        pooled = pool_patches([features[layer] for layer in self.layers], self.kernels, self.dimension)
+        return pooled.permute(0, 2, 3, 1)
+
+
+def pool_patches(features: Sequence[Any], kernels: Sequence[tuple[int, Any, int]], dimension: int) -> Any:
+    """Features ``(b, C, h', w')`` per layer -> ``(b, dimension, gh, gw)`` on the first layer's grid."""
+    from torch.nn import functional
+
+    grid = features[0].shape[-2:]
+    pooled = features[0].new_zeros(features[0].shape[0], dimension, *grid)
+    for feature, (first, weight, groups) in zip(features, kernels, strict=True):
+        part = functional.conv2d(feature, weight, padding=1, groups=groups)
+        if part.shape[-2:] != grid:
+            part = functional.interpolate(part, size=grid, mode="bilinear", align_corners=False)
+        pooled[:, first : first + weight.shape[0]] += part
+    return pooled
+
+
+def cnn_network(extractor: Any, layers: tuple[str, ...], dimension: int, device: Any) -> CnnNetwork:
+    """The network over an extractor; channel counts are read from one small forward pass.
+
+    Raises:
+        ValueError: a layer that gives no feature map.
+    """
+    import torch
+
+    extractor = extractor.eval().requires_grad_(False).to(device)
+    with torch.inference_mode():
+        probe = extractor(torch.zeros(1, 3, 64, 64, device=device))
+    for layer in layers:
+        if probe[layer].ndim != 4:
+            raise ValueError(
+                f"embedder.layers: {layer!r} gives {tuple(probe[layer].shape)}, not a feature map"
+            )
+    folded = fold_patch_pooling([probe[layer].shape[1] for layer in layers], dimension)
+    kernels = tuple((k.first, torch.from_numpy(k.weight).to(device), k.groups) for k in folded)
+    return CnnNetwork(extractor, layers, kernels, dimension)

@@ -1,0 +1,199 @@
+"""Where an embedder's weights come from: a local file, the local cache of a hub, a random seed. Nothing is
+fetched unless ``download: true``; nothing is unpickled; weights are never made up silently.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from uad_orchestrator.embedders.settings import EmbedderSettings
+
+HUB = "hub:"
+RANDOM = "random:"
+TORCHVISION_URL = "https://download.pytorch.org/models/"
+HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+class WeightsError(RuntimeError):
+    """Weights that are missing, unreadable, or of another model. The message says what to put where."""
+
+
+def random_seed(settings: EmbedderSettings) -> int | None:
+    """The seed of ``weights: random:<seed>``; None for weights of any other kind.
+
+    Raises:
+        ValueError: what follows ``random:`` is no whole number.
+    """
+    if settings.weights is None or not settings.weights.startswith(RANDOM):
+        return None
+    seed = settings.weights.removeprefix(RANDOM).strip()
+    if not seed.isdigit():
+        raise ValueError(f"embedder.weights: {settings.weights!r} needs a seed, such as random:0")
+    return int(seed)
+
+
+def locate_weights(settings: EmbedderSettings, base: Path, default_hub: str | None) -> Path | None:
+    """The weight file of these settings on this machine.
+
+    Args:
+        settings: ``weights`` is a file (relative to ``base``), ``hub:<id>`` or ``random:<seed>``.
+        base: the folder of the project file.
+        default_hub: the hub id used when ``weights`` is not given; None: there is none for this name.
+
+    Returns:
+        The file; None for random weights.
+
+    Raises:
+        WeightsError: there is no such file, or the hub's file is not in the local cache and ``download`` is
+            false, or it cannot be fetched.
+        ImportError: the hub's client is not installed.
+    """
+    if random_seed(settings) is not None:
+        return None
+    if settings.weights is None and default_hub is None:
+        raise WeightsError(f"{settings.name} has no weights. {_how_to_give_weights(settings.name, None)}")
+    source = settings.weights or f"{HUB}{default_hub}"
+    if not source.startswith(HUB):
+        return _local_file(source, base, settings.name)
+    hub_id = source.removeprefix(HUB).strip()
+    if hub_id.startswith("torchvision/"):
+        return _torchvision_file(hub_id, settings)
+    return _hugging_face_file(hub_id, settings)
+
+
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """The tensors of a ``.safetensors`` or a PyTorch file, on the CPU.
+
+    Lightning's and timm's wrappers (``state_dict``, ``model``) and ``module.`` prefixes are taken off.
+
+    Raises:
+        WeightsError: the file is damaged or holds more than tensors (it is never unpickled).
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            stored: Any = load_file(path)
+        else:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"{path}: cannot be read as weights ({type(error).__name__}: {str(error).splitlines()[0][:200]}). "
+            "Expected .safetensors, or a file written by torch.save(model.state_dict(), FILE)"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(stored, Mapping) and isinstance(stored.get(wrapper), Mapping):
+            stored = stored[wrapper]
+    tensors = (
+        {str(k): v for k, v in stored.items() if isinstance(v, torch.Tensor)}
+        if isinstance(stored, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise WeightsError(f"{path}: holds no named tensors; expected a model's state_dict")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_name: str) -> None:
+    """Load into a network the tensors it has; the file may hold more (layers that are not used).
+
+    Raises:
+        WeightsError: a tensor the network needs is missing, of another shape, not finite, or a kernel that is
+            zero throughout (a layer cut off when the file was made).
+    """
+    needed = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    if missing := [name for name in needed if name not in tensors]:
+        raise WeightsError(
+            f"{path}: {len(missing)} of the {len(needed)} tensors that {model_name} needs are missing, the first "
+            f"is {missing[0]!r}; the file's first is {next(iter(tensors))!r}. Is it a file of another model?"
+        )
+    for name, tensor in needed.items():
+        given = tensors[name]
+        if given.shape != tensor.shape:
+            raise WeightsError(
+                f"{path}: {name!r} has shape {tuple(given.shape)}, {model_name} needs {tuple(tensor.shape)}"
+            )
+        if given.is_floating_point() and not bool(given.isfinite().all()):
+            raise WeightsError(f"{path}: {name!r} holds values that are not finite")
+        if given.ndim > 1 and not bool(given.any()):
+            raise WeightsError(
+                f"{path}: {name!r} is zero throughout: the file does not hold this layer. "
+                "Choose layers before it, or a complete file"
+            )
+    network.load_state_dict({name: tensors[name] for name in needed}, strict=False)
+
+
+def _local_file(source: str, base: Path, name: str) -> Path:
+    path = base / Path(source).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"embedder.weights: there is no file {path}. {_how_to_give_weights(name, None)}")
+    return path
+
+
+def _torchvision_file(hub_id: str, settings: EmbedderSettings) -> Path:
+    from uad_orchestrator.embedders.torchvision_names import TORCHVISION_CNNS
+
+    name = hub_id.removeprefix("torchvision/")
+    if name not in TORCHVISION_CNNS:
+        raise WeightsError(
+            f"embedder.weights: hub:{hub_id} is unknown; hub:torchvision/resnet18 is an example"
+        )
+    filename = TORCHVISION_CNNS[name].weight_file
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    torch_home = Path(os.environ.get("TORCH_HOME") or cache_home / "torch").expanduser()
+    path = torch_home / "hub" / "checkpoints" / filename
+    if path.is_file():
+        return path
+    if not settings.download:
+        raise WeightsError(
+            f"{settings.name}: the weights are not on this machine: put {TORCHVISION_URL}{filename} at {path}. "
+            + _how_to_give_weights(settings.name, hub_id)
+        )
+    from torch.hub import download_url_to_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = path.stem.rsplit("-", 1)[1]
+    try:
+        download_url_to_file(TORCHVISION_URL + filename, str(path), hash_prefix=digest, progress=False)
+    except OSError as error:
+        raise WeightsError(
+            f"{settings.name}: {TORCHVISION_URL}{filename} cannot be fetched: {error}"
+        ) from error
+    return path
+
+
+def _hugging_face_file(hub_id: str, settings: EmbedderSettings) -> Path:
+    from uad_orchestrator.embedders.extras import require_extra
+
+    require_extra("huggingface_hub", extra="torch", what=f"weights from hub:{hub_id}")
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for filename in HUGGING_FACE_FILES:
+        if isinstance(cached := try_to_load_from_cache(hub_id, filename), str):
+            return Path(cached)
+    if not settings.download:
+        raise WeightsError(
+            f"{settings.name}: the weights hub:{hub_id} are not in the local cache {HF_HUB_CACHE} "
+            f"(`hf download {hub_id} {HUGGING_FACE_FILES[0]}` puts them there). "
+            + _how_to_give_weights(settings.name, hub_id)
+        )
+    try:
+        return Path(hf_hub_download(hub_id, HUGGING_FACE_FILES[0]))
+    except Exception as error:
+        raise WeightsError(f"{settings.name}: hub:{hub_id} cannot be fetched: {error}") from error
+
+
+def _how_to_give_weights(name: str, hub_id: str | None) -> str:
+    hub = f"set `download: true` to fetch hub:{hub_id}" if hub_id else "name a hub: `weights: hub:<id>`"
+    return (
+        f"In the `embedder:` entry give a local file (`weights: /path/to/{name.partition('.')[0]}.pth`, or "
+        f".safetensors), or {hub}. `weights: random:0` takes untrained weights, for tests"
+    )
