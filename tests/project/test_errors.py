@@ -222,7 +222,7 @@ DETECTORS = {
     "{model: vision_patchcore, references: {}}": ("references.k", "missing", "add `k:`"),
     "{model: vision_patchcore, maps: 3}": ("maps", "is 3", ""),
     "{model: vision_patchcore, embedder: {image_size: big}}": ("embedder.image_size", "'big'", ""),
-    "{model: vision_patchcore, embedder: {name: filter_bnk}}": ("embedder", "filter_bnk", "filter_bank"),
+    "{model: vision_patchcore, embedder: {name: filter_bnk}}": ("embedder.name", "filter_bnk", "filter_bank"),
     "{model: vision_patchcore, embedder: {nam: filter_bank}}": ("embedder.nam", "unknown key", '"name"'),
     "hello": ("", "keys are expected", ""),
 }

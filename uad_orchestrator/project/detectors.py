@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,8 @@ def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterato
     for name, detector in detectors.items():
         named = {("embedder", "weights"): detector.embedder.weights, ("checkpoint",): detector.checkpoint}
         for key, value in named.items():
-            if value is None or value.startswith(("hub:", "random:")) or "{" in value:
+            per_cell = key == ("checkpoint",) and "{" in (value or "")
+            if value is None or value.startswith(("hub:", "random:")) or per_cell:
                 continue
             path = home / Path(value).expanduser()
             if not path.is_file():
@@ -138,5 +140,12 @@ def _read_embedder(
         try:
             catalogue.check_embedder(settings)
         except ValueError as error:
-            findings.add(place, str(error))
+            key, what = _key_and_fault(str(error))
+            findings.add((*place, *key), what)
     return settings
+
+
+def _key_and_fault(message: str) -> tuple[Place, str]:
+    """The embedders say ``embedder.layers: ...``: where, and what."""
+    found = re.fullmatch(r"embedder\.(\w+): (.*)", message, re.DOTALL)
+    return ((found[1],), found[2]) if found else ((), message)

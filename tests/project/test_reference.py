@@ -1,0 +1,123 @@
+"""docs/project-file.md says every key the code reads, with its default, and none that it does not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from uad_orchestrator.detectors import settings as stages
+from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.preprocessing.settings import NOT_BUILT_STEPS, STEP_METHODS
+from uad_orchestrator.project import settings
+from uad_orchestrator.project.catalogue import installed_catalogue
+from uad_orchestrator.project.errors import dotted
+from uad_orchestrator.project.not_built import KEYS as NOT_BUILT_KEYS
+from uad_orchestrator.project.reading import KEYS, project_from_text
+
+PAGE = Path(__file__).parents[2] / "docs" / "project-file.md"
+
+SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
+    "storage": (settings.StorageSettings,),
+    "runtime": (settings.RuntimeSettings,),
+    "datasets.<name>": (settings.DatasetSettings,),
+    "detectors.<name>": (settings.DetectorEntry,),
+    "coreset": (stages.CoresetSettings,),
+    "references": (stages.ReferenceSettings,),
+    "calibration": (stages.CalibrationSettings,),
+    "maps": (stages.MapSettings,),
+    "embedder": (EmbedderSettings,),
+    "evaluation": (settings.EvaluationSettings,),
+    "dagster": (settings.DagsterSettings,),
+    "automation": (settings.AutomationSettings,),
+    "intake": (settings.IntakeSettings,),
+    **{name: (spec.fit, spec.scoring) for name, spec in DETECTORS.items()},
+}
+INNER = {"name", "fit", "scoring"}
+"""Fields of DetectorEntry that are no keys of the file."""
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """The rows below each heading whose text is code."""
+    found: dict[str, list[list[str]]] = {}
+    rows: list[list[str]] = []
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"#+ `(.+)`", line):
+            rows = found.setdefault(heading[1], [])
+        elif line.startswith("| `"):
+            rows.append(re.split(r" *\| *", line.strip("| ")))
+    return found
+
+
+def default_of(field: FieldInfo) -> str | None:
+    """The default as the page writes it; None where the page explains it in words."""
+    if field.is_required():
+        return "required"
+    default = field.default
+    if default is None or isinstance(default, BaseModel):
+        return None
+    value = list(default) if isinstance(default, tuple) else default
+    plain = str(value) if isinstance(value, Path) else value
+    return f"`{yaml.safe_dump(plain, default_flow_style=True).removesuffix('...' + chr(10)).strip()}`"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_stands_in_its_table_with_its_default(section):
+    fields = {key: field for model in SECTIONS[section] for key, field in model.model_fields.items()}
+    if section == "detectors.<name>":
+        fields = {key: field for key, field in fields.items() if key not in INNER}
+    rows = {row[0].strip("`"): row[1:] for row in tables()[section]}
+    assert set(rows) == set(fields)
+    for key, field in fields.items():
+        default = default_of(field)
+        if default is not None and key not in ("embedder", "maps"):
+            assert rows[key][0] == default, key
+        assert rows[key][-1], f"{key} has no meaning"
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_every_detector_setting_names_the_stage_that_reads_it(model):
+    spec = DETECTORS[model]
+    for key, _, stage, _ in tables()[model]:
+        fitted = key.strip("`") in spec.fit.model_fields
+        assert stage == ("`memory_bank`" if fitted else "`score_table`")
+    assert not set(spec.fit.model_fields) & set(spec.scoring.model_fields), "each key belongs to one stage"
+
+
+@pytest.mark.parametrize("step", STEP_METHODS)
+def test_every_preset_step_method_and_parameter_stands_there(step):
+    expected = []
+    for method, model in STEP_METHODS[step].items():
+        parameters = {k: f for k, f in model.model_fields.items() if k != "method"}
+        expected += [[f"`{method}`", f"`{k}`", default_of(f)] for k, f in parameters.items()]
+        expected += [] if parameters else [[f"`{method}`", "", ""]]
+    assert [row[:3] for row in tables()[step]] == expected
+
+
+def test_every_part_of_the_file_has_a_heading():
+    headings = {heading.partition(".")[0] for heading in tables()}
+    assert set(KEYS) - {"trusted_checkpoints"} <= headings
+
+
+def test_what_is_not_built_yet_is_listed():
+    listed = PAGE.read_text(encoding="utf-8").partition("## Not built yet")[2]
+    named = set(re.findall(r"`([^`]+)`", listed))
+    assert named == {dotted(place) for place in NOT_BUILT_KEYS} | set(NOT_BUILT_STEPS)
+
+
+def test_the_page_names_what_this_installation_offers():
+    page = PAGE.read_text(encoding="utf-8")
+    catalogue = installed_catalogue()
+    for word in (*catalogue.layouts, *catalogue.detectors, *catalogue.shipped_presets):
+        assert f"`{word}`" in page
+
+
+def test_the_samples_on_the_page_are_valid():
+    (sample,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    project = project_from_text(sample, Path("somewhere"), installed_catalogue())
+    assert set(project.detectors) == {"patchcore", "patchcore_robust"}
