@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +16,14 @@ from uad_orchestrator.reporting.cases import ChosenCase, choose_cases
 from uad_orchestrator.reporting.heatmap import HeatmapScale, displayable, overlay
 from uad_orchestrator.reporting.sheet_drawing import Thumbnail, draw_sheet, fitted_size, resized
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 __all__ = ["Case", "ChosenCase", "choose_cases", "contact_sheet", "data_uri"]
 
+# Each from good to poor; the last qualities only when the narrowest sheet is still too large.
 TILE_WIDTHS = (208, 184, 160, 144, 128, 112, 96, 80, 64, 48, 32)
+MOST_OUTLINES = 200
 QUALITIES = (80, 65, 52)
 LAST_QUALITIES = (40, 30, 20)
 
@@ -78,13 +86,21 @@ def contact_sheet(
     thumbnails = [_thumbnail(case, scale) for case in cases]
     if not thumbnails:
         raise ValueError("a contact sheet needs at least one case: the score table has no test image")
-    for width, quality in _attempts():
-        sheet = io.BytesIO()
-        drawn = draw_sheet(thumbnails, width, threshold, scale, title)
-        drawn.save(sheet, "JPEG", quality=quality, optimize=True, progressive=True)
-        if sheet.tell() <= max_bytes:
-            return sheet.getvalue()
+    drawn = [cache(partial(draw_sheet, thumbnails, width, threshold, scale, title)) for width in TILE_WIDTHS]
+    # A narrower sheet takes fewer bytes, so the widest that fits is found by halving.
+    widest = bisect_left(drawn, True, key=lambda draw: len(_jpeg(draw(), QUALITIES[-1])) <= max_bytes)
+    fitting = drawn[min(widest, len(drawn) - 1)]
+    for quality in (*QUALITIES, *LAST_QUALITIES):
+        encoded = _jpeg(fitting(), quality)
+        if len(encoded) <= max_bytes:
+            return encoded
     raise ValueError(f"{len(thumbnails)} cases do not fit into {max_bytes} bytes: show fewer cases")
+
+
+def _jpeg(sheet: Image, quality: int) -> bytes:
+    encoded = io.BytesIO()
+    sheet.save(encoded, "JPEG", quality=quality, optimize=True, progressive=True)
+    return encoded.getvalue()
 
 
 def data_uri(jpeg: bytes) -> str:
@@ -96,26 +112,34 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _attempts() -> Iterator[tuple[int, int]]:
-    """(tile width, JPEG quality), best first; poor quality only for the smallest tiles."""
-    yield from ((width, quality) for width in TILE_WIDTHS for quality in QUALITIES)
-    yield from ((TILE_WIDTHS[-1], quality) for quality in LAST_QUALITIES)
-
-
 def _thumbnail(case: Case, scale: HeatmapScale) -> Thumbnail:
-    """The case at the size of the largest tile; its outlines are taken at full size, so none is lost."""
+    """The case at the size of the largest tile."""
     size = case.image.shape[:2]
     small = fitted_size(size, TILE_WIDTHS[0])
     image = resized(displayable(case.image), small)
     heat = overlay(image, resized(np.asarray(case.anomaly_map, np.float32), small), scale)
-    truth = [] if case.mask is None else _outlines(case.mask)
-    flagged = _outlines(case.anomaly_map > scale.limit)
-    return Thumbnail(case.chosen, size, image, heat, truth, flagged)
+    truth = [] if case.mask is None else _outlines(case.mask, small)
+    flagged = _outlines(case.anomaly_map > scale.limit, small)
+    return Thumbnail(case.chosen, image, heat, truth, flagged)
 
 
-def _outlines(region: np.ndarray) -> list[np.ndarray]:
-    """The borders of a bool region, each ``(n, 2)`` x, y in pixels."""
+def _outlines(region: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """The borders of a bool region at ``(h, w)``, each ``(n, 2)`` x, y; the longest if there are very many."""
     import cv2
 
-    borders, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    return [border.reshape(-1, 2) for border in borders]
+    small = _shrunk_region(region, size).astype(np.uint8)
+    borders, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    longest = sorted(borders, key=lambda border: -cv2.arcLength(border, True))[:MOST_OUTLINES]
+    return [border.reshape(-1, 2) for border in longest]
+
+
+def _shrunk_region(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A bool region at ``(h, w)``: a pixel is in it if any of those it stands for is, so that none is lost."""
+    import cv2
+
+    if size[0] >= region.shape[0] and size[1] >= region.shape[1]:
+        return cv2.resize(region.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    rows, columns = np.nonzero(region)
+    shrunk = np.zeros(size, bool)
+    shrunk[rows * size[0] // region.shape[0], columns * size[1] // region.shape[1]] = True
+    return shrunk

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE = (3.4, 2.8)  # inches
-FRAME = (0.15, 0.17, 0.82, 0.66)  # left, bottom, width, height of the axes; the legend goes above
+FRAME = (0.15, 0.17, 0.82, 0.67)  # left, bottom, width, height of the axes; the legend goes above
+TALL_FRAME = (0.15, 0.17, 0.82, 0.79)  # without a legend
 POINTS = 150  # of a curve: more cannot be seen at this size
 
 
@@ -70,7 +71,7 @@ def pro_figure(curve: Curve, aupro: Mapping[float, float | None], *, name: str =
         name: as for ``roc_figure``.
     """
     widest = max(aupro, default=1.0)
-    figure, axes = _axes("pixel false-positive rate", "mean region overlap (PRO)")
+    figure, axes = _axes("pixel false-positive rate", "mean region overlap (PRO)", frame=TALL_FRAME)
     inside = thinned(Curve(*(values[curve.x <= widest] for values in curve)), POINTS)
     x = np.append(inside.x, widest)
     y = np.append(inside.y, np.interp(widest, curve.x, curve.y))
@@ -95,6 +96,8 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
     Raises:
         ValueError: no row.
     """
+    from matplotlib.ticker import MaxNLocator
+
     rows = list(rows)
     if not rows:
         raise ValueError("a histogram needs at least one score: the score table is empty")
@@ -106,14 +109,16 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
     figure, axes = _axes("image score", "images", unit_square=False)
     edges = _edges([score for scores in groups.values() for score in scores], threshold)
     for label, colour in (("test normals", PRIMARY), ("defects", SECONDARY)):
-        axes.hist(groups[label], edges, color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})")
+        axes.hist(
+            groups[label], edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})"
+        )
     calibration = groups["calibration normals"]
     if calibration:
         label = f"calibration normals ({len(calibration)})"
-        axes.hist(calibration, edges, histtype="step", color=NEUTRAL, linewidth=1.2, label=label)
+        axes.hist(calibration, edges.tolist(), histtype="step", color=NEUTRAL, linewidth=1.2, label=label)
     if not math.isnan(threshold):
         axes.axvline(threshold, color=INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, columns=2)
     return inline_svg(figure, name, _spoken_scores(groups, threshold))
 
@@ -126,16 +131,20 @@ def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
     anchor = lowest if math.isnan(threshold) else threshold
     first = math.floor((lowest - anchor) / width)
     last = math.ceil((highest - anchor) / width)
-    # A score that equals the threshold is normal: shift the edges by less than any score, to the right.
-    return np.nextafter(anchor + np.arange(first, max(last, first + 1) + 1) * width, np.inf)
+    edges = anchor + np.arange(first, max(last, first + 1) + 1) * width
+    edges = np.nextafter(edges, np.inf)  # a score that equals the threshold is normal: left of it
+    edges[0], edges[-1] = min(edges[0], lowest), max(edges[-1], highest)
+    return edges
 
 
-def _axes(x: str, y: str, *, unit_square: bool = True) -> tuple[Figure, Axes]:
+def _axes(
+    x: str, y: str, *, unit_square: bool = True, frame: tuple[float, float, float, float] = FRAME
+) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE)
     figure.patch.set_visible(False)
-    axes = figure.add_axes(FRAME)  # fixed: a layout engine would draw everything twice
+    axes = figure.add_axes(frame)  # fixed: a layout engine would draw everything twice
     axes.patch.set_visible(False)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)

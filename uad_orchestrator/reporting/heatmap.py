@@ -52,8 +52,9 @@ class HeatmapScale:
             limit, limit_name = maximum, "largest normal value"
         else:
             limit, limit_name = pixel_threshold, "pixel threshold"
-        if limit <= mean:  # constant normal maps: any visible difference is far from normal
-            mean = limit - max(std, abs(limit) * 1e-6, 1e-12)
+        least = max(abs(limit) * 1e-6, 1e-12)  # below it float32 maps hold no difference
+        if limit - mean < least:  # constant normal maps: whatever differs is far from normal
+            mean = limit - max(std, least)
         return cls(float(mean), float(limit), limit_name)
 
     @classmethod
@@ -92,7 +93,8 @@ class HeatmapScale:
     def position(self, anomaly_map: np.ndarray) -> np.ndarray:
         """Where map values lie on the scale: 0 at the floor, 0.5 at the limit, 1 at its end; float32."""
         span = 2.0 * (self.limit - self.floor)
-        return np.clip((np.asarray(anomaly_map, np.float32) - self.floor) / span, 0.0, 1.0)
+        position = (np.asarray(anomaly_map, np.float64) - self.floor) / span
+        return np.clip(position, 0.0, 1.0).astype(np.float32)
 
 
 def colours(position: np.ndarray) -> np.ndarray:
@@ -124,8 +126,8 @@ def displayable(image: np.ndarray) -> np.ndarray:
     16-bit images are divided by the bit depth they use (cameras store 10 or 12 bits in 16), so that they are
     not black.
 
-    >>> displayable(np.full((1, 1, 3), 4095, np.uint16)).max()
-    255
+    >>> displayable(np.full((1, 1, 3), 4095, np.uint16)).tolist()
+    [[[255, 255, 255]]]
     """
     if image.dtype == np.uint8:
         return image

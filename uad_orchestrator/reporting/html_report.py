@@ -1,4 +1,4 @@
-"""The HTML report: one file that holds everything, for a phone at the line as for a desk, without a network."""
+"""The HTML report: one file that holds everything, for phone and desk, without a network."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def cell_anchor(category_key: str, detector: str) -> str:
 
 def _best_means(means: DatasetMeans, metrics: Sequence[str]) -> set[tuple[str, str]]:
     """(detector, metric) of the best means, as far as they are shown."""
-    best = set()
+    best: set[tuple[str, str]] = set()
     for metric in metrics:
         values = {row.detector: row.values.get(metric) for row in means.detectors}
         known = {name: value for name, value in values.items() if value is not None}

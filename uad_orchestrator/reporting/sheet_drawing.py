@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-GAP, MARGIN = 4, 10
+GAP, MARGIN, SMALL = 4, 10, 4
 INK, SOFT, PAPER = (24, 28, 36), (96, 104, 116), (255, 255, 255)
 GOOD, BAD = (0, 104, 66), (186, 26, 26)
 TRUTH, FLAGGED = (0, 255, 128), (255, 255, 255)
@@ -31,15 +31,13 @@ class Thumbnail:
 
     Attributes:
         chosen: which image it is.
-        size: ``(H, W)`` of the image itself, the frame of the outlines.
         image: ``(h, w, 3)`` uint8, the image.
         heat: ``(h, w, 3)`` uint8, the image under its anomaly map.
-        truth: borders of the ground truth, each ``(n, 2)`` x, y at full size.
+        truth: borders of the ground truth, each ``(n, 2)`` x, y in pixels of ``image``.
         flagged: borders of where the map is above the scale's limit.
     """
 
     chosen: ChosenCase
-    size: tuple[int, int]
     image: np.ndarray
     heat: np.ndarray
     truth: Sequence[np.ndarray]
@@ -118,7 +116,7 @@ def _head_height(type_: _Type) -> int:
 
 
 def _case_height(thumbnail: Thumbnail, tile: int, type_: _Type) -> int:
-    return type_.line + fitted_size(thumbnail.size, tile)[0] + 2 * GAP
+    return type_.line + fitted_size(thumbnail.image.shape[:2], tile)[0] + 2 * GAP
 
 
 def _draw_head(sheet: Image, draw: ImageDraw, scale: HeatmapScale, title: str, type_: _Type) -> int:
@@ -164,7 +162,7 @@ def _draw_tiles(sheet: Image, draw: ImageDraw, thumbnail: Thumbnail, tile: int, 
     """The image, the image with the ground truth's outline, and the heatmap with what is above the limit."""
     from PIL import Image
 
-    height, width = fitted_size(thumbnail.size, tile)
+    height, width = fitted_size(thumbnail.image.shape[:2], tile)
     columns = (
         (thumbnail.image, (), TRUTH),
         (thumbnail.image, thumbnail.truth, TRUTH),
@@ -174,8 +172,12 @@ def _draw_tiles(sheet: Image, draw: ImageDraw, thumbnail: Thumbnail, tile: int, 
         left = MARGIN + column * (tile + GAP) + (tile - width) // 2
         sheet.paste(Image.fromarray(resized(pixels, (height, width))), (left, top))
         for border in borders:
-            points = (border + 0.5) * (width / thumbnail.size[1]) + (left, top)
-            draw.line([tuple(point) for point in (*points, points[0])], fill=ink)
+            points = (border + 0.5) * (width / thumbnail.image.shape[1]) + (left, top)
+            if len(borders) < SMALL and np.ptp(points, axis=0).max() < SMALL:  # a ring around what is tiny
+                x, y = points.mean(axis=0)
+                draw.ellipse([x - SMALL, y - SMALL, x + SMALL, y + SMALL], outline=ink)
+            else:
+                draw.line([tuple(point) for point in (*points, points[0])], fill=ink)
 
 
 def _shortened(text: str, width: float, font: FreeTypeFont) -> str:

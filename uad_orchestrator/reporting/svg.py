@@ -1,4 +1,4 @@
-"""matplotlib figures as SVG that may stand inside a page: small, unique ids, the page's own colours and font."""
+"""matplotlib figures as SVG that may stand inside a page: with ids, colours and font that fit it."""
 
 from __future__ import annotations
 
