@@ -19,8 +19,8 @@ def missing_end(stream: BinaryIO, image_format: str) -> str | None:
     """Why the file is incomplete, or None. ``image_format`` is Pillow's name of the format.
 
     PNG: the closing chunk is there. JPEG (and MPO, which begins with one): the end marker follows the last
-    scan. BMP: the file is as long as its header says. TIFF files are left to their decoder, which fails on any
-    missing strip.
+    scan. BMP: the file is as long as its header says. TIFF files are left to their decoder, which fails on
+    any missing strip.
 
     >>> missing_end(io.BytesIO(b"\\x89PNG..."), "PNG")
     'cut short: a PNG file ends with an IEND chunk, this one does not'

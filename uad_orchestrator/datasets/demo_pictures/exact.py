@@ -134,7 +134,7 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def photograph(picture: Picture, draws: Draws, *, light: float = 0.06, noise: float = 2.0) -> np.ndarray:
+def photograph(picture: Picture, draws: Draws, *, light: float = 0.04, noise: float = 1.5) -> np.ndarray:
     """The picture as a camera sees it, ``(H, W, 3)`` uint8.
 
     Brightness, a gradient across the field and a slight colour cast vary from shot to shot, by at most
@@ -145,6 +145,6 @@ def photograph(picture: Picture, draws: Draws, *, light: float = 0.06, noise: fl
     y, x = rows / size[0] - 0.5, columns / size[1] - 0.5
     gain = 1 + draws.uniform(-light, light)
     gain = gain + y * draws.uniform(-light, light) + x * draws.uniform(-light, light) - 0.08 * (y * y + x * x)
-    cast = 1 + (draws.uniforms((3,)) - 0.5) * (light / 2)
+    cast = 1 + (draws.uniforms((3,)) - 0.5) * (light / 4)
     seen = picture * gain[..., np.newaxis] * cast + sensor_noise(draws, size, noise)
     return np.clip(np.floor(seen + 0.5), 0, 255).astype(np.uint8)

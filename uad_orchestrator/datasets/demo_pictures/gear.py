@@ -43,10 +43,11 @@ _TWELFTHS = [  # cosine and sine of 0, 30, .. 330 degrees
 
 @dataclass(frozen=True)
 class _Shape:
-    """Signed distance to the gear, and how far each pixel is from its axis."""
+    """Signed distance to the gear, how far each pixel is from its axis, and how damage shades the steel."""
 
     distance: Field
     from_axis: Field
+    shade: Field
 
 
 def paint_gear(draws: Draws, defect: Defect | None = None) -> Picture:
@@ -58,42 +59,55 @@ def paint_gear(draws: Draws, defect: Defect | None = None) -> Picture:
     shape = _shape(cosine * dy + sine * dx, cosine * dx - sine * dy, defect)
     shadow = coverage(np.roll(shape.distance, (4, 3), axis=(0, 1)) - 1, softness=6)
     picture = paint(_paint_belt(draws), (30.0, 31.0, 33.0), shadow * 0.6)
-    picture = paint(picture, _steel(draws, shape, dy, dx), coverage(shape.distance))
+    picture = paint(picture, _steel(draws, shape, dy, dx), coverage(shape.distance, softness=2))
     return add_surface_defect(picture, defect, coverage(shape.distance + 2), reach=2 * _RADIUS)
 
 
 def _paint_belt(draws: Draws) -> Picture:
     """Rubber with streaks along the direction of travel."""
     streaks = smooth_noise(draws, SIZE, (5, 90)) + 0.5 * smooth_noise(draws, SIZE, (2.5, 2.5))
-    return np.array([66.0, 68.0, 74.0]) * (1 + 0.07 * streaks)[..., np.newaxis]
+    return np.array([66.0, 68.0, 74.0]) * (1 + 0.04 * streaks)[..., np.newaxis]
 
 
 def _shape(y: Field, x: Field, defect: Defect | None) -> _Shape:
     """A toothed disc with a keyed bore and six holes, in the gear's own coordinates."""
-    faulty = defect.draws.integer(12) if defect else None
-    if defect and faulty is not None and defect.kind == "dent":
-        y, x = _dent(y, x, defect, _TWELFTHS[faulty])
+    kind = defect.kind if defect else None
+    faulty = defect.draws.integer(12) if defect else -1
+    shade = np.ones(SIZE)
+    if defect and kind == "dent":
+        y, x, shade = _dent(y, x, defect, _TWELFTHS[faulty])
     from_axis = np.sqrt(y * y + x * x)
     distance = from_axis - _RADIUS
     for number, (cosine, sine) in enumerate(_TWELFTHS):
         across, out = cosine * y + sine * x, cosine * x - sine * y
-        broken = defect is not None and defect.kind == "missing_tooth" and number == faulty
-        height = 10.0 * (1 - defect.severity) if defect is not None and broken else 10.0
+        height = 10.0
+        if defect and kind == "missing_tooth" and number == faulty:
+            height *= 1 - defect.severity
+            shade = _fracture(across, out, defect)
         distance = np.minimum(distance, box(across, out - _RADIUS, 7.5, height))
     for cosine, sine in _TWELFTHS[1::2]:
         across, out = cosine * y + sine * x, cosine * x - sine * y
         distance = np.maximum(distance, -disc(across, out - 36, 8.5))
     bore = np.minimum(disc(y, x, 14), box(y, x - 14, 4, 5))
-    return _Shape(np.maximum(distance, -bore), from_axis)
+    return _Shape(np.maximum(distance, -bore), from_axis, shade)
 
 
-def _dent(y: Field, x: Field, defect: Defect, tooth: tuple[float, float]) -> tuple[Field, Field]:
-    """The rim is pushed in around a tooth."""
+def _fracture(across: Field, out: Field, defect: Defect) -> Field:
+    """The rough, dark face that a broken tooth leaves."""
+    grain = smooth_noise(defect.draws, SIZE, (2.5, 2.5))
+    face = coverage(box(across, out - _RADIUS + 1, 7.5, 2 + 5 * defect.severity), softness=2)
+    return 1 - face * (0.2 + 0.2 * grain)
+
+
+def _dent(y: Field, x: Field, defect: Defect, tooth: tuple[float, float]) -> tuple[Field, Field, Field]:
+    """The rim is pushed in around a tooth, and the bruise is darker."""
     cosine, sine = tooth
     out_y, out_x = -sine, cosine  # from the axis to the tooth
     dy, dx = y - out_y * (_RADIUS + 8), x - out_x * (_RADIUS + 8)
-    push = bump(np.sqrt(dy * dy + dx * dx), 16 + 14 * defect.severity) * (3 + 9 * defect.severity)
-    return y + push * (out_y + 0.4 * out_x), x + push * (out_x - 0.4 * out_y)
+    bruise = bump(np.sqrt(dy * dy + dx * dx), 16 + 14 * defect.severity)
+    push = bruise * (6 + 10 * defect.severity)
+    shade = 1 - 0.5 * defect.severity * bruise
+    return y + push * (out_y + 0.4 * out_x), x + push * (out_x - 0.4 * out_y), shade
 
 
 def _steel(draws: Draws, shape: _Shape, dy: Field, dx: Field) -> Picture:
@@ -104,5 +118,5 @@ def _steel(draws: Draws, shape: _Shape, dy: Field, dx: Field) -> Picture:
     bevel = bump(np.abs(shape.distance + 1.5), 3.0)
     facing = -(dy + dx) / (np.sqrt(dy * dy + dx * dx) + 1.0)
     mottle = smooth_noise(draws, SIZE, (18, 18))
-    shade = 1 + 0.05 * rings + 0.16 * bevel * facing + 0.03 * mottle
-    return np.array([164.0, 168.0, 174.0]) * (draws.uniform(0.96, 1.04) * shade)[..., np.newaxis]
+    shade = shape.shade + 0.03 * rings + 0.1 * bevel * facing + 0.02 * mottle
+    return np.array([138.0, 142.0, 148.0]) * (draws.uniform(0.96, 1.04) * shade)[..., np.newaxis]

@@ -56,8 +56,8 @@ def _scratch(picture: Picture, defect: Defect, surface: Field, reach: float) -> 
         along, aside = length * k / 8, bend * (1 - k * k / 16)
         points.append((y + cosine * along + sine * aside, x + sine * along - cosine * aside))
     rows, columns = grid(picture.shape[:2])
-    line = coverage(polyline(rows, columns, points) - (0.4 + 0.9 * severity))
-    return paint(picture, (226, 226, 220), line * surface * (0.35 + 0.5 * severity))
+    line = coverage(polyline(rows, columns, points) - (0.5 + 0.9 * severity))
+    return paint(picture, (238, 238, 232), line * surface * (0.45 + 0.5 * severity))
 
 
 def _stain(picture: Picture, defect: Defect, surface: Field, reach: float) -> Picture:

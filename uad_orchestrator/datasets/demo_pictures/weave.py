@@ -24,8 +24,8 @@ def paint_weave(draws: Draws, defect: Defect | None = None) -> Picture:
         y, x = _snag(y, x, rows, columns, defect)
     warp_number, warp = _thread(x)
     weft_number, weft = _thread(y)
-    warp_shade = 1 + 0.05 * (draws.uniforms((64,)) * 2 - 1)[warp_number % 64]
-    weft_shade = 1 + 0.05 * (draws.uniforms((64,)) * 2 - 1)[weft_number % 64]
+    warp_shade = 1 + 0.04 * (draws.uniforms((64,)) * 2 - 1)[warp_number % 64]
+    weft_shade = 1 + 0.04 * (draws.uniforms((64,)) * 2 - 1)[weft_number % 64]
     warp_above = (warp_number + weft_number) % 2 == 0
     if defect and defect.kind == "missing_thread":
         gone = _missing(rows, warp_number, defect)
@@ -46,10 +46,10 @@ def _thread(position: Field) -> tuple[np.ndarray, Field]:
 def _snag(y: Field, x: Field, rows: Field, columns: Field, defect: Defect) -> tuple[Field, Field]:
     """The threads are pulled aside around a point."""
     draws = defect.draws
-    radius = 16 + 20 * defect.severity
+    radius = 14 + 12 * defect.severity
     dy = rows - draws.uniform(radius, SIZE[0] - radius)
     dx = columns - draws.uniform(radius, SIZE[1] - radius)
-    pull = bump(np.sqrt(dy * dy + dx * dx), radius) * (3 + 6 * defect.severity)
+    pull = bump(np.sqrt(dy * dy + dx * dx), radius) * (5 + 10 * defect.severity)
     cosine, sine = draws.turn()
     return y + pull * cosine, x + pull * sine
 
