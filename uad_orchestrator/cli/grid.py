@@ -84,7 +84,6 @@ def leaderboard(
 ) -> None:
     """All cells side by side."""
     from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.resources import open_state, open_store
 
     with speaking():
         project = open_project(home)
@@ -103,6 +102,29 @@ def report(
 
     with speaking():
         typer.echo(save_report(open_project(home), output))
+
+
+def why(
+    asset: Annotated[str, typer.Argument(help="memory_bank, score_table, anomaly_maps, metrics_report.")],
+    category: Annotated[str, typer.Argument(help="dataset/category.")],
+    detector: Annotated[str, typer.Argument(help="The detector's name.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """The lineage of an artifact, down to images and weights."""
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.resources import open_store
+    from uad_orchestrator.storage.lineage import LineageError, LineageIndex
+
+    with speaking():
+        project = open_project(home)
+        index = LineageIndex(Path(project.storage.local), open_store(project))
+        try:
+            tree = index.upstream(asset, category, detector)
+        except LineageError as error:
+            note(f"Error: {error}")
+            raise typer.Exit(WRONG_USAGE) from error
+        print_json(tree.to_json()) if as_json else typer.echo(str(tree))
 
 
 @contextmanager
@@ -176,4 +198,6 @@ def print_board(project: Project, selection: Selection, style: BoardFormat) -> N
     from uad_orchestrator.reporting.board_text import render_leaderboard
 
     board = current_board(open_state(project), open_store(project), selection)
-    typer.echo(render_leaderboard(board, style.value, width=shutil.get_terminal_size((120, 24)).columns), nl=False)
+    typer.echo(
+        render_leaderboard(board, style.value, width=shutil.get_terminal_size((120, 24)).columns), nl=False
+    )

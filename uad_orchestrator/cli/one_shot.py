@@ -19,7 +19,8 @@ def benchmark(
     output: Annotated[Path, typer.Option(help="The JSON file to write.")],
     category: Annotated[list[str] | None, typer.Option(help="A category, several times, or `all`.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. coreset.ratio=0.01.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. coreset.ratio=0.01."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Workers = None,

@@ -19,7 +19,7 @@ def demo(
 ) -> None:
     """Make the demo project (generated images), refresh it, print the leaderboard and where the report is."""
     from uad_orchestrator.orchestration.reports import save_report
-    from uad_orchestrator.project import write_demo_project
+    from uad_orchestrator.project.new import write_demo_project
 
     with speaking():
         write_demo_project(home)
@@ -35,11 +35,13 @@ def demo(
 
 def init(home: Home = None) -> None:
     """Write a commented uad.yaml to start from."""
-    from uad_orchestrator.project import write_new_project
+    from uad_orchestrator.project.new import write_new_project
 
     with speaking():
         path = write_new_project(home or Path())
-        note(f"{path} is written: set the dataset's root and the detectors, then run `uad check`, `uad refresh`.")
+        note(
+            f"{path} is written: set the dataset's root and the detectors, then run `uad check`, `uad refresh`."
+        )
 
 
 def check(home: Home = None, as_json: Json = False) -> None:

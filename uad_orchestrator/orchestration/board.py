@@ -2,13 +2,13 @@
 
 # No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
 
-import json
 from pathlib import Path
 
 import dagster as dg
 
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.orchestration.cell_files import METRICS_FILE
 from uad_orchestrator.orchestration.events import asset_key
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.resources import ProjectInputs
@@ -22,7 +22,6 @@ from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
 from uad_orchestrator.storage.provenance import Provenance
 
-METRICS_FILE = "metrics.json"
 BOARD_FILE = "leaderboard.json"
 
 
@@ -167,5 +166,3 @@ def _plain(value: object) -> str | float | int | bool | None:
     if isinstance(value, float):
         return round(value, 4)
     return value if isinstance(value, str | int) else None
-
-

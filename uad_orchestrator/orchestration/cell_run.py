@@ -20,7 +20,6 @@ from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
 from uad_orchestrator.storage.lineage import LineageIndex
 from uad_orchestrator.storage.provenance import Provenance, package_versions
 
-
 MAX_RETRIES = 2
 """Of a node whose input changed while it was read."""
 
@@ -109,7 +108,9 @@ def materialize_stage(
         version = _version_or_none(run, asset)
         failures.record(RecordedFailure(**place, version=version, error=str(error), run_id=context.run_id))
         if isinstance(error, ChangedWhileRead):
-            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2 ** context.retry_number) from error
+            raise dg.RetryRequested(
+                max_retries=MAX_RETRIES, seconds_to_wait=2**context.retry_number
+            ) from error
         if isinstance(error, InputUnavailable | MissingUpstream | ValueError | FileNotFoundError):
             raise dg.Failure(description=str(error), allow_retries=False) from error
         raise
@@ -124,20 +125,19 @@ def _compute_once(
     run: CellRun, asset: str, key: ArtifactKey, run_id: str, compute: Compute
 ) -> tuple[Provenance, bool]:
     """The artifact's provenance, and whether it was there already."""
-    if run.store.exists(key):
-        return run.store.provenance(key), True
+    index = LineageIndex(Path(run.state.project.storage.local), run.store)
     with run.store.lock(key):
-        if run.store.exists(key):
-            return run.store.provenance(key), True
-        with run.store.write(key, _recipe(run, asset, key, run_id)) as draft:
-            result = compute(draft.directory)
-            _check_unchanged(run, asset, key)
-            draft.record(
-                metrics=result.metrics, facts=result.facts, seeds=result.seeds, device=result.device
-            )
+        reused = run.store.exists(key)
+        if not reused:
+            with run.store.write(key, _recipe(run, asset, key, run_id)) as draft:
+                result = compute(draft.directory)
+                _check_unchanged(run, asset, key)
+                draft.record(
+                    metrics=result.metrics, facts=result.facts, seeds=result.seeds, device=result.device
+                )
     provenance = run.store.provenance(key)
-    LineageIndex(Path(run.state.project.storage.local), run.store).record(provenance, key)
-    return provenance, False
+    index.record(provenance, key, reused=reused)
+    return provenance, reused
 
 
 def _recipe(run: CellRun, asset: str, key: ArtifactKey, run_id: str) -> Provenance:
@@ -170,7 +170,11 @@ def _check_unchanged(run: CellRun, asset: str, key: ArtifactKey) -> None:
 
 def _settings(run: CellRun, asset: str) -> dict[str, Any]:
     """The contents of the settings inputs a node reads, in the project file's words."""
-    read = [name for name in NODES[asset].reads if NODES[name].group == "settings" or name == "evaluation_protocol"]
+    read = [
+        name
+        for name in NODES[asset].reads
+        if NODES[name].group == "settings" or name == "evaluation_protocol"
+    ]
     return {name: dict(run.state.input(name, run.cell).content) for name in read}
 
 

@@ -17,7 +17,6 @@ from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.instance import open_instance
 from uad_orchestrator.orchestration.resources import EmbedderPool
 
-
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's event stream belongs into its log, not into the terminal; failures come back as outcomes."""
 
@@ -95,7 +94,9 @@ class CellRunner:
     def run(self, task: CellTask) -> CellOutcome:
         """Materialise a cell's assets in one run of the job ``cell``."""
         cell = task.cell
-        result = self._execute("cell", task.assets, cell.key, {"uad/category": cell.category, "uad/detector": cell.detector})
+        result = self._execute(
+            "cell", task.assets, cell.key, {"uad/category": cell.category, "uad/detector": cell.detector}
+        )
         return read_outcome(cell, task.assets, result)
 
     def run_leaderboard(self) -> CellOutcome:
@@ -125,7 +126,9 @@ def process_tags(refresh_id: str) -> dict[str, str]:
     return {"uad/refresh_id": refresh_id, "uad/host": socket.gethostname(), "uad/pid": str(os.getpid())}
 
 
-def read_outcome(cell: Cell | None, assets: tuple[str, ...], result: dg.ExecuteInProcessResult) -> CellOutcome:
+def read_outcome(
+    cell: Cell | None, assets: tuple[str, ...], result: dg.ExecuteInProcessResult
+) -> CellOutcome:
     """What a run did, read from its events."""
     place = {"category": cell.category if cell else None, "detector": cell.detector if cell else None}
     done: dict[str, Materialized] = {}

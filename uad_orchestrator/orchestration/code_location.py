@@ -65,7 +65,9 @@ def project_jobs(project: Project) -> list[dg.UnresolvedAssetJobDefinition]:
     by_category = tuple(a for a in INPUTS if a not in CELL_ASSETS and NODES[a].dimension == "category")
     by_detector = tuple(a for a in INPUTS if NODES[a].dimension == "detector")
     return [
-        job("cell", CELL_ASSETS, "Checkpoint, memory bank, score table, anomaly maps and metrics of one cell."),
+        job(
+            "cell", CELL_ASSETS, "Checkpoint, memory bank, score table, anomaly maps and metrics of one cell."
+        ),
         job("inputs", by_category, "Fingerprints of a category's images, labels and protocol."),
         job("settings", by_detector, "Fingerprints of a detector's settings."),
         job("leaderboard", ("leaderboard",), "All cells side by side."),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 from dagster import DagsterEventType
 
-from uad_orchestrator.orchestration.graph import NODES
+from uad_orchestrator.orchestration.graph import NODES, Cell
 from uad_orchestrator.orchestration.state import Input
 from uad_orchestrator.project import Project
 
@@ -33,6 +33,13 @@ def recorded_versions(instance: dg.DagsterInstance, project: Project, asset: str
     }
 
 
+def recorded_version(instance: dg.DagsterInstance, project: Project, asset: str) -> str | None:
+    """The data version of the latest materialisation of an unpartitioned asset; None if there is none."""
+    event = instance.get_latest_materialization_event(asset_key(project, asset))
+    materialization = event.asset_materialization if event else None
+    return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+
+
 def recorded_tags(
     instance: dg.DagsterInstance, project: Project, asset: str, tags: list[str]
 ) -> Mapping[str, Mapping[str, str]]:
@@ -42,9 +49,7 @@ def recorded_tags(
     )
 
 
-def report_inputs(
-    instance: dg.DagsterInstance, project: Project, inputs: Iterable[Input]
-) -> list[Input]:
+def report_inputs(instance: dg.DagsterInstance, project: Project, inputs: Iterable[Input]) -> list[Input]:
     """Record the inputs whose version is not the recorded one, as runless materialisations; returns those."""
     known: dict[str, dict[str, str]] = {}
     changed = []
@@ -64,9 +69,17 @@ def report_version(
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             asset_key(project, asset),
-            partition=partition,
+            partition=_partition_key(asset, partition),
             description=NODES[asset].description,
             metadata={"version": version},
             tags={DATA_VERSION_TAG: version},
         )
     )
+
+
+def _partition_key(asset: str, partition: str) -> str:
+    """Dagster's own key, which for a cell carries both dimensions into the event's tags."""
+    if NODES[asset].dimension != "cell":
+        return partition
+    cell = Cell.from_key(partition)
+    return dg.MultiPartitionKey({"category": cell.category, "detector": cell.detector})

@@ -32,9 +32,7 @@ def _input_asset(node: Node, project: Project, partitions: Partitions) -> dg.Ass
         owners=list(project.dagster.owners),
         description=node.description,
     )
-    def fingerprint(
-        context: dg.AssetExecutionContext, project_inputs: ProjectInputs
-    ) -> dg.MaterializeResult:
+    def fingerprint(context: dg.AssetExecutionContext, project_inputs: ProjectInputs) -> dg.MaterializeResult:
         cell = cell_of(node.dimension, context.partition_key)
         try:
             found = project_inputs.state.input(node.asset, cell)
@@ -68,7 +66,9 @@ def _image_metadata(images: list[Mapping[str, Any]]) -> dict[str, Any]:
         for i in images[:TABLE_ROWS]
     ]
     table = dg.MetadataValue.table(records) if records else "none"
-    return {"dagster/row_count": len(images), "first_images": table} | {f"n_{k}": v for k, v in by_split.items()}
+    return {"dagster/row_count": len(images), "first_images": table} | {
+        f"n_{k}": v for k, v in by_split.items()
+    }
 
 
 def _label_metadata(labels: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.board import METRICS_FILE
-from uad_orchestrator.orchestration.stages import CONTACT_SHEET, MAPS
+from uad_orchestrator.orchestration.cell_files import CONTACT_SHEET, MAPS, METRICS_FILE
 from uad_orchestrator.storage.provenance import Provenance
 
 SCORE_COLUMNS = {
@@ -57,7 +56,9 @@ def _describe_scores(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
 
 
 def _describe_maps(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"maps": int(facts["maps"]), "folder": dg.MetadataValue.path(str(directory / MAPS))} | _plain(facts)
+    return {"maps": int(facts["maps"]), "folder": dg.MetadataValue.path(str(directory / MAPS))} | _plain(
+        facts
+    )
 
 
 def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +66,9 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
 
     report = MetricsReport.from_json((directory / METRICS_FILE).read_bytes())
     defects = [
-        dg.TableRecord({"defect_type": d.defect_type, "images": d.n} | {k: _round(v) for k, v in d.metrics.items()})
+        dg.TableRecord(
+            {"defect_type": d.defect_type, "images": d.n} | {k: _round(v) for k, v in d.metrics.items()}
+        )
         for d in report.per_defect
     ]
     sheet = (directory / CONTACT_SHEET).read_bytes()

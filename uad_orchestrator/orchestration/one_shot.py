@@ -94,7 +94,11 @@ def nested_settings(settings: tuple[str, ...]) -> dict[str, Any]:
 
 def _absolute(key: str, value: Any) -> Any:
     """A path given on the command line is relative to the current folder, not to the written project file."""
-    is_file = key in ("weights", "checkpoint") and isinstance(value, str) and not value.startswith(("hub:", "random:"))
+    is_file = (
+        key in ("weights", "checkpoint")
+        and isinstance(value, str)
+        and not value.startswith(("hub:", "random:"))
+    )
     return str(Path(value).expanduser().absolute()) if is_file else value
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.orchestration.board import board_version
-from uad_orchestrator.orchestration.events import recorded_versions
-from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, NODES, STAGES, Cell, partition_of
+from uad_orchestrator.orchestration.events import recorded_version, recorded_versions
+from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.reasons import Reasons
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.orchestration.state import Input, InputUnavailable, ProjectState
@@ -68,7 +68,9 @@ class Plan:
                 }
                 for node in self.stale
             ],
-            "inputs": [{"asset": i.asset, "partition": i.partition, "version": i.version} for i in self.inputs],
+            "inputs": [
+                {"asset": i.asset, "partition": i.partition, "version": i.version} for i in self.inputs
+            ],
             "fresh": self.fresh,
             "seconds": round(self.seconds, 3),
         }
@@ -130,7 +132,7 @@ class Planner:
         return ()
 
     def _stale_board(self, stale: Sequence[StaleNode]) -> list[StaleNode]:
-        recorded = self.recorded("leaderboard").get("") or self._unpartitioned("leaderboard")
+        recorded = recorded_version(self.instance, self.state.project, "leaderboard")
         if recorded == board_version(self.state, self.store):
             return []
         changed = {(node.category, node.detector) for node in stale}

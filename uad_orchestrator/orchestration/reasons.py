@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from uad_orchestrator.orchestration.graph import CELL_ASSETS, NODES, Cell, partition_of
-from uad_orchestrator.orchestration.state import Input, InputUnavailable, ProjectState
+from uad_orchestrator.orchestration.graph import NODES, Cell
+from uad_orchestrator.orchestration.state import Input, ProjectState
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.provenance import ProvenanceError
@@ -70,7 +70,9 @@ class Reasons:
         if now.asset in IMAGE_WORDS:
             return image_words(before.get("images", []), now.content["images"], IMAGE_WORDS[now.asset])
         if now.asset == "ground_truth":
-            return image_words(before.get("masks", []), now.content["masks"], "mask") or ["test labels changed"]
+            return image_words(before.get("masks", []), now.content["masks"], "mask") or [
+                "test labels changed"
+            ]
         changes = ", ".join(setting_changes(before, now.content)) or "its order changed"
         if now.asset == "preprocessing_preset":
             return [f"preset {self.state.entry(cell).preset} changed: {changes}"]
@@ -100,9 +102,7 @@ def image_words(before: list[dict[str, Any]], now: list[dict[str, Any]], word: s
         "{} removed": len(old.keys() - new.keys()),
         "{} changed": sum(old[path] != new[path] for path in new.keys() & old.keys()),
     }
-    return [
-        f"{n} {phrase.format(word + ('s' if n != 1 else ''))}" for phrase, n in counts.items() if n
-    ]
+    return [f"{n} {phrase.format(word + ('s' if n != 1 else ''))}" for phrase, n in counts.items() if n]
 
 
 def checkpoint_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -28,11 +28,15 @@ class Selection:
     def __post_init__(self) -> None:
         known = (*CELL_ASSETS, "leaderboard")
         if self.asset is not None and self.asset not in known:
-            raise ValueError(f"there is no benchmark asset {self.asset!r}: expected one of {', '.join(known)}")
+            raise ValueError(
+                f"there is no benchmark asset {self.asset!r}: expected one of {', '.join(known)}"
+            )
 
     def covers(self, cell: Cell) -> bool:
         """Whether the cell is selected."""
-        by_category = fnmatchcase(cell.category, self.category) or fnmatchcase(cell.category_name, self.category)
+        by_category = fnmatchcase(cell.category, self.category) or fnmatchcase(
+            cell.category_name, self.category
+        )
         return by_category and fnmatchcase(cell.detector, self.detector)
 
     def names(self, asset: str) -> bool:

@@ -6,8 +6,8 @@ No Dagster here; ``benchmark`` wraps these into assets.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,20 @@ import numpy as np
 
 from uad_orchestrator.detectors.registry import StageSettings, build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
-from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
+from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.metrics.evaluation import evaluate_cell
 from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.orchestration.cell_files import (
+    CONTACT_SHEET,
+    MAPS,
+    METRICS_FILE,
+    NORMAL_MAPS,
+    finite_or_none,
+    read_operating_point,
+    write_curves,
+    write_operating_point,
+)
+from uad_orchestrator.orchestration.cell_report import GroundTruth, build_report, draw_contact_sheet
 from uad_orchestrator.orchestration.cell_run import CellRun, StageResult
 from uad_orchestrator.postprocess.map_set import MapSet, NormalMapStatistics
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
@@ -24,9 +36,6 @@ from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.base import Detector
     from uad_orchestrator.orchestration.resources import EmbedderPool
-
-OPERATING_POINT = "operating_point.json"
-MAPS = "maps"
 
 
 def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
@@ -38,7 +47,9 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     seed = getattr(run.entry.fit, "seed", 0)
     facts = {**state.facts, **_embedding_counts(detector)}
     facts.pop("images")  # as long as the training set; it stands in the state
-    return StageResult(metrics=_numbers(facts), facts=facts, seeds={"fit": seed}, device=_device(run, detector))
+    return StageResult(
+        metrics=_numbers(facts), facts=facts, seeds={"fit": seed}, device=_device(run, detector)
+    )
 
 
 def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
@@ -98,22 +109,33 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
     point = calibrate(normals.maxima, image_point.contamination, image_point.source)
     write_operating_point(point, directory)
     statistics = normals.summary()
-    (directory / "normal_maps.json").write_text(json.dumps(statistics, indent=1))
-    metrics = {"pixel_threshold": point.threshold, "normal_map_mean": _float(statistics["mean"])}
+    (directory / NORMAL_MAPS).write_text(json.dumps(statistics, indent=1))
+    metrics = {"pixel_threshold": point.threshold, "normal_map_mean": finite_or_none(statistics["mean"])}
     return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": point.source})
 
 
-def write_operating_point(point: OperatingPoint, directory: Path) -> None:
-    """Keep a threshold with where it comes from; NaN is written as null."""
-    values = asdict(point) | {"threshold": _float(point.threshold)}
-    (directory / OPERATING_POINT).write_text(json.dumps(values, indent=1))
-
-
-def read_operating_point(directory: Path) -> OperatingPoint:
-    """Read what ``write_operating_point`` wrote."""
-    values = json.loads((directory / OPERATING_POINT).read_text())
-    threshold = float("nan") if values["threshold"] is None else values["threshold"]
-    return OperatingPoint(**(values | {"threshold": threshold}))
+def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
+    """Evaluate scores and maps against the ground truth; write metrics.json, curves and the contact sheet."""
+    started = time.perf_counter()
+    scores, maps_directory = run.directory("score_table"), run.directory("anomaly_maps")
+    maps = MapSet(maps_directory / MAPS)
+    truth = GroundTruth(run.state.manifest(run.cell.category))
+    rows = [row for row in read_scores(scores) if row.role == "test"]
+    found = evaluate_cell(
+        rows,
+        lambda row: maps.read(row.image, row.defect_type),
+        lambda row: truth.mask(row.image),
+        aupro_limits=run.state.project.evaluation.aupro_limits,
+        image_point=read_operating_point(scores),
+        pixel_point=read_operating_point(maps_directory),
+    )
+    write_curves(found.pixel_curves, directory)
+    (directory / CONTACT_SHEET).write_bytes(draw_contact_sheet(run, rows, maps, truth))
+    report = build_report(run, found, rows, metrics_seconds=time.perf_counter() - started)
+    (directory / METRICS_FILE).write_text(report.to_json())
+    return StageResult(
+        metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds
+    )
 
 
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
@@ -151,7 +173,3 @@ def _device(run: CellRun, detector: Detector) -> str:
 
 def _numbers(facts: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}
-
-
-def _float(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)

@@ -17,7 +17,7 @@ from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.create import weight_file
-from uad_orchestrator.metrics.report import METRICS_VERSION
+from uad_orchestrator.metrics.evaluation import METRICS_VERSION
 from uad_orchestrator.orchestration import input_contents
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell, partition_of
 from uad_orchestrator.project import DetectorEntry, Project
@@ -66,7 +66,9 @@ class ProjectState:
             return self.project.detectors[cell.detector]
         except KeyError:
             known = ", ".join(sorted(self.project.detectors))
-            raise InputUnavailable(f"detector {cell.detector!r} is not in uad.yaml (there: {known})") from None
+            raise InputUnavailable(
+                f"detector {cell.detector!r} is not in uad.yaml (there: {known})"
+            ) from None
 
     def manifest(self, category: str) -> Manifest:
         """The category's manifest, with the digest of every file."""

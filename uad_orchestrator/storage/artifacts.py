@@ -108,6 +108,10 @@ class ArtifactStore:
             logger.warning("%s", error)
             return False
 
+    def holds(self, key: ArtifactKey) -> bool:
+        """Whether a provenance file lies there, unread: the quick look at a whole grid; ``exists`` is sure."""
+        return self.location.has(key.path / PROVENANCE_FILE)
+
     def provenance(self, key: ArtifactKey) -> Provenance:
         """What made the artifact.
 

@@ -32,6 +32,10 @@ class Location(Protocol):
         """A file's bytes; None if there is none. Other errors (no network, no right) are raised."""
         ...
 
+    def has(self, path: PurePosixPath) -> bool:
+        """Whether there is a file of that name."""
+        ...
+
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         """The folders with a provenance file, below a folder."""
         ...
@@ -78,6 +82,9 @@ class LocalLocation:
             return (self.root / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def has(self, path: PurePosixPath) -> bool:
+        return os.path.isfile(f"{self.root}/{path}")  # noqa: PTH113 - asked for every node of a grid
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         found = (self.root / below).glob(_levels(below, PROVENANCE_FILE))
@@ -161,6 +168,9 @@ class RemoteLocation:
             return self.filesystem.cat_file(f"{self.root}/{path}")
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def has(self, path: PurePosixPath) -> bool:
+        return bool(self.filesystem.isfile(f"{self.root}/{path}"))
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         self.filesystem.invalidate_cache()

@@ -1,0 +1,57 @@
+"""The files inside a cell's artifacts: their names, and how the small ones are written and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.thresholds import OperatingPoint
+
+OPERATING_POINT = "operating_point.json"
+MAPS = "maps"
+NORMAL_MAPS = "normal_maps.json"
+METRICS_FILE = "metrics.json"
+CURVES = "pixel_curves.npz"
+CONTACT_SHEET = "contact_sheet.jpg"
+
+
+def write_operating_point(point: OperatingPoint, directory: Path) -> None:
+    """Keep a threshold with where it comes from; NaN is written as null."""
+    values = asdict(point) | {"threshold": finite_or_none(point.threshold)}
+    (directory / OPERATING_POINT).write_text(json.dumps(values, indent=1))
+
+
+def read_operating_point(directory: Path) -> OperatingPoint:
+    """Read what ``write_operating_point`` wrote."""
+    values = json.loads((directory / OPERATING_POINT).read_text())
+    threshold = float("nan") if values["threshold"] is None else values["threshold"]
+    return OperatingPoint(**(values | {"threshold": threshold}))
+
+
+def read_normal_maps(directory: Path) -> dict[str, float | int | None]:
+    """Statistics of the calibration normals' maps, as ``NormalMapStatistics.summary`` gave them."""
+    return json.loads((directory / NORMAL_MAPS).read_text())
+
+
+def write_curves(curves: Mapping[str, Curve], directory: Path) -> None:
+    """Keep the pixel curves."""
+    arrays = {f"{name}_{axis}": getattr(c, axis) for name, c in curves.items() for axis in Curve._fields}
+    np.savez_compressed(directory / CURVES, allow_pickle=False, **arrays)
+
+
+def read_curves(directory: Path) -> dict[str, Curve]:
+    """Read what ``write_curves`` wrote."""
+    with np.load(directory / CURVES, allow_pickle=False) as stored:
+        names = sorted({name.rsplit("_", 1)[0] for name in stored.files})
+        return {name: Curve(*(stored[f"{name}_{axis}"] for axis in Curve._fields)) for name in names}
+
+
+def finite_or_none(value: Any) -> float | None:
+    """A figure as JSON takes it: NaN and infinities are null."""
+    return None if value is None or not np.isfinite(value) else float(value)

@@ -1,0 +1,148 @@
+"""What a cell's metrics report is put together from: ground truth, curves, contact sheet, and what is known of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.detectors.scoring import ScoreRow
+from uad_orchestrator.images.decode import image_size, read_image, read_mask
+from uad_orchestrator.metrics.evaluation import CellMetrics
+from uad_orchestrator.metrics.report import BankReport, Counts, MetricsReport, Runtime, Timings
+from uad_orchestrator.orchestration.cell_files import read_normal_maps, read_operating_point
+from uad_orchestrator.orchestration.cell_run import CellRun
+from uad_orchestrator.postprocess.map_set import MapSet
+from uad_orchestrator.storage.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The masks of a category's test images."""
+
+    manifest: Manifest
+
+    @cached_property
+    def _records(self) -> Mapping[str, ImageRecord]:
+        return {record.path: record for record in self.manifest.test}
+
+    def image(self, name: str) -> np.ndarray:
+        """The image, ``(H, W, 3)`` RGB."""
+        return read_image(self.manifest.root / self._records[name].path)
+
+    def mask(self, name: str) -> np.ndarray | None:
+        """The image's mask ``(H, W)`` bool, all its channels together; None if none is published.
+
+        Raises:
+            ValueError: a mask that is not of the image's size; names both.
+        """
+        record = self._records[name]
+        size = image_size(self.manifest.root / record.path)
+        if record.label and not record.masks:
+            return None
+        truth = np.zeros(size, bool)
+        for mask in record.masks:
+            part = read_mask(self.manifest.root / mask.path)
+            if part.shape != size:
+                raise ValueError(f"{mask.path} is {part.shape}, but {record.path} is {size}: they must agree")
+            truth |= part
+        return truth
+
+
+def draw_contact_sheet(run: CellRun, rows: Sequence[ScoreRow], maps: MapSet, truth: GroundTruth) -> bytes:
+    """The JPEG of best and worst cases, at most 50 kB, in the cell's own colour scale."""
+    from uad_orchestrator.reporting.contact_sheet import Case, choose_cases, contact_sheet
+    from uad_orchestrator.reporting.heatmap import HeatmapScale
+
+    def cases() -> Iterator[Case]:
+        kinds = {row.image: row.defect_type for row in rows}
+        for chosen in choose_cases(rows):
+            made = maps.read(chosen.image, kinds[chosen.image])
+            mask = truth.mask(chosen.image) if chosen.label else None
+            yield Case(chosen, truth.image(chosen.image), made, mask)
+
+    statistics = read_normal_maps(run.directory("anomaly_maps"))
+    if statistics["mean"] is None:
+        scale = HeatmapScale.from_maps(maps.read(row.image, row.defect_type) for row in rows)
+    else:
+        pixel_threshold = read_operating_point(run.directory("anomaly_maps")).threshold
+        scale = HeatmapScale.from_summary(statistics, pixel_threshold)
+    threshold = read_operating_point(run.directory("score_table")).threshold
+    title = f"{run.cell.category} · {run.cell.detector}"
+    return contact_sheet(cases(), threshold=threshold, scale=scale, title=title)
+
+
+def build_report(
+    run: CellRun, found: CellMetrics, rows: Sequence[ScoreRow], *, metrics_seconds: float
+) -> MetricsReport:
+    """The cell's metrics.json."""
+    bank, scores, maps = (run.provenance(a) for a in ("memory_bank", "score_table", "anomaly_maps"))
+    manifest = run.state.manifest(run.cell.category)
+    runtime = run.state.project.runtime
+    return MetricsReport(
+        dataset=run.cell.dataset,
+        category=run.cell.category_name,
+        detector=run.cell.detector,
+        model=run.entry.model,
+        counts=Counts(
+            n_train=len(manifest.train),
+            n_validation=len(manifest.validation),
+            n_calibration=found.image_point.n,
+            n_test_normal=sum(row.label == 0 for row in rows),
+            n_test_anomalous=sum(row.label for row in rows),
+        ),
+        metrics=found.metrics,
+        reasons=found.reasons,
+        per_defect=found.per_defect,
+        image_operating_point=found.image_point,
+        pixel_operating_point=found.pixel_point,
+        timings=_timings(bank, scores, maps, metrics_seconds),
+        bank=_bank_report(bank),
+        seeds={f"{p.asset}.{name}": seed for p in (bank, scores) for name, seed in p.seeds.items()},
+        versions={
+            **bank.inputs,
+            **scores.inputs,
+            **maps.inputs,
+            **run.state.reads("metrics_report", run.cell),
+        }
+        | {"metrics_report": run.key("metrics_report").version},
+        packages=dict(bank.packages),
+        runtime=Runtime(
+            device=bank.device, batch_size=runtime.batch_size, workers=runtime.workers, host=bank.host
+        ),
+    )
+
+
+def _timings(bank: Provenance, scores: Provenance, maps: Provenance, metrics_seconds: float) -> Timings:
+    p50, p95 = (scores.metrics.get(f"seconds_per_image_{p}") for p in ("p50", "p95"))
+    absent = (
+        {}
+        if p50 is not None
+        else dict.fromkeys(("seconds_per_image_p50", "seconds_per_image_p95"), "no test images")
+    )
+    return Timings(
+        fit_seconds=bank.seconds,
+        score_seconds=scores.seconds,
+        maps_seconds=maps.seconds,
+        metrics_seconds=metrics_seconds,
+        seconds_per_image_p50=p50,
+        seconds_per_image_p95=p95,
+        reasons=absent,
+    )
+
+
+def _bank_report(bank: Provenance) -> BankReport:
+    facts = bank.facts
+    coverage = facts.get("coverage") or {}
+    figures = {f"coverage_{name}": coverage.get(name, math.nan) for name in ("max", "p99", "mean")}
+    return BankReport(
+        rows=int(facts.get("bank_rows", 0)),
+        dimension=int(facts.get("dimension", 0)),
+        bytes=bank.bytes,
+        reasons={name: "this detector keeps no bank" for name, value in figures.items() if math.isnan(value)},
+        **figures,
+    )
