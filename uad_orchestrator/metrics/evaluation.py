@@ -185,7 +185,9 @@ def _at_threshold(
 
 def _point_report(point: OperatingPoint, found: ThresholdMetrics | None) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
-    figures: Mapping[str, float] = {name: math.nan if found is None else getattr(found, name) for name in POINT_FIGURES}
+    figures: Mapping[str, float] = {
+        name: math.nan if found is None else getattr(found, name) for name in POINT_FIGURES
+    }
     silent = "no published masks" if not math.isnan(point.threshold) else _no_threshold(point)
     known = {} if found is None else found.reasons
     reasons = {name: known.get(name, silent) for name, value in figures.items() if math.isnan(value)}
