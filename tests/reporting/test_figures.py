@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reporting.cells import score_rows
@@ -69,6 +69,7 @@ def test_the_histogram_says_what_it_shows():
         score_histogram([], 1.0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60),
     st.one_of(st.just(math.nan), st.floats(-1e6, 1e6)),

@@ -124,7 +124,7 @@ def _thumbnail(case: Case, scale: HeatmapScale) -> Thumbnail:
 
 
 def _outlines(region: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
-    """The borders of a bool region at ``(h, w)``, each ``(n, 2)`` x, y; the longest if there are very many."""
+    """The borders of a bool region at ``(h, w)``, each ``(n, 2)`` x, y; the longest of very many."""
     import cv2
 
     small = _shrunk_region(region, size).astype(np.uint8)
@@ -134,7 +134,7 @@ def _outlines(region: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def _shrunk_region(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A bool region at ``(h, w)``: a pixel is in it if any of those it stands for is, so that none is lost."""
+    """A bool region at ``(h, w)``: a pixel is in it if any it stands for is, so none is lost."""
     import cv2
 
     if size[0] >= region.shape[0] and size[1] >= region.shape[1]:

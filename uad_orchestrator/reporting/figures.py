@@ -129,7 +129,7 @@ def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
     span = (highest - lowest) or max(abs(lowest), 1.0) * 1e-3
     width = span / min(40, max(10, round(2 * math.sqrt(len(scores)))))
     anchor = lowest if math.isnan(threshold) else threshold
-    first = math.floor((lowest - anchor) / width)
+    first = math.ceil((lowest - anchor) / width) - 1
     last = math.ceil((highest - anchor) / width)
     edges = anchor + np.arange(first, max(last, first + 1) + 1) * width
     edges = np.nextafter(edges, np.inf)  # a score that equals the threshold is normal: left of it
