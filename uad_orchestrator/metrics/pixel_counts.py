@@ -21,9 +21,9 @@ class PixelCounts:
     Counts add up: over images, shards and partitions, in any order, bit for bit. While the scores lie on few
     pages of float32 (see ``score_histogram``) all metrics are exact; beyond that they are within 1e-5.
 
-    Definitions: AUROC, AP and F1-max as in scikit-learn over the pooled pixels; AUPRO as in MVTec AD's evaluator
-    (8-connected regions, false-positive rate pooled over all images). Maps must be raw: normalised per image,
-    their pooled metrics mean nothing.
+    Definitions: AUROC, AP and F1-max as in scikit-learn over the pooled pixels; AUPRO as in MVTec AD's
+    evaluator (8-connected regions, false-positive rate pooled over all images). Maps must be raw: normalised
+    per image, their pooled metrics mean nothing.
 
     >>> counts = PixelCounts()
     >>> counts.update(np.array([[0.1, 0.2], [0.3, 0.9]], np.float32), np.array([[0, 0], [0, 1]], bool))
@@ -89,8 +89,8 @@ class PixelCounts:
             aupro_limits: false-positive rates up to which AUPRO integrates, in (0, 1].
 
         Returns:
-            ``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max``, ``pixel_f1_max_threshold`` (reads the labels: never
-            an operating point) and ``aupro_<limit>`` for each limit.
+            ``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max``, ``pixel_f1_max_threshold`` (reads the labels:
+            never an operating point) and ``aupro_<limit>`` for each limit.
 
         Raises:
             ValueError: a limit outside (0, 1].
@@ -169,7 +169,7 @@ def _checked(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.
         raise ValueError(f"expected an anomaly map of shape (H, W), got {anomaly_map.shape}")
     if mask.shape != anomaly_map.shape:
         raise ValueError(
-            f"the mask is {mask.shape}, the anomaly map {anomaly_map.shape}: both must have the image's own size"
+            f"the mask is {mask.shape}, the anomaly map {anomaly_map.shape}: both must have the image's size"
         )
     if mask.dtype.kind not in "bui":
         raise ValueError(f"expected a mask of bool or integers, got {mask.dtype}")

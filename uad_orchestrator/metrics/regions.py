@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 REGION_UNIT = 1 << 42
-"""The weight of one whole region. Integers add up to the same sum in any order; each pixel's share is rounded by
+"""The weight of one whole region. Integers add up to the same sum in any order; a pixel's share is rounded by
 at most one part in 2^43 / area."""
 
 MAX_REGIONS = (1 << 62) // REGION_UNIT

@@ -1,13 +1,14 @@
 """Counting scores finely in a bounded number of bins, in any order of arrival.
 
-A float32 becomes an integer key that sorts like the float (its bits, sign-fixed). The 2^32 keys are cut into pages
-of 2^16 (an octave of floats is 128 pages). Only pages in which a score was seen are kept, each cut into equal bins
-of ``2^shift`` keys. A page's shift follows from two numbers alone: how many pages are kept, and how many of them
-lie above it, because the highest scores decide AP and F1.
+A float32 becomes an integer key that sorts like the float (its bits, sign-fixed). The 2^32 keys are cut into
+pages of 2^16 (an octave of floats is 128 pages). Only pages in which a score was seen are kept, each cut into
+equal bins of ``2^shift`` keys. A page's shift follows from two numbers alone: how many pages are kept, and how
+many of them lie above it, because the highest scores decide AP and F1.
 
-So the resolution follows the scores: maps at 1000 +- 5 lie on a few pages, where every distinct float has its own
-bin; one outlier costs one page. And more scores only ever mean more pages, hence larger shifts, hence neighbours
-merged: the bins depend on *which* scores were seen, never on their order, and two histograms add up exactly.
+So the resolution follows the scores: maps at 1000 +- 5 lie on a few pages, where every distinct float has its
+own bin; one outlier costs one page. And more scores only ever mean more pages, hence larger shifts, hence
+neighbours merged: the bins depend on *which* scores were seen, never on their order, and two histograms add up
+exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ N_PAGES = 1 << (32 - PAGE_BITS)
 SHARED_BINS = 1 << 20  # divided evenly among the kept pages
 TOP_PAGES = 256  # two octaves: the page of rank r from the top has at least TOP_BINS / r bins
 TOP_BINS = 1 << 19
-CAPACITY = 3 << 20  # more than any set of pages can need
+CAPACITY = 3 << 20  # more than any set of pages needs, with room for bins that fall free
+_FEW_PAGES = 64  # so many are coarsened in their place; more are laid out anew
 _BLOCK = 1 << 16  # scores counted at a time: their keys and bins stay in the processor's cache
 
 
@@ -72,7 +74,7 @@ def _ceil_log2(n: int) -> int:
 
 
 class ScoreHistogram:
-    """Per bin: all scores, the positive ones, the positives' weights, and the least and greatest score seen."""
+    """Per bin: all scores, the positive ones, their weights, and the least and greatest score seen."""
 
     def __init__(self) -> None:
         self._pages = np.empty(0, np.int64)  # kept pages, in the order of their bins
@@ -151,9 +153,7 @@ class ScoreHistogram:
     def _bins(self, keys: np.ndarray) -> np.ndarray:
         """The bin of each key; pages not seen before get theirs."""
         pages = (keys >> np.uint32(PAGE_BITS)).astype(np.intp)
-        offsets = self._offset_of_page.take(
-            pages, mode="wrap"
-        )  # in range as it is; wrap is take's fastest mode
+        offsets = self._offset_of_page.take(pages, mode="wrap")  # never wraps: take's fastest mode
         if offsets.min(initial=0) < 0:
             self._keep_pages(np.unique(pages[offsets < 0]))
             offsets = self._offset_of_page.take(pages, mode="wrap")
@@ -163,14 +163,22 @@ class ScoreHistogram:
         return offsets
 
     def _keep_pages(self, new_pages: np.ndarray) -> None:
-        """Give bins to pages that have none; where that changes another page's shift, lay all bins out anew."""
+        """Give bins to pages that have none, and merge the bins of pages whose shift grows by that."""
         pages = np.sort(np.concatenate([self._pages, new_pages]))
         shifts = page_shifts(pages.size)
         kept = self._offset_of_page[pages] >= 0
+        grown = kept & (self._shift_of_page[pages] != shifts)
         tracked = self._lowest is not None or not shifts.any()
-        if tracked and np.array_equal(self._shift_of_page[pages[kept]], shifts[kept]):
-            self._append_pages(pages[~kept], shifts[~kept])
+        has_room = self._used + int((PAGE_KEYS >> shifts[~kept]).sum()) <= CAPACITY
+        if not tracked or not has_room or int(grown.sum()) > _FEW_PAGES:
+            self._lay_out(pages, shifts)
             return
+        for page, shift in zip(pages[grown], shifts[grown], strict=True):
+            self._merge_in_place(int(page), int(shift))
+        self._append_pages(pages[~kept], shifts[~kept])
+
+    def _lay_out(self, pages: np.ndarray, shifts: np.ndarray) -> None:
+        """Give all pages bins anew, side by side, and count again what was counted."""
         counted = self.to_arrays()
         for counts in (self._totals, self._positives, self._weights):
             counts[: self._used] = 0
@@ -178,6 +186,25 @@ class ScoreHistogram:
         self._lowest, self._highest = np.full(CAPACITY, 2**32 - 1, np.uint32), np.zeros(CAPACITY, np.uint32)
         self._append_pages(pages, shifts)
         self.add_bins(counted)
+
+    def _merge_in_place(self, page: int, shift: int) -> None:
+        """Coarsen one page; its bins move to the front of its place, the rest falls free."""
+        start, old_shift = int(self._offset_of_page[page]), int(self._shift_of_page[page])
+        place = slice(start, start + (PAGE_KEYS >> old_shift))
+        for values, merge, empty in self._columns():
+            merged = merge.reduce(values[place].reshape(-1, 1 << (shift - old_shift)), axis=1)
+            values[place] = empty
+            values[start : start + merged.size] = merged
+        self._shift_of_page[page] = shift
+
+    def _columns(self) -> list[tuple[np.ndarray, np.ufunc, int]]:
+        """What each bin holds, how two bins merge, and what an empty bin holds."""
+        columns: list[tuple[np.ndarray, np.ufunc, int]] = [
+            (counts, np.add, 0) for counts in (self._totals, self._positives, self._weights)
+        ]
+        if self._lowest is not None and self._highest is not None:
+            columns += [(self._lowest, np.minimum, 2**32 - 1), (self._highest, np.maximum, 0)]
+        return columns
 
     def _append_pages(self, pages: np.ndarray, shifts: np.ndarray) -> None:
         sizes = PAGE_KEYS >> shifts
