@@ -84,13 +84,16 @@ def _wide_gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def clahe(unit: np.ndarray, step: settings.Clahe) -> np.ndarray:
-    """CLAHE of the luminance at 16 bit; the difference is added to all channels."""
+    """CLAHE of the luminance; the difference is added to all channels.
+
+    At 8 bit for every input: with 16-bit histograms OpenCV's clip limit falls below one count per level in
+    tiles of fewer than 65536 pixels, and then does nothing.
+    """
     import cv2
 
-    luminance = np.clip(unit @ LUMA, 0, 1)
-    levels = np.rint(luminance * 65535).astype(np.uint16)
+    levels = np.rint(np.clip(unit @ LUMA, 0, 1) * 255).astype(np.uint8)
     equalised = cv2.createCLAHE(step.clip_limit, (step.tiles, step.tiles)).apply(levels)
-    return unit + (equalised.astype(np.float32) / 65535 - luminance)[..., None]
+    return unit + ((equalised.astype(np.float32) - levels) / 255)[..., None]
 
 
 def gamma(unit: np.ndarray, step: settings.Gamma) -> np.ndarray:
