@@ -116,7 +116,8 @@ def test_two_masks_for_one_image_are_an_error(bottle: Path) -> None:
 def test_two_test_images_of_one_stem_are_an_error(bottle: Path) -> None:
     write_image(bottle / "test" / "good" / "000.bmp")
     assert _faults(bottle) == [
-        "bottle/test/good/000.png: has the same stem as bottle/test/good/000.bmp; rename one of them"
+        "bottle/test/good/000.png: has the same stem as bottle/test/good/000.bmp, and the same defect type;"
+        " rename one of them"
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from uad_orchestrator.datasets.load import scan_dataset
+from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetError, Problem
 from uad_orchestrator.images.decode import ImageError, check_header
@@ -35,7 +35,7 @@ def check_dataset(
     except DatasetError as error:
         return list(error.problems) or [Problem(category, str(error))]
     files = [(image.path, image.masks) for image in scan.images]
-    problems = scan.problems + _check_headers(Path(root), files, progress)
+    problems = scan.problems + _check_headers(dataset_folder(layout, root), files, progress)
     return sorted(set(problems), key=lambda problem: problem.path)
 
 

@@ -5,7 +5,8 @@ The layouts say which words they use; reading the folders is the same for all of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
@@ -18,9 +19,25 @@ from uad_orchestrator.datasets.scan import (
     list_files,
     list_images,
     match_masks,
-    refuse_equal_stems,
     subfolders,
 )
+
+MaskFinder = Callable[[Scan, Path, str, Sequence[str], Sequence[str]], dict[str, tuple[str, ...]]]
+"""``(scan, root, folder of the masks, images, images left out) -> masks of each image that has them``."""
+
+
+def masks_by_stem(*suffixes: str) -> MaskFinder:
+    """One mask per image, in one folder, of the same stem with one of ``suffixes`` behind it."""
+
+    def find(
+        scan: Scan, root: Path, folder: str, images: Sequence[str], excluded: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
+        masks = list_images(scan, root, folder, may_be_empty=True) if is_folder(root / folder) else []
+        expected = f"{folder}/{{stem}}{suffixes[0]}.png"
+        pairs = match_masks(scan, images, masks, suffixes=suffixes, expected=expected, excluded=excluded)
+        return {image: (mask,) for image, mask in pairs.items()}
+
+    return find
 
 
 @dataclass(frozen=True)
@@ -30,12 +47,16 @@ class ClassFolders:
     Attributes:
         normal: names of the folders of normal images, in lower case; the first is the published one.
         validation: whether a ``validation`` split may be there.
-        mask_suffixes: what a mask's stem has behind its image's.
+        test: the folder of the test split.
+        ground_truth: the folder of the masks.
+        find_masks: how the masks of a defect type's images are found below ``ground_truth/<defect>``.
     """
 
     normal: tuple[str, ...] = ("good",)
     validation: bool = False
-    mask_suffixes: tuple[str, ...] = ("_mask", "")
+    test: str = "test"
+    ground_truth: str = "ground_truth"
+    find_masks: MaskFinder = field(default_factory=lambda: masks_by_stem("_mask", ""))
 
 
 def find_categories(root: Path) -> list[str]:
@@ -43,99 +64,89 @@ def find_categories(root: Path) -> list[str]:
     return [name for name in subfolders(root) if is_folder(root / name / "train")]
 
 
-def scan_category(root: Path, category: str, words: ClassFolders, exclusions: Exclusions) -> Scan:
-    """All images of ``root/category`` with split, label, defect type and mask."""
-    scan = Scan()
-    _scan_normals(scan, root, category, "train", words, exclusions)
-    if words.validation and is_folder(root / category / "validation"):
-        _scan_normals(scan, root, category, "validation", words, exclusions)
-    _scan_test(scan, root, category, words, exclusions)
-    return scan
+def scan_category(root: Path, folder: str, words: ClassFolders, exclusions: Exclusions) -> Scan:
+    """All images of the category in ``root/folder`` with split, label, defect type and masks."""
+    reader = _Reader(root, folder, words, exclusions)
+    reader.read_normals("train")
+    if words.validation and is_folder(root / folder / "validation"):
+        reader.read_normals("validation")
+    reader.read_test()
+    return reader.scan
 
 
-def _scan_normals(
-    scan: Scan, root: Path, category: str, split: Split, words: ClassFolders, exclusions: Exclusions
-) -> None:
-    """``train`` and ``validation`` hold normal images only."""
-    for name in _classes(scan, root, f"{category}/{split}", words.normal[0]):
-        folder = f"{category}/{split}/{name}"
-        if name.lower() in words.normal:
-            images = exclusions.apply(list_images(scan, root, folder))
-            scan.images += [FoundImage(image, split, 0, "good") for image in images]
-        else:
-            scan.complain(folder, f"{split} holds normal images only; expected {' or '.join(words.normal)}")
+@dataclass
+class _Reader:
+    """One pass over a category's folders."""
 
+    root: Path
+    folder: str
+    words: ClassFolders
+    exclusions: Exclusions
+    scan: Scan = field(default_factory=Scan)
 
-def _scan_test(scan: Scan, root: Path, category: str, words: ClassFolders, exclusions: Exclusions) -> None:
-    defects = []
-    for name in _classes(scan, root, f"{category}/test", words.normal[0]):
-        folder = f"{category}/test/{name}"
-        found = list_images(scan, root, folder)
-        images = exclusions.apply(found)
-        refuse_equal_stems(scan, images)
-        if name.lower() in words.normal:
-            scan.images += [FoundImage(image, "test", 0, "good") for image in images]
-        else:
-            defects.append(name)
-            _scan_defects(scan, root, category, name, images, sorted(set(found) - set(images)), words)
-    _refuse_unused_masks(scan, root, category, defects, words)
+    def read_normals(self, split: Split) -> None:
+        """``train`` and ``validation`` hold normal images only."""
+        for name in self._classes(split):
+            folder = f"{self.folder}/{split}/{name}"
+            if self._is_normal(name):
+                images = self.exclusions.apply(list_images(self.scan, self.root, folder))
+                self.scan.images += [FoundImage(image, split, 0, "good") for image in images]
+            else:
+                expected = " or ".join(self.words.normal)
+                self.scan.complain(folder, f"{split} holds normal images only; expected {expected}")
 
+    def read_test(self) -> None:
+        """Normals and defects, the latter with their masks."""
+        defects = []
+        for name in self._classes(self.words.test):
+            found = list_images(self.scan, self.root, f"{self.folder}/{self.words.test}/{name}")
+            images = self.exclusions.apply(found)
+            if self._is_normal(name):
+                self.scan.images += [FoundImage(image, "test", 0, "good") for image in images]
+            else:
+                defects.append(name)
+                self._read_defect(name, images, sorted(set(found) - set(images)))
+        self._refuse_unused_masks(defects)
 
-def _scan_defects(
-    scan: Scan,
-    root: Path,
-    category: str,
-    defect: str,
-    images: list[str],
-    excluded: list[str],
-    words: ClassFolders,
-) -> None:
-    folder = f"{category}/ground_truth/{defect}"
-    masks = list_images(scan, root, folder) if is_folder(root / folder) else []
-    pairs = match_masks(
-        scan,
-        images,
-        masks,
-        suffixes=words.mask_suffixes,
-        expected=f"{folder}/{{stem}}{words.mask_suffixes[0]}.png",
-        excluded=excluded,
-    )
-    scan.images += [FoundImage(image, "test", 1, defect, (mask,)) for image, mask in pairs.items()]
+    def _read_defect(self, defect: str, images: list[str], excluded: list[str]) -> None:
+        folder = f"{self.folder}/{self.words.ground_truth}/{defect}"
+        masks = self.words.find_masks(self.scan, self.root, folder, images, excluded)
+        self.scan.images += [FoundImage(image, "test", 1, defect, masks[image]) for image in masks]
 
+    def _is_normal(self, name: str) -> bool:
+        return name.lower() in self.words.normal
 
-def _classes(scan: Scan, root: Path, folder: str, normal: str) -> list[str]:
-    """The class folders of a split; a missing or empty split, and images beside the classes, are problems."""
-    if not is_folder(root / folder):
-        scan.complain(folder, f"no such folder; expected {folder}/{normal}/ with images")
-        return []
-    for name in list_files(root / folder):
-        if is_image_name(name):
-            scan.complain(
-                f"{folder}/{name}", f"an image outside the classes; expected {folder}/<class>/{name}"
-            )
-    names = subfolders(root / folder)
-    if not names:
-        scan.complain(folder, f"empty; expected {folder}/{normal}/ with images")
-    return names
+    def _classes(self, split: str) -> list[str]:
+        """A split's class folders; a missing or empty split, and images beside the classes, are problems."""
+        folder, expected = f"{self.folder}/{split}", f"{self.folder}/{split}/{self.words.normal[0]}/"
+        if not is_folder(self.root / folder):
+            self.scan.complain(folder, f"no such folder; expected {expected} with images")
+            return []
+        self._refuse_loose_files(folder, "an image", "<class>")
+        masks = f"{self.folder}/{self.words.ground_truth}"
+        names = [name for name in subfolders(self.root / folder) if f"{folder}/{name}" != masks]
+        if not names:
+            self.scan.complain(folder, f"empty; expected {expected} with images")
+        return names
 
+    def _refuse_unused_masks(self, defects: list[str]) -> None:
+        """Everything in ``ground_truth`` belongs to a defective image."""
+        masks = f"{self.folder}/{self.words.ground_truth}"
+        if not is_folder(self.root / masks):
+            return
+        self._refuse_loose_files(masks, "a mask", "<defect>")
+        for name in subfolders(self.root / masks):
+            folder = f"{masks}/{name}"
+            if name in defects or not (list_files(self.root / folder) or subfolders(self.root / folder)):
+                continue
+            if self._is_normal(name):
+                self.scan.complain(folder, "masks of normal images; expected none, take them away")
+            else:
+                images = f"{self.folder}/{self.words.test}/{name}"
+                self.scan.complain(folder, f"masks without images; expected their images in {images}")
 
-def _refuse_unused_masks(
-    scan: Scan, root: Path, category: str, defects: list[str], words: ClassFolders
-) -> None:
-    """Everything in ``ground_truth`` belongs to a defective image."""
-    folder = f"{category}/ground_truth"
-    if not is_folder(root / folder):
-        return
-    for name in list_files(root / folder):
-        if is_image_name(name):
-            scan.complain(
-                f"{folder}/{name}", f"a mask outside the classes; expected {folder}/<defect>/{name}"
-            )
-    for name in subfolders(root / folder):
-        if name in defects or not list_files(root / folder / name):
-            continue
-        if name.lower() in words.normal:
-            scan.complain(f"{folder}/{name}", "masks of normal images; expected none, take them away")
-        else:
-            missing = f"{category}/test/{name}"
-            scan.complain(f"{folder}/{name}", f"masks without images; expected their images in {missing}")
+    def _refuse_loose_files(self, folder: str, what: str, where: str) -> None:
+        for name in list_files(self.root / folder):
+            if is_image_name(name):
+                message = f"{what} outside the classes; expected {folder}/{where}/{name}"
+                self.scan.complain(f"{folder}/{name}", message)

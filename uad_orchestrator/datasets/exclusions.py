@@ -29,8 +29,8 @@ class Exclusions:
         return [image for image in images if not self._excludes(image)]
 
     def unused(self, category: str) -> list[str]:
-        """Entries below ``category`` that matched nothing: a typing error, or the file is gone."""
-        return [n for n in self.names if n.startswith(f"{category}/") and n not in self._used]
+        """Entries of ``category``, by their folders, that matched nothing: misspelt, or the file is gone."""
+        return [n for n in self.names if f"/{category}/" in f"/{n}" and n not in self._used]
 
     def _excludes(self, image: str) -> bool:
         matching = [name for name in self.names if name == image or fnmatchcase(image, name)]

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args
 
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layouts import LAYOUTS, Layout
-from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError
-from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder
+from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
 from uad_orchestrator.images.decode import ImageError, file_digest
 
-_SPLIT_ORDER = {"train": 0, "validation": 1, "test": 2}
+_SPLIT_ORDER = {split: order for order, split in enumerate(get_args(Split))}
 _HASHING_THREADS = 4
 
 Digests = Callable[[Path], str]
@@ -45,10 +46,11 @@ def load_dataset(
     """
     layout = layout or name
     scan, exclusions = scan_dataset(layout, Path(root), category, exclude)
+    folder = dataset_folder(layout, root)
     if scan.problems:
         raise DatasetError(f"{name}/{category} (layout {layout}, root {root}) cannot be used:", scan.problems)
     images = sorted(scan.images, key=lambda image: (_SPLIT_ORDER[image.split], image.path))
-    digest = _digest_all(Path(root), images, digests or file_digest)
+    digest = _digest_all(folder, images, digests or file_digest)
     records = tuple(
         ImageRecord(
             path=image.path,
@@ -61,7 +63,13 @@ def load_dataset(
         )
         for image in images
     )
-    return Manifest(name, category, layout, Path(root), records, tuple(sorted(exclusions.left_out)))
+    excluded = tuple(sorted(exclusions.left_out))
+    return Manifest(name, category, layout, folder, records, excluded, tuple(scan.notes))
+
+
+def dataset_folder(layout: str, root: Path | str) -> Path:
+    """The folder that a manifest's paths are relative to: the root, or its parent if the root is a file."""
+    return _layout(layout).folder(Path(root))
 
 
 def find_categories(layout: str, root: Path | str) -> list[str]:
@@ -94,13 +102,14 @@ def scan_dataset(
         DatasetError: the layout or the category is unknown, or the root cannot be reached.
     """
     scanned = _layout(layout)
-    if not scanned.prepare and not is_folder(root):
+    if not scanned.prepare and not is_folder(scanned.folder(root)):
         raise DatasetError(
             f"the root {root} cannot be reached: no such folder; is the disk or share mounted?"
         )
     _check_category(layout, root, category)
     exclusions = Exclusions(exclude)
     scan = scanned.scan_category(root, category, exclusions)
+    refuse_equal_stems(scan)
     for entry in exclusions.unused(category):
         scan.complain(entry, "stands in exclude: but matches no image; correct it or take it out")
     if not scan.problems:
@@ -125,7 +134,7 @@ def _check_category(layout: str, root: Path, category: str) -> None:
     known = _layout(layout).find_categories(root)
     if category in known:
         return
-    if (root / "train").is_dir() and not known:
+    if not known and is_folder(root / "train"):
         raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
     raise DatasetError(
         f"unknown category {category!r} in {root} (layout {layout}); {_nearest(category, known)}"

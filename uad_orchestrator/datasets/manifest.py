@@ -9,7 +9,10 @@ from typing import Literal
 
 from uad_orchestrator.images.source import ImageSource
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "test_private", "test_private_mixed"]
+"""The last two are published without labels: they are scored and exported, never in a metric."""
+
+UNKNOWN_LABEL = -1
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ class ImageRecord:
 
     Attributes:
         path: posix path relative to the dataset's root, e.g. ``bottle/test/broken_large/000.png``.
-        split: ``train``, ``validation`` (normals that calibrate, never fitted) or ``test``.
-        label: 0 normal, 1 anomalous.
-        defect_type: ``good`` for normals, else the dataset's own word.
+        split: ``train``, ``validation`` (normals that calibrate, never fitted), ``test``, or a private one.
+        label: 0 normal, 1 anomalous, -1 where none is published.
+        defect_type: ``good`` for normals, ``unknown`` without a label, else the dataset's own word.
         digest: SHA-256 (hex) of the file's bytes.
         masks: its masks; several where a dataset publishes several channels per image; empty for normals.
         group_id: the physical part it shows, where the dataset says so.
@@ -45,9 +48,10 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All images of one category, sorted by split (train, validation, test) and path.
+    """All images of one category, sorted by split (train, validation, test, private ones) and path.
 
-    ``excluded`` are the images the user took out by name.
+    ``excluded`` are the images the user took out by name; ``notes`` what a reader of results must know of the
+    splits (one of our own making, one without ground truth).
     """
 
     dataset: str
@@ -56,6 +60,7 @@ class Manifest:
     root: Path
     records: tuple[ImageRecord, ...]
     excluded: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
         """The records of a split, in path order; of one label only, if given."""

@@ -33,10 +33,14 @@ class FoundImage:
 
 @dataclass
 class Scan:
-    """What a category's folders hold; both lists grow while a layout is read."""
+    """What a category's folders hold; the lists grow while a layout is read.
+
+    ``notes`` say what a reader of results must know: splits of our own making, splits without ground truth.
+    """
 
     images: list[FoundImage] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def complain(self, path: str, message: str) -> None:
         """Note a fault and read on."""
@@ -62,7 +66,7 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def list_images(scan: Scan, root: Path, folder: str) -> list[str]:
+def list_images(scan: Scan, root: Path, folder: str, *, may_be_empty: bool = False) -> list[str]:
     """The image files of ``root/folder``, sorted, relative to the root. Anything else is a problem."""
     found = []
     for name, is_folder in _entries(root / folder):
@@ -73,7 +77,7 @@ def list_images(scan: Scan, root: Path, folder: str) -> list[str]:
             scan.complain(path, f"not an image; expected {', '.join(IMAGE_SUFFIXES)}; move it elsewhere")
         else:
             found.append(path)
-    if not found:
+    if not found and not may_be_empty:
         scan.complain(folder, "no images; expected at least one")
     return found
 
@@ -102,28 +106,32 @@ def match_masks(
         by_stem[stem(mask)].append(mask)
     used: set[str] = set()
     pairs: dict[str, str] = {}
+    kept = set(images)
     for image in [*images, *excluded]:
         candidates = [mask for suffix in suffixes for mask in by_stem.get(stem(image) + suffix.lower(), [])]
         used.update(candidates)
         if len(candidates) == 1:
             pairs[image] = candidates[0]
-        elif image in images and not candidates:
+        elif image in kept and not candidates:
             wanted = expected.format(stem=Path(image).stem)
             scan.complain(image, f"has no mask; expected {wanted} (or another image extension)")
-        elif image in images:
+        elif image in kept:
             scan.complain(image, f"has several masks ({', '.join(candidates)}); expected one")
     for mask in sorted(set().union(*by_stem.values()) - used):
         scan.complain(mask, "a mask without an image of the same stem")
     return {image: pairs[image] for image in images if image in pairs}
 
 
-def refuse_equal_stems(scan: Scan, images: Iterable[str]) -> None:
-    """Two images of one folder that differ only in their extension cannot be told apart by masks and maps."""
-    first: dict[str, str] = {}
-    for image in images:
-        other = first.setdefault(stem(image), image)
-        if other != image:
-            scan.complain(image, f"has the same stem as {other}; rename one of them")
+def refuse_equal_stems(scan: Scan) -> None:
+    """Anomaly maps are filed by defect type and stem: two images of a test split must differ in them."""
+    first: dict[tuple[str, str, str], str] = {}
+    for image in sorted(scan.images, key=lambda found: found.path):
+        if image.split in ("train", "validation"):
+            continue
+        other = first.setdefault((image.split, image.defect_type, stem(image.path)), image.path)
+        if other != image.path:
+            message = f"has the same stem as {other}, and the same defect type; rename one of them"
+            scan.complain(image.path, message)
 
 
 def stem(path: str) -> str:
