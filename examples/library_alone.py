@@ -25,10 +25,10 @@ def main(root: Path) -> None:
     detector = create_detector(
         "vision_patchcore", embedder="filter_bank", coreset={"ratio": 0.1}, contamination=0.1
     )
-    detector.fit([root / record.path for record in manifest.train])
+    detector.fit([manifest.root / record.path for record in manifest.train])
     print(f"threshold {detector.threshold_:.4g}, calibrated by {detector.image_point_.source}")
 
-    images = [root / record.path for record in manifest.test]
+    images = [manifest.root / record.path for record in manifest.test]
     labels = [record.label for record in manifest.test]
     scores = detector.decision_function(images)
     found = threshold_metrics(scores, labels, detector.threshold_)
@@ -37,7 +37,8 @@ def main(root: Path) -> None:
 
     pixels = PixelCounts()
     for record, anomaly_map in zip(manifest.test, detector.predict_anomaly_map(images), strict=True):
-        mask = read_mask(root / record.masks[0].path) if record.masks else np.zeros(anomaly_map.shape, bool)
+        normal = np.zeros(anomaly_map.shape, dtype=bool)
+        mask = read_mask(manifest.root / record.masks[0].path) if record.masks else normal
         pixels.update(anomaly_map, mask)
     print(", ".join(f"{name} {value:.3f}" for name, value in pixels.compute().items()))
 

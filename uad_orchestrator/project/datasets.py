@@ -62,9 +62,7 @@ def look_for_categories(
             unreachable[f"{name}/{category}"] = f"the folder's name {fault}: rename it"
         found[name] = tuple(c for c in inner if c not in faults)
         if not found[name]:
-            unreachable[name] = (
-                f"no category (a folder with a train folder in it) was found in {dataset.root}"
-            )
+            unreachable[name] = f"no category of layout {dataset.layout} was found in {dataset.root}"
     return found, unreachable
 
 

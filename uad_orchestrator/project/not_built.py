@@ -27,11 +27,6 @@ KEYS: dict[Place, str] = {
     ("detectors", "*", "maps", "morphology"): "morphology on anomaly maps",
 }
 
-LAYOUTS = frozenset(
-    {"visa", "btad", "mvtec_loco", "mvtec_ad2", "manifest", "mpdd", "mvtec_3d_ad", "kolektor_sdd2"}
-    | {"magnetic_tile"}
-)
-
 MODELS = frozenset(
     {"vision_softpatch", "vision_openclip_patchknn", "vision_openclip_promptscore", "vision_musc"}
     | {"vision_openclip_prompt_patch", "vision_superadd", "vision_rad", "vision_anomalib_checkpoint"}
@@ -48,19 +43,13 @@ def not_built_problems(values: Mapping[str, Any], catalogue: Catalogue) -> Itera
     for pattern, subject in KEYS.items():
         for place, _ in _matches(values, pattern, ()):
             yield Problem(place, f"not built yet in this version: {subject}", "take the key out")
-    for place, layout in _matches(values, ("datasets", "*", "layout"), ()):
-        if str(layout) in LAYOUTS - set(catalogue.layouts):
-            yield _unbuilt_word(place, f"the layout {layout}", catalogue.layouts)
     for place, model in _matches(values, ("detectors", "*", "model"), ()):
         named = str(model) in MODELS or re.fullmatch(r"vision_\w+_anomalib", str(model))
         if named and model not in catalogue.detectors:
-            yield _unbuilt_word(place, f"the detector {model}", catalogue.detectors)
-
-
-def _unbuilt_word(place: Place, subject: str, valid: Iterable[str]) -> Problem:
-    return Problem(
-        place, f"not built yet in this version: {subject}", "there are: " + ", ".join(sorted(valid))
-    )
+            there = ", ".join(sorted(catalogue.detectors))
+            yield Problem(
+                place, f"not built yet in this version: the detector {model}", f"there are: {there}"
+            )
 
 
 def _matches(values: object, pattern: Place, place: Place) -> Iterator[tuple[Place, object]]:
