@@ -45,10 +45,12 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     state = detector.fit_state(list(manifest.sources(manifest.train)))
     state.save(directory)
     seed = getattr(run.entry.fit, "seed", 0)
-    facts = {**state.facts, **_embedding_counts(detector)}
-    facts.pop("images")  # as long as the training set; it stands in the state
+    facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
     return StageResult(
-        metrics=_numbers(facts), facts=facts, seeds={"fit": seed}, device=_device(run, detector)
+        metrics=_numbers(facts),
+        facts=facts | _embedding_counts(detector),
+        seeds={"fit": seed},
+        device=_device(run, detector),
     )
 
 
