@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, get_args
 
 from uad_orchestrator.datasets.exclusions import Exclusions
@@ -46,13 +46,15 @@ def folder(root: Path) -> Path:
 
 def find_categories(root: Path) -> list[str]:
     """All categories of the table, sorted."""
-    return sorted({row.values["category"] for row in _read(_table(root))})
+    return sorted({_text(values["category"]) for _, values in _read(_table(root))})
 
 
 def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
     """The rows of a category, and everything in them that cannot be true."""
     scan = Scan()
-    rows = [row for row in _read(_table(root)) if row.values["category"] == category]
+    rows = [
+        _row(where, values) for where, values in _read(_table(root)) if _text(values["category"]) == category
+    ]
     kept = set(exclusions.apply([row.values["image_path"] for row in rows]))
     taken: dict[str, _Row] = {}
     for row in rows:
@@ -109,12 +111,11 @@ def _value_faults(row: _Row) -> Iterator[str]:
 
 def _path_faults(base: Path, path: str) -> Iterator[str]:
     """A path stays below the folder, names an image, and is there."""
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path:
+    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
         yield "expected a path with / relative to the manifest's folder, without .."
     elif not is_image_name(path):
         yield "not an image by its extension"
-    elif not os.path.isfile(base / path):  # noqa: PTH113 - twice as fast, over 100,000 files
+    elif not os.path.isfile(f"{base}/{path}"):  # noqa: PTH113 - many times faster, over 100,000 files
         yield "no such file"
 
 
@@ -152,14 +153,32 @@ def _table(root: Path) -> Path:
     return candidates[0]
 
 
-def _read(table: Path) -> list[_Row]:
-    """All rows.
+def _row(where: str, values: Mapping[str, Any]) -> _Row:
+    masks = values.get("mask_path") or []
+    if isinstance(masks, str):
+        masks = [part.strip() for part in masks.split(";")]
+    text = {column: _text(values.get(column)) for column in COLUMNS if column != "mask_path"}
+    return _Row(where, text, tuple(str(mask) for mask in masks if mask))
+
+
+def _text(value: Any) -> str:
+    """A cell as text: 1, 1.0 and true are all "1", as the writers of tables mix them."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN: pandas' empty cell
+        return ""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    return str(value)
+
+
+def _read(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where each row stands, and its cells as they are.
 
     Raises:
-        DatasetError: the file cannot be read, or lacks a column.
+        DatasetError: the file cannot be read, or a row lacks what every row needs.
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    rows = []
     try:
         for where, values in readers[table.suffix.lower()](table):
             missing = [column for column in _REQUIRED if values.get(column) in (None, "")]
@@ -167,22 +186,9 @@ def _read(table: Path) -> list[_Row]:
                 raise DatasetError(
                     f"{table}, {where}: no {', '.join(missing)}; expected {', '.join(COLUMNS)}"
                 )
-            masks = values.get("mask_path") or []
-            masks = [part.strip() for part in masks.split(";")] if isinstance(masks, str) else masks
-            text = {c: _text(values.get(c)) for c in COLUMNS if c != "mask_path"}
-            rows.append(_Row(where, text, tuple(str(mask) for mask in masks if mask)))
+            yield where, values
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
         raise DatasetError(f"{table} cannot be read: {error}") from error
-    return rows
-
-
-def _text(value: Any) -> str:
-    """A cell as text: 1, 1.0 and true are all "1", as the writers of tables mix them."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN: pandas' empty cell
-        return ""
-    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
-        value = int(value)
-    return str(value).strip()
 
 
 def _read_jsonl(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
