@@ -1,4 +1,4 @@
-"""The detectors: fit -> state, respond -> image score and patch grid, map; and the scikit-learn manners on top."""
+"""The detectors: fit -> state, respond -> image score and patch grid, map; scikit-learn's manners on top."""
 
 from uad_orchestrator.detectors.registry import DETECTORS, DetectorSpec, build_detector, create_detector
 

@@ -12,7 +12,8 @@ Aggregation = Literal["max", "mean", "topk_mean"]
 def aggregate(patch_scores: np.ndarray, how: Aggregation, topk: float = 0.01) -> float:
     """The image score of ``(n,)`` patch scores.
 
-    ``topk_mean`` is the mean of the ``max(1, int(topk * n))`` largest, rounded down as AnomalyDINO's code does.
+    ``topk_mean`` is the mean of the ``max(1, int(topk * n))`` largest, rounded down as AnomalyDINO's code
+    does.
 
     >>> aggregate(np.arange(1024.0), "topk_mean", 0.01)
     1018.5

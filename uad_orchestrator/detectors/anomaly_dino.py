@@ -1,7 +1,8 @@
 """AnomalyDINO: cosine distance to a bank of DINOv2 tokens, few-shot or with all normals.
 
 Damm et al., "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2", WACV 2025; as in
-dammsi/AnomalyDINO. One deviation: the map is laid on the region the tokens cover, not stretched over the image.
+dammsi/AnomalyDINO. One deviation: the map is laid on the region the tokens cover, not stretched over the
+image.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
 """Degrees of the references' views where nothing is known of how parts lie ("agnostic")."""
 
 FOREGROUND = 10.0
-"""First principal component beyond which a DINOv2 token (after the final norm) is taken to show the object."""
+"""First principal component beyond which a DINOv2 token (after the final norm) shows the object."""
 
 
 class AnomalyDino(Detector):
@@ -97,8 +98,8 @@ def reference_angles(rotation: bool | tuple[float, ...]) -> tuple[float, ...]:
 def object_mask(tokens: np.ndarray, grid_shape: tuple[int, int]) -> np.ndarray:
     """Where the object is: the first principal component of an image's tokens, against a threshold.
 
-    If the centre (without a border of 0.2) is at most 35 % object, the other sign of the component is taken. Then
-    dilated and closed, 3x3.
+    If the centre (without a border of 0.2) is at most 35 % object, the other sign of the component is taken.
+    Then dilated and closed, 3x3.
 
     Args:
         tokens: ``(gh * gw, d)`` after the model's final norm, not normalised.

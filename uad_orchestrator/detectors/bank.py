@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,7 +53,7 @@ class BankRecipe:
 def select_references(
     images: Sequence[ImageSource], references: ReferenceSettings | None
 ) -> list[ImageSource]:
-    """All images, or the few-shot references among them: ``[seed * k : (seed + 1) * k]`` of those sorted by name.
+    """All images, or the few-shot references: those sorted by name, ``[seed * k : (seed + 1) * k]``.
 
     Raises:
         ValueError: no images, or the slice reaches beyond them.
@@ -76,13 +75,13 @@ def select_references(
 def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
     """Embed ``images`` and keep the rows the recipe selects, sorted by image.
 
-    The embeddings pass twice through the stream's cache, first to be selected from, then to be collected, and are
-    never held all at once.
+    The embeddings pass twice through the stream's cache, first to be selected from, then to be collected, and
+    are never held all at once.
 
     Returns:
-        arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches) and ``row_starts``
-        (images + 1,) int64 (where in the bank an image's rows begin); facts: the images in that order, the
-        precision, counts, coverage.
+        arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches) and
+        ``row_starts`` (images + 1,) int64 (where in the bank an image's rows begin); facts: the images in
+        that order, the precision, counts, coverage.
     """
     images = _in_groups(images)
     with stream.caching():
@@ -148,7 +147,7 @@ def bank_responses(
     patch_scores: PatchScores,
     leave_out: bool,
 ) -> Iterator[Response]:
-    """Respond to images one by one, in order; with ``leave_out`` each against the bank without its own group."""
+    """Respond to images in order; with ``leave_out`` each against the bank without its own group."""
     bank = Bank(state)
     for embedded in stream.stream(images, precision=bank.precision):
         started = time.perf_counter()
@@ -191,9 +190,16 @@ def _views(
 ) -> Iterator[np.ndarray]:
     """The rows of each image, ``(views * gh * gw, d)`` float32, all views together."""
     views = [stream.stream(images, angle=angle, precision=precision) for angle in recipe.angles]
+    dimension = None
     for embedded in zip(*views, strict=True):
-        rows = np.concatenate([view.embedding.patch_embeddings for view in embedded])
-        yield unit_rows(rows) if recipe.normalised else rows
+        rows = [view.embedding.patch_embeddings for view in embedded]
+        dimension = dimension or rows[0].shape[1]
+        if any(view.shape[1] != dimension for view in rows):
+            raise ValueError(
+                f"{embedded[0].source.name}: its patch embeddings are not of dimension {dimension}, "
+                "as those of the images before it are"
+            )
+        yield unit_rows(np.concatenate(rows)) if recipe.normalised else np.concatenate(rows)
 
 
 def _select(
@@ -201,16 +207,11 @@ def _select(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the rows to keep, and the number of each image's first row (and of the end)."""
     greedy = recipe.coreset.method == "batched_greedy"
-    counts, projected, dimensions = [0], [], set[int]()
-    projection: Any = None
+    counts, projected = [0], []
+    projection: np.ndarray | None = None
     for rows in _views(stream, images, recipe, precision):
-        if not dimensions and greedy:
+        if greedy and not projected:
             projection = random_projection(rows.shape[1], recipe.coreset.projection_dim, recipe.seed)
-        dimensions.add(rows.shape[1])
-        if len(dimensions) > 1:
-            raise ValueError(
-                f"{images[len(counts) - 1].name}: its embeddings have another dimension: {dimensions}"
-            )
         counts.append(len(rows))
         if greedy:
             projected.append(project(rows, projection))
@@ -252,20 +253,21 @@ def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
 def _choose_precision(
     stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe
 ) -> tuple[Precision, float]:
-    """float16, unless it changes the image score of a few probes by more than the tolerance; and that change."""
+    """float16, unless it changes the scores of a few probes by more than the tolerance; and that change."""
     chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
-    probes = [
-        e.embedding.patch_embeddings for e in stream.stream([images[i] for i in chosen], precision="float32")
-    ]
+    plain = replace(recipe, angles=(0.0,), normalised=False)
+    probes = list(_views(stream, [images[i] for i in chosen], plain, "float32"))
     exact = _probe_scores(probes, recipe)
-    rounded = _probe_scores([rows.astype(np.float16).astype(np.float32) for rows in probes], recipe)
     with np.errstate(all="ignore"):
+        rounded = _probe_scores([rows.astype(np.float16).astype(np.float32) for rows in probes], recipe)
         change = float(np.nan_to_num(np.abs(rounded - exact) / exact, nan=0.0).max())
     return ("float16" if change <= FLOAT16_TOLERANCE else "float32"), change
 
 
 def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe) -> np.ndarray:
-    """An image score per probe: its odd patches against the even patches of all of them."""
+    """An image score per probe, against the others; of a single one its odd patches against its even ones."""
     rows = [unit_rows(probe) if recipe.normalised else probe for probe in probes]
-    nearest = NearestNeighbors(np.concatenate([r[::2] for r in rows]))
-    return np.array([nearest.search(r[1::2])[0].max() if len(r) > 1 else 0.0 for r in rows])
+    if len(rows) == 1:
+        rows = [rows[0][1::2], rows[0][::2]] if len(rows[0]) > 1 else rows * 2
+    others = [np.concatenate(rows[:i] + rows[i + 1 :]) for i in range(len(rows))]
+    return np.array([NearestNeighbors(o).search(r)[0].max() for r, o in zip(rows, others, strict=True)])

@@ -28,8 +28,9 @@ REMEMBERED = 1024
 class Detector(ABC):
     """Unsupervised visual anomaly detection: fitted on normal images, scores any image, shows where.
 
-    The stages ``fit_state``, ``respond`` and ``anomaly_map`` change nothing in the detector and hand over plain
-    values; ``fit``, ``decision_function``, ``predict`` and the maps are these stages in scikit-learn's manners.
+    The stages ``fit_state``, ``respond`` and ``anomaly_map`` change nothing in the detector and hand over
+    plain values; ``fit``, ``decision_function``, ``predict`` and the maps are these stages in scikit-learn's
+    manners.
 
     Args:
         stream: turns images into patch embeddings.
@@ -97,7 +98,7 @@ class Detector(ABC):
     def calibration_images(
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
     ) -> CalibrationImages:
-        """The normals that set the thresholds, where they come from, and whether each is left out of the bank."""
+        """The normals that set the thresholds, where they come from, and whether to leave each out."""
         neighbors = getattr(self.scoring_settings, "n_neighbors", 1)
         return choose_calibration_images(
             state, train, validation, self.scoring_settings.calibration, neighbors
@@ -118,7 +119,8 @@ class Detector(ABC):
         Args:
             images: the normals.
             y: not used; there for scikit-learn's pipelines.
-            validation: further normals, never fitted, to calibrate on; None: each fitted image is left out in turn.
+            validation: further normals, never fitted, to calibrate on; None: each fitted image is left out in
+                turn.
             input_format: what arrays are (see ``ImageFormat``); it does not matter for paths.
 
         Raises:
@@ -169,7 +171,7 @@ class Detector(ABC):
     def predict_anomaly_map(
         self, images: Images, *, input_format: str = "rgb_u8_hwc"
     ) -> np.ndarray | list[np.ndarray]:
-        """The anomaly maps: ``(n, H, W)`` float32 where all images have one size, else a list of ``(H, W)``."""
+        """The anomaly maps: ``(n, H, W)`` float32 where all have one size, else a list of ``(H, W)``."""
         maps = list(self._maps(_sources(images, input_format)))
         return np.stack(maps) if len({m.shape for m in maps}) == 1 else maps
 

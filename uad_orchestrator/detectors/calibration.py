@@ -1,4 +1,12 @@
-"""Which normals set a detector's operating points: never those its bank knows by heart."""
+"""Which normals set a detector's operating points: never those its bank knows by heart.
+
+Leaving an image out of a thinned bank is not quite the same as thinning without it: greedy search keeps no
+second row where the image's own row already covers others, so the image left out may find a hole that a new
+image would not, and the threshold leans to the high side (fewer false alarms). Measured against refitting
+without the image, the 0.9 quantile of the scores is 0.96 to 1.01 times as large on embeddings of real parts
+at ratio 0.1, and 1.00 to 1.2 on small sets of simple features. Where hardly any patch recurs it is larger
+still: there give validation normals, or ``coreset: {method: random}``, which has no such lean.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +20,7 @@ from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 
 CalibrationImages = tuple[list[ImageSource], str, bool]
-"""The normals, where they come from (as in ``OperatingPoint.source``), and whether each is left out of the bank."""
+"""The normals, where they come from (as in ``OperatingPoint.source``), whether to leave each out."""
 
 
 def choose_calibration_images(
@@ -22,8 +30,8 @@ def choose_calibration_images(
     settings: CalibrationSettings,
     n_neighbors: int = 1,
 ) -> CalibrationImages:
-    """The normals to calibrate a bank on, best first: published validation normals, then train normals that are
-    not in the bank (few-shot), then those in the bank, each left out of it together with its group.
+    """The normals to calibrate a bank on, best first: published validation normals, then train normals that
+    are not in the bank (few-shot), then those in the bank, each left out of it together with its group.
 
     Args:
         state: a fitted bank.
@@ -33,8 +41,8 @@ def choose_calibration_images(
         n_neighbors: bank rows that must be left when an image is left out.
 
     Returns:
-        images in their order, the source, ``leave_out``. Where nothing can calibrate: no images, and a source that
-        begins with ``none: `` and says why.
+        images in their order, the source, ``leave_out``. Where nothing can calibrate: no images, and a source
+        that begins with ``none: `` and says why.
     """
     bank = Bank(state)
     held = {image["digest"] for image in state.facts["images"]}

@@ -1,4 +1,4 @@
-"""Images in, patch embeddings out: each image through the preset and the embedder once, then from the cache."""
+"""Images in, patch embeddings out: through preset and embedder once, then from the cache."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 Precision = Literal["float16", "float32"]
+
+
+LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 class ImagePreset(Protocol):
@@ -50,8 +53,8 @@ class EmbeddingStream:
 
     Args:
         load_embedder: called once, when the first image that is not in the cache comes.
-        recipe: called once, with the first image: what decides the numbers besides the images, as JSON values:
-            embedder, weights digest, preset.
+        recipe: called once, with the first image: what decides the numbers besides the images, as JSON
+            values: embedder, weights digest, preset.
         preset: applied to every image first; None: images go in as they are.
         cache: where embeddings are kept; None: they are not.
         batch_size: images per forward pass.
@@ -98,20 +101,22 @@ class EmbeddingStream:
         Args:
             sources: the images; consumed a batch at a time.
             angle: rotate each image by this many degrees first (same canvas, reflect-101 border).
-            precision: embeddings are rounded to it whether they come from the cache or not, so that the state of
-                the cache never changes a score.
+            precision: embeddings are rounded to it whether they come from the cache or not, so that the state
+                of the cache never changes a score.
         """
         remaining = iter(sources)
         while batch := list(itertools.islice(remaining, self.batch_size)):
             known = [self._cached(source, angle, precision) for source in batch]
             fresh = self._embed([s for s, k in zip(batch, known, strict=True) if k is None], angle, precision)
-            for source, entry in zip(batch, known, strict=True):
+            for entry in known:
                 yield entry if entry is not None else next(fresh)
 
     @contextmanager
     def caching(self) -> Iterator[None]:
-        """Keep embeddings while this lasts, so that several passes embed once: on disk, in a folder that is removed
-        afterwards, if the stream has no cache of its own."""
+        """Keep embeddings while this lasts, so that several passes embed once.
+
+        On disk, in a folder that is removed afterwards, where the stream has no cache of its own.
+        """
         if self.cache is not None:
             yield
             return
@@ -202,8 +207,8 @@ def _from_object(embedder: PatchEmbedder, weights: Path | str | None, cached: bo
     known = hasattr(embedder, "recipe")
     if cached and not known:
         raise ValueError(
-            f"{type(embedder).__qualname__} has no recipe(), so a cache could not tell its embeddings from those of "
-            "another embedder: give it one, or leave the cache out"
+            f"{type(embedder).__qualname__} has no recipe(), so a cache could not tell its embeddings from "
+            "those of another embedder: give it one, or leave the cache out"
         )
 
     def recipe() -> dict[str, Any]:
@@ -244,7 +249,7 @@ def complete(embedding: PatchEmbedding | tuple[Any, ...], name: str) -> PatchEmb
 
 
 def rotate(image: RgbImage, angle: float) -> RgbImage:
-    """``image`` turned by ``angle`` degrees about its centre on the same canvas: bilinear, reflect-101 border.
+    """``image`` turned by ``angle`` degrees about its centre: same canvas, bilinear, reflect-101 border.
 
     As in AnomalyDINO's ``augment_image``.
     """
@@ -262,8 +267,8 @@ def _view(angle: float) -> str:
 
 
 def _rounded(rows: np.ndarray, precision: Precision) -> np.ndarray:
-    """``rows`` at the precision asked for; float32 where a value lies beyond float16 and would become infinity."""
-    narrow = precision == "float16" and float(np.abs(rows).max()) < np.finfo(np.float16).max
+    """``rows`` at the precision asked for; float32 where a value lies beyond what float16 can hold."""
+    narrow = precision == "float16" and float(np.abs(rows).max()) < LARGEST_FLOAT16
     return rows.astype(np.float16) if narrow else rows
 
 

@@ -36,7 +36,7 @@ class PatchCore(Detector):
         super().__init__(stream, fit or PatchCoreFit(), scoring or PatchCoreScoring(), maps or MapSettings())
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
-        """A memory bank: the coreset of all patch embeddings of the normals (or of the few-shot references)."""
+        """A memory bank: the coreset of all patch embeddings of the normals (or the few-shot references)."""
         references = select_references(images, self.fit_settings.references)
         return build_bank(
             self.stream, references, BankRecipe(self.fit_settings.coreset, self.fit_settings.seed)
@@ -70,8 +70,8 @@ def reweighting(
 ) -> float:
     """The factor of equation 7: small where the matched bank row is as lonely as the patch is far from it.
 
-    ``1 - softmax`` of the (root) distances from the patch to the ``neighbors`` bank rows nearest to its match, the
-    match among them, taken at the match.
+    ``1 - softmax`` of the (root) distances from the patch to the ``neighbors`` bank rows nearest to its
+    match, the match among them, taken at the match.
 
     Args:
         patch: ``(d,)`` the patch with the largest score.

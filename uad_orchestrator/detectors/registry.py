@@ -1,6 +1,7 @@
 """The detectors by the name a project file calls them, and how their flat settings are cut into stages.
 
-Importing this module loads neither torch nor OpenCV; a detector's own module is loaded by ``DetectorSpec.load``.
+Importing this module loads neither torch nor OpenCV; a detector's own module is loaded by
+``DetectorSpec.load``.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ class DetectorSpec:
         Raises:
             ValueError: an unknown key (with the nearest valid word) or a value that is not allowed.
 
-        >>> DETECTORS["vision_patchcore"].cut({"coreset": {"ratio": 0.01}, "n_neighbors": 3}).scoring.n_neighbors
-        3
+        >>> stages = DETECTORS["vision_patchcore"].cut({"coreset": {"ratio": 0.01}, "n_neighbors": 3})
+        >>> stages.fit.coreset.ratio, stages.scoring.n_neighbors
+        (0.01, 3)
         """
         for key in settings:
             if key not in self.keys:
@@ -154,9 +156,9 @@ def create_detector(
     Args:
         model: ``vision_patchcore``, ``vision_anomalydino``, ...
         embedder: settings, an embedder's name, or an object with ``embed`` (``PatchEmbedder``); None: the
-            detector's own default. An embedder that is handed in is called with the images as the preset leaves
-            them, and its ``recipe()`` has to tell its weights apart when a ``cache`` is given.
-        preset: what is done to every image before it is embedded: a preset, the name of a shipped one, or None.
+            detector's own default. An embedder that is handed in is called with the images as the preset
+            leaves them, and its ``recipe()`` has to tell its weights apart when a ``cache`` is given.
+        preset: what is done to every image before it is embedded: a preset, a shipped one's name, or None.
         weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
         device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
         batch_size: images per forward pass.

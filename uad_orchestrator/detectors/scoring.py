@@ -1,4 +1,4 @@
-"""The score table on disk: a Parquet row per image, and the patch grids beside, written and read as a stream."""
+"""The score table on disk: a Parquet row per image, patch grids beside, written and read as a stream."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class CoresetSettings(Settings):
 
 
 class ReferenceSettings(Settings):
-    """Few-shot: the sorted normals ``[seed * k : (seed + 1) * k]`` are the references, the others calibrate."""
+    """Few-shot: the sorted normals ``[seed * k : (seed + 1) * k]`` are references, the others calibrate."""
 
     k: PositiveInt
     seed: int = Field(0, ge=0)

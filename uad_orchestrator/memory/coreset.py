@@ -30,8 +30,8 @@ def select_coreset(
     """Choose the rows of a memory bank.
 
     ``batched_greedy`` is the greedy k-centre search of PatchCore (section 3.2 of the paper, with the official
-    code's random projection and starting points), many points at a time. It gives the same rows on any machine
-    and any number of threads.
+    code's random projection and starting points), many points at a time. It gives the same rows on any
+    machine and any number of threads.
 
     Args:
         embeddings: ``(n, d)`` float32.
@@ -75,7 +75,7 @@ def random_rows(n: int, m: int, seed: int) -> np.ndarray:
 
 
 def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndarray | None:
-    """A Gaussian projection ``(d, p)`` float64 that keeps distances in the mean; None where it would not shorten."""
+    """A Gaussian projection ``(d, p)`` float64 that keeps distances in the mean; None if p is not below d."""
     if projection_dim >= dimension:
         return None
     return np.random.default_rng(seed).standard_normal((dimension, projection_dim)) / np.sqrt(projection_dim)
@@ -94,7 +94,8 @@ def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray
 def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int = 10) -> np.ndarray:
     """Greedy k-centre over projected embeddings: ``(m,)`` row numbers in the order of their choice.
 
-    Again and again: take the pool of points farthest from the bank and choose the farthest of it, as long as it is
+    Again and again: take the pool of points farthest from the bank and choose the farthest of it, as long as
+        it is
     farther out than every point outside the pool can be; then compare all points with the new rows in matrix
     products. Each choice is that of the plain search, which goes over all points for every single one.
 
@@ -120,9 +121,10 @@ def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int 
 def integer_points(projected: np.ndarray) -> np.ndarray:
     """Projected embeddings, centred and rounded to a grid so fine that it does not matter.
 
-    Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a matrix
-    product adds them up: the search then takes the same turns on every machine. Points more than four times
-    farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for all.
+    Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a
+    matrix product adds them up: the search then takes the same turns on every machine. Points more than four
+    times farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for
+    all.
     """
     points = projected - projected.mean(axis=0, dtype=np.float64).astype(np.float32)
     norms = np.sqrt(np.einsum("np,np->n", points, points, dtype=np.float64))

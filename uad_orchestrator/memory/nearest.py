@@ -16,9 +16,9 @@ BLOCK_VALUES = 8_000_000
 class NearestNeighbors:
     """Exact search in a bank.
 
-    faiss where it is installed, else matrix products in blocks. Both find the neighbours by the expanded square,
-    which loses digits where vectors are long and close; the distances returned are therefore computed once more
-    from the differences, so that both agree and a row's distance to itself is 0.
+    faiss where it is installed, else matrix products in blocks. Both find the neighbours by the expanded
+    square, which loses digits where vectors are long and close; the distances returned are therefore computed
+    once more from the differences, so that both agree and a row's distance to itself is 0.
 
     Args:
         bank: ``(n, d)`` float32, C-contiguous (else copied); never changed.

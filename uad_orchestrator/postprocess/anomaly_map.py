@@ -20,9 +20,9 @@ def anomaly_map(
 ) -> np.ndarray:
     """Lay a patch grid back on its image: bilinear, then blurred.
 
-    With ``sigma_space="input"`` the grid is brought to the model's input size, blurred there (as PatchCore does)
-    and brought to the image; with ``"image"`` it is brought to the image and blurred there (AnomalyDINO). What the
-    grid does not cover takes the value of the nearest covered pixel.
+    With ``sigma_space="input"`` the grid is brought to the model's input size, blurred there (as PatchCore
+    does) and brought to the image; with ``"image"`` it is brought to the image and blurred there
+    (AnomalyDINO). What the grid does not cover takes the value of the nearest covered pixel.
 
     Args:
         patch_grid: ``(gh, gw)`` patch scores.
@@ -48,8 +48,8 @@ def anomaly_map(
 def lay_on(scores: np.ndarray, region: Region, size: tuple[int, int]) -> np.ndarray:
     """Resample ``scores``, which cover ``region`` of a canvas, onto the whole canvas.
 
-    Bilinear between pixel centres (torch's ``align_corners=False``), the edge value beyond them; the region may
-    begin and end within a pixel.
+    Bilinear between pixel centres (torch's ``align_corners=False``), the edge value beyond them; the region
+    may begin and end within a pixel.
 
     Args:
         scores: ``(h, w)`` float32.
@@ -65,7 +65,7 @@ def lay_on(scores: np.ndarray, region: Region, size: tuple[int, int]) -> np.ndar
 
 
 def gaussian_blur(scores: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur as ``scipy.ndimage.gaussian_filter``: cut at 4 sigma, reflected at the border; float32."""
+    """Gaussian blur as ``scipy.ndimage.gaussian_filter``: cut at 4 sigma, border reflected; float32."""
     import cv2
 
     side = 2 * int(4 * sigma + 0.5) + 1

@@ -31,8 +31,8 @@ class MapSet:
         """Write one map ``(H, W)``.
 
         Raises:
-            ValueError: not finite, not two-dimensional, or a map of that name is there already (two images of one
-                defect type that share their stem); names the image.
+            ValueError: not finite, not two-dimensional, or a map of that name is there already (two images of
+                one defect type that share their stem); names the image.
         """
         import tifffile
 
@@ -94,7 +94,7 @@ class NormalMapStatistics:
         self.maxima.append(float(values.max()))
 
     def summary(self) -> dict[str, float | int | None]:
-        """Pixel ``mean``, ``std``, ``min``, ``max`` and the quantiles of the maps' maxima; None without maps."""
+        """Pixel ``mean``, ``std``, ``min``, ``max``, quantiles of the maps' maxima; None without maps."""
         names = ("mean", "std", "min", "max", "maxima_p50", "maxima_p90", "maxima_p95", "maxima_p99")
         if not self.maxima:
             return {"maps": 0, **dict.fromkeys(names)}

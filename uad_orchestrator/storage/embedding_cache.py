@@ -1,13 +1,12 @@
 """Patch embeddings on disk, so that no image is embedded twice.
 
-``<root>/<space>/<view>/<digest[:2]>/<digest>.npz``: the space says which numbers (preset, embedder, weights), the
-view which rotation, the digest which image. An entry is a handful of named arrays; it is written aside and renamed,
-and one that cannot be read back is removed and counts as missing.
+``<root>/<space>/<view>/<digest[:2]>/<digest>.npz``: the space says which numbers (preset, embedder, weights),
+the view which rotation, the digest which image. An entry is a handful of named arrays; it is written aside
+and renamed, and one that cannot be read back is removed and counts as missing.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 import zipfile
@@ -49,7 +48,7 @@ class EmbeddingCache:
         try:
             with aside.open("wb") as file:
                 np.savez(file, allow_pickle=False, **dict(arrays))
-            os.replace(aside, path)
+            aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
 

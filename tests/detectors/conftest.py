@@ -1,0 +1,65 @@
+"""A small embedder and small images, so that these tests need neither torch nor weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.embedders.protocol import PatchEmbedding
+
+
+class CellMeans:
+    """Mean and spread of each colour in square cells; counts the images it is given."""
+
+    def __init__(self, cell: int = 8, scale: float = 1.0) -> None:
+        self.cell, self.scale, self.seen = cell, scale, 0
+
+    def recipe(self) -> dict[str, Any]:
+        return {"name": "cell_means", "cell": self.cell, "scale": self.scale}
+
+    def embed(self, image: np.ndarray) -> PatchEmbedding:
+        return self.embed_batch([image])[0]
+
+    def embed_batch(self, images: Sequence[np.ndarray]) -> list[PatchEmbedding]:
+        self.seen += len(images)
+        return [self._embed(image) for image in images]
+
+    def _embed(self, image: np.ndarray) -> PatchEmbedding:
+        h, w = image.shape[:2]
+        gh, gw = h // self.cell, w // self.cell
+        cells = (
+            image[: gh * self.cell, : gw * self.cell]
+            .astype(np.float64)
+            .reshape(gh, self.cell, gw, self.cell, 3)
+        )
+        rows = np.concatenate([cells.mean(axis=(1, 3)), cells.std(axis=(1, 3))], axis=-1).reshape(gh * gw, 6)
+        return PatchEmbedding((rows * self.scale).astype(np.float32), (gh, gw), (h, w))
+
+
+def textures(n: int, seed: int = 0, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
+    """Smooth random textures: normal images that differ."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(60, 200, (n, 1 + size[0] // 12, 1 + size[1] // 12, 3))
+    return [np.kron(c, np.ones((12, 12, 1)))[: size[0], : size[1]].astype(np.uint8) for c in coarse]
+
+
+def with_spot(image: np.ndarray, top: int = 16, left: int = 24) -> np.ndarray:
+    """The image with a bright saturated square: a defect."""
+    spoiled = image.copy()
+    spoiled[top : top + 8, left : left + 8] = (255, 0, 255)
+    return spoiled
+
+
+@pytest.fixture
+def embedder() -> CellMeans:
+    return CellMeans()
+
+
+@pytest.fixture
+def patchcore(embedder: CellMeans) -> Detector:
+    return create_detector(
+        "vision_patchcore", embedder=embedder, coreset={"method": "none"}, contamination=0.2
+    )
