@@ -34,6 +34,7 @@ datasets:
       - housing
     exclude:
       - housing/train/good/001.png
+    incoming: arriving
 presets:
   soft:
     - denoise
@@ -69,6 +70,13 @@ detectors:
 evaluation:
   aupro_limits:
     - 0.3
+automation:
+  recalibrate: 0 3 * * *
+  watch_checkpoints: 30
+  intake:
+    quantile: 0.99
+    detectors: any
+  threshold_shift: 0.2
 dagster:
   key_prefix: uad
   location_name: uad
@@ -272,6 +280,16 @@ def test_a_key_that_stands_twice_is_an_error():
     assert dotted(problem.place) == "runtime.workers" and problem.line == 3 and "line 2" in problem.what
 
 
+def test_incoming_is_for_the_users_own_layout_and_leaves_a_folder_for_what_is_held():
+    rest = "\ndetectors: {p: {model: vision_patchcore}}"
+    (published,) = problems_of("datasets: {mvtec_ad: {root: x, incoming: y}}" + rest)
+    assert dotted(published.place) == "datasets.mvtec_ad.incoming" and "layout folder" in published.what
+    own = "datasets: {line7: {layout: folder, root: x, incoming: y, categories: [held]}}"
+    (held,) = problems_of(own + rest)
+    assert dotted(held.place) == "datasets.line7.categories[0]" and "held" in held.what
+    assert read(own.replace("held", "housing") + rest).datasets["line7"].incoming.name == "y"
+
+
 def test_anchors_and_merge_keys_work():
     text = """
     datasets: {demo: {}}
@@ -316,11 +334,9 @@ def test_messages_hold_no_credentials():
 
 
 NOT_BUILT = {
-    "automation: {recalibrate: '0 3 * * *'}": "automation",
     "trusted_checkpoints: [abc]": "trusted_checkpoints",
     "repeats: {seeds: [0]}": "repeats",
     "evaluation: {protocol: official_crop}": "evaluation.protocol",
-    "datasets: {line7: {layout: folder, root: x, incoming: y}}": "datasets.line7.incoming",
     "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
     "detectors: {p: {model: vision_padim_anomalib}}": "detectors.p.model",
     "detectors: {p: {model: vision_patchcore, tiling: {tile_size: 512}}}": "detectors.p.tiling",

@@ -11,6 +11,9 @@ from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
 
+HELD_FOLDER = "held"
+"""Below a dataset's ``incoming``: the images that were not taken in."""
+
 
 def read_datasets(
     value: object, home: Path, storage: StorageSettings, catalogue: Catalogue, findings: Findings
@@ -93,6 +96,10 @@ def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue
     if settings.incoming and settings.layout != "folder":
         advice = "published datasets are never written to; take the key out"
         findings.add((*place, "incoming"), "only layout folder takes new images in", advice)
+    if settings.incoming and HELD_FOLDER in (settings.categories or ()):
+        what = f"{HELD_FOLDER!r} is where images of `incoming` are held back"
+        where = (*place, "categories", (settings.categories or ()).index(HELD_FOLDER))
+        findings.add(where, what, "rename the category's folder")
 
 
 def _resolved(settings: DatasetSettings, home: Path) -> DatasetSettings:

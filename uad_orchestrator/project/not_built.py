@@ -10,10 +10,8 @@ from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import Place, Problem
 
 KEYS: dict[Place, str] = {
-    ("automation",): "schedules, sensors and the intake of new images",
     ("trusted_checkpoints",): "detectors that load a trained checkpoint",
     ("repeats",): "repeats over several seeds",
-    ("datasets", "*", "incoming"): "the intake of new normal images",
     ("datasets", "*", "class_names"): "class names for text prompts",
     ("evaluation", "repeats"): "repeats over several seeds",
     ("evaluation", "protocol"): "other evaluation protocols",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SerializeAsAny, field_validator
 
 from uad_orchestrator.detectors.settings import MapSettings, Settings
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -113,6 +113,9 @@ class AutomationSettings(Section):
     recalibrate: str | None = Field(None, description="cron line of the schedule that takes new normals in")
     watch_checkpoints: PositiveInt = Field(30, description="seconds between two looks at the checkpoints")
     intake: IntakeSettings = IntakeSettings()
+    threshold_shift: PositiveFloat = Field(
+        0.2, description="share by which new normals may move a threshold before an asset check warns"
+    )
 
     @field_validator("recalibrate")
     @classmethod
