@@ -1,5 +1,6 @@
 """The filter bank: exactness, invariance, and that it sees defects."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -67,14 +68,12 @@ def test_the_same_numbers_on_any_number_of_threads(bank):
         "found = FilterBank(EmbedderSettings(name='filter_bank')).embed(part())\n"
         "print(hashlib.sha256(found.patch_embeddings.tobytes()).hexdigest())\n"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", script, str(threads)], capture_output=True, text=True, check=True,
-                       env={**os.environ, "OMP_NUM_THREADS": str(threads)}).stdout
-        for threads in (1, 4)
-    ]  # fmt: skip
-    import hashlib
-
-    assert set(runs) == {hashlib.sha256(here.tobytes()).hexdigest() + "\n"}
+    runs = set()
+    for threads in ("1", "4"):
+        command = [sys.executable, "-c", script, threads]
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        runs.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert runs == {hashlib.sha256(here.tobytes()).hexdigest() + "\n"}
 
 
 def test_a_quarter_turn_of_the_image_turns_the_grid_and_changes_no_embedding(bank):
@@ -123,3 +122,11 @@ def test_pitfall_02_size_and_policy_do_something():
     assert shape(image_size=128) == (16, 16)
     assert shape(image_size=(128, 256)) == (16, 32)
     assert shape(resize="shorter_edge", image_size=200) == (32, 25)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((0, 9, 3), np.uint8)]
+)
+def test_another_shape_or_dtype_is_an_error(bank, image):
+    with pytest.raises(ValueError, match="expected RGB"):
+        bank.embed(image)

@@ -59,7 +59,7 @@ def embedder_recipe(settings: EmbedderSettings) -> dict[str, Any]:
 
 
 def weight_file(settings: EmbedderSettings, base: Path) -> Path | None:
-    """The weight file on this machine: local, or the hub's in the local cache, or fetched (``download: true``).
+    """The weight file on this machine: local, the hub's in the local cache, or fetched (``download: true``).
 
     Args:
         settings: as in the project file.

@@ -1,4 +1,4 @@
-"""Optional packages: asked for by name before they are imported, so that the message can say how to get them."""
+"""Optional packages, asked for before they are imported, so that the message can say how to get them."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def require_extra(*modules: str, extra: str, what: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise ImportError(
-            f"{what} needs {', '.join(missing)}, which is not installed: pip install 'uad_orchestrator[{extra}]'"
+            f"{what} needs {', '.join(missing)}, not installed here: pip install 'uad_orchestrator[{extra}]'"
         )

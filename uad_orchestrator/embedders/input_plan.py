@@ -1,11 +1,14 @@
-"""How an image becomes the model's input: sizes and the region inspected. Arithmetic only, nothing is resized."""
+"""How an image becomes the model's input: sizes and the region inspected. Arithmetic only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.images.source import RgbImage
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,16 @@ def check_sizes(settings: EmbedderSettings, multiple: int = 1) -> None:
                 f"embedder.image_size: {side} does not fit {settings.name}'s patches of {multiple} px; "
                 f"take a multiple of {multiple} such as {nearest}"
             )
+
+
+def check_image(image: RgbImage) -> None:
+    """Refuse what is not ``(H, W, 3)`` of uint8 or uint16 with at least one pixel.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16) or not image.size:
+        raise ValueError(f"expected RGB (H, W, 3) of uint8 or uint16, got {image.shape} of {image.dtype}")
 
 
 def _resized_size(original_size: tuple[int, int], settings: EmbedderSettings) -> tuple[int, int]:

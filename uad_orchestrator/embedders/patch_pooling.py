@@ -1,8 +1,8 @@
 """PatchCore's neighbourhood and channel pooling as one convolution per layer (arXiv 2106.08265, section 3.1).
 
 The official code takes each location's 3 x 3 neighbourhood (zero padding), pools its C * 9 values to
-``dimension`` with ``adaptive_avg_pool1d``, stacks the layers and pools the stack to ``dimension`` again. All of
-it is linear in the features, so it folds into one 3 x 3 kernel per layer; the folded result is the same up to
+``dimension`` with ``adaptive_avg_pool1d``, stacks the layers and pools the stack to ``dimension`` again. All
+of it is linear in the features, so it folds into one 3 x 3 kernel per layer; the result is the same up to
 rounding, and the unfolded neighbourhoods, nine times the features, never exist.
 """
 

@@ -1,7 +1,7 @@
 """Position embeddings for another input size, as DINOv2's own repository resamples them.
 
 timm resamples to the target size, antialiased. The original (``interpolate_pos_encoding`` in dinov2's
-``vision_transformer.py``) interpolates bicubically by the scale factor ``(n + 0.1) / m`` and without antialiasing;
+``vision_transformer.py``) interpolates bicubically by the scale factor ``(n + 0.1) / m``, not antialiased;
 models with register tokens go to the target size, antialiased, as timm does.
 """
 

@@ -1,4 +1,4 @@
-"""timm CNNs by name, e.g. ``mobilenetv2_100``; layers by module name, or ``stride8``, ``stride16``, ``stride32``."""
+"""timm CNNs by name, e.g. ``mobilenetv2_100``; layers by module name, or ``stride8``, ``stride16``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a timm name says without importing timm: CNN or ViT, patch size, trained size, normalisation.
 
-timm has over a thousand names. Those whose normalisation follows from the name are known here (a test compares
-every one with timm's own configuration); any other timm model is written ``timm/<name>`` with ``mean`` and
-``std`` given.
+timm has over a thousand names. Those whose normalisation follows from the name are known here (a test
+compares every one with timm's own configuration); any other timm model is written ``timm/<name>`` with
+``mean`` and ``std`` given.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _VIT_NORMALISATION: tuple[tuple[str, Normalisation], ...] = (
 )
 _CNN_NORMALISATION: tuple[tuple[str, Normalisation], ...] = (
     (r"(mobilenetv2_\w+|hrnet_w\w+|res2net\w+|dla\d+\w*|repvgg_\w+|regnet[xy]_\d+)(\.\w+)?", IMAGENET),
-    (r"(tf_)?efficientnet_b\d(\.(ra|aa|ra4|ns|in1k|ap|adv)\w*)?", IMAGENET),
-    (r"(wide_)?resne[x]?t\d+\w*\.(tv|tv2|a1|a2|a3|gluon|fb|ra)\w*", IMAGENET),
+    (r"(tf_)?efficientnet_b\d(\.((ra|aa|ns)_\w+|in1k))?", IMAGENET),
+    (r"(wide_)?resne[x]?t\d+\w*\.(tv|tv2|a1|a1h|a2|a3|gluon|fb|ra)_\w+", IMAGENET),
     (r"(densenet\d+|vgg\d+(_bn)?)\.tv_in1k", IMAGENET),
 )
 

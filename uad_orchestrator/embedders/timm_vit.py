@@ -125,8 +125,8 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
         model = timm_model(settings, num_classes=0, dynamic_img_size=True)
     except TypeError as error:
         raise ValueError(
-            f"embedder.name: {settings.name} takes no other input size than its own ({error}); choose a plain "
-            "vit_, deit_ or dinov2 / dinov3 model"
+            f"embedder.name: {settings.name} takes no other input size than its own ({error}); choose a "
+            "plain vit_, deit_ or dinov2 / dinov3 model"
         ) from error
     blocks = [
         _block(number, len(model.blocks), settings.name) for number in block_numbers(settings.layers or ())

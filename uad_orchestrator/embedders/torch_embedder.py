@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from uad_orchestrator.embedders.input_plan import InputPlan, plan_input
+from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.source import RgbImage
@@ -86,13 +86,12 @@ class TorchEmbedder:
         return self._load_network(self.torch_device)
 
     def _plan(self, image: RgbImage) -> InputPlan:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"expected RGB (H, W, 3) of uint8 or uint16, got {image.shape} of {image.dtype}")
+        check_image(image)
         plan = plan_input((image.shape[0], image.shape[1]), self.settings, self.multiple)
         if 0 in plan.input_size:
             raise ValueError(
-                f"an image of {image.shape[0]} x {image.shape[1]} px gives an input of {plan.resized_size}, less "
-                f"than one patch of {self.multiple} px"
+                f"an image of {image.shape[0]} x {image.shape[1]} px gives an input of {plan.resized_size}, "
+                f"less than one patch of {self.multiple} px"
             )
         return plan
 

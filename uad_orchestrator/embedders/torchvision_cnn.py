@@ -1,4 +1,4 @@
-"""torchvision CNNs by name, e.g. ``resnet18``, ``wide_resnet50_2``, ``mobilenet_v2``; layers by module name."""
+"""torchvision CNNs by name, e.g. ``resnet18``, ``wide_resnet50_2``; layers by module name."""
 
 from __future__ import annotations
 

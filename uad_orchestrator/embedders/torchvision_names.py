@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class TorchvisionCnn(NamedTuple):
-    """``weight_file``: name of the IMAGENET1K_V1 file; ``layers``: what PatchCore's layer2, layer3 are here."""
+    """``weight_file``: the IMAGENET1K_V1 file; ``layers``: what a ResNet's layer2, layer3 are here."""
 
     weight_file: str
     layers: tuple[str, str]

@@ -82,9 +82,10 @@ def read_state_dict(path: Path) -> dict[str, Any]:
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise WeightsError(
-            f"{path}: cannot be read as weights ({type(error).__name__}: {str(error).splitlines()[0][:200]}). "
-            "Expected .safetensors, or a file written by torch.save(model.state_dict(), FILE)"
+            f"{path}: cannot be read as weights ({reason}). Expected .safetensors, or a file written by "
+            "torch.save(model.state_dict(), FILE)"
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(stored, Mapping) and isinstance(stored.get(wrapper), Mapping):
@@ -111,8 +112,9 @@ def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_nam
     needed = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     if missing := [name for name in needed if name not in tensors]:
         raise WeightsError(
-            f"{path}: {len(missing)} of the {len(needed)} tensors that {model_name} needs are missing, the first "
-            f"is {missing[0]!r}; the file's first is {next(iter(tensors))!r}. Is it a file of another model?"
+            f"{path}: {len(missing)} of the {len(needed)} tensors that {model_name} needs are missing, "
+            f"the first is {missing[0]!r}; the file's first is {next(iter(tensors))!r}. "
+            "Is it a file of another model?"
         )
     for name, tensor in needed.items():
         given = tensors[name]
@@ -153,7 +155,7 @@ def _torchvision_file(hub_id: str, settings: EmbedderSettings) -> Path:
         return path
     if not settings.download:
         raise WeightsError(
-            f"{settings.name}: the weights are not on this machine: put {TORCHVISION_URL}{filename} at {path}. "
+            f"{settings.name}: no weights on this machine: put {TORCHVISION_URL}{filename} at {path}. "
             + _how_to_give_weights(settings.name, hub_id)
         )
     from torch.hub import download_url_to_file
