@@ -207,7 +207,8 @@ def _select(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the rows to keep, and the number of each image's first row (and of the end)."""
     greedy = recipe.coreset.method == "batched_greedy"
-    counts, projected = [0], []
+    counts: list[int] = [0]
+    projected: list[np.ndarray] = []
     projection: np.ndarray | None = None
     for rows in _views(stream, images, recipe, precision):
         if greedy and not projected:

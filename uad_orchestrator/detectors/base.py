@@ -225,4 +225,5 @@ class Detector(ABC):
 def _sources(images: Any, input_format: str) -> list[ImageSource]:
     from uad_orchestrator.images.formats import sources_from
 
-    return sources_from(images if isinstance(images, np.ndarray | str | Path) else list(images), input_format)
+    whole = isinstance(images, np.ndarray | str | Path)
+    return sources_from(images if whole else list(images), input_format)
