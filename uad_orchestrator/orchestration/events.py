@@ -1,22 +1,29 @@
 """Reading and writing data versions in Dagster's event log, in bulk.
 
-The one file that touches what is not public API of Dagster: ``get_latest_tags_by_partition`` and the tag names.
-A contract test holds it against the installed version.
+The one file that touches what is not public API of Dagster: ``get_latest_tags_by_partition``,
+``get_latest_storage_id_by_partition`` and the tag names. A contract test holds it against the installed version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
 
+from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.graph import NODES, Cell
 from uad_orchestrator.orchestration.state import Input
 from uad_orchestrator.project import Project
 
 DATA_VERSION_TAG = "dagster/data_version"
+CODE_VERSION_TAG = "dagster/code_version"
+USER_PROVIDED_TAG = "dagster/data_version_is_user_provided"
 INPUT_VERSION_PREFIX = "dagster/input_data_version/"
+INPUT_POINTER_PREFIX = "dagster/input_event_pointer/"
+NO_POINTER = "NULL"
 
 
 def asset_key(project: Project, asset: str) -> dg.AssetKey:
@@ -24,13 +31,21 @@ def asset_key(project: Project, asset: str) -> dg.AssetKey:
     return dg.AssetKey([*project.dagster.key_prefix, asset])
 
 
-def recorded_versions(instance: dg.DagsterInstance, project: Project, asset: str) -> dict[str, str]:
-    """The data version of the latest materialisation of every partition of an asset, by partition key."""
-    return {
-        partition: tags[DATA_VERSION_TAG]
-        for partition, tags in recorded_tags(instance, project, asset, [DATA_VERSION_TAG]).items()
-        if DATA_VERSION_TAG in tags
-    }
+def recorded_versions(
+    instance: dg.DagsterInstance, project: Project, asset: str, partitions: Collection[str] | None = None
+) -> dict[str, str]:
+    """The data version of the latest materialisation of every partition of an asset, by partition key.
+
+    Args:
+        partitions: only these.
+    """
+    tags_of = instance.event_log_storage.get_latest_tags_by_partition(
+        asset_key(project, asset),
+        DagsterEventType.ASSET_MATERIALIZATION,
+        [DATA_VERSION_TAG],
+        asset_partitions=None if partitions is None else list(partitions),
+    )
+    return {partition: tags[DATA_VERSION_TAG] for partition, tags in tags_of.items()}
 
 
 def recorded_version(instance: dg.DagsterInstance, project: Project, asset: str) -> str | None:
@@ -40,41 +55,127 @@ def recorded_version(instance: dg.DagsterInstance, project: Project, asset: str)
     return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
 
 
-def recorded_tags(
-    instance: dg.DagsterInstance, project: Project, asset: str, tags: list[str]
-) -> Mapping[str, Mapping[str, str]]:
-    """Tags of the latest materialisation of every partition of an asset, by partition key."""
-    return instance.event_log_storage.get_latest_tags_by_partition(
-        asset_key(project, asset), DagsterEventType.ASSET_MATERIALIZATION, tags
+def recorded_order(instance: dg.DagsterInstance, project: Project, asset: str) -> Mapping[str, int]:
+    """Of every partition the number of its latest materialisation in the event log: a later one is larger."""
+    return instance.get_latest_storage_id_by_partition(
+        asset_key(project, asset), DagsterEventType.ASSET_MATERIALIZATION
     )
 
 
+def materializations(
+    instance: dg.DagsterInstance, project: Project, asset: str, partition: str, limit: int = 1
+) -> list[dg.AssetMaterialization]:
+    """The last materialisations of one partition, newest first."""
+    wanted = dg.AssetRecordsFilter(asset_key(project, asset), asset_partitions=[partition])
+    records = instance.fetch_materializations(wanted, limit=limit).records
+    return [record.asset_materialization for record in records if record.asset_materialization]
+
+
+def numbered_materializations(
+    instance: dg.DagsterInstance, project: Project, asset: str, numbers: Collection[int]
+) -> dict[str, dg.AssetMaterialization]:
+    """The materialisations of these numbers, by partition key."""
+    wanted = dg.AssetRecordsFilter(asset_key(project, asset), storage_ids=list(numbers))
+    records = instance.fetch_materializations(wanted, limit=len(numbers)).records
+    events = (record.asset_materialization for record in records)
+    return {str(event.partition): event for event in events if event is not None}
+
+
+def recorded_reads(project: Project, event: dg.AssetMaterialization, asset: str) -> dict[str, str | None]:
+    """Of each node ``asset`` reads, the stamp of the version that Dagster recorded as read."""
+    tags = event.tags or {}
+    return {
+        name: tags.get(f"{INPUT_VERSION_PREFIX}{_tag_name(project, name)}") for name in NODES[asset].reads
+    }
+
+
+def input_stamp(version: str) -> str:
+    """What Dagster records of the version of a partitioned input: the digest of its partitions' versions."""
+    return hashlib.sha256(version.encode()).hexdigest()
+
+
 def report_inputs(instance: dg.DagsterInstance, project: Project, inputs: Iterable[Input]) -> list[Input]:
-    """Record the inputs whose version is not the recorded one, as runless materialisations; returns those."""
-    known: dict[str, dict[str, str]] = {}
-    changed = []
+    """Record the inputs whose version is not the recorded one, as runless materialisations; returns those.
+
+    An input below one that changed, with its own version still right, is recorded again in that version.
+
+    Args:
+        inputs: in order of dependency.
+    """
+    inputs = list(inputs)
+    wanted: dict[str, set[str]] = {}
     for found in inputs:
-        if found.asset not in known:
-            known[found.asset] = recorded_versions(instance, project, found.asset)
+        wanted.setdefault(found.asset, set()).add(found.partition)
+    known = {asset: recorded_versions(instance, project, asset, places) for asset, places in wanted.items()}
+    changed: list[Input] = []
+    for found in inputs:
         if known[found.asset].get(found.partition) != found.version:
-            report_version(instance, project, found.asset, found.partition, found.version)
+            report_version(instance, project, found)
             changed.append(found)
+        elif any(above.asset in found.reads and above.partition == found.partition for above in changed):
+            report_again(instance, project, found.asset, found.partition, found.version, found.reads)
     return changed
 
 
-def report_version(
-    instance: dg.DagsterInstance, project: Project, asset: str, partition: str, version: str
+def report_version(instance: dg.DagsterInstance, project: Project, found: Input) -> None:
+    """Record an input's version as a runless materialisation."""
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            asset_key(project, found.asset),
+            partition=_partition_key(found.asset, found.partition),
+            description=NODES[found.asset].description,
+            metadata={"version": found.version},
+            tags=_stamp(instance, project, found.version, found.reads),
+        )
+    )
+
+
+def report_again(
+    instance: dg.DagsterInstance,
+    project: Project,
+    asset: str,
+    partition: str,
+    version: str,
+    reads: Mapping[str, str],
 ) -> None:
-    """Record a version as a runless materialisation."""
+    """Record a node once more in its version, with the versions it reads, as a runless materialisation.
+
+    What its last materialisation shows (numbers, contact sheet) is carried over: pages show the latest event.
+    """
+    last = materializations(instance, project, asset, partition)
+    metadata: dict[str, Any] = dict(last[0].metadata) if last else {}
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             asset_key(project, asset),
             partition=_partition_key(asset, partition),
             description=NODES[asset].description,
-            metadata={"version": version},
-            tags={DATA_VERSION_TAG: version},
+            metadata={**metadata, "restamped": True},
+            tags=_stamp(instance, project, version, reads),
         )
     )
+
+
+def _stamp(
+    instance: dg.DagsterInstance, project: Project, version: str, reads: Mapping[str, str]
+) -> dict[str, str]:
+    """The tags by which Dagster knows a version and what was read for it, as a run writes them."""
+    tags = {DATA_VERSION_TAG: version, CODE_VERSION_TAG: __version__, USER_PROVIDED_TAG: "true"}
+    keys = {name: asset_key(project, name) for name in reads}
+    records = (
+        {r.asset_entry.asset_key: r for r in instance.get_asset_records(list(keys.values()))} if keys else {}
+    )
+    for name, read in reads.items():
+        record = records.get(keys[name])
+        last = record.asset_entry.last_materialization_record if record else None
+        tags[f"{INPUT_VERSION_PREFIX}{_tag_name(project, name)}"] = input_stamp(read)
+        tags[f"{INPUT_POINTER_PREFIX}{_tag_name(project, name)}"] = (
+            str(last.storage_id) if last else NO_POINTER
+        )
+    return tags
+
+
+def _tag_name(project: Project, asset: str) -> str:
+    return asset_key(project, asset).to_user_string()
 
 
 def _partition_key(asset: str, partition: str) -> str:

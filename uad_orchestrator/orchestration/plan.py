@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
 from uad_orchestrator.orchestration.board import board_version
-from uad_orchestrator.orchestration.events import recorded_version, recorded_versions
+from uad_orchestrator.orchestration.events import recorded_version
 from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.reasons import Reasons
+from uad_orchestrator.orchestration.restamps import RecordedGrid, Restamp, find_restamps
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.orchestration.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
-
-Recorded = Mapping[str, Mapping[str, str]]
-"""Of each asset, the version that Dagster last recorded for each partition."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,14 @@ class Plan:
     Attributes:
         stale: the nodes to materialise, in order of dependency within each cell.
         inputs: inputs whose version is not the recorded one.
+        restamped: nodes in the right version that are to be recorded again, with the inputs they were made from.
         fresh: how many nodes are as they should be.
         seconds: how long planning took.
     """
 
     stale: tuple[StaleNode, ...]
     inputs: tuple[Input, ...]
+    restamped: tuple[Restamp, ...]
     fresh: int
     seconds: float
 
@@ -71,6 +72,7 @@ class Plan:
             "inputs": [
                 {"asset": i.asset, "partition": i.partition, "version": i.version} for i in self.inputs
             ],
+            "restamped": [restamp.to_json() for restamp in self.restamped],
             "fresh": self.fresh,
             "seconds": round(self.seconds, 3),
         }
@@ -83,7 +85,6 @@ class Planner:
     state: ProjectState
     store: ArtifactStore
     instance: dg.DagsterInstance
-    _recorded: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def plan(self, selection: Selection) -> Plan:
         """The plan of the selected cells."""
@@ -100,13 +101,16 @@ class Planner:
             board = self._stale_board(stale)
             stale += board
             fresh += 1 - len(board)
-        return Plan(tuple(stale), tuple(self._changed_inputs(cells)), fresh, time.perf_counter() - started)
+        inputs, restamped = self._changed_inputs(cells), self._restamped(cells, selection)
+        return Plan(tuple(stale), tuple(inputs), tuple(restamped), fresh, time.perf_counter() - started)
 
-    def recorded(self, asset: str) -> Mapping[str, str]:
-        """The recorded version of each partition of an asset; read once."""
-        if asset not in self._recorded:
-            self._recorded[asset] = recorded_versions(self.instance, self.state.project, asset)
-        return self._recorded[asset]
+    @cached_property
+    def recorded(self) -> RecordedGrid:
+        """What Dagster last recorded; each asset is read once."""
+        return RecordedGrid(self.instance, self.state.project)
+
+    def _restamped(self, cells: Sequence[Cell], selection: Selection) -> list[Restamp]:
+        return [r for r in find_restamps(self.state, self.recorded, cells) if selection.names(r.asset)]
 
     def _stale_of(self, cell: Cell, selection: Selection, reasons: Reasons) -> list[StaleNode]:
         stale: list[StaleNode] = []
@@ -118,7 +122,7 @@ class Planner:
 
     def _why_stale(self, asset: str, cell: Cell, reasons: Reasons) -> tuple[str, ...]:
         """Why a node is stale; empty if it is fresh."""
-        recorded = self.recorded(asset).get(cell.key)
+        recorded = self.recorded.versions(asset).get(cell.key)
         try:
             expected = self.state.version(asset, cell)
         except InputUnavailable as error:
@@ -149,7 +153,7 @@ class Planner:
                         found = self.state.input(asset, cell)
                     except InputUnavailable:
                         continue
-                    if self.recorded(asset).get(found.partition) != found.version:
+                    if self.recorded.versions(asset).get(found.partition) != found.version:
                         changed[place] = found
         return list(changed.values())
 

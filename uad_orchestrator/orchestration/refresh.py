@@ -25,6 +25,7 @@ from uad_orchestrator.orchestration.events import report_inputs
 from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.plan import Plan, Planner
 from uad_orchestrator.orchestration.resources import make_demo_images, open_state, open_store, remember_input
+from uad_orchestrator.orchestration.restamps import RecordedGrid, Restamp, apply_restamps, find_restamps
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.orchestration.state import Input, ProjectState
 from uad_orchestrator.orchestration.workers import Group, run_groups
@@ -43,6 +44,7 @@ class RefreshResult:
     failed: list[Failed] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
+    restamped: list[Restamp] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, outcome: CellOutcome) -> None:
@@ -70,6 +72,7 @@ class RefreshResult:
                 {"asset": found.asset, "partition": found.partition, "version": found.version}
                 for found in self.inputs
             ],
+            "restamped": [restamp.to_json() for restamp in self.restamped],
             "embedded_images": self.embedded_images,
             "embedded_views": sum(node.embedded_views for node in self.materialized),
             "seconds": round(self.seconds, 3),
@@ -111,6 +114,8 @@ def refresh(
     for outcome in run_groups(project.home, refresh_id, group_tasks(tasks, state), workers):
         result.add(outcome)
         on_cell(outcome)
+    if tasks or plan.inputs or plan.restamped:
+        result.restamped = restamp(state, instance, selection)
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
         result.add(run_leaderboard(project.home, refresh_id))
     result.seconds = time.perf_counter() - started
@@ -129,6 +134,14 @@ def group_tasks(tasks: Sequence[CellTask], state: ProjectState) -> list[Group]:
 
     ordered = sorted(tasks, key=lambda task: (*embeddings(task.cell), task.cell.detector))
     return [list(group) for _, group in groupby(ordered, key=lambda task: embeddings(task.cell))]
+
+
+def restamp(state: ProjectState, instance: dg.DagsterInstance, selection: Selection) -> list[Restamp]:
+    """Record again what Dagster has in the right version with other inputs; nothing is computed."""
+    recorded = RecordedGrid(instance, state.project)
+    cells = [cell for cell in state.cells if selection.covers(cell)]
+    found = [r for r in find_restamps(state, recorded, cells) if selection.names(r.asset)]
+    return apply_restamps(state, recorded, found)
 
 
 def board_is_stale(plan: Plan) -> bool:

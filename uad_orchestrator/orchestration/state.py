@@ -32,12 +32,17 @@ class InputUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Input:
-    """An input as it is now: its content and the digest of it."""
+    """An input as it is now: its content and the digest of it.
+
+    ``reads`` has the versions of what the graph draws above it: the images of a category come out of its
+    manifest. They are told to Dagster and are no part of the version.
+    """
 
     asset: str
     partition: str
     content: Mapping[str, Any]
     version: str
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -135,7 +140,7 @@ class ProjectState:
             content = self._content(asset, cell)
         except (OSError, ValueError, InputUnavailable) as error:
             return InputUnavailable(f"{asset} of {partition_of(asset, cell)}: {error}")
-        return Input(asset, partition_of(asset, cell), content, digest_of(content))
+        return Input(asset, partition_of(asset, cell), content, digest_of(content), self.reads(asset, cell))
 
     def _content(self, asset: str, cell: Cell) -> Mapping[str, Any]:
         if asset == "checkpoint":
