@@ -13,7 +13,7 @@ from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
 from uad_orchestrator.metrics.pixel_counts import PixelCounts
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport
-from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.metrics.thresholds import OperatingPoint, exceeds
 
 METRICS_VERSION = 1
 """Raised when the figures of unchanged maps and scores change."""
@@ -76,13 +76,13 @@ def evaluate_cell(
         image_point, pixel_point: the calibrated thresholds of image scores and of map values.
 
     Raises:
-        ValueError: a score or map is not finite, a mask is of another size; names the image.
+        ValueError: a score or map is not finite, a mask is of another size or shows defects on a normal
+            image; names the image.
     """
-    pixels = _count_pixels(rows, anomaly_map, mask, pixel_point.threshold)
+    pixels = _count_pixels(rows, anomaly_map, mask, pixel_point.threshold, aupro_limits)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
-    total = sum(pixels.by_type.values(), PixelCounts())
-    figures = total.compute(aupro_limits) if not pixels.unpublished else {}
+    figures = pixels.total.compute(aupro_limits) if not pixels.unpublished else {}
     names = (*PIXEL_FIGURES, *(f"aupro_{limit:g}" for limit in aupro_limits))
     metrics = {
         "image_auroc": of_images.auroc,
@@ -91,57 +91,104 @@ def evaluate_cell(
         **{name: figures.get(name, math.nan) for name in names},
     }
     reasons = {f"image_{name}": why for name, why in of_images.reasons.items()}
-    reasons |= dict.fromkeys(names, pixels.why_undefined(total) or "")
+    reasons |= dict.fromkeys(names, pixels.why_undefined(pixels.total.undefined_reason) or "")
     return CellMetrics(
         metrics,
         {name: reasons[name] for name, value in metrics.items() if math.isnan(value)},
         [_defect_report(kind, rows, pixels, aupro_limits, image_point) for kind in _defect_types(rows)],
         _point_report(image_point, _at_threshold(scores, labels, image_point)),
         _point_report(pixel_point, None if pixels.unpublished else pixels.at_threshold),
-        {} if pixels.unpublished else total.curves(),
+        {} if pixels.unpublished else pixels.total.curves(),
     )
 
 
 @dataclass
 class _Pixels:
-    """Pixel counts per defect type (normals under ``good``), and counts at the pixel threshold."""
+    """Counts of all images, figures of each defect type against the normals, counts at the threshold."""
 
-    by_type: dict[str, PixelCounts]
+    total: PixelCounts
+    of_type: dict[str, dict[str, float]]
+    undefined_type: dict[str, str | None]
     at_threshold: ThresholdMetrics | None
     unpublished: int
 
-    def why_undefined(self, counts: PixelCounts) -> str | None:
+    def why_undefined(self, reason: str | None) -> str | None:
         if self.unpublished:
             return f"{self.unpublished} defective images have no published mask"
-        return counts.undefined_reason
+        return reason
 
 
 def _count_pixels(
-    rows: Iterable[ScoredImage],
+    rows: Sequence[ScoredImage],
     anomaly_map: Callable[[ScoredImage], np.ndarray],
     mask: Callable[[ScoredImage], np.ndarray | None],
     threshold: float,
+    aupro_limits: Sequence[float],
 ) -> _Pixels:
-    by_type: dict[str, PixelCounts] = {}
-    unpublished, counted = 0, np.zeros(4, np.int64)
+    """Count type by type, so that few counts are held however many types there are."""
+    found = _ThresholdCounts(threshold)
+    normals, unpublished = _count([row for row in rows if row.label == 0], anomaly_map, mask, found)
+    pixels = _Pixels(normals, {}, {}, None, unpublished)
+    for kind in _defect_types(rows):
+        own = [row for row in rows if row.label and row.defect_type == kind]
+        counts, unpublished = _count(own, anomaly_map, mask, found)
+        against_normals = normals + counts
+        pixels.of_type[kind] = against_normals.compute(aupro_limits)
+        pixels.undefined_type[kind] = against_normals.undefined_reason
+        pixels.total = pixels.total + counts
+        pixels.unpublished += unpublished
+    pixels.at_threshold = found.metrics()
+    return pixels
+
+
+def _count(
+    rows: Iterable[ScoredImage],
+    anomaly_map: Callable[[ScoredImage], np.ndarray],
+    mask: Callable[[ScoredImage], np.ndarray | None],
+    found: _ThresholdCounts,
+) -> tuple[PixelCounts, int]:
+    """The counts of some images, and how many have no published mask."""
+    counts, unpublished = PixelCounts(), 0
     for row in rows:
         truth = mask(row)
         if truth is None:
             unpublished += 1
             continue
+        if row.label == 0 and truth.any():
+            raise ValueError(
+                f"{row.image}: labelled normal, but its mask shows {np.count_nonzero(truth)} pixels"
+            )
         scores = anomaly_map(row)
-        kind = row.defect_type if row.label else "good"
         try:
-            by_type.setdefault(kind, PixelCounts()).update(scores, truth)
+            counts.update(scores, truth)
         except ValueError as error:
             raise ValueError(f"{row.image}: {error}") from error
-        called, defect = scores > threshold, truth != 0
-        found = int((called & defect).sum())
-        counted += (found, int(called.sum()) - found, 0, int(defect.sum()) - found)
-        counted[2] += scores.size - int((called | defect).sum())
-    tp, fp, tn, fn = (int(n) for n in counted)
-    at_threshold = None if math.isnan(threshold) else ThresholdMetrics(threshold, tp=tp, fp=fp, tn=tn, fn=fn)
-    return _Pixels(by_type, at_threshold, unpublished)
+        found.update(scores, truth)
+    return counts, unpublished
+
+
+class _ThresholdCounts:
+    """Pixels right and wrong at the pixel threshold; counts nothing where that is NaN."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+        self.tp = self.fp = self.tn = self.fn = 0
+
+    def update(self, scores: np.ndarray, truth: np.ndarray) -> None:
+        if math.isnan(self.threshold):
+            return
+        called, defect = exceeds(scores, self.threshold), truth != 0
+        n_called, n_defect = int(np.count_nonzero(called)), int(np.count_nonzero(defect))
+        found = int(np.count_nonzero(called & defect))
+        self.tp += found
+        self.fp += n_called - found
+        self.fn += n_defect - found
+        self.tn += scores.size - n_called - n_defect + found
+
+    def metrics(self) -> ThresholdMetrics | None:
+        if math.isnan(self.threshold):
+            return None
+        return ThresholdMetrics(self.threshold, tp=self.tp, fp=self.fp, tn=self.tn, fn=self.fn)
 
 
 def _defect_types(rows: Iterable[ScoredImage]) -> list[str]:
@@ -159,8 +206,7 @@ def _defect_report(
     own = [row for row in rows if row.label == 0 or row.defect_type == kind]
     labels, scores = [row.label for row in own], [row.score for row in own]
     of_images = image_metrics(scores, labels)
-    counts = pixels.by_type.get("good", PixelCounts()) + pixels.by_type.get(kind, PixelCounts())
-    figures = counts.compute(aupro_limits)
+    figures = pixels.of_type[kind]
     names = (*DEFECT_PIXEL_FIGURES, *(f"aupro_{limit:g}" for limit in aupro_limits))
     at_threshold = _at_threshold(scores, labels, point)
     metrics = {
@@ -171,7 +217,7 @@ def _defect_report(
     }
     reasons = {f"image_{name}": why for name, why in of_images.reasons.items()}
     reasons |= {"recall": _no_threshold(point)}
-    reasons |= dict.fromkeys(names, pixels.why_undefined(counts) or "")
+    reasons |= dict.fromkeys(names, pixels.why_undefined(pixels.undefined_type[kind]) or "")
     undefined = {name: reasons[name] for name, value in metrics.items() if math.isnan(value)}
     n = sum(row.label for row in own)
     return DefectReport(defect_type=kind, n=n, metrics=metrics, reasons=undefined)

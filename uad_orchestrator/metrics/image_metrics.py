@@ -10,6 +10,7 @@ import numpy as np
 
 from uad_orchestrator.metrics import curves
 from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.thresholds import exceeds
 
 Scores = Sequence[float] | np.ndarray
 Labels = Sequence[int] | np.ndarray
@@ -127,11 +128,7 @@ def threshold_metrics(scores: Scores, labels: Labels, threshold: float) -> Thres
     (1.0, 1.0, 0.0)
     """
     scores, labels = _checked(scores, labels)
-    if math.isnan(threshold):
-        raise ValueError(
-            "the threshold is NaN: the detector was not calibrated, so nothing can be decided with it"
-        )
-    called, anomalous = scores > threshold, labels == 1
+    called, anomalous = exceeds(scores, threshold), labels == 1
     tp, fp = int((called & anomalous).sum()), int((called & ~anomalous).sum())
     return ThresholdMetrics(
         threshold, tp=tp, fp=fp, tn=int((~anomalous).sum()) - fp, fn=int(anomalous.sum()) - tp

@@ -2,13 +2,13 @@
 
 A float32 becomes an integer key that sorts like the float (its bits, sign-fixed). The 2^32 keys are cut into
 pages of 2^16 (an octave of floats is 128 pages). Only pages in which a score was seen are kept, each cut into
-equal bins of ``2^shift`` keys. A page's shift follows from two numbers alone: how many pages are kept, and how
-many of them lie above it, because the highest scores decide AP and F1.
+equal bins of ``2^shift`` keys. A page's shift follows from two numbers alone: how many pages are kept, and
+how many of them lie above it, because the highest scores decide AP and F1.
 
 So the resolution follows the scores: maps at 1000 +- 5 lie on a few pages, where every distinct float has its
 own bin; one outlier costs one page. And more scores only ever mean more pages, hence larger shifts, hence
-neighbours merged: the bins depend on *which* scores were seen, never on their order, and two histograms add up
-exactly.
+neighbours merged: the bins that are reported depend on which scores were seen, never on their order. While
+counting, bins may be finer than that; they are merged when read, or when room runs out.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ PAGE_KEYS = 1 << PAGE_BITS
 N_PAGES = 1 << (32 - PAGE_BITS)
 SHARED_BINS = 1 << 20  # divided evenly among the kept pages
 TOP_PAGES = 256  # two octaves: the page of rank r from the top has at least TOP_BINS / r bins
-TOP_BINS = 1 << 19
-CAPACITY = 3 << 20  # more than any set of pages needs, with room for bins that fall free
-_FEW_PAGES = 64  # so many are coarsened in their place; more are laid out anew
+TOP_BINS = 1 << 18
+CAPACITY = 5 << 19  # any set of pages needs at most 2^21; the rest is room for new pages
+UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
+SEVERAL = np.uint32(2**32 - 1)
 _BLOCK = 1 << 16  # scores counted at a time: their keys and bins stay in the processor's cache
 
 
@@ -61,32 +62,40 @@ def page_shifts(n_pages: int) -> np.ndarray:
     It only grows with ``n_pages`` and with a page's rank from the top: bins are merged, never split.
 
     Returns:
-        (n_pages,) int64 in 0..12; all bins together are at most ``CAPACITY``.
+        (n_pages,) uint32 in 0..12; all bins together are at most ``CAPACITY``.
     """
     shared = max(0, _ceil_log2(n_pages) + PAGE_BITS - _ceil_log2(SHARED_BINS))
-    rank = np.arange(n_pages, 0, -1)
-    top = np.ceil(np.log2(np.maximum(rank * (PAGE_KEYS / TOP_BINS), 1))).astype(np.int64)
-    return np.where(rank <= TOP_PAGES, np.minimum(top, shared), shared)
+    shifts = np.full(n_pages, shared, np.uint32)
+    top = shifts[-TOP_PAGES:]
+    np.minimum(top, _TOP_SHIFTS[TOP_PAGES - top.size :], out=top)
+    return shifts
 
 
 def _ceil_log2(n: int) -> int:
     return max(n - 1, 0).bit_length()
 
 
+_TOP_SHIFTS = np.array(
+    [max(0, _ceil_log2(rank) + PAGE_BITS - _ceil_log2(TOP_BINS)) for rank in range(TOP_PAGES, 0, -1)],
+    np.uint32,
+)
+
+
 class ScoreHistogram:
-    """Per bin: all scores, the positive ones, their weights, and the least and greatest score seen."""
+    """Per bin: how many scores, how many positive ones, their weights, and whether all are the same."""
 
     def __init__(self) -> None:
         self._pages = np.empty(0, np.int64)  # kept pages, in the order of their bins
-        self._offsets = np.empty(0, np.int64)  # the first bin of each
-        self._offset_of_page = np.full(N_PAGES, -1, np.int64)
+        self._offset_of_page = np.full(N_PAGES, -1, np.int64)  # the first bin of each
         self._shift_of_page = np.zeros(N_PAGES, np.uint32)
         self._used = 0
-        # Untouched zeros take no memory: an empty histogram costs next to nothing.
-        self._totals, self._positives, self._weights = (np.zeros(CAPACITY, np.int64) for _ in range(3))
-        # While every key has a bin of its own, least and greatest are that key and need no tracking.
-        self._lowest: np.ndarray | None = None
-        self._highest: np.ndarray | None = None
+        # Untouched zeros take no memory, and in one piece (beyond malloc's largest mmap threshold, 32 MB) they
+        # come from the kernel, zeroed already: an empty histogram costs next to nothing.
+        zeros = np.zeros(CAPACITY * 7, np.uint32)
+        self._totals, self._positives, self._weights = (
+            zeros[: CAPACITY * 6].view(np.int64).reshape(3, CAPACITY)
+        )
+        self._only_key = zeros[CAPACITY * 6 :]  # the bin's one key, or UNSEEN, or SEVERAL
 
     def add(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> None:
         """Count scores.
@@ -101,7 +110,7 @@ class ScoreHistogram:
             keys = float_keys(scores[start : start + _BLOCK])
             bins = self._bins(keys)
             np.add.at(self._totals, bins, 1)
-            self._track_extremes(bins, keys, keys)
+            self._note_keys(bins, keys)
             if last > first:
                 positive_bins = bins[positive[first:last] - start]
                 np.add.at(self._positives, positive_bins, 1)
@@ -113,30 +122,33 @@ class ScoreHistogram:
         np.add.at(self._totals, bins, arrays["totals"])
         np.add.at(self._positives, bins, arrays["positives"])
         np.add.at(self._weights, bins, arrays["weights"])
-        self._track_extremes(bins, arrays["lowest"], arrays["highest"])
+        self._note_keys(bins, arrays["lowest"])
+        self._only_key[bins[arrays["lowest"] < arrays["highest"]]] = SEVERAL
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The occupied bins in ascending order of score: equal for equal sets of scores.
 
         Returns:
-            ``lowest``, ``highest`` (n,) uint32 keys; ``totals``, ``positives``, ``weights`` (n,) int64.
+            ``lowest``, ``highest`` (n,) uint32: the key, where a bin holds only one, else the bin's first and
+            last; ``totals``, ``positives``, ``weights`` (n,) int64.
         """
-        bins = np.flatnonzero(self._totals[: self._used])
-        if self._lowest is None or self._highest is None:
-            slots = np.searchsorted(self._offsets, bins, side="right") - 1
-            keys = (self._pages[slots] << PAGE_BITS) + bins - self._offsets[slots]
-            lowest = highest = keys.astype(np.uint32)
-        else:
-            lowest, highest = self._lowest[bins], self._highest[bins]
-        if not np.array_equal(self._pages, np.sort(self._pages)):
-            order = np.argsort(lowest, kind="stable")
-            bins, lowest, highest = bins[order], lowest[order], highest[order]
+        bins, first_keys = self._occupied()
+        pages = np.sort(self._pages)
+        shift_of_page = np.zeros(N_PAGES, np.uint32)
+        shift_of_page[pages] = page_shifts(pages.size)
+        shifts = shift_of_page[first_keys >> np.uint32(PAGE_BITS)]
+        starts = first_keys >> shifts << shifts
+        heads = np.flatnonzero(np.diff(starts, prepend=starts[:1] + np.uint32(1)))
+        starts, shifts, only = starts[heads], shifts[heads], self._only_key[bins[heads]]
+        one_key = (np.diff(heads, append=bins.size) == 1) & (only != SEVERAL)
+        counts = (self._totals, self._positives, self._weights)
+        totals, positives, weights = (np.add.reduceat(column[bins], heads) for column in counts)
         return {
-            "lowest": lowest,
-            "highest": highest,
-            "totals": self._totals[bins],
-            "positives": self._positives[bins],
-            "weights": self._weights[bins],
+            "lowest": np.where(one_key, only, starts),
+            "highest": np.where(one_key, only, starts | ((np.uint32(1) << shifts) - np.uint32(1))),
+            "totals": totals,
+            "positives": positives,
+            "weights": weights,
         }
 
     def groups(self) -> Groups:
@@ -162,60 +174,53 @@ class ScoreHistogram:
         offsets += inside
         return offsets
 
-    def _keep_pages(self, new_pages: np.ndarray) -> None:
-        """Give bins to pages that have none, and merge the bins of pages whose shift grows by that."""
-        pages = np.sort(np.concatenate([self._pages, new_pages]))
-        shifts = page_shifts(pages.size)
-        kept = self._offset_of_page[pages] >= 0
-        grown = kept & (self._shift_of_page[pages] != shifts)
-        tracked = self._lowest is not None or not shifts.any()
-        has_room = self._used + int((PAGE_KEYS >> shifts[~kept]).sum()) <= CAPACITY
-        if not tracked or not has_room or int(grown.sum()) > _FEW_PAGES:
-            self._lay_out(pages, shifts)
-            return
-        for page, shift in zip(pages[grown], shifts[grown], strict=True):
-            self._merge_in_place(int(page), int(shift))
-        self._append_pages(pages[~kept], shifts[~kept])
+    def _occupied(self) -> tuple[np.ndarray, np.ndarray]:
+        """The occupied bins and the first key of each, in ascending order of key."""
+        bins = np.flatnonzero(self._totals[: self._used])
+        offsets = self._offset_of_page[self._pages]
+        per_page = np.diff(np.searchsorted(bins, offsets), append=bins.size)
+        shifts = self._shift_of_page[self._pages].astype(np.int64)
+        first_keys = bins - np.repeat(offsets, per_page)
+        first_keys <<= np.repeat(shifts, per_page)
+        first_keys += np.repeat(self._pages << PAGE_BITS, per_page)
+        keys = first_keys.astype(np.uint32)
+        if np.all(keys[1:] > keys[:-1]):
+            return bins, keys
+        order = np.argsort(keys, kind="stable")  # fast on sorted runs
+        return bins[order], keys[order]
 
-    def _lay_out(self, pages: np.ndarray, shifts: np.ndarray) -> None:
-        """Give all pages bins anew, side by side, and count again what was counted."""
+    def _note_keys(self, bins: np.ndarray, keys: np.ndarray) -> None:
+        """Remember a bin's one key, or that it has several."""
+        known = self._only_key.take(bins, mode="wrap")
+        news = np.flatnonzero((known != keys) & (known != SEVERAL))
+        if news.size == 0:
+            return
+        bins, keys, first_seen = bins[news], keys[news], known[news] == UNSEEN
+        self._only_key[bins[~first_seen]] = SEVERAL
+        bins, keys = bins[first_seen], keys[first_seen]
+        self._only_key[bins] = keys
+        self._only_key[bins[self._only_key[bins] != keys]] = SEVERAL
+
+    def _keep_pages(self, new_pages: np.ndarray) -> None:
+        """Give bins to pages that have none; without room for them, lay all pages out anew."""
+        pages = np.sort(np.concatenate([self._pages, new_pages]), kind="stable")
+        shifts = page_shifts(pages.size)
+        new = self._offset_of_page[pages] < 0
+        if self._used + int((PAGE_KEYS >> shifts[new]).sum()) <= CAPACITY:
+            self._append_pages(pages[new], shifts[new])
+            return
         counted = self.to_arrays()
-        for counts in (self._totals, self._positives, self._weights):
-            counts[: self._used] = 0
-        self._pages, self._offsets, self._used = np.empty(0, np.int64), np.empty(0, np.int64), 0
-        self._lowest, self._highest = np.full(CAPACITY, 2**32 - 1, np.uint32), np.zeros(CAPACITY, np.uint32)
+        occupied = np.flatnonzero(self._totals[: self._used])
+        for column in (self._totals, self._positives, self._weights, self._only_key):
+            column[occupied] = 0
+        self._pages, self._used = np.empty(0, np.int64), 0
         self._append_pages(pages, shifts)
         self.add_bins(counted)
 
-    def _merge_in_place(self, page: int, shift: int) -> None:
-        """Coarsen one page; its bins move to the front of its place, the rest falls free."""
-        start, old_shift = int(self._offset_of_page[page]), int(self._shift_of_page[page])
-        place = slice(start, start + (PAGE_KEYS >> old_shift))
-        for values, merge, empty in self._columns():
-            merged = merge.reduce(values[place].reshape(-1, 1 << (shift - old_shift)), axis=1)
-            values[place] = empty
-            values[start : start + merged.size] = merged
-        self._shift_of_page[page] = shift
-
-    def _columns(self) -> list[tuple[np.ndarray, np.ufunc, int]]:
-        """What each bin holds, how two bins merge, and what an empty bin holds."""
-        columns: list[tuple[np.ndarray, np.ufunc, int]] = [
-            (counts, np.add, 0) for counts in (self._totals, self._positives, self._weights)
-        ]
-        if self._lowest is not None and self._highest is not None:
-            columns += [(self._lowest, np.minimum, 2**32 - 1), (self._highest, np.maximum, 0)]
-        return columns
-
     def _append_pages(self, pages: np.ndarray, shifts: np.ndarray) -> None:
+        """Put the bins of these pages behind all others."""
         sizes = PAGE_KEYS >> shifts
-        offsets = self._used + np.cumsum(sizes) - sizes
         self._shift_of_page[pages] = shifts
-        self._offset_of_page[pages] = offsets
+        self._offset_of_page[pages] = self._used + np.cumsum(sizes) - sizes
         self._pages = np.concatenate([self._pages, pages])
-        self._offsets = np.concatenate([self._offsets, offsets])
         self._used += int(sizes.sum())
-
-    def _track_extremes(self, bins: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> None:
-        if self._lowest is not None and self._highest is not None:
-            np.minimum.at(self._lowest, bins, lowest)
-            np.maximum.at(self._highest, bins, highest)

@@ -77,6 +77,36 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
     return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination)
 
 
+def exceeds(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Which scores are anomalous: ``score > threshold``, the one comparison used everywhere.
+
+    It is exact: a float32 map is compared with the threshold itself, not with its nearest float32.
+
+    Args:
+        scores: any shape, floating point.
+        threshold: not NaN.
+
+    Returns:
+        bool, the shape of ``scores``.
+
+    Raises:
+        ValueError: the threshold is NaN.
+
+    >>> exceeds(np.array([0.5, 0.6], np.float32), 0.5).tolist()
+    [False, True]
+    """
+    if math.isnan(threshold):
+        raise ValueError("the threshold is NaN: the detector was not calibrated, so nothing can be decided")
+    scores = np.asarray(scores)
+    if scores.dtype != np.float32:
+        return scores.astype(np.float64, copy=False) > threshold
+    with np.errstate(over="ignore"):
+        limit = np.float32(threshold)
+    if float(limit) > threshold:
+        limit = np.nextafter(limit, np.float32(-np.inf))
+    return scores > limit
+
+
 def checked_contamination(contamination: float) -> float:
     """``contamination`` as a float, if it lies in (0, 0.5).
 

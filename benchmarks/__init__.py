@@ -1,0 +1,1 @@
+"""What the project's speed, memory and accuracy are, as ratios against its peers in the same run."""

@@ -1,0 +1,151 @@
+"""A cell's metrics in one pass: overall, per defect type, at both operating points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from tests.metrics.pixels import brute_force_aupro, smooth_maps
+from uad_orchestrator.metrics import OperatingPoint
+from uad_orchestrator.metrics.evaluation import CellMetrics, evaluate_cell
+
+POINT = OperatingPoint(0.9, "validation", 20, 0.05)
+PIXEL_POINT = OperatingPoint(2.0, "validation", 20, 0.05)
+
+
+@dataclass(frozen=True)
+class Row:
+    image: str
+    label: int
+    defect_type: str
+    score: float
+    index: int
+
+
+class Cell:
+    """Twelve test images: six normal, three scratched, three stained."""
+
+    def __init__(self) -> None:
+        self.maps, self.masks = smooth_maps(12, 48, seed=2)
+        self.rows = [
+            Row(f"{i:03}.png", int(mask.any()), self._kind(i, mask), float(m.max()), i)
+            for i, (m, mask) in enumerate(zip(self.maps, self.masks, strict=True))
+        ]
+
+    @staticmethod
+    def _kind(index: int, mask: np.ndarray) -> str:
+        return ("scratch" if index % 4 == 1 else "stain") if mask.any() else "good"
+
+    def evaluated(self, rows: list[Row] | None = None, **changes) -> CellMetrics:  # type: ignore[no-untyped-def]
+        settings = {"aupro_limits": (0.3, 0.05), "image_point": POINT, "pixel_point": PIXEL_POINT, **changes}
+        masks = settings.pop("mask", lambda row: self.masks[row.index])
+        return evaluate_cell(rows or self.rows, lambda row: self.maps[row.index], masks, **settings)
+
+
+def test_overall_figures_are_scikit_learns_and_brute_force() -> None:
+    cell = Cell()
+    found = cell.evaluated()
+    truth, scores = cell.masks.ravel(), cell.maps.ravel()
+    assert found.metrics["pixel_auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
+    assert found.metrics["pixel_ap"] == pytest.approx(average_precision_score(truth, scores), abs=1e-5)
+    labels, image_scores = [r.label for r in cell.rows], [r.score for r in cell.rows]
+    assert found.metrics["image_auroc"] == pytest.approx(roc_auc_score(labels, image_scores))
+    assert found.metrics["aupro_0.05"] == pytest.approx(
+        brute_force_aupro(cell.maps, cell.masks, 0.05), abs=1e-5
+    )
+    assert found.reasons == {}
+    assert set(found.pixel_curves) == {"roc", "pr", "pro"}
+
+
+def test_each_defect_type_is_measured_against_all_normals() -> None:
+    cell = Cell()
+    per_defect = {report.defect_type: report for report in cell.evaluated().per_defect}
+    assert list(per_defect) == ["scratch", "stain"]
+    for kind, report in per_defect.items():
+        chosen = [r.index for r in cell.rows if r.defect_type in ("good", kind)]
+        truth, scores = cell.masks[chosen], cell.maps[chosen]
+        assert report.n == 3
+        assert report.metrics["pixel_ap"] == pytest.approx(
+            average_precision_score(truth.ravel(), scores.ravel()), abs=1e-5
+        )
+        assert report.metrics["aupro_0.3"] == pytest.approx(brute_force_aupro(scores, truth, 0.3), abs=1e-5)
+        own = [r.score for r in cell.rows if r.defect_type == kind]
+        assert report.metrics["recall"] == pytest.approx(np.mean([score > POINT.threshold for score in own]))
+
+
+def test_pitfall_18_recall_stands_beside_the_false_positive_rate_at_both_points() -> None:
+    cell = Cell()
+    found = cell.evaluated()
+    called = cell.maps > PIXEL_POINT.threshold
+    assert found.pixel_point.recall == pytest.approx(np.mean(called[cell.masks]))
+    assert found.pixel_point.false_positive_rate == pytest.approx(np.mean(called[~cell.masks]))
+    assert found.pixel_point.iou == pytest.approx((called & cell.masks).sum() / (called | cell.masks).sum())
+    normal = [r.score > POINT.threshold for r in cell.rows if r.label == 0]
+    assert found.image_point.false_positive_rate == pytest.approx(np.mean(normal))
+
+
+def test_pitfall_11_a_pixel_at_the_threshold_is_normal() -> None:
+    cell = Cell()
+    highest = float(cell.maps.max())
+    found = cell.evaluated(pixel_point=replace(PIXEL_POINT, threshold=highest))
+    assert found.pixel_point.recall == 0.0
+    assert found.pixel_point.reasons == {"precision": "nothing scores above the threshold"}
+
+
+def test_pitfall_06_test_labels_never_move_an_operating_point() -> None:
+    cell = Cell()
+    swapped = [replace(r, score=-r.score) for r in cell.rows]
+    for rows in (cell.rows, swapped):
+        found = cell.evaluated(rows)
+        assert (found.image_point.threshold, found.image_point.source) == (0.9, "validation")
+        assert (found.pixel_point.threshold, found.pixel_point.n) == (2.0, 20)
+
+
+def test_without_a_threshold_metrics_still_come() -> None:
+    none = OperatingPoint(math.nan, "none: one reference image and no other normals", 0, 0.05)
+    found = Cell().evaluated(image_point=none, pixel_point=none)
+    assert found.metrics["image_auroc"] > 0.5
+    assert found.image_point.threshold is None
+    assert found.pixel_point.reasons["f1"] == "no threshold: one reference image and no other normals"
+    assert found.per_defect[0].metrics["recall"] is None
+
+
+def test_only_normals_give_nan_with_reasons() -> None:
+    cell = Cell()
+    found = cell.evaluated([r for r in cell.rows if r.label == 0])
+    assert all(math.isnan(value) for value in found.metrics.values())
+    assert found.reasons["pixel_ap"] == "no defect pixels in 6 images"
+    assert found.reasons["image_f1_max"] == "no anomalous images among 6"
+    assert found.per_defect == []
+
+
+def test_unpublished_masks_leave_image_metrics_and_say_why() -> None:
+    cell = Cell()
+    found = cell.evaluated(mask=lambda row: None if row.label else cell.masks[row.index])
+    assert found.metrics["image_auroc"] > 0
+    assert found.reasons["aupro_0.3"] == "6 defective images have no published mask"
+    assert found.per_defect[0].reasons["pixel_ap"] == "6 defective images have no published mask"
+    assert found.pixel_curves == {}
+
+
+def test_pitfall_07_wrong_masks_are_errors_that_name_the_image() -> None:
+    cell = Cell()
+    with pytest.raises(ValueError, match=r"000\.png: the mask is \(4, 4\), the anomaly map \(48, 48\)"):
+        cell.evaluated(mask=lambda row: np.zeros((4, 4), bool))
+    with pytest.raises(ValueError, match=r"000\.png: labelled normal, but its mask shows 2304 pixels"):
+        cell.evaluated(mask=lambda row: np.ones((48, 48), bool))
+    cell.maps[1, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"001\.png: 1 of 2304 pixels"):
+        cell.evaluated()
+
+
+def test_the_order_of_the_rows_changes_nothing() -> None:
+    cell = Cell()
+    first, again = cell.evaluated(), cell.evaluated(cell.rows[::-1])
+    assert (first.metrics, first.per_defect, first.pixel_point) == (
+        again.metrics, again.per_defect, again.pixel_point
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""metrics.json: one schema, complete, strict JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from uad_orchestrator.metrics import MetricsReport
+
+
+def content() -> dict[str, Any]:
+    point = {
+        "threshold": 0.5, "source": "validation", "n": 20, "contamination": 0.05, "precision": math.nan,
+        "recall": 0.0, "f1": 0.0, "iou": 0.0, "false_positive_rate": 0.0,
+        "reasons": {"precision": "nothing scores above the threshold"},
+    }  # fmt: skip
+    seconds = ("fit_seconds", "score_seconds", "maps_seconds", "metrics_seconds", "seconds_per_image_p50")
+    return {
+        "dataset": "demo", "category": "tile", "detector": "patchcore", "model": "vision_patchcore",
+        "counts": {
+            "n_train": 30, "n_validation": 0, "n_calibration": 30, "n_test_normal": 8, "n_test_anomalous": 16
+        },
+        "metrics": {"image_auroc": 0.9, "pixel_ap": math.nan},
+        "reasons": {"pixel_ap": "no defect pixels in 8 images"},
+        "per_defect": [{"defect_type": "stain", "n": 4, "metrics": {"image_auroc": 1.0}}],
+        "image_operating_point": point, "pixel_operating_point": point,
+        "timings": dict.fromkeys(seconds, 1.0) | {"seconds_per_image_p95": 2.0},
+        "bank": {
+            "rows": 10, "dimension": 4, "bytes": 160,
+            "coverage_max": 1.0, "coverage_p99": 1.0, "coverage_mean": 0.5,
+        },
+        "seeds": {"fit": 0}, "versions": {"memory_bank": "abc"}, "packages": {"numpy": "2.4"},
+        "runtime": {"device": "cpu", "batch_size": 8, "workers": 1, "host": "line7"},
+    }  # fmt: skip
+
+
+def test_nan_is_written_as_null_with_its_reason_and_read_back() -> None:
+    report = MetricsReport(**content())
+    text = report.to_json()
+    assert json.loads(text, parse_constant=pytest.fail)["metrics"]["pixel_ap"] is None
+    assert MetricsReport.from_json(text) == report
+
+
+@pytest.mark.parametrize("field", sorted(MetricsReport.model_fields.keys() - {"schema_version", "reasons"}))
+def test_pitfall_16_no_field_can_be_left_out(field: str) -> None:
+    incomplete = {name: value for name, value in content().items() if name != field}
+    with pytest.raises(ValidationError, match=field):
+        MetricsReport(**incomplete)
+
+
+def test_an_undefined_figure_needs_a_reason_and_a_reason_an_undefined_figure() -> None:
+    with pytest.raises(ValidationError, match="no reason is given for the undefined pixel_ap"):
+        MetricsReport(**content() | {"reasons": {}})
+    with pytest.raises(ValidationError, match="a reason is given for image_auroc, which is defined"):
+        MetricsReport(**content() | {"metrics": {"image_auroc": 1.0}, "reasons": {"image_auroc": "why"}})
+
+
+def test_unknown_fields_infinities_and_other_schemas_are_refused() -> None:
+    with pytest.raises(ValidationError, match="extra"):
+        MetricsReport(**content(), auroc=1.0)
+    with pytest.raises(ValidationError, match="infinite figure"):
+        MetricsReport(**content() | {"metrics": {"image_auroc": math.inf}, "reasons": {}})
+    with pytest.raises(ValidationError, match="schema_version 99"):
+        MetricsReport(**content(), schema_version=99)

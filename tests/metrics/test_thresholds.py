@@ -1,0 +1,70 @@
+"""Operating points: conformal, from normals alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uad_orchestrator.metrics import calibrate
+from uad_orchestrator.metrics.thresholds import exceeds
+
+
+@given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))
+def test_a_new_normal_exceeds_the_threshold_with_at_most_the_contamination(n, contamination, random) -> None:  # type: ignore[no-untyped-def]
+    """Of n + 1 exchangeable normals, each left out in turn, at most a share ``contamination`` exceeds."""
+    scores = random.sample(range(1000), n + 1)
+    exceeding = sum(
+        left_out > point.threshold
+        for i, left_out in enumerate(scores)
+        for point in [calibrate(scores[:i] + scores[i + 1 :], contamination, "validation")]
+        if "largest of" not in point.source
+    )
+    assert exceeding <= contamination * (n + 1) + 1e-9
+
+
+def test_measured_false_positive_rate_is_the_nominal_one() -> None:
+    rng = np.random.default_rng(0)
+    rates = [
+        np.mean(rng.normal(size=500) > calibrate(rng.normal(size=40), 0.1, "validation").threshold)
+        for _ in range(300)
+    ]
+    assert np.mean(rates) == pytest.approx(4 / 41, abs=0.01)
+
+
+def test_too_few_normals_give_the_largest_score_and_say_so() -> None:
+    point = calibrate([3.0, 1.0], 0.05, "held_out")
+    assert point.threshold == 3.0
+    assert point.source == "held_out; largest of 2 scores: 19 or more are needed for contamination 0.05"
+    assert "largest" not in calibrate(range(19), 0.05, "held_out").source
+
+
+def test_no_normals_give_nan_with_the_reason() -> None:
+    point = calibrate([], 0.05, "none: one reference image and no other normals")
+    assert math.isnan(point.threshold)
+    assert (point.n, point.source) == (0, "none: one reference image and no other normals")
+    assert (
+        calibrate([], 0.05, "validation").source == "none: no normal images left to calibrate on (validation)"
+    )
+
+
+@pytest.mark.parametrize("contamination", [0.0, 0.5, -0.1, 1.0, math.nan])
+def test_contamination_outside_0_to_a_half_is_refused(contamination: float) -> None:
+    with pytest.raises(ValueError, match=r"contamination must lie in \(0, 0.5\)"):
+        calibrate([1.0], contamination, "validation")
+
+
+def test_pitfall_18_a_threshold_is_never_infinite() -> None:
+    with pytest.raises(ValueError, match="1 of 2 calibration scores"):
+        calibrate([1.0, math.inf], 0.1, "validation")
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.floats(allow_nan=False))
+def test_pitfall_11_a_float32_map_is_compared_exactly(score: float, threshold: float) -> None:
+    assert exceeds(np.array([score], np.float32), threshold)[0] == (score > threshold)
+    neighbour = float(np.nextafter(score, np.inf))  # between two float32
+    assert not exceeds(np.array([score], np.float32), neighbour)[0]
+    assert not exceeds(np.array([score], np.float32), score)[0]
