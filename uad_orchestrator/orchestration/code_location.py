@@ -12,8 +12,10 @@ from uad_orchestrator.orchestration.board import leaderboard_asset
 from uad_orchestrator.orchestration.events import asset_key
 from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, NODES
 from uad_orchestrator.orchestration.inputs import input_assets
+from uad_orchestrator.orchestration.new_checkpoints import new_checkpoints_sensor
 from uad_orchestrator.orchestration.partitions import project_partitions
 from uad_orchestrator.orchestration.resources import EmbedderPool, ProjectInputs
+from uad_orchestrator.orchestration.stale_cells import stale_cells_sensor
 from uad_orchestrator.project import PROJECT_FILE, Project, demo_project, load_project
 
 HOME_VARIABLE = "UAD_HOME"
@@ -39,14 +41,19 @@ def build_definitions(project: Project, embedders: EmbedderPool | None = None) -
         project: fixes partitions and schedules; the settings are read again by every run.
         embedders: a worker's own pool, so that a backbone stays loaded from one cell to the next.
     """
-    partitions = project_partitions(project)
+    partitions, jobs = project_partitions(project), project_jobs(project)
+    by_name = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=[
             *input_assets(project, partitions),
             *benchmark_assets(project, partitions),
             leaderboard_asset(project),
         ],
-        jobs=project_jobs(project),
+        jobs=jobs,
+        sensors=[
+            new_checkpoints_sensor(project, by_name["cell"]),
+            stale_cells_sensor(project, [by_name["cell"], by_name["leaderboard"]]),
+        ],
         resources={
             "project_inputs": ProjectInputs(home=str(project.home)),
             "embedders": embedders or EmbedderPool(),

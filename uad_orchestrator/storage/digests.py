@@ -135,6 +135,16 @@ class DigestCache:
             known.update((name, digest) for name, (_, digest) in fresh.items())
         return {path: known[name] for path, name in wanted.items()}
 
+    def remembered(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The digests that are known without reading a file; the others are left out.
+
+        Raises:
+            OSError: a file cannot be reached.
+        """
+        names = {Path(path): os.path.abspath(path) for path in paths}  # noqa: PTH100 - lexical, and fast
+        known = self._recall({name: FileState.of(name) for name in names.values()})
+        return {path: known[name] for path, name in names.items() if name in known}
+
     def close(self) -> None:
         """Close the SQLite file; the next call opens it again."""
         with self._lock:
