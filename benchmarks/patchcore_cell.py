@@ -1,8 +1,7 @@
 """A PatchCore cell on real images, fit to metrics, against anomalib's ``Engine.fit`` + ``Engine.test``.
 
 hazelnut (50 normals, 10 test images), resnet18 layer2 + layer3 at 256 px, coreset 10 %. Ours does more within
-its time: it calibrates both thresholds, brings the maps to the images' size, writes nothing less than all
-metrics.
+its time: it calibrates both thresholds on images left out, and takes all pixel metrics.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ def _anomalib() -> dict[str, float]:
         mask_dir=[f"ground_truth/{defect}" for defect in defects],
         num_workers=0,
         seed=0,
-        val_split_mode="none",
+        val_split_mode="same_as_test",  # never run: it only has to be there
     )
     model = Patchcore(
         backbone="resnet18",
@@ -111,7 +110,12 @@ def _anomalib() -> dict[str, float]:
     backbone.load_state_dict({name: value for name, value in given.items() if name in wanted})
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(
-            default_root_dir=folder, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False
+            default_root_dir=folder,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            limit_val_batches=0,
         )
         started = time.perf_counter()
         engine.fit(model, datamodule=data)
