@@ -129,7 +129,7 @@ def _compute_once(
     with run.store.lock(key):
         reused = run.store.exists(key)
         if not reused:
-            with run.store.write(key, _recipe(run, asset, key, run_id)) as draft:
+            with run.store.write(key, recipe_of(run, asset, key, run_id)) as draft:
                 result = compute(draft.directory)
                 _check_unchanged(run, asset, key)
                 draft.record(
@@ -140,7 +140,7 @@ def _compute_once(
     return provenance, reused
 
 
-def _recipe(run: CellRun, asset: str, key: ArtifactKey, run_id: str) -> Provenance:
+def recipe_of(run: CellRun, asset: str, key: ArtifactKey, run_id: str) -> Provenance:
     """All that is known of an artifact before it is computed."""
     return Provenance(
         **vars(key),

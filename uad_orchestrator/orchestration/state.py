@@ -17,6 +17,7 @@ from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.create import weight_file
+from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
 from uad_orchestrator.orchestration import input_contents
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell, partition_of
@@ -138,7 +139,7 @@ class ProjectState:
     def _read(self, asset: str, cell: Cell) -> Input | InputUnavailable:
         try:
             content = self._content(asset, cell)
-        except (OSError, ValueError, InputUnavailable) as error:
+        except (OSError, ValueError, ImportError, WeightsError, InputUnavailable) as error:
             return InputUnavailable(f"{asset} of {partition_of(asset, cell)}: {error}")
         return Input(asset, partition_of(asset, cell), content, digest_of(content), self.reads(asset, cell))
 
