@@ -16,6 +16,7 @@ from uad_orchestrator.images.decode import (
     ImageError,
     check_header,
     file_digest,
+    image_mode,
     image_size,
     read_image,
     read_mask,
@@ -51,6 +52,25 @@ def test_16_bit_rgb_keeps_its_depth_and_channel_order(tmp_path: Path, rgb16: np.
     read = read_image(path)
     assert read.dtype == np.uint16
     np.testing.assert_array_equal(read, rgb16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_mode_is_what_the_file_stores(
+    tmp_path: Path, rgb: np.ndarray, rgb16: np.ndarray, suffix: str
+) -> None:
+    opaque = np.full((*SHAPE, 1), 255, np.uint8)
+    for mode, pixels in {
+        "rgb8": rgb,
+        "gray8": rgb[..., 0],
+        "rgb16": rgb16,
+        "gray16": rgb16[..., 0],
+        "alpha": np.dstack([rgb, opaque]),
+    }.items():
+        path = tmp_path / f"{mode}{suffix}"
+        cv2.imwrite(str(path), pixels)
+        assert image_mode(path) == ("rgb8" if mode == "alpha" else mode)
+    Image.fromarray(rgb).quantize(8).save(tmp_path / "palette.png")
+    assert image_mode(tmp_path / "palette.png") == "rgb8"
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator import __version__
-from uad_orchestrator.cli import grid, housekeeping, one_shot, start
+from uad_orchestrator.cli import grid, housekeeping, intake, one_shot, start
 
 app = typer.Typer(
     help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
@@ -24,6 +24,7 @@ for command in (start.demo, start.init, one_shot.benchmark, grid.plan, grid.refr
     app.command()(command)
 for command in (grid.leaderboard, grid.report, start.check, start.ui, housekeeping.gc, housekeeping.sql):
     app.command()(command)
+app.command()(intake.intake)
 app.add_typer(housekeeping.lineage, name="lineage")
 
 

@@ -74,6 +74,21 @@ def image_size(path: Path | str) -> tuple[int, int]:
         return _size(_open(stream))
 
 
+def image_mode(path: Path | str) -> str:
+    """``gray8``, ``rgb8``, ``gray16`` or ``rgb16``: channels and bits of the file, from its header.
+
+    A palette counts as RGB; alpha does not count.
+
+    Raises:
+        ImageError: the file is missing or its header is not that of an image.
+    """
+    path = Path(path)
+    with _errors_name(path), path.open("rb") as stream:
+        image = _open(stream)
+        gray = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
+        return f"{'gray' if gray else 'rgb'}{16 if _is_16_bit(image) else 8}"
+
+
 def check_header(path: Path | str) -> tuple[int, int]:
     """``image_size``, and the file's end is looked at as well: one that was cut short is an error.
 

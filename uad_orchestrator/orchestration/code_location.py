@@ -15,7 +15,9 @@ from uad_orchestrator.orchestration.inputs import input_assets
 from uad_orchestrator.orchestration.new_checkpoints import new_checkpoints_sensor
 from uad_orchestrator.orchestration.partitions import project_partitions
 from uad_orchestrator.orchestration.resources import EmbedderPool, ProjectInputs
+from uad_orchestrator.orchestration.schedules import recalibrate_job, recalibrate_schedules
 from uad_orchestrator.orchestration.stale_cells import stale_cells_sensor
+from uad_orchestrator.orchestration.threshold_check import threshold_check
 from uad_orchestrator.project import PROJECT_FILE, Project, demo_project, load_project
 
 HOME_VARIABLE = "UAD_HOME"
@@ -42,14 +44,16 @@ def build_definitions(project: Project, embedders: EmbedderPool | None = None) -
         embedders: a worker's own pool, so that a backbone stays loaded from one cell to the next.
     """
     partitions, jobs = project_partitions(project), project_jobs(project)
-    by_name = {job.name: job for job in jobs}
+    by_name, recalibrating = {job.name: job for job in jobs}, recalibrate_job()
     return dg.Definitions(
         assets=[
             *input_assets(project, partitions),
             *benchmark_assets(project, partitions),
             leaderboard_asset(project),
         ],
-        jobs=jobs,
+        asset_checks=[threshold_check(project, partitions)],
+        jobs=[*jobs, recalibrating],
+        schedules=recalibrate_schedules(project, recalibrating),
         sensors=[
             new_checkpoints_sensor(project, by_name["cell"]),
             stale_cells_sensor(project, [by_name["cell"], by_name["leaderboard"]]),
@@ -67,7 +71,8 @@ def project_jobs(project: Project) -> list[dg.UnresolvedAssetJobDefinition]:
 
     def job(name: str, assets: tuple[str, ...], description: str) -> dg.UnresolvedAssetJobDefinition:
         keys = [asset_key(project, asset) for asset in assets]
-        return dg.define_asset_job(name, dg.AssetSelection.assets(*keys), description=description)
+        selection = dg.AssetSelection.assets(*keys).without_checks()
+        return dg.define_asset_job(name, selection, description=description)
 
     by_category = tuple(a for a in INPUTS if a not in CELL_ASSETS and NODES[a].dimension == "category")
     by_detector = tuple(a for a in INPUTS if NODES[a].dimension == "detector")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
+from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from uad_orchestrator.orchestration.events import asset_key
 from uad_orchestrator.orchestration.graph import SEPARATOR, Cell
@@ -39,16 +39,25 @@ class CellAtWork:
     started: float | None
 
 
+def runs_at_work(instance: dg.DagsterInstance, job: str | None = None) -> list[RunRecord]:
+    """The runs that are queued or running, of one job if it is named; without those that got lost."""
+    records = instance.get_run_records(RunsFilter(job_name=job, statuses=list(UNFINISHED)))
+    return [record for record in records if not _is_lost(record)]
+
+
+def _is_lost(record: RunRecord) -> bool:
+    """Made, and then forgotten: whoever made it died before it was queued."""
+    made = record.create_timestamp.timestamp()
+    never_queued = record.dagster_run.status is DagsterRunStatus.NOT_STARTED
+    return never_queued and time.time() - made > LOST_AFTER
+
+
 def cells_at_work(instance: dg.DagsterInstance) -> dict[str, CellAtWork]:
     """The cells, by partition key, that runs are queued or running for; of several runs the last start."""
     found: dict[str, CellAtWork] = {}
-    for record in instance.get_run_records(RunsFilter(statuses=list(UNFINISHED))):
+    for record in runs_at_work(instance):
         partition = record.dagster_run.tags.get(PARTITION_TAG, "")
-        lost = (
-            record.dagster_run.status is DagsterRunStatus.NOT_STARTED
-            and time.time() - record.create_timestamp.timestamp() > LOST_AFTER
-        )
-        if SEPARATOR in partition and not lost:
+        if SEPARATOR in partition:
             other = found.get(partition)
             waiting = record.start_time is None or (other is not None and other.started is None)
             latest = None if waiting else max(record.start_time or 0.0, (other and other.started) or 0.0)

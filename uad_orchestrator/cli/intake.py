@@ -1,0 +1,105 @@
+"""Command ``uad intake``: new normal images that are held back, and taking them in after all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad_orchestrator.cli.options import Category, Home, Json
+from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
+
+if TYPE_CHECKING:
+    from uad_orchestrator.orchestration.intake import IntakeResult
+    from uad_orchestrator.project import Project
+
+ACCEPT_SECONDS = 10.0
+"""How long a person waits for a recalibration that is at work."""
+
+
+def intake(
+    images: Annotated[
+        list[str] | None, typer.Argument(help="Only these held images, by file name.", show_default="all")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Take them in: you have looked at them.")] = False,
+    home: Home = None,
+    category: Category = "*",
+    as_json: Json = False,
+) -> None:
+    """List the new normal images that are held back, with the reason; with --accept take them in."""
+    from uad_orchestrator.orchestration.code_location import open_project
+
+    with speaking():
+        project = open_project(home)
+        categories = _categories(project, category)
+        if accept:
+            failed = _accept(project, categories, images or [], as_json)
+        else:
+            failed = False
+            _list(project, categories, images or [], as_json)
+    raise typer.Exit(FAILED if failed else 0)
+
+
+def _categories(project: Project, pattern: str) -> list[str]:
+    """The categories that take images in; wrong usage where there are none."""
+    from uad_orchestrator.orchestration.graph import Cell
+    from uad_orchestrator.orchestration.intake_folders import incoming_categories
+    from uad_orchestrator.orchestration.selection import Selection
+
+    found = incoming_categories(project)
+    chosen = [key for key in found if Selection(category=pattern).covers(Cell(key, ""))]
+    if not chosen:
+        there = (
+            f"--category {pattern!r} matches none of {', '.join(found)}"
+            if found
+            else ("no dataset has an `incoming` folder in uad.yaml (layout folder only)")
+        )
+        note(f"Error: {there}")
+        raise typer.Exit(WRONG_USAGE)
+    return chosen
+
+
+def _list(project: Project, categories: list[str], images: list[str], as_json: bool) -> None:
+    from uad_orchestrator.orchestration.intake_folders import list_held
+
+    held = [
+        (category, image)
+        for category in categories
+        for image in list_held(project.datasets[category.split("/", 1)[0]], category.split("/", 1)[1])
+        if not images or image.path.name in images
+    ]
+    if as_json:
+        print_json({"held": [{"category": category, **image.to_json()} for category, image in held]})
+        return
+    for category, image in held:
+        typer.echo(f"{category}  {image.path}\n    {image.reason}")
+    typer.echo(f"{len(held)} held back" + ("; `uad intake --accept` takes them in" if held else ""))
+
+
+def _accept(project: Project, categories: list[str], images: list[str], as_json: bool) -> bool:
+    """Whether something could not be taken in."""
+    from uad_orchestrator.orchestration.intake import accept_held, intake_lock
+    from uad_orchestrator.orchestration.resources import open_state
+
+    try:
+        with intake_lock(project, timeout=ACCEPT_SECONDS):
+            state = open_state(project)
+            results = [accept_held(state, category, images) for category in categories]
+    except TimeoutError as error:
+        note(f"Error: {error}")
+        raise typer.Exit(FAILED) from error
+    taken = sum(len(result.taken) for result in results)
+    faults = [fault for result in results for fault in result.faults]
+    for name in _not_found(images, results):
+        faults.append(f"{name}: no such image is held back")
+    if as_json:
+        print_json({"categories": [result.to_json() for result in results], "faults": faults})
+    else:
+        for fault in faults:
+            note(f"Error: {fault}")
+        typer.echo(f"{taken} taken in" + ("; `uad refresh` brings their cells up to date" if taken else ""))
+    return bool(faults)
+
+
+def _not_found(images: list[str], results: list[IntakeResult]) -> list[str]:
+    return sorted(set(images) - {name for result in results for name in result.chosen})
