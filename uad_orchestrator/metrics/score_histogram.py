@@ -22,10 +22,11 @@ from uad_orchestrator.metrics.curves import Groups
 PAGE_BITS = 16
 PAGE_KEYS = 1 << PAGE_BITS
 N_PAGES = 1 << (32 - PAGE_BITS)
-SHARED_BINS = 1 << 20  # divided evenly among the kept pages
-TOP_PAGES = 256  # two octaves: the page of rank r from the top has at least TOP_BINS / r bins
+SHARED_BINS = 1 << 17  # divided evenly among the kept pages: areas under curves need no more
+TOP_PAGES = 2048  # 16 octaves: the page of rank r from the top has about TOP_BINS / r bins, for AP and F1
 TOP_BINS = 1 << 18
-CAPACITY = 5 << 19  # any set of pages needs at most 2^21; the rest is room for new pages
+TOP_FINER = 7  # but bins at most 2^7 times as fine as those of a page below
+CAPACITY = 5 << 19  # more than any set of pages needs: the rest is room for new pages
 UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
 SEVERAL = np.uint32(2**32 - 1)
 _BLOCK = 1 << 16  # scores counted at a time: their keys and bins stay in the processor's cache
@@ -41,9 +42,10 @@ def float_keys(scores: np.ndarray) -> np.ndarray:
         (n,) uint32.
     """
     bits = (scores + np.float32(0)).view(np.int32)  # -0.0 + 0.0 is 0.0
-    mirrored = bits >> 31  # all ones where negative: larger magnitudes then sort lower
-    mirrored &= np.int32(0x7FFFFFFF)
-    bits ^= mirrored
+    if bits.min(initial=0) < 0:
+        mirrored = bits >> 31  # all ones where negative: larger magnitudes then sort lower
+        mirrored &= np.int32(0x7FFFFFFF)
+        bits ^= mirrored
     keys = bits.view(np.uint32)
     keys ^= np.uint32(0x80000000)
     return keys
@@ -67,7 +69,8 @@ def page_shifts(n_pages: int) -> np.ndarray:
     shared = max(0, _ceil_log2(n_pages) + PAGE_BITS - _ceil_log2(SHARED_BINS))
     shifts = np.full(n_pages, shared, np.uint32)
     top = shifts[-TOP_PAGES:]
-    np.minimum(top, _TOP_SHIFTS[TOP_PAGES - top.size :], out=top)
+    finer = np.maximum(_TOP_SHIFTS[TOP_PAGES - top.size :], max(0, shared - TOP_FINER))
+    np.minimum(top, finer, out=top)
     return shifts
 
 
@@ -89,8 +92,8 @@ class ScoreHistogram:
         self._offset_of_page = np.full(N_PAGES, -1, np.int64)  # the first bin of each
         self._shift_of_page = np.zeros(N_PAGES, np.uint32)
         self._used = 0
-        # Untouched zeros take no memory, and in one piece (beyond malloc's largest mmap threshold, 32 MB) they
-        # come from the kernel, zeroed already: an empty histogram costs next to nothing.
+        # Untouched zeros take no memory, and in one piece (beyond malloc's largest mmap threshold, 32 MB)
+        # they come from the kernel, zeroed already: an empty histogram costs next to nothing.
         zeros = np.zeros(CAPACITY * 7, np.uint32)
         self._totals, self._positives, self._weights = (
             zeros[: CAPACITY * 6].view(np.int64).reshape(3, CAPACITY)
