@@ -127,7 +127,7 @@ def test_recalibration_takes_normals_in_holds_the_rest_back_and_records_what_mov
     assert {run.job_name for run in runs} >= {"recalibrate", "cell"}
     # The shift that is allowed is next to nothing here, so new normals exceed it: a warning, no failed run.
     evaluations = [record.event.dagster_event.asset_check_evaluation_data for record in checked]
-    passed = {evaluation.partition: evaluation.passed for evaluation in evaluations}
+    passed = {evaluation.partition: evaluation.passed for evaluation in reversed(evaluations)}
     assert passed.keys() == {f"{CATEGORY}|patchcore", f"{CATEGORY}|dino"}
     assert not passed[f"{CATEGORY}|patchcore"] and "patchcore" in written["warnings"][0]
     run = CellRun(Cell(CATEGORY, "patchcore"), open_state(project), open_store(project))
@@ -335,6 +335,8 @@ def test_schedule_reports_what_it_can_not_read_and_goes_on(fresh, tick):
     assert "there is no folder" in tick() and "lost" in tick()
     (fresh.home / "arriving/unknown").mkdir()
     assert "no such category" in tick()
+    (fresh.home / "arriving/disc/monday").mkdir()
+    assert "not looked into" in tick()
     arrive(fresh, "new.png", normal_image(300))
     assert tick().tags["uad/arrived"] == CATEGORY
 

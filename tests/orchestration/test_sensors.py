@@ -317,6 +317,7 @@ def test_stale_cells_asks_for_the_plans_cells_and_then_for_the_leaderboard(stale
     assert {request.partition_key for request in requests} == BRIGHT
     for request in requests:
         assert [key.path[-1] for key in request.asset_selection] == list(CELL_ASSETS[1:])
+        assert request.asset_check_keys == [], "the job `cell` leaves checks out"
         job = ticks.definitions.resolve_job_def(request.job_name)
         assert job.execute_in_process(
             instance=ticks.instance,
@@ -337,7 +338,9 @@ def test_failed_cell_is_retried_twice_per_version(stale, monkeypatch):
     monkeypatch.setattr(stale_cells, "CELLS_PER_TICK", 1)
     workshop, ticks = stale
     change_preset(workshop, 1.5)
-    asked = [request for _ in range(8) for request in ticks.look() if request.job_name == "cell"]
+    requests = [request for _ in range(10) for request in ticks.look()]
+    asked = [request for request in requests if request.job_name == "cell"]
+    assert len(requests) - len(asked) <= 3, "so is the leaderboard"
     assert sorted(request.partition_key for request in asked) == sorted([*BRIGHT] * 3), "one at a time"
     assert len({request.run_key for request in asked}) == 6
     assert "failed 3 times" in ticks.reason

@@ -96,7 +96,13 @@ def strays(dataset: DatasetSettings, categories: list[str]) -> list[str]:
         for name in subfolders(incoming)
         if name not in (*categories, HELD_FOLDER)
     ]
-    return found + [f"{incoming / name}: lies outside the categories" for name in list_files(incoming)]
+    found += [f"{incoming / name}: lies outside the categories" for name in list_files(incoming)]
+    inner = [incoming / name for name in categories if (incoming / name).is_dir()]
+    return found + [
+        f"{folder / name}: a folder among the images; it is not looked into"
+        for folder in inner
+        for name in subfolders(folder)
+    ]
 
 
 def still_arriving(path: Path, settled_seconds: float = SETTLED_SECONDS) -> bool:

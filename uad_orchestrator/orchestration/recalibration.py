@@ -140,7 +140,7 @@ def recalibrate(
         waiting, faults = categories_with_arrivals(project)
         result.faults += faults
         for category in waiting:
-            _refresh(project, instance, category)
+            result.faults += _failures(_refresh(project, instance, category))
             before = calibrations(project, category)
             intake = _intake(project, embedders, category, settled_seconds, result)
             if intake is None:

@@ -88,6 +88,7 @@ def request_cell(
         job_name="cell",
         partition_key=cell.key,
         asset_selection=None if assets is None else [asset_key(project, asset) for asset in assets],
+        asset_check_keys=None if assets is None else [],  # a selection would bring the assets' checks along
         tags={"uad/category": cell.category, "uad/detector": cell.detector, "uad/asked_by": sensor},
     )
 

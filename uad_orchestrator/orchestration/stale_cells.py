@@ -21,6 +21,7 @@ from uad_orchestrator.orchestration.run_requests import (
     only_loaded,
     request_cell,
     run_key,
+    runs_at_work,
     tick_result,
 )
 from uad_orchestrator.orchestration.selection import Selection
@@ -32,6 +33,7 @@ from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
 
 STALE_CELLS = "stale_cells"
+BOARD = "leaderboard"
 INTERVAL = 60
 CELLS_PER_TICK = 20
 TRIES = 3
@@ -77,9 +79,9 @@ def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob]) -> dg.SensorD
 
 @dataclass
 class Tries:
-    """How often each stale cell was asked for, in the version it should have."""
+    """How often each stale cell, and the leaderboard, was asked for in the version it should have."""
 
-    of_cell: dict[str, tuple[str, int]] = field(default_factory=dict)
+    of_key: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     @classmethod
     def from_cursor(cls, text: str | None) -> Tries:
@@ -92,20 +94,20 @@ class Tries:
 
     def to_cursor(self) -> str:
         """For the next tick."""
-        return json.dumps(self.of_cell)
+        return json.dumps(self.of_key)
 
-    def count(self, cell: Cell, version: str) -> int:
-        """How often this version of the cell was asked for."""
-        known, tries = self.of_cell.get(cell.key, ("", 0))
+    def count(self, key: str, version: str) -> int:
+        """How often this version was asked for."""
+        known, tries = self.of_key.get(key, ("", 0))
         return tries if known == version else 0
 
-    def add(self, cell: Cell, version: str) -> None:
+    def add(self, key: str, version: str) -> None:
         """It is asked for once more."""
-        self.of_cell[cell.key] = (version, self.count(cell, version) + 1)
+        self.of_key[key] = (version, self.count(key, version) + 1)
 
-    def forget_all_but(self, cells: set[str]) -> None:
-        """A cell that became fresh starts anew."""
-        self.of_cell = {cell: entry for cell, entry in self.of_cell.items() if cell in cells}
+    def forget_all_but(self, stale: set[str]) -> None:
+        """What became fresh starts anew."""
+        self.of_key = {key: entry for key, entry in self.of_key.items() if key in stale}
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,14 @@ class _StaleTick:
         store = open_store(self.project)
         plan = Planner(state, store, self.instance).plan(Selection())
         stale = plan.by_cell()
-        self.tries.forget_all_but({cell.key for cell in stale})
+        board_is_stale = any(node.asset == BOARD for node in plan.stale)
+        self.tries.forget_all_but({cell.key for cell in stale} | ({BOARD} if board_is_stale else set()))
         known, missing = only_loaded(list(stale), loaded)
         self.notes += [missing] if missing else []
         wanted = [self._wanted(state, cell, stale[cell]) for cell in known if cell.key not in at_work]
         requests = self._requests([w for w in wanted if w is not None])
-        if not requests and not at_work and any(node.asset == "leaderboard" for node in plan.stale):
-            return [self._request_board(state, store)]
+        if board_is_stale and not requests and not at_work:
+            return self._request_board(state, store)
         return requests
 
     def _wanted(self, state: ProjectState, cell: Cell, stale: tuple[str, ...]) -> _Wanted | None:
@@ -159,20 +162,21 @@ class _StaleTick:
         order = recorded_order(self.instance, self.project, "memory_bank")
         requests: list[dg.RunRequest] = []
         for one in wanted:
-            tries = self.tries.count(one.cell, one.version)
+            tries = self.tries.count(one.cell.key, one.version)
             if tries >= TRIES:
                 self.notes.append(f"{one.cell.key} failed {tries} times in this version: see its last run")
             elif len(requests) < CELLS_PER_TICK:
                 key = run_key(one.cell, one.version, tries, order)
                 requests.append(request_cell(self.project, one.cell, key, STALE_CELLS, one.assets))
-                self.tries.add(one.cell, one.version)
+                self.tries.add(one.cell.key, one.version)
         return requests
 
-    def _request_board(self, state: ProjectState, store: ArtifactStore) -> dg.RunRequest:
-        last = self.instance.get_latest_materialization_event(asset_key(self.project, "leaderboard"))
+    def _request_board(self, state: ProjectState, store: ArtifactStore) -> list[dg.RunRequest]:
         version = board_version(state, store)
-        return dg.RunRequest(
-            run_key=f"leaderboard:{version[:16]}:{last.timestamp if last else 0}",
-            job_name="leaderboard",
-            tags={"uad/asked_by": STALE_CELLS},
-        )
+        tries = self.tries.count(BOARD, version)
+        if tries >= TRIES or runs_at_work(self.instance, BOARD):
+            return []
+        self.tries.add(BOARD, version)
+        last = self.instance.get_latest_materialization_event(asset_key(self.project, BOARD))
+        key = f"{BOARD}:{version[:16]}:{tries}:{last.timestamp if last else 0}"
+        return [dg.RunRequest(run_key=key, job_name=BOARD, tags={"uad/asked_by": STALE_CELLS})]
