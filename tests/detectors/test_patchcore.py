@@ -1,5 +1,7 @@
 """PatchCore against brute force and anomalib."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.patchcore import reweighting
 from uad_orchestrator.detectors.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 NONE = {"method": "none"}
 
@@ -128,8 +131,6 @@ def test_streaming_selects_what_the_whole_array_would() -> None:
 
 
 def test_the_same_state_at_any_batch_size_and_with_any_cache(tmp_path: object) -> None:
-    from uad_orchestrator.storage.embedding_cache import EmbeddingCache
-
     cache = EmbeddingCache(tmp_path)  # type: ignore[arg-type]
     states = [
         create_detector("vision_patchcore", embedder=CellMeans(), batch_size=n, cache=c).fit_state(
@@ -189,3 +190,17 @@ def test_a_state_survives_the_disk(tmp_path: object) -> None:
     assert (
         next(iter(detector.respond(loaded, image))).score == next(iter(detector.respond(state, image))).score
     )
+
+
+def test_a_declared_precision_is_taken_and_no_image_is_embedded_twice(tmp_path: Path) -> None:
+    class Declaring(CellMeans):
+        def recipe(self) -> dict[str, object]:
+            return {**super().recipe(), "precision": "float16"}
+
+    cache = EmbeddingCache(tmp_path)
+    first, second = (
+        create_detector("vision_patchcore", embedder=Declaring(), cache=cache, coreset=NONE) for _ in range(2)
+    )
+    assert first.fit_state(sources(textures(5))).facts["precision"] == "float16"
+    second.fit_state(sources(textures(4)))  # other images in the middle and at the end
+    assert (first.embedded_images, second.embedded_images) == (5, 0)

@@ -253,8 +253,18 @@ def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
 
 def _choose_precision(
     stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe
-) -> tuple[Precision, float]:
-    """float16, unless it changes the scores of a few probes by more than the tolerance; and that change."""
+) -> tuple[Precision, float | None]:
+    """What the embedder's recipe declares; else float16, unless it changes the scores of a few probes too much.
+
+    Declared precision matters beyond speed: it is the same for every detector that shares the embeddings, so that
+    none of them embeds an image again for another precision.
+
+    Returns:
+        the precision, and the relative change of the probes' scores by float16 where it was measured.
+    """
+    declared = stream.recipe()["embedder"].get("precision")
+    if declared is not None:
+        return declared, None
     chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
     plain = replace(recipe, angles=(0.0,), normalised=False)
     probes = list(_views(stream, [images[i] for i in chosen], plain, "float32"))

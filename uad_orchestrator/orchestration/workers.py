@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -83,25 +84,21 @@ class _Crew:
 
 def serve(line: Connection, home: Path, refresh_id: str, workers: int) -> None:
     """A worker's life: take a task, run it, answer, until the line is closed."""
+    from threadpoolctl import threadpool_limits
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _share_cores(workers)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))  # for what is loaded from here on, torch for one
     runner = CellRunner(home, refresh_id)
     try:
-        while True:
-            line.send(runner.run(line.recv()))
+        with threadpool_limits(limits=threads):  # for what is loaded already
+            while True:
+                line.send(runner.run(line.recv()))
     except (EOFError, BrokenPipeError):
         return
     finally:
         runner.close()
-
-
-def _share_cores(workers: int) -> None:
-    """Native thread pools read these when they are first loaded, which a spawned worker has not done yet."""
-    import os
-
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
 
 
 def _hand_over(worker: _Worker, groups: deque[deque[CellTask]]) -> None:

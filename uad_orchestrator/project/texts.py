@@ -4,6 +4,7 @@ DEMO_YAML = """\
 # The demo: generated images, three detectors, no weights to download. Change something and run
 # `uad refresh` again: only what depends on the change is computed.
 storage: {root: .uad}
+runtime: {workers: 2}           # processes; never part of a version
 
 datasets:
   demo: {layout: demo}          # the images are generated below .uad/demo_images
