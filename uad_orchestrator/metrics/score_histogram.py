@@ -5,8 +5,8 @@ pages of 2^16 (an octave of floats is 128 pages). Only pages in which a score wa
 equal bins of ``2^shift`` keys. A page's shift follows from two numbers alone: how many pages are kept, and
 how many of them lie above it, because the highest scores decide AP and F1.
 
-So the resolution follows the scores: maps at 1000 +- 5 lie on a few pages, where every distinct float has its
-own bin; one outlier costs one page. And more scores only ever mean more pages, hence larger shifts, hence
+So the resolution follows the scores: maps at 1000 +- 5 lie on a few pages and get bins of a few neighbouring
+floats; one outlier costs one page. And more scores only ever mean more pages, hence larger shifts, hence
 neighbours merged: the bins that are reported depend on which scores were seen, never on their order. While
 counting, bins may be finer than that; they are merged when read, or when room runs out.
 """
