@@ -6,6 +6,7 @@ done, 1 a cell failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,11 +21,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why, grid.leaderboard, grid.report,
+    intake.intake, start.check, start.ui, housekeeping.gc, housekeeping.sql,
+)  # fmt: skip
+
+for command in COMMANDS:
     app.command()(command)
-for command in (grid.leaderboard, grid.report, start.check, start.ui, housekeeping.gc, housekeeping.sql):
-    app.command()(command)
-app.command()(intake.intake)
 app.add_typer(housekeeping.lineage, name="lineage")
 
 

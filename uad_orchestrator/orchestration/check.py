@@ -80,7 +80,7 @@ def _dataset_problems(project: Project, on_category: OnCategory) -> Iterator[Pro
         if name in project.unreachable or (dataset.layout == "demo" and not Path(dataset.root).exists()):
             continue  # said already; or made by the first refresh
         for found in check_dataset(dataset.layout, dataset.root, category, exclude=dataset.exclude):
-            yield ProjectProblem(f"{key}: {found.path}", found.problem)
+            yield ProjectProblem(f"{key}: {found.path}", found.message)
 
 
 def _weight_problems(project: Project) -> Iterator[ProjectProblem]:

@@ -7,7 +7,8 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -42,7 +43,8 @@ class _Worker:
 
     process: SpawnProcess
     line: Connection
-    group: deque[CellTask] = field(default_factory=deque)
+    group: deque[CellTask]
+    alive: bool = True
 
 
 @dataclass
@@ -57,29 +59,33 @@ class _Crew:
             for worker in crew:
                 _hand_over(worker, groups)
             while any(worker.group for worker in crew):
-                for worker in [w for w in crew if w.group and _answered(w, crew)]:
-                    task = worker.group[0]
-                    try:
-                        yield worker.line.recv()
-                    except (EOFError, ConnectionResetError):
-                        yield _lost(task, worker.process)
-                        replacement = self._hire()
-                        replacement.group = worker.group
-                        crew[crew.index(worker)] = worker = replacement
-                    worker.group.popleft()
-                    _hand_over(worker, groups)
+                for seat, worker in enumerate(crew):
+                    if worker.group and _answered(worker, crew):
+                        yield self._outcome(worker)
+                        if not worker.alive:
+                            crew[seat] = self._hire(worker.group)
+                        crew[seat].group.popleft()
+                        _hand_over(crew[seat], groups)
         finally:
             for worker in crew:
                 _dismiss(worker)
 
-    def _hire(self) -> _Worker:
+    def _outcome(self, worker: _Worker) -> CellOutcome:
+        """What the worker answers; that the cell is lost, if it died instead."""
+        try:
+            return worker.line.recv()
+        except (EOFError, ConnectionResetError):
+            worker.alive = False
+            return _lost(worker.group[0], worker.process)
+
+    def _hire(self, group: deque[CellTask] | None = None) -> _Worker:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         process = multiprocessing.get_context("spawn").Process(
             target=serve, args=(theirs, self.home, self.refresh_id, self.size), daemon=True
         )
         process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, group if group is not None else deque())
 
 
 def serve(line: Connection, home: Path, refresh_id: str, workers: int) -> None:
@@ -106,7 +112,8 @@ def _hand_over(worker: _Worker, groups: deque[deque[CellTask]]) -> None:
     if not worker.group and groups:
         worker.group = groups.popleft()
     if worker.group:
-        worker.line.send(worker.group[0])
+        with suppress(BrokenPipeError):  # it died since it answered, which the next look finds
+            worker.line.send(worker.group[0])
 
 
 def _answered(worker: _Worker, crew: Sequence[_Worker]) -> bool:
