@@ -35,6 +35,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "evaluation": (settings.EvaluationSettings,),
     "dagster": (settings.DagsterSettings,),
     "automation": (settings.AutomationSettings,),
+    "checks": (settings.ChecksSettings,),
     "intake": (settings.IntakeSettings,),
     **{name: (spec.fit, spec.scoring) for name, spec in DETECTORS.items()},
 }

@@ -79,7 +79,7 @@ def leaderboard(
     home: Home = None,
     category: Category = "*",
     detector: DetectorGlob = "*",
-    format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,  # noqa: A002
+    format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,
     as_json: Json = False,
 ) -> None:
     """All cells side by side."""
@@ -105,26 +105,35 @@ def report(
 
 
 def why(
-    asset: Annotated[str, typer.Argument(help="memory_bank, score_table, anomaly_maps, metrics_report.")],
-    category: Annotated[str, typer.Argument(help="dataset/category.")],
-    detector: Annotated[str, typer.Argument(help="The detector's name.")],
+    asset: Annotated[
+        str, typer.Argument(help="metrics_report, memory_bank, normal_images, leaderboard, ...")
+    ],
+    category: Annotated[
+        str | None, typer.Argument(help="dataset/category; for an asset of detectors, the detector.")
+    ] = None,
+    detector: Annotated[str | None, typer.Argument(help="The detector's name.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="What changed since this version (its first digits, or: previous).")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """The lineage of an artifact, down to images and weights."""
+    """The lineage of an artifact, down to images, settings and weights; or what changed in it."""
     from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.resources import open_store
-    from uad_orchestrator.storage.lineage import LineageError, LineageIndex
+    from uad_orchestrator.orchestration.graph import NODES
+    from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.orchestration.why import WhyError, explain
 
+    if asset in NODES and NODES[asset].dimension == "detector" and detector is None:
+        category, detector = None, category
     with speaking():
         project = open_project(home)
-        index = LineageIndex(Path(project.storage.local), open_store(project))
         try:
-            tree = index.upstream(asset, category, detector)
-        except LineageError as error:
+            found = explain(open_state(project), open_store(project), asset, category, detector, since=since)
+        except WhyError as error:
             note(f"Error: {error}")
             raise typer.Exit(WRONG_USAGE) from error
-        print_json(tree.to_json()) if as_json else typer.echo(str(tree))
+        print_json(found.to_json()) if as_json else typer.echo(str(found))
 
 
 @contextmanager

@@ -111,10 +111,14 @@ class CellRunner:
     def _execute(
         self, job: str, assets: tuple[str, ...], partition: str | None, tags: Mapping[str, str]
     ) -> dg.ExecuteInProcessResult:
-        return self._definitions.resolve_job_def(job).execute_in_process(
+        # `execute_in_process(asset_selection=...)` would select the assets' checks, too, at as much again.
+        subset = self._definitions.resolve_job_def(job).get_subset(
+            asset_selection={asset_key(self._project, asset) for asset in assets},
+            asset_check_selection=set(),
+        )
+        return subset.execute_in_process(
             instance=self._instance,
             partition_key=partition,
-            asset_selection=[asset_key(self._project, asset) for asset in assets],
             tags={**tags, **process_tags(self.refresh_id)},
             run_config=QUIET,
             raise_on_error=False,
@@ -138,7 +142,8 @@ def read_outcome(
             asset = event.asset_key.path[-1]
             done[asset] = _materialized(asset, place, event.step_materialization_data.materialization)
         elif event.is_step_failure and event.step_key:
-            asset = event.step_key.split("__")[-1]
+            step = event.step_key.split("__")[-1]
+            asset = step if step in assets else assets[0]
             failed[asset] = Failed(asset, error=_error_of(event), **place)
     if not done and not failed and not result.success:
         failed[assets[0]] = Failed(assets[0], error=_run_error(result), **place)

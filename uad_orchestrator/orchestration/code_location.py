@@ -9,6 +9,7 @@ import dagster as dg
 
 from uad_orchestrator.orchestration.benchmark import benchmark_assets
 from uad_orchestrator.orchestration.board import leaderboard_asset
+from uad_orchestrator.orchestration.checks import asset_checks
 from uad_orchestrator.orchestration.events import asset_key
 from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, NODES
 from uad_orchestrator.orchestration.inputs import input_assets
@@ -51,7 +52,7 @@ def build_definitions(project: Project, embedders: EmbedderPool | None = None) -
             *benchmark_assets(project, partitions),
             leaderboard_asset(project),
         ],
-        asset_checks=[threshold_check(project, partitions)],
+        asset_checks=[*asset_checks(project, partitions), threshold_check(project, partitions)],
         jobs=[*jobs, recalibrating],
         schedules=recalibrate_schedules(project, recalibrating),
         sensors=[

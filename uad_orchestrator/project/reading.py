@@ -16,6 +16,7 @@ from uad_orchestrator.project.not_built import built, not_built_problems
 from uad_orchestrator.project.settings import (
     PROJECT_FILE,
     AutomationSettings,
+    ChecksSettings,
     DagsterSettings,
     DetectorEntry,
     EvaluationSettings,
@@ -58,6 +59,7 @@ def _read_sections(
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
     evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
     automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
+    checks = findings.section(ChecksSettings, values.get("checks"), ("checks",))
     dagster = findings.section(DagsterSettings, values.get("dagster"), ("dagster",))
     presets = _read_presets(values.get("presets"), catalogue, findings)
     detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
@@ -77,6 +79,7 @@ def _read_sections(
         detectors=detectors,
         evaluation=evaluation,
         automation=automation,
+        checks=checks,
         dagster=dagster,
         found_categories=found,
         unreachable=unreachable,

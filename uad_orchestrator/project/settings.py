@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SerializeAsAny, field_validator
 
-from uad_orchestrator.detectors.settings import MapSettings, Settings
+from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.cron import cron_fault
@@ -77,7 +77,7 @@ class DetectorEntry(Section):
     )
     tiling: Mapping[str, Any] | None = Field(None, description="inspect the image in overlapping tiles")
     fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")
-    scoring: SerializeAsAny[Settings] = Field(description="what score_table reads")
+    scoring: SerializeAsAny[ScoringSettings] = Field(description="what score_table reads")
     maps: MapSettings = Field(description="what anomaly_maps reads")
 
 
@@ -125,12 +125,28 @@ class AutomationSettings(Section):
         return line
 
 
+class ChecksSettings(Section):
+    """When the asset checks speak up. Never part of a version."""
+
+    metric_drop: float = Field(
+        0.02, ge=0, description="a metric that falls by more than this against the version before"
+    )
+    false_positive_level: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="more normal test images above the threshold than chance gives with this probability",
+    )
+
+
 class DagsterSettings(Section):
     """How the project appears in a Dagster instance that others share."""
 
     key_prefix: tuple[str, ...] = Field((), description="put before every asset key")
     location_name: str = Field("uad_orchestrator", min_length=1, description="the code location's name")
-    owners: tuple[str, ...] = Field((), description="of every asset: e-mail addresses, or team:<name>")
+    owners: tuple[str, ...] = Field(
+        ("team:vision",), description="of every asset: e-mail addresses, or team:<name>"
+    )
 
     @field_validator("key_prefix", mode="before")
     @classmethod
@@ -172,6 +188,7 @@ class Project(Section):
     detectors: dict[str, DetectorEntry]
     evaluation: EvaluationSettings = EvaluationSettings()
     automation: AutomationSettings = AutomationSettings()
+    checks: ChecksSettings = ChecksSettings()
     dagster: DagsterSettings = DagsterSettings()
     trusted_checkpoints: tuple[str, ...] = Field((), description="SHA-256 of checkpoints that may run code")
     found_categories: dict[str, tuple[str, ...]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,8 @@ from typing import Any
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.differences import ABSENT, Change, changes, in_words
-from uad_orchestrator.storage.lineage_tree import find_input, resolve
+from uad_orchestrator.storage.lineage_tree import find_input, read_content, resolve
 from uad_orchestrator.storage.provenance import Provenance
-
-CONTENT_FILE = "content.json"
-"""An input's artifact holds its content in this file."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +122,8 @@ def _compare(store: ArtifactStore, key_a: ArtifactKey, key_b: ArtifactKey) -> Co
     before, after = store.provenance(key_a), store.provenance(key_b)
     inputs = tuple(_input_changes(store, (key_a, before), (key_b, after)))
     settings = changes(
-        {**before.settings, **_content(store, key_a, before)},
-        {**after.settings, **_content(store, key_b, after)},
+        {**before.settings, **(read_content(store, key_a, before) or {})},
+        {**after.settings, **(read_content(store, key_b, after) or {})},
     )
     return Comparison(
         name=key_a.asset,
@@ -154,13 +150,6 @@ def _input_changes(
         told = name in before.settings and name in after.settings
         inner = _compare(store, found_a, found_b) if found_a and found_b and not told else None
         yield InputChange(name, old, new, inner)
-
-
-def _content(store: ArtifactStore, key: ArtifactKey, made: Provenance) -> Mapping[str, Any]:
-    """An input's content, as kept beside its version; empty for artifacts that are not inputs."""
-    if CONTENT_FILE not in (made.files or {}):
-        return {}
-    return json.loads((store.open_dir(key) / CONTENT_FILE).read_text(encoding="utf-8"))
 
 
 def _circumstances(made: Provenance) -> dict[str, Any]:

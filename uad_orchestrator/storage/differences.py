@@ -36,6 +36,14 @@ class Change:
     def __str__(self) -> str:
         return f"{self.place} {_word(self.before)} -> {_word(self.after)}".strip()
 
+    def in_short(self) -> str:
+        """With the last key of the place alone.
+
+        >>> Change("steps[illumination].gamma", 1.0, 1.2).in_short()
+        'gamma 1.0 -> 1.2'
+        """
+        return str(Change(self.place.rpartition(".")[2], self.before, self.after))
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values; a side that is absent is left out."""
         sides = {"before": self.before, "after": self.after}
@@ -82,15 +90,26 @@ def in_words(found: Iterable[Change], limit: int = 4) -> list[str]:
     return lines
 
 
-def _counts(members: Iterable[Change]) -> str:
-    """``8 added (10.png, 11.png, 12.png, ...), 1 removed (0.png)``."""
+def items_changed(members: Iterable[Change]) -> dict[str, tuple[str, ...]]:
+    """The names of a list's items that were ``added``, ``removed`` and ``changed``, each once.
+
+    >>> items_changed(changes({"masks": [{"path": "a"}]}, {"masks": [{"path": "a"}, {"path": "b"}]}))
+    {'added': ('b',), 'removed': (), 'changed': ()}
+    """
     items: dict[str, dict[str, None]] = {"added": {}, "removed": {}, "changed": {}}
     for change in members:
-        kind = "added" if change.before is ABSENT else "removed" if change.after is ABSENT else "changed"
-        items[kind][change.place.partition("[")[2].partition("]")[0]] = None
+        if "[" in change.place:
+            kind = "added" if change.before is ABSENT else "removed" if change.after is ABSENT else "changed"
+            whole = change.place.endswith("]")
+            items[kind if whole else "changed"][change.place.partition("[")[2].partition("]")[0]] = None
+    return {kind: tuple(names) for kind, names in items.items()}
+
+
+def _counts(members: Iterable[Change]) -> str:
+    """``8 added (10.png, 11.png, 12.png, ...), 1 removed (0.png)``."""
     return ", ".join(
         f"{len(names)} {kind} ({', '.join([*islice(names, 3), *(['...'] if len(names) > 3 else [])])})"
-        for kind, names in items.items()
+        for kind, names in items_changed(members).items()
         if names
     )
 
@@ -104,7 +123,7 @@ def _list_changes(before: Sequence[Any], after: Sequence[Any], place: str) -> It
         shared_before, shared_after = ([n for n in side if n in old and n in new] for side in (old, new))
         if shared_before != shared_after:
             yield Change(f"order of {place}", shared_before, shared_after)
-    elif len(before) == len(after) and any(isinstance(item, Mapping | list) for item in before):
+    elif len(before) == len(after) and any(isinstance(item, Mapping | list) for item in (*before, *after)):
         for position, (old_item, new_item) in enumerate(zip(before, after, strict=True)):
             yield from changes(old_item, new_item, f"{place}[{position}]")
     elif list(before) != list(after):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from uad_orchestrator.storage.artifact_key import ArtifactKey, InputReference
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.provenance import Provenance
+
+CONTENT_FILE = "content.json"
+"""An input's artifact holds its content in this file."""
 
 TOLD = frozenset(
     [
@@ -37,6 +41,7 @@ class LineageNode:
         version: the version that was read.
         key, provenance: None where the store has no artifact of it (any more).
         upstream: what it was made from, in the order of its inputs.
+        content: what an input holds; None for what was computed.
     """
 
     name: str
@@ -44,6 +49,7 @@ class LineageNode:
     key: ArtifactKey | None
     provenance: Provenance | None
     upstream: tuple[LineageNode, ...] = ()
+    content: Mapping[str, Any] | None = None
 
     def walk(self) -> Iterator[LineageNode]:
         """The node itself and everything above it, each version once."""
@@ -63,6 +69,8 @@ class LineageNode:
         if self.key is not None and made is not None:
             cell = {"dataset": self.key.dataset, "category": self.key.category, "detector": self.key.detector}
             told |= {"asset": self.key.asset} | cell | made.model_dump(mode="json", include=set(TOLD))
+        if self.content is not None:
+            told["holds"] = {name: _brief(value) for name, value in self.content.items()}
         return told | {"upstream": [node.to_json() for node in self.upstream]}
 
     def __str__(self) -> str:
@@ -84,8 +92,48 @@ class LineageNode:
         if made is None:
             return "  (not in the store)"
         if not made.inputs:
-            return ""
+            return f"  {content_in_words(self.content)}" if self.content else ""
         return f"  {made.started_at:%Y-%m-%d %H:%M} UTC, {made.seconds:.1f} s on {made.host} ({made.device})"
+
+
+def content_in_words(content: Mapping[str, Any]) -> str:
+    """What an input holds: lists are counted, settings told, digests cut short.
+
+    >>> content_in_words({"images": [{"path": "a.png"}, {"path": "b.png"}], "layout": "mvtec_ad"})
+    '2 images, layout mvtec_ad'
+    >>> content_in_words({"steps": [], "settings": {"ratio": 0.1, "seed": 0}})
+    'no steps, ratio 0.1, seed 0'
+    """
+    absent = [f"no {name}" for name, value in content.items() if value is None]
+    return ", ".join(absent + [word for name, value in content.items() for word in _words(name, value)])
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [word for inner, item in value.items() for word in _words(inner, item)]
+    if isinstance(value, list) and not any(isinstance(item, Mapping) for item in value) and value:
+        return [f"{name} {', '.join(map(str, value))}"]
+    if isinstance(value, list) and all(isinstance(item, Mapping) and "path" not in item for item in value):
+        inner = [" ".join(word for k, v in item.items() for word in _words(k, v)) for item in value]
+        return inner or [f"no {name}"]
+    if isinstance(value, list):
+        return [f"{len(value)} {name if len(value) != 1 else name.removesuffix('s')}"]
+    if value is None:
+        return []
+    return [f"{name} {value[:12] if isinstance(value, str) and len(value) == 64 else value}"]
+
+
+def _brief(value: Any) -> Any:
+    """Lists of files as their number, anything else as it is."""
+    files = isinstance(value, list) and any(isinstance(item, Mapping) and "path" in item for item in value)
+    return len(value) if files else value
+
+
+def read_content(store: ArtifactStore, key: ArtifactKey, made: Provenance) -> Mapping[str, Any] | None:
+    """An input's content, as kept beside its version; None for artifacts that are not inputs."""
+    if CONTENT_FILE not in (made.files or {}):
+        return None
+    return json.loads((store.open_dir(key) / CONTENT_FILE).read_text(encoding="utf-8"))
 
 
 def upstream(store: ArtifactStore, key: ArtifactKey) -> LineageNode:
@@ -144,4 +192,5 @@ def _node(
             made = store.provenance(found)
             known[found] = _node(store, input_name, input_version, found, made, known)
         above.append(known[found])
-    return LineageNode(name, version, key, provenance, tuple(above))
+    content = read_content(store, key, provenance)
+    return LineageNode(name, version, key, provenance, tuple(above), content)
