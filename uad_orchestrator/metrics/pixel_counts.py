@@ -18,9 +18,9 @@ DEFAULT_AUPRO_LIMITS = (0.3, 0.05)
 class PixelCounts:
     """Counts of normal and defect pixels per score, in memory that does not grow with the images.
 
-    Counts add up: over images, shards and partitions, in any order, bit for bit. Scores with few distinct values
-    give exact metrics; otherwise close scores share a bin (see ``score_histogram``) and the metrics are within
-    1e-5.
+    Counts add up: over images, shards and partitions, in any order, bit for bit. Scores with few distinct
+    values give exact metrics; otherwise neighbours among floats share a bin (see ``score_histogram``) and the
+    metrics are within 1e-5.
 
     Definitions: AUROC, AP and F1-max as in scikit-learn over the pooled pixels; AUPRO as in MVTec AD's
     evaluator (8-connected regions, false-positive rate pooled over all images). Maps must be raw: normalised
