@@ -112,7 +112,7 @@ def test_the_tree_reaches_from_a_report_to_its_images(store: ArtifactStore, repo
     shown = str(tree).splitlines()
     assert shown[0].startswith("metrics_report report2  2")
     assert shown[1].startswith("└─ memory_bank bank2")
-    assert shown[2] == "   ├─ normal_images n2"
+    assert shown[2] == "   ├─ normal_images n2  27 images"
     assert shown[4] == "   └─ checkpoint w  (not in the store)"
     assert json.loads(json.dumps(tree.to_json()))["upstream"][0]["asset"] == "memory_bank"
 

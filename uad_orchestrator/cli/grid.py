@@ -61,10 +61,16 @@ def refresh(
     asset: Asset = None,
     workers: Workers = None,
     rehash: Rehash = False,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="Hand the cells to the running daemon, as a Dagster backfill.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Bring every stale cell up to date, through Dagster."""
     with speaking(), opened(home) as (project, instance):
+        if backfill:
+            hand_to_daemon(project, instance, select(category, detector, asset), rehash, as_json)
+            return
         result = run_refresh(
             project, instance, select(category, detector, asset), workers=workers, rehash=rehash
         )
@@ -181,12 +187,32 @@ def run_refresh(
         )
 
 
+def hand_to_daemon(
+    project: Project, instance: dg.DagsterInstance, selection: Selection, rehash: bool, as_json: bool
+) -> None:
+    """Leave the stale cells to the running daemon."""
+    from uad_orchestrator.orchestration.backfill import NoDaemonError, hand_over
+
+    try:
+        found = hand_over(project, instance, selection, rehash=rehash)
+    except NoDaemonError as error:
+        note(f"Error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+    if as_json:
+        print_json(found.to_json())
+    elif found.backfill is None:
+        typer.echo("nothing is stale")
+    else:
+        typer.echo(f"{found.cells} cells handed to the daemon as backfill {found.backfill}: see `uad ui`")
+
+
 def print_plan(found: Plan) -> None:
     """The plan for a person."""
     for node in found.stale:
         where = f"{node.category} x {node.detector}" if node.category else ""
         typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
-    typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh ({found.seconds:.2f} s)")
+    again = f", {len(found.restamped)} to be recorded again" if found.restamped else ""
+    typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh{again} ({found.seconds:.2f} s)")
 
 
 def print_result(result: RefreshResult) -> None:
