@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.orchestration.workshop import Workshop, computed, defective_image, normal_image, write_image
 
+from tests.orchestration.workshop import Workshop, computed, defective_image, normal_image, write_image
 from uad_orchestrator.orchestration.graph import STAGES
 
 DATASETS = {"alpha": ["disc", "ring"], "beta": ["disc", "ring"]}

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import psutil
-from tests.orchestration.workshop import Workshop
 
+from tests.orchestration.workshop import Workshop
 from uad_orchestrator.detectors.scoring import read_scores
 from uad_orchestrator.orchestration.cell_runs import CellOutcome, CellTask
 from uad_orchestrator.orchestration.graph import CELL_ASSETS, Cell
