@@ -149,9 +149,14 @@ def partition_of(asset: str, cell: Cell) -> str:
     >>> partition_of("preprocessing_preset", Cell("mvtec_ad/bottle", "patchcore"))
     'patchcore'
     """
-    return {"category": cell.category, "detector": cell.detector, "cell": cell.key, "none": ""}[
-        NODES[asset].dimension
-    ]
+    match NODES[asset].dimension:
+        case "cell":
+            return cell.key
+        case "category":
+            return cell.category
+        case "detector":
+            return cell.detector
+    return ""
 
 
 def cell_of(dimension: Dimension, partition: str) -> Cell:

@@ -21,7 +21,7 @@ from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.digests import digest_of
-from uad_orchestrator.storage.locations import LocalLocation, Location, RemoteLocation
+from uad_orchestrator.storage.locations import ARTIFACTS, LocalLocation, Location, RemoteLocation
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
 
 __all__ = ["ArtifactDraft", "ArtifactError", "ArtifactKey", "ArtifactStore"]
@@ -110,7 +110,7 @@ class ArtifactStore:
 
     def holds(self, key: ArtifactKey) -> bool:
         """Whether a provenance file lies there, unread: the quick look at a whole grid; ``exists`` is sure."""
-        return self.location.has(key.path / PROVENANCE_FILE)
+        return self.location.has(f"{ARTIFACTS}/{'/'.join(key.parts)}/{PROVENANCE_FILE}")
 
     def provenance(self, key: ArtifactKey) -> Provenance:
         """What made the artifact.

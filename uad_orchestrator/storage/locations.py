@@ -32,7 +32,7 @@ class Location(Protocol):
         """A file's bytes; None if there is none. Other errors (no network, no right) are raised."""
         ...
 
-    def has(self, path: PurePosixPath) -> bool:
+    def has(self, path: PurePosixPath | str) -> bool:
         """Whether there is a file of that name."""
         ...
 
@@ -83,7 +83,7 @@ class LocalLocation:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def has(self, path: PurePosixPath) -> bool:
+    def has(self, path: PurePosixPath | str) -> bool:
         return os.path.isfile(f"{self.root}/{path}")  # noqa: PTH113 - asked for every node of a grid
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
@@ -169,7 +169,7 @@ class RemoteLocation:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def has(self, path: PurePosixPath) -> bool:
+    def has(self, path: PurePosixPath | str) -> bool:
         return bool(self.filesystem.isfile(f"{self.root}/{path}"))
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
