@@ -1,7 +1,8 @@
 """Reading and writing data versions in Dagster's event log, in bulk.
 
 The one file that touches what is not public API of Dagster: ``get_latest_tags_by_partition``,
-``get_latest_storage_id_by_partition`` and the tag names. A contract test holds it against the installed version.
+``get_latest_storage_id_by_partition`` and the tag names. A contract test holds it against the installed
+version.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dagster import DagsterEventType
 
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.graph import NODES, Cell
+from uad_orchestrator.orchestration.input_metadata import describe_input
 from uad_orchestrator.orchestration.state import Input
 from uad_orchestrator.project import Project
 
@@ -124,7 +126,7 @@ def report_version(instance: dg.DagsterInstance, project: Project, found: Input)
             asset_key(project, found.asset),
             partition=_partition_key(found.asset, found.partition),
             description=NODES[found.asset].description,
-            metadata={"version": found.version},
+            metadata=describe_input(found),
             tags=_stamp(instance, project, found.version, found.reads),
         )
     )

@@ -55,6 +55,12 @@ def prepare_dagster_home(project: Project) -> Path:
 
 def open_instance(project: Project) -> dg.DagsterInstance:
     """The instance in use, opened; close it, or use it in a ``with`` statement."""
+    from filelock import FileLock
+
     home = prepare_dagster_home(project)
-    # A home without dagster.yaml is Dagster's default: SQLite below it.
-    return dg.DagsterInstance.from_config(str(home))
+    lock = Path(project.storage.local) / "locks" / "dagster.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    # Opening a new home makes its databases, and two processes that do so at once leave one that can not be
+    # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
+    with FileLock(lock):
+        return dg.DagsterInstance.from_config(str(home))

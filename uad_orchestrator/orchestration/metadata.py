@@ -72,8 +72,13 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
         for d in report.per_defect
     ]
     sheet = (directory / CONTACT_SHEET).read_bytes()
-    metadata = {
-        "threshold_source": report.image_operating_point.source,
+    image, pixel = report.image_operating_point, report.pixel_operating_point
+    timings = {"seconds_per_image_p50": report.timings.seconds_per_image_p50}
+    metadata: dict[str, Any] = {
+        **_defined({name: image.figures()[name] for name in ("threshold", "recall", "false_positive_rate")}),
+        "threshold_source": image.source,
+        **_defined({"pixel_threshold": pixel.threshold} | timings),
+        **report.counts.model_dump(),
         "contact_sheet": dg.MetadataValue.md(f"![best and worst cases]({data_uri(sheet)})"),
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
     }
@@ -89,6 +94,10 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     shown = {k: v for k, v in facts.items() if isinstance(v, str | int | float | bool)}
     nested = {k: dg.MetadataValue.json(v) for k, v in facts.items() if isinstance(v, dict)}
     return {k: v for k, v in (shown | nested).items() if not k.startswith("embedded_")}
+
+
+def _defined(figures: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _round(value: float | None) -> float | str:

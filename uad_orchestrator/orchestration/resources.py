@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.cell_run import CellRun
-from uad_orchestrator.orchestration.events import report_inputs
+from uad_orchestrator.orchestration.events import asset_key, report_inputs
 from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, NODES, SEPARATOR, Cell, cell_of
 from uad_orchestrator.orchestration.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.project import Project, read_project
@@ -43,15 +43,18 @@ class ProjectInputs(dg.ConfigurableResource):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Read the project and report the inputs that changed since they were last recorded."""
-        self._read(context.instance, context.run.tags.get(PARTITION_TAG) if context.run else None)
+        run = context.run
+        self._read(context.instance, run, run.tags.get(PARTITION_TAG) if run else None)
 
-    def _read(self, instance: dg.DagsterInstance | None, partition: str | None) -> None:
+    def _read(
+        self, instance: dg.DagsterInstance | None, run: dg.DagsterRun | None, partition: str | None
+    ) -> None:
         project = read_project(Path(self.home))
         make_demo_images(project)
         self._state, self._store = open_state(project), open_store(project)
-        if instance and partition and SEPARATOR in partition:
-            readable = self._readable(Cell.from_key(partition))
-            for found in report_inputs(instance, project, readable):
+        if instance and run and partition and SEPARATOR in partition:
+            told = [asset for asset in INPUTS if not _materializes(run, project, asset)]
+            for found in report_inputs(instance, project, self._readable(Cell.from_key(partition), told)):
                 remember_input(self._store, found)
 
     @property
@@ -67,19 +70,23 @@ class ProjectInputs(dg.ConfigurableResource):
     def run_of(self, context: dg.AssetExecutionContext) -> CellRun:
         """The run's cell, ready to be computed; a retry reads the project and its inputs again."""
         if context.retry_number:
-            self._read(context.instance, context.partition_key)
+            self._read(context.instance, context.run, context.partition_key)
         return CellRun(Cell.from_key(context.partition_key), self._state, self._store)
 
-    def _readable(self, cell: Cell) -> list[Input]:
+    def _readable(self, cell: Cell, assets: Iterable[str]) -> list[Input]:
         found = []
-        for asset in INPUTS:
-            if asset in CELL_ASSETS:
-                continue  # the cell's own run materialises it
+        for asset in assets:
             try:
                 found.append(self._state.input(asset, cell))
             except InputUnavailable:
                 continue  # the asset that reads it fails with the reason
         return found
+
+
+def _materializes(run: dg.DagsterRun, project: Project, asset: str) -> bool:
+    """Whether a node is one of those that a cell's run materialises itself."""
+    chosen = run.asset_selection
+    return asset in CELL_ASSETS and (chosen is None or asset_key(project, asset) in chosen)
 
 
 def open_state(project: Project, *, rehash: bool = False) -> ProjectState:

@@ -13,14 +13,16 @@ from pathlib import Path
 import yaml
 
 from uad_orchestrator.orchestration.code_location import HOME_VARIABLE
-from uad_orchestrator.orchestration.instance import prepare_dagster_home
+from uad_orchestrator.orchestration.instance import open_instance, prepare_dagster_home
 from uad_orchestrator.project import Project
 
 GRACE_SECONDS = 20.0
 
 
 def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
-    """Run web server and daemon until one of them ends or Ctrl-C; returns the exit status."""
+    """Run web server and daemon until one of them ends, Ctrl-C or SIGTERM; returns the exit status."""
+    with open_instance(project):
+        pass  # both processes find the databases made; they would make them at the same time
     workspace = write_workspace(project)
     environment = server_environment(project)
     commands = (
@@ -31,6 +33,7 @@ def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
         subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, cwd=project.home)
         for _, module, arguments in commands
     ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else both would outlive us
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.2)

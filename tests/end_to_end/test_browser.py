@@ -1,0 +1,137 @@
+"""Dagster's own UI in headless Chromium: what a user sees and clicks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from tests.end_to_end.ui_process import Server, running_ui, wait_for
+from tests.orchestration.workshop import Workshop
+from uad_orchestrator.orchestration.graph import CELL_ASSETS, NODES, STAGES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="needs chromium on the path (Debian: apt-get install chromium)"
+    ),
+]
+
+CATEGORY, DETECTOR = "alpha/disc", "patchcore"
+SLOW = 120_000
+"""Milliseconds to wait for what a busy machine may take long to show."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """``uad ui`` of a project of which nothing was ever materialised, not even an input."""
+    workshop = Workshop.build(tmp_path_factory.mktemp("browsed"), {"alpha": ["disc", "ring"]})
+    with running_ui(workshop.home) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page large enough for the graph to show names in full."""
+    arguments = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 2600, "height": 1700})
+        page.set_default_timeout(SLOW)
+        # Dagster greets a browser it does not know with a dialog; this one was here before.
+        page.add_init_script("localStorage.setItem('communityNux', JSON.stringify('1'))")
+        yield page
+        browser.close()
+
+
+def test_the_graph_shows_every_node(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/asset-groups")
+    for group in {node.group for node in NODES.values()}:
+        page.get_by_text(group, exact=True).first.wait_for()
+    page.keyboard.press("Alt+e")  # expand all groups
+    names = page.locator("[class*=AssetNode_assetName]")
+    sync_api.expect(names).to_have_count(len(NODES))
+    assert sorted(names.all_inner_texts()) == sorted(NODES)
+
+
+def test_every_asset_is_described_and_owned(server: Server) -> None:
+    found = server.ask(
+        "{assetNodes {assetKey {path} groupName kinds description owners {... on TeamAssetOwner {team}}}}"
+    )["assetNodes"]
+    assert {node["assetKey"]["path"][-1] for node in found} == set(NODES)
+    for shown in found:
+        node = NODES[shown["assetKey"]["path"][-1]]
+        assert (shown["groupName"], set(shown["kinds"])) == (node.group, set(node.kinds))
+        assert shown["description"] == node.description
+        assert shown["owners"], f"{node.asset} has no owner"
+
+
+def test_a_click_materialises_a_cell_whose_inputs_never_were(server: Server, page: Page) -> None:
+    assert not materialised(server, "normal_images", CATEGORY)
+    page.goto(f"{server.url}/locations/uad_orchestrator/jobs/cell")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_role("button", name="Confirm").click()  # "upstream assets ... have not been materialized yet"
+    choose_partition(page, CATEGORY)
+    choose_partition(page, DETECTOR)
+    page.get_by_role("button", name="Launch 1 run").click()
+    assert wait_for(lambda: ended_runs(server), SLOW / 1000, "the run ends") == ["SUCCESS"]
+    cell = f"{CATEGORY}|{DETECTOR}"
+    assert all(materialised(server, asset, cell) for asset in CELL_ASSETS)
+    assert materialised(server, "normal_images", CATEGORY), "the run reports the inputs it read"
+    assert not materialised(server, "memory_bank", f"alpha/ring|{DETECTOR}")
+
+    page.goto(f"{server.url}/assets/metrics_report?view=partitions&partition={quote(cell, safe='')}")
+    for name in ("image_auroc", "pixel_auroc", "aupro_0.3", "threshold", "false_positive_rate"):
+        row = page.locator("tr", has=page.get_by_text(name, exact=True)).first
+        row.wait_for()
+        assert 0 <= float(row.locator("td").nth(1).inner_text()) <= 1
+    page.get_by_text("[Show Markdown]").first.click()
+    sheet = page.get_by_alt_text("best and worst cases")
+    sheet.wait_for(state="visible")
+    assert sheet.evaluate("picture => picture.complete && picture.naturalWidth") > 0
+    box = sheet.bounding_box()
+    assert box and box["width"] > 100 and box["height"] > 100
+
+
+def test_the_command_line_agrees_with_the_click(server: Server) -> None:
+    workshop = Workshop(Path(server.log).parent)
+    stale = {(node.asset, node.category, node.detector) for node in workshop.plan().stale}
+    assert not stale & {(asset, CATEGORY, DETECTOR) for asset in STAGES}
+
+
+def choose_partition(page: Page, key: str) -> None:
+    """Tick a partition in the first selector that has none yet."""
+    page.get_by_text("Select a partition or create one").first.click()
+    page.get_by_role("menuitem", name=key).first.click()
+    page.keyboard.press("Escape")
+
+
+def ended_runs(server: Server) -> list[str]:
+    """How the runs ended that did."""
+    found = server.ask("{runsOrError {... on Runs {results {status}}}}")["runsOrError"]["results"]
+    return [run["status"] for run in found if run["status"] in ("SUCCESS", "FAILURE", "CANCELED")]
+
+
+def materialised(server: Server, asset: str, partition: str) -> bool:
+    """Whether Dagster knows a materialisation of a partition."""
+    found = server.ask(
+        "query ($asset: [String!]!, $partition: [String!]) {assetOrError(assetKey: {path: $asset}) {"
+        "... on Asset {assetMaterializations(partitions: $partition, limit: 1) {timestamp}}}}",
+        asset=[asset],
+        partition=[partition],
+    )
+    return bool(found["assetOrError"].get("assetMaterializations"))
