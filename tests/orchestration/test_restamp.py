@@ -107,3 +107,12 @@ def test_a_click_tells_dagster_of_the_inputs_below_a_changed_one(workshop: Works
     write_image(workshop.home / "data/alpha/disc/ground_truth/scratch/000_mask.png", mask)
     run_alone(workshop, "metrics_report")
     assert stale(workshop) == {}
+
+
+def test_a_new_detector_is_announced(workshop: Workshop) -> None:
+    def add(values: dict[str, Any]) -> None:
+        values["detectors"]["second"] = values["detectors"]["bright"]
+
+    assert workshop.plan().new == ()
+    workshop.edit(add)
+    assert workshop.plan().new == ("second",)

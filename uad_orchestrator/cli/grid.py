@@ -211,6 +211,8 @@ def print_plan(found: Plan) -> None:
     for node in found.stale:
         where = f"{node.category} x {node.detector}" if node.category else ""
         typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
+    if found.new:
+        typer.echo(f'new: {", ".join(found.new)}. A running `uad ui` shows them after "Reload definitions"')
     again = f", {len(found.restamped)} to be recorded again" if found.restamped else ""
     typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh{again} ({found.seconds:.2f} s)")
 

@@ -121,7 +121,7 @@ def _add_backfill(
     from dagster._core.utils import make_new_backfill_id
 
     definition = project_partitions(project).cell
-    target = AssetGraphSubset(
+    target = AssetGraphSubset(  # type: ignore[call-arg]  # its defaults hide behind a decorator
         partitions_subsets_by_asset_key={
             asset_key(project, asset): definition.subset_with_partition_keys([cell.key for cell in cells])
             for asset, cells in wanted.items()

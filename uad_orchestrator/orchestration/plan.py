@@ -40,6 +40,8 @@ class Plan:
         inputs: inputs whose version is not the recorded one.
         restamped: nodes in the right version that are to be recorded again, with the inputs they were made from.
         fresh: how many nodes are as they should be.
+        new: categories and detectors of which nothing was ever recorded, where there is a record of others: a
+            web server that is running learns of them by "Reload definitions".
         seconds: how long planning took.
     """
 
@@ -47,6 +49,7 @@ class Plan:
     inputs: tuple[Input, ...]
     restamped: tuple[Restamp, ...]
     fresh: int
+    new: tuple[str, ...]
     seconds: float
 
     def by_cell(self) -> dict[Cell, tuple[str, ...]]:
@@ -74,6 +77,7 @@ class Plan:
             ],
             "restamped": [restamp.to_json() for restamp in self.restamped],
             "fresh": self.fresh,
+            "new": list(self.new),
             "seconds": round(self.seconds, 3),
         }
 
@@ -101,13 +105,33 @@ class Planner:
             board = self._stale_board(stale)
             stale += board
             fresh += 1 - len(board)
-        inputs, restamped = self._changed_inputs(cells), self._restamped(cells, selection)
-        return Plan(tuple(stale), tuple(inputs), tuple(restamped), fresh, time.perf_counter() - started)
+        return Plan(
+            stale=tuple(stale),
+            inputs=tuple(self._changed_inputs(cells)),
+            restamped=tuple(self._restamped(cells, selection)),
+            fresh=fresh,
+            new=tuple(self._new()),
+            seconds=time.perf_counter() - started,
+        )
 
     @cached_property
     def recorded(self) -> RecordedGrid:
         """What Dagster last recorded; each asset is read once."""
         return RecordedGrid(self.instance, self.state.project)
+
+    def _new(self) -> list[str]:
+        named = {
+            "dataset_category": self.state.project.category_keys(),
+            "fit_settings": list(self.state.project.detectors),
+        }
+        known = {asset: self.recorded.versions(asset) for asset in named}
+        return [
+            name
+            for asset, names in named.items()
+            if known[asset]
+            for name in names
+            if name not in known[asset]
+        ]
 
     def _restamped(self, cells: Sequence[Cell], selection: Selection) -> list[Restamp]:
         return [r for r in find_restamps(self.state, self.recorded, cells) if selection.names(r.asset)]

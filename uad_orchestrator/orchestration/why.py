@@ -151,8 +151,8 @@ def _causes(found: Comparison, cell: Cell, state: ProjectState, store: ArtifactS
     preset = entry.preset if entry else ""
 
     def words(asset: str, before: str, after: str) -> list[str]:
-        contents = (read_content(store, asset, cell, version) for version in (before, after))
-        return input_words(asset, *contents, preset)
+        old, new = (read_content(store, asset, cell, version) for version in (before, after))
+        return input_words(asset, old, new, preset)
 
     if NODES[found.name].group != "benchmark" and found.before != found.after:
         yield from words(found.name, found.before, found.after)

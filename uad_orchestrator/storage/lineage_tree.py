@@ -65,7 +65,7 @@ class LineageNode:
     def to_json(self) -> dict[str, Any]:
         """As JSON values: an artifact's address, how it was made, and its upstream."""
         made = self.provenance
-        told = {"name": self.name, "version": self.version}
+        told: dict[str, Any] = {"name": self.name, "version": self.version}
         if self.key is not None and made is not None:
             cell = {"dataset": self.key.dataset, "category": self.key.category, "detector": self.key.detector}
             told |= {"asset": self.key.asset} | cell | made.model_dump(mode="json", include=set(TOLD))
