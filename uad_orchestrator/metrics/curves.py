@@ -8,6 +8,7 @@ A mixed group holds several close scores whose order is not known; its members a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,16 @@ class Groups:
     lowest: np.ndarray
     highest: np.ndarray
 
+    @cached_property
+    def found(self) -> np.ndarray:
+        """(n,) int64: positives in the groups 0..i."""
+        return np.cumsum(self.positives)
+
+    @cached_property
+    def false(self) -> np.ndarray:
+        """(n,) int64: negatives in the groups 0..i."""
+        return np.cumsum(self.negatives)
+
     @property
     def mixed(self) -> np.ndarray:
         """(n,) bool: the group holds more than one distinct score."""
@@ -73,11 +84,9 @@ def groups_of(scores: np.ndarray, labels: np.ndarray) -> Groups:
 
 def roc_auc(groups: Groups) -> float:
     """Area under the ROC curve: a tie counts one half, as in ``sklearn.metrics.roc_auc_score``."""
-    negatives, positives = groups.negatives, groups.positives
-    found = np.cumsum(positives)
     # Integers would overflow for 1e10 pixels; float64 keeps 16 digits.
-    area = np.sum(negatives * (found - positives / 2.0))
-    return float(area / (float(found[-1]) * float(negatives.sum())))
+    area = np.sum(groups.negatives * (groups.found - groups.positives / 2.0))
+    return float(area / (float(groups.found[-1]) * float(groups.false[-1])))
 
 
 def average_precision(groups: Groups) -> float:
@@ -88,7 +97,7 @@ def average_precision(groups: Groups) -> float:
     """
     positives = groups.positives
     has_positives = positives > 0
-    found, false = np.cumsum(positives), np.cumsum(groups.negatives)
+    found, false = groups.found, groups.false
     total = float(found[-1])
     exact = has_positives & ~groups.mixed
     area = np.sum(positives[exact] * (found[exact] / (found[exact] + false[exact])))
@@ -109,7 +118,7 @@ def f1_max(groups: Groups) -> tuple[float, float]:
 
     It reads the labels: a summary of the curve, never an operating point.
     """
-    found, false = np.cumsum(groups.positives), np.cumsum(groups.negatives)
+    found, false = groups.found, groups.false
     f1 = 2.0 * found / (found + false + found[-1])
     best = int(np.argmax(f1))
     return float(f1[best]), float(groups.thresholds[best])
@@ -140,7 +149,7 @@ def roc_curve(groups: Groups) -> Curve:
 
 def pr_curve(groups: Groups) -> Curve:
     """Recall against precision; at recall 0 the precision is 1 by convention, as in scikit-learn."""
-    found, false = np.cumsum(groups.positives), np.cumsum(groups.negatives)
+    found, false = groups.found, groups.false
     precision = np.concatenate([[1.0], found / (found + false)])
     return Curve(_with_origin(groups.positives), precision, _thresholds_from_none(groups))
 

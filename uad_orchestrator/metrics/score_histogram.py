@@ -29,7 +29,7 @@ TOP_FINER = 7  # but bins at most 2^7 times as fine as those of a page below
 CAPACITY = 5 << 19  # more than any set of pages needs: the rest is room for new pages
 UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
 SEVERAL = np.uint32(2**32 - 1)
-_BLOCK = 1 << 16  # scores counted at a time: their keys and bins stay in the processor's cache
+_BLOCK = 1 << 18  # scores counted at a time: bounds the memory for the keys and bins of large maps
 
 
 def float_keys(scores: np.ndarray) -> np.ndarray:
