@@ -14,11 +14,12 @@ from uad_orchestrator.embedders.protocol import PatchEmbedding
 class CellMeans:
     """Mean and spread of each colour in square cells; counts the images it is given."""
 
-    def __init__(self, cell: int = 8, scale: float = 1.0) -> None:
-        self.cell, self.scale, self.seen = cell, scale, 0
+    def __init__(self, cell: int = 8, scale: float = 1.0, precision: str | None = "float16") -> None:
+        self.cell, self.scale, self.precision, self.seen = cell, scale, precision, 0
 
     def recipe(self) -> dict[str, Any]:
-        return {"name": "cell_means", "cell": self.cell, "scale": self.scale}
+        declared = {} if self.precision is None else {"precision": self.precision}
+        return {"name": "cell_means", "cell": self.cell, "scale": self.scale, **declared}
 
     def embed(self, image: np.ndarray) -> PatchEmbedding:
         return self.embed_batch([image])[0]

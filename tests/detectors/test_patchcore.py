@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
-from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.detectors import bank, create_detector
 from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.patchcore import reweighting
 from uad_orchestrator.detectors.stages import DetectorState, Response
@@ -145,26 +145,24 @@ def test_the_same_state_at_any_batch_size_and_with_any_cache(tmp_path: object) -
 
 def test_precision_falls_back_where_float16_would_change_scores() -> None:
     class Offset(CellMeans):
-        def embed_batch(self, images: list[np.ndarray]) -> list:  # type: ignore[override]
-            return [
-                e._replace(patch_embeddings=e.patch_embeddings + 5e3) for e in super().embed_batch(images)
-            ]
+        def __init__(self, offset: float) -> None:
+            super().__init__(scale=1.01, precision=None)
+            self.offset = offset
 
-    detector = create_detector("vision_patchcore", embedder=Offset(), coreset=NONE)
-    state = detector.fit_state(sources(textures(5)))
-    assert state.facts["precision"] == "float32"
-    assert state.facts["float16_score_change"] > 1e-3
-    image = textures(1, 9)[0]
-    (response,) = detector.respond(state, sources([image]))
-    plain = respond(image, textures(5))
-    np.testing.assert_allclose(response.patch_grid, plain.patch_grid, rtol=5e-3)
-    assert (
-        state.facts["float16_score_change"]
-        > 10
-        * create_detector("vision_patchcore", embedder=CellMeans(), coreset=NONE)
-        .fit_state(sources(textures(5)))
-        .facts["float16_score_change"]
-    )
+        def embed_batch(self, images: list[np.ndarray]) -> list:  # type: ignore[override]
+            found = super().embed_batch(images)
+            return [e._replace(patch_embeddings=e.patch_embeddings + self.offset) for e in found]
+
+    image, facts, grids = textures(1, 9)[0], {}, {}
+    for offset in (0.0, 5e3):
+        detector = create_detector("vision_patchcore", embedder=Offset(offset), coreset=NONE)
+        state = detector.fit_state(sources(textures(5)))
+        facts[offset] = state.facts
+        (response,) = detector.respond(state, sources([image]))
+        grids[offset] = response.patch_grid
+    assert facts[5e3]["precision"] == "float32"
+    assert facts[5e3]["float16_score_change"] > max(1e-3, 10 * facts[0.0]["float16_score_change"])
+    np.testing.assert_allclose(grids[5e3], grids[0.0], rtol=5e-3, atol=2)
 
 
 def test_images_of_another_dimension_are_an_error() -> None:
@@ -204,3 +202,20 @@ def test_a_declared_precision_is_taken_and_no_image_is_embedded_twice(tmp_path: 
     assert first.fit_state(sources(textures(5))).facts["precision"] == "float16"
     second.fit_state(sources(textures(4)))  # other images in the middle and at the end
     assert (first.embedded_images, second.embedded_images) == (5, 0)
+
+
+@pytest.mark.parametrize("model", ["vision_patchcore", "vision_anomalydino"])
+def test_pitfall_03_precision_is_chosen_without_embedding_anything_again(tmp_path: Path, model: str) -> None:
+    cache, embedder = EmbeddingCache(tmp_path), CellMeans(precision=None)
+    for images in (5, 4, 7):  # each has other probes
+        create_detector(model, embedder=embedder, cache=cache).fit_state(sources(textures(7)[:images]))
+    assert embedder.seen == 7
+
+
+def test_the_loss_by_float16_is_estimated_as_large_as_it_is() -> None:
+    rows = np.random.default_rng(0).standard_normal((4000, 8)).astype(np.float32) * 300
+    rounded = rows.astype(np.float16).astype(np.float32)
+    lost, moved = np.abs(rounded - rows), np.abs(bank._rounded_otherwise(rounded, 0) - rounded)
+    assert moved.mean() == pytest.approx(lost.mean(), rel=0.1)
+    beyond = np.full((3, 2), 1e6, np.float32)
+    assert np.array_equal(bank._rounded_otherwise(beyond, 0), beyond)

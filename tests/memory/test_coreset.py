@@ -36,7 +36,7 @@ def plain_distances(points: np.ndarray, order: np.ndarray, start: np.ndarray) ->
 @given(n=st.integers(2, 700), d=st.integers(1, 20), seed=st.integers(0, 10**6), share=st.floats(0.02, 1))
 def test_every_choice_is_the_farthest_point_of_all(n: int, d: int, seed: int, share: float) -> None:
     embeddings = heavy_tailed(n, d, seed)
-    order = greedy_order(embeddings, max(1, int(n * share)), seed)
+    order = greedy_order(embeddings.copy(), max(1, int(n * share)), seed)
     points = integer_points(embeddings)
     start = coreset._start_distances(points, (points**2).sum(axis=1), seed, 10)
     assert len(set(order.tolist())) == len(order)
@@ -120,6 +120,14 @@ def test_the_same_rows_on_any_number_of_threads() -> None:
         for n in ("1", "2", "3")
     }
     assert len(outputs) == 1
+
+
+def test_embeddings_are_left_as_they_are() -> None:
+    for d in (16, 200):  # unprojected and projected
+        embeddings = heavy_tailed(300, d)
+        before = embeddings.copy()
+        select_coreset(embeddings, 0.1)
+        assert np.array_equal(embeddings, before)
 
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.1, float("nan")])

@@ -186,10 +186,17 @@ def _in_groups(images: Sequence[ImageSource]) -> list[ImageSource]:
 
 
 def _views(
-    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
+    stream: EmbeddingStream,
+    images: Sequence[ImageSource],
+    recipe: BankRecipe,
+    precision: Precision,
+    keep_exact: bool = False,
 ) -> Iterator[np.ndarray]:
     """The rows of each image, ``(views * gh * gw, d)`` float32, all views together."""
-    views = [stream.stream(images, angle=angle, precision=precision) for angle in recipe.angles]
+    views = [
+        stream.stream(images, angle=angle, precision=precision, keep_exact=keep_exact)
+        for angle in recipe.angles
+    ]
     dimension = None
     for embedded in zip(*views, strict=True):
         rows = [view.embedding.patch_embeddings for view in embedded]
@@ -267,12 +274,23 @@ def _choose_precision(
         return declared, None
     chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
     plain = replace(recipe, angles=(0.0,), normalised=False)
-    probes = list(_views(stream, [images[i] for i in chosen], plain, "float32"))
-    exact = _probe_scores(probes, recipe)
+    probes = list(_views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True))
+    before = _probe_scores(probes, recipe)
+    after = _probe_scores([_rounded_otherwise(rows, recipe.seed) for rows in probes], recipe)
     with np.errstate(all="ignore"):
-        rounded = _probe_scores([rows.astype(np.float16).astype(np.float32) for rows in probes], recipe)
-        change = float(np.nan_to_num(np.abs(rounded - exact) / exact, nan=0.0).max())
+        change = float(np.nan_to_num(np.abs(after - before) / before, nan=0.0).max())
     return ("float16" if change <= FLOAT16_TOLERANCE else "float32"), change
+
+
+def _rounded_otherwise(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Rows moved within float16's rounding: as much as rounding moved them, without asking for them unrounded.
+
+    The unrounded ones would have to be embedded again where the cache holds float16.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(np.abs(rows).astype(np.float16)).astype(np.float32)
+    moved = step * np.random.default_rng(seed).uniform(-0.5, 0.5, rows.shape).astype(np.float32)
+    return rows + np.where(np.isfinite(step), moved, np.float32(0))  # beyond float16 rows are kept in float32
 
 
 def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe) -> np.ndarray:

@@ -94,7 +94,12 @@ class EmbeddingStream:
         return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
 
     def stream(
-        self, sources: Iterable[ImageSource], *, angle: float = 0.0, precision: Precision = "float16"
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        angle: float = 0.0,
+        precision: Precision = "float16",
+        keep_exact: bool = False,
     ) -> Iterator[EmbeddedImage]:
         """Embed ``sources`` in order.
 
@@ -103,11 +108,14 @@ class EmbeddingStream:
             angle: rotate each image by this many degrees first (same canvas, reflect-101 border).
             precision: embeddings are rounded to it whether they come from the cache or not, so that the state
                 of the cache never changes a score.
+            keep_exact: those embedded now are cached in float32, to serve whichever precision is asked for next.
         """
         remaining = iter(sources)
         while batch := list(itertools.islice(remaining, self.batch_size)):
             known = [self._cached(source, angle, precision) for source in batch]
-            fresh = self._embed([s for s, k in zip(batch, known, strict=True) if k is None], angle, precision)
+            fresh = self._embed(
+                [s for s, k in zip(batch, known, strict=True) if k is None], angle, precision, keep_exact
+            )
             for entry in known:
                 yield entry if entry is not None else next(fresh)
 
@@ -134,7 +142,7 @@ class EmbeddingStream:
         return _unpack(source, stored, precision)
 
     def _embed(
-        self, sources: list[ImageSource], angle: float, precision: Precision
+        self, sources: list[ImageSource], angle: float, precision: Precision, keep_exact: bool
     ) -> Iterator[EmbeddedImage]:
         if not sources:
             return
@@ -145,7 +153,7 @@ class EmbeddingStream:
         self.embedded_views += len(sources)
         self.embedded_images += len(sources) if angle == 0 else 0
         for source, embedding in zip(sources, embeddings, strict=True):
-            entry = _pack(complete(embedding, source.name), seconds, precision)
+            entry = _pack(complete(embedding, source.name), seconds, "float32" if keep_exact else precision)
             if self.cache is not None:
                 self.cache.put(self.space, _view(angle), source.digest, entry)
             yield _unpack(source, entry, precision)

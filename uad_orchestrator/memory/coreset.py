@@ -82,12 +82,12 @@ def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndar
 
 
 def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray:
-    """``(n, p)`` float32 projected embeddings.
+    """``(n, p)`` float32 projected embeddings, always a new array.
 
     In float64, whose last digit depends on the number of threads far below what float32 keeps.
     """
     if projection is None:
-        return np.asarray(embeddings, dtype=np.float32)
+        return np.array(embeddings, dtype=np.float32)
     return np.asarray(np.asarray(embeddings, dtype=np.float64) @ projection, dtype=np.float32)
 
 
@@ -100,7 +100,7 @@ def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int 
     products. Each choice is that of the plain search, which goes over all points for every single one.
 
     Args:
-        projected: ``(n, p)`` float32.
+        projected: ``(n, p)`` float32; overwritten, since it may be as large as memory allows.
     """
     points = integer_points(projected)
     squares = np.einsum("np,np->n", points, points)
@@ -119,14 +119,15 @@ def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int 
 
 
 def integer_points(projected: np.ndarray) -> np.ndarray:
-    """Projected embeddings, centred and rounded to a grid so fine that it does not matter.
+    """Projected embeddings, centred and rounded to a grid so fine that it does not matter; in place.
 
     Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a
     matrix product adds them up: the search then takes the same turns on every machine. Points more than four
     times farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for
     all.
     """
-    points = projected - projected.mean(axis=0, dtype=np.float64).astype(np.float32)
+    points = projected
+    points -= points.mean(axis=0, dtype=np.float64).astype(np.float32)
     norms = np.sqrt(np.einsum("np,np->n", points, points, dtype=np.float64))
     limit = min(norms.max(), 4 * np.quantile(norms, 0.99)) or norms.max() or 1.0
     largest = 2047 - np.sqrt(points.shape[1])  # rounding lengthens a point by at most sqrt(p) / 2

@@ -17,8 +17,9 @@ class NearestNeighbors:
     """Exact search in a bank.
 
     faiss where it is installed, else matrix products in blocks. Both find the neighbours by the expanded
-    square, which loses digits where vectors are long and close; the distances returned are therefore computed
-    once more from the differences, so that both agree and a row's distance to itself is 0.
+    square, which loses digits where vectors are long and close: bank and queries are therefore taken from the
+    bank's median, and the distances returned are computed once more from the differences. So both agree, and a
+    row's distance to itself is 0.
 
     Args:
         bank: ``(n, d)`` float32, C-contiguous (else copied); never changed.
@@ -38,7 +39,10 @@ class NearestNeighbors:
         if backend == "faiss" and not has_faiss:
             raise ImportError("faiss is not installed: pip install 'uad_orchestrator[faiss]'")
         self.backend = ("faiss" if has_faiss else "numpy") if backend == "auto" else backend
-        self._half_norms = np.einsum("nd,nd->n", self.bank, self.bank) / 2
+        # the median of some rows will do, and a far outlier does not move it
+        self._centre = np.median(self.bank[:: max(1, len(self.bank) // 1000)], axis=0).astype(np.float32)
+        self._rows = self.bank - self._centre
+        self._half_norms = np.einsum("nd,nd->n", self._rows, self._rows) / 2
 
     def search(
         self, queries: np.ndarray, k: int = 1, exclude: slice | None = None
@@ -68,6 +72,7 @@ class NearestNeighbors:
                 f"{k} neighbours asked for, but {left} of the bank's {len(self.bank)} rows are searched"
             )
         find = self._find_faiss if self.backend == "faiss" else self._find_numpy
+        queries = queries - self._centre
         found = [find(queries, min(k, stop - start), start, stop) for start, stop in parts]
         return self._nearest(queries, np.concatenate(found, axis=1), k)
 
@@ -80,7 +85,7 @@ class NearestNeighbors:
     def _find_faiss(self, queries: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
         import faiss
 
-        _, index = faiss.knn(queries, self.bank[start:stop], k)
+        _, index = faiss.knn(queries, self._rows[start:stop], k)
         return index + start
 
     def _find_numpy(self, queries: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
@@ -88,7 +93,7 @@ class NearestNeighbors:
         rows = max(1, BLOCK_VALUES // (stop - start))
         for at in range(0, len(queries), rows):
             # |q - b|^2 = |q|^2 + 2 (|b|^2 / 2 - q.b); |q|^2 is the same for every b
-            block = queries[at : at + rows] @ self.bank[start:stop].T
+            block = queries[at : at + rows] @ self._rows[start:stop].T
             np.subtract(self._half_norms[start:stop], block, out=block)
             if k == 1:
                 found[at : at + rows, 0] = block.argmin(axis=1)
@@ -99,7 +104,7 @@ class NearestNeighbors:
     def _nearest(self, queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         squared = np.empty(index.shape, np.float32)
         for column in range(index.shape[1]):
-            difference = queries - self.bank[index[:, column]]
+            difference = queries - self._rows[index[:, column]]
             squared[:, column] = np.einsum("md,md->m", difference, difference)
         order = np.argsort(squared, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(squared, order, axis=1), np.take_along_axis(index, order, axis=1)
