@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.orchestration.code_location import build_definitions, open_project
-from uad_orchestrator.orchestration.events import DATA_VERSION_TAG, asset_key
+from uad_orchestrator.orchestration.events import DATA_VERSION_TAG, asset_key, was_interrupted
 from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.instance import open_instance
 from uad_orchestrator.orchestration.resources import EmbedderPool
@@ -116,13 +116,16 @@ class CellRunner:
             asset_selection={asset_key(self._project, asset) for asset in assets},
             asset_check_selection=set(),
         )
-        return subset.execute_in_process(
+        result = subset.execute_in_process(
             instance=self._instance,
             partition_key=partition,
             tags={**tags, **process_tags(self.refresh_id)},
             run_config=QUIET,
             raise_on_error=False,
         )
+        if was_interrupted(result.all_events):
+            raise KeyboardInterrupt  # Dagster ends the run and goes on as if it had failed: the rest must not start
+        return result
 
 
 def process_tags(refresh_id: str) -> dict[str, str]:

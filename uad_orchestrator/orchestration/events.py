@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.events import RunFailureReason
 
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.graph import NODES, Cell
@@ -186,3 +187,15 @@ def _partition_key(asset: str, partition: str) -> str:
         return partition
     cell = Cell.from_key(partition)
     return dg.MultiPartitionKey({"category": cell.category, "detector": cell.detector})
+
+
+def was_interrupted(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether a run in this process ended because of Ctrl-C or SIGTERM."""
+    return any(
+        event.event_type == DagsterEventType.RUN_CANCELED
+        or (
+            event.event_type == DagsterEventType.RUN_FAILURE
+            and event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION
+        )
+        for event in events
+    )
