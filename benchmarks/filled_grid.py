@@ -17,10 +17,12 @@ from uad_orchestrator.orchestration.cell_run import CellRun, recipe_of
 from uad_orchestrator.orchestration.events import (
     DATA_VERSION_TAG,
     asset_key,
-    report_again,
+    last_numbers,
+    partition_key,
     report_inputs,
+    stamp,
 )
-from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, STAGES, partition_of
+from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, NODES, STAGES, partition_of
 from uad_orchestrator.orchestration.resources import open_state, open_store, remember_input
 from uad_orchestrator.orchestration.state import ProjectState
 from uad_orchestrator.project import load_project
@@ -66,11 +68,16 @@ def fill(home: Path, instance: dg.DagsterInstance) -> None:
     for found in report_inputs(instance, project, inputs.values()):
         remember_input(store, found)
     for asset in CELL_ASSETS:
+        numbers = last_numbers(instance, project, NODES[asset].reads)
         for cell in state.cells:
             if asset in STAGES:
                 _pretend(CellRun(cell, state, store), asset)
-            version, reads = state.version(asset, cell), state.reads(asset, cell)
-            report_again(instance, project, asset, cell.key, version, reads)
+            tags = stamp(project, state.version(asset, cell), state.reads(asset, cell), numbers)
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    asset_key(project, asset), partition=partition_key(asset, cell.key), tags=tags
+                )
+            )
     _fill_board(state, store, instance)
 
 

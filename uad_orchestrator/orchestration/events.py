@@ -125,10 +125,10 @@ def report_version(instance: dg.DagsterInstance, project: Project, found: Input)
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             asset_key(project, found.asset),
-            partition=_partition_key(found.asset, found.partition),
+            partition=partition_key(found.asset, found.partition),
             description=NODES[found.asset].description,
             metadata=describe_input(found),
-            tags=_stamp(instance, project, found.version, found.reads),
+            tags=stamp(project, found.version, found.reads, last_numbers(instance, project, found.reads)),
         )
     )
 
@@ -150,29 +150,40 @@ def report_again(
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
             asset_key(project, asset),
-            partition=_partition_key(asset, partition),
+            partition=partition_key(asset, partition),
             description=NODES[asset].description,
             metadata={**metadata, "restamped": True},
-            tags=_stamp(instance, project, version, reads),
+            tags=stamp(project, version, reads, last_numbers(instance, project, reads)),
         )
     )
 
 
-def _stamp(
-    instance: dg.DagsterInstance, project: Project, version: str, reads: Mapping[str, str]
+def last_numbers(
+    instance: dg.DagsterInstance, project: Project, assets: Collection[str]
+) -> dict[str, int | None]:
+    """Of each asset the number of its latest materialisation, of whatever partition."""
+    keys = {asset_key(project, asset): asset for asset in assets}
+    numbers: dict[str, int | None] = dict.fromkeys(assets)
+    for record in instance.get_asset_records(list(keys)) if keys else ():
+        last = record.asset_entry.last_materialization_record
+        numbers[keys[record.asset_entry.asset_key]] = last.storage_id if last else None
+    return numbers
+
+
+def stamp(
+    project: Project, version: str, reads: Mapping[str, str], numbers: Mapping[str, int | None]
 ) -> dict[str, str]:
-    """The tags by which Dagster knows a version and what was read for it, as a run writes them."""
+    """The tags by which Dagster knows a version and what was read for it, as a run writes them.
+
+    Args:
+        reads: the versions read; ``numbers``: of each, the event after which Dagster looks for a newer one.
+    """
     tags = {DATA_VERSION_TAG: version, CODE_VERSION_TAG: __version__, USER_PROVIDED_TAG: "true"}
-    keys = {name: asset_key(project, name) for name in reads}
-    records = (
-        {r.asset_entry.asset_key: r for r in instance.get_asset_records(list(keys.values()))} if keys else {}
-    )
     for name, read in reads.items():
-        record = records.get(keys[name])
-        last = record.asset_entry.last_materialization_record if record else None
+        number = numbers[name]
         tags[f"{INPUT_VERSION_PREFIX}{_tag_name(project, name)}"] = input_stamp(read)
         tags[f"{INPUT_POINTER_PREFIX}{_tag_name(project, name)}"] = (
-            str(last.storage_id) if last else NO_POINTER
+            NO_POINTER if number is None else str(number)
         )
     return tags
 
@@ -181,7 +192,7 @@ def _tag_name(project: Project, asset: str) -> str:
     return asset_key(project, asset).to_user_string()
 
 
-def _partition_key(asset: str, partition: str) -> str:
+def partition_key(asset: str, partition: str) -> str:
     """Dagster's own key, which for a cell carries both dimensions into the event's tags."""
     if NODES[asset].dimension != "cell":
         return partition
