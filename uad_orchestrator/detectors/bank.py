@@ -250,6 +250,7 @@ def _collect(
         bank.append(rows[_within(chosen, starts, number)])
         sample.append(rows[_within(sampled, starts, number)])
     rows = np.concatenate(bank)
+    bank.clear()
     return rows, {**coverage(np.concatenate(sample), rows), "patches": len(sampled)}
 
 
