@@ -35,7 +35,7 @@ def wait_for(question: Callable[[], Found], seconds: float, what: str) -> Found:
     while time.monotonic() < deadline:
         if answer := question():
             return answer
-        time.sleep(0.5)
+        time.sleep(0.2)
     raise AssertionError(f"{what}: not within {seconds:g} s")
 
 
