@@ -15,7 +15,7 @@ from uad_orchestrator.orchestration.code_location import build_definitions, open
 from uad_orchestrator.orchestration.events import DATA_VERSION_TAG, asset_key, was_interrupted
 from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.instance import open_instance
-from uad_orchestrator.orchestration.resources import EmbedderPool
+from uad_orchestrator.orchestration.resources import INPUTS_TAG, EmbedderPool
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's event stream belongs into its log, not into the terminal; failures come back as outcomes."""
@@ -23,10 +23,14 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class CellTask:
-    """A cell with the assets of it that are to be materialised, in order of dependency."""
+    """A cell with the assets of it that are to be materialised, in order of dependency.
+
+    ``inputs`` is the stamp of the input versions that are recorded already (``resources.inputs_stamp``).
+    """
 
     cell: Cell
     assets: tuple[str, ...]
+    inputs: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,10 @@ class CellRunner:
     def run(self, task: CellTask) -> CellOutcome:
         """Materialise a cell's assets in one run of the job ``cell``."""
         cell = task.cell
-        result = self._execute(
-            "cell", task.assets, cell.key, {"uad/category": cell.category, "uad/detector": cell.detector}
-        )
+        tags = {"uad/category": cell.category, "uad/detector": cell.detector}
+        if task.inputs:
+            tags[INPUTS_TAG] = task.inputs
+        result = self._execute("cell", task.assets, cell.key, tags)
         return read_outcome(cell, task.assets, result)
 
     def run_leaderboard(self) -> CellOutcome:

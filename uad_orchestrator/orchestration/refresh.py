@@ -24,7 +24,13 @@ from uad_orchestrator.orchestration.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.events import report_inputs
 from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.plan import Plan, Planner
-from uad_orchestrator.orchestration.resources import make_demo_images, open_state, open_store, remember_input
+from uad_orchestrator.orchestration.resources import (
+    inputs_stamp,
+    make_demo_images,
+    open_state,
+    open_store,
+    remember_input,
+)
 from uad_orchestrator.orchestration.restamps import RecordedGrid, Restamp, apply_restamps, find_restamps
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.orchestration.state import Input, ProjectState
@@ -108,7 +114,7 @@ def refresh(
     result = RefreshResult(inputs=report_inputs(instance, project, plan.inputs))
     for found in result.inputs:
         remember_input(store, found)
-    tasks = [CellTask(cell, assets) for cell, assets in plan.by_cell().items()]
+    tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
     refresh_id = uuid4().hex
     on_start(len(tasks))
     for outcome in run_groups(project.home, refresh_id, group_tasks(tasks, state), workers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from uad_orchestrator.embedders.settings import EmbedderSettings
 
 PARTITION_TAG = "dagster/partition"
+INPUTS_TAG = "uad/inputs"
+"""A refresh tells its runs which input versions it has recorded already."""
 
 
 class ProjectInputs(dg.ConfigurableResource):
@@ -53,6 +56,8 @@ class ProjectInputs(dg.ConfigurableResource):
         make_demo_images(project)
         self._state, self._store = open_state(project), open_store(project)
         if instance and run and partition and SEPARATOR in partition:
+            if run.tags.get(INPUTS_TAG) == inputs_stamp(self._state, Cell.from_key(partition)):
+                return  # nothing changed since the refresh that asked for this run: a dozen queries less
             told = [asset for asset in INPUTS if not _materializes(run, project, asset)]
             for found in report_inputs(instance, project, self._readable(Cell.from_key(partition), told)):
                 remember_input(self._store, found)
@@ -85,8 +90,17 @@ class ProjectInputs(dg.ConfigurableResource):
 
 def _materializes(run: dg.DagsterRun, project: Project, asset: str) -> bool:
     """Whether a node is one of those that a cell's run materialises itself."""
-    chosen = run.asset_selection
-    return asset in CELL_ASSETS and (chosen is None or asset_key(project, asset) in chosen)
+    chosen = run.asset_selection  # a refresh's run has none: it materialises what is stale
+    return asset in CELL_ASSETS and (not chosen or asset_key(project, asset) in chosen)
+
+
+def inputs_stamp(state: ProjectState, cell: Cell) -> str:
+    """Digest of the versions of a cell's inputs as they are now, those that can not be read left out."""
+    versions = {}
+    for asset in INPUTS:
+        with suppress(InputUnavailable):
+            versions[asset] = state.version(asset, cell)
+    return digest_of(versions)
 
 
 def open_state(project: Project, *, rehash: bool = False) -> ProjectState:
