@@ -156,13 +156,14 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
         for row in board.rows
     ]
     means = {
-        f"mean_image_auroc_{of.dataset}_{detector.detector}": mean
+        # spaces: the UI breaks the line at them
+        f"mean image_auroc {of.dataset} {detector.detector}": mean
         for of in board.means
         for detector in of.detectors
         if (mean := detector.values.get("image_auroc")) is not None
     }
     table = {"leaderboard": dg.MetadataValue.table(records)} if records else {}
-    return {**counts, **means, **table}
+    return {"dagster/row_count": len(records), **counts, **means, **table}
 
 
 def _plain(value: object) -> str | float | int | bool | None:
