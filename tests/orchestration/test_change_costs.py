@@ -58,7 +58,9 @@ def test_touched_file_reordered_keys_and_a_comment(workshop: Workshop) -> None:
 
 def test_preset_parameter(workshop: Workshop) -> None:
     workshop.edit(lambda values: values["presets"]["bright"][0]["illumination"].update(gamma=1.2))
-    reasons = {reason for node in workshop.plan().stale for reason in node.reasons if node.asset == "memory_bank"}
+    reasons = {
+        reason for node in workshop.plan().stale for reason in node.reasons if node.asset == "memory_bank"
+    }
     assert reasons == {"preset bright changed: gamma 1.0 -> 1.2"}
     result = workshop.refresh()
     assert computed(result) == nodes(detectors=["bright"])
@@ -81,7 +83,9 @@ def test_back_to_the_earlier_preset(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"n_neighbors": 2}, {"aggregation": "mean"}, {"contamination": 0.1}], ids=lambda s: next(iter(s))
+    "setting",
+    [{"n_neighbors": 2}, {"aggregation": "mean"}, {"contamination": 0.1}],
+    ids=lambda s: next(iter(s)),
 )
 def test_scoring_setting(workshop: Workshop, setting: dict[str, Any]) -> None:
     workshop.edit(lambda values: values["detectors"]["patchcore"].update(setting))
@@ -124,7 +128,9 @@ def test_test_image_added(workshop: Workshop) -> None:
 def test_normal_images_added(workshop: Workshop) -> None:
     for i in range(10):
         write_image(workshop.home / f"data/beta/disc/train/good/1{i:02d}.png", normal_image(20000 + i))
-    reasons = {reason for node in workshop.plan().stale for reason in node.reasons if node.asset == "memory_bank"}
+    reasons = {
+        reason for node in workshop.plan().stale for reason in node.reasons if node.asset == "memory_bank"
+    }
     assert reasons == {"10 new normal images"}
     result = workshop.refresh()
     assert computed(result) == nodes(categories=["beta/disc"])
@@ -133,7 +139,9 @@ def test_normal_images_added(workshop: Workshop) -> None:
 
 def test_images_removed(workshop: Workshop) -> None:
     (workshop.home / "data/beta/disc/train/good/005.png").unlink()
-    reasons = {reason for node in workshop.plan().stale for reason in node.reasons if node.asset == "memory_bank"}
+    reasons = {
+        reason for node in workshop.plan().stale for reason in node.reasons if node.asset == "memory_bank"
+    }
     assert reasons == {"1 normal image removed"}
     assert computed(workshop.refresh()) == nodes(categories=["beta/disc"])
 

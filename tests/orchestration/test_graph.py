@@ -83,9 +83,22 @@ def test_without_home_the_demo_is_loaded_and_nothing_is_written(
 
 
 def test_importing_the_code_location_loads_nothing_heavy(tmp_path: Path) -> None:
-    heavy = ("torch", "timm", "open_clip", "anomalib", "faiss", "matplotlib", "cv2", "sklearn", "pyarrow", "duckdb")
+    heavy = (
+        "torch",
+        "timm",
+        "open_clip",
+        "anomalib",
+        "faiss",
+        "matplotlib",
+        "cv2",
+        "sklearn",
+        "pyarrow",
+        "duckdb",
+    )
     code = f"import sys, uad_orchestrator.definitions; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 

@@ -1,4 +1,4 @@
-"""What a cell's metrics report is put together from: ground truth, curves, contact sheet, and what is known of the run."""
+"""What a metrics report is put together from: ground truth, contact sheet, and what is known of the run."""
 
 from __future__ import annotations
 

@@ -106,7 +106,9 @@ def materialize_stage(
         metadata = describe(run.store.open_dir(key), provenance)
     except Exception as error:
         version = _version_or_none(run, asset)
-        failures.record(RecordedFailure(**place, version=version, error=str(error), run_id=context.run.run_id))
+        failures.record(
+            RecordedFailure(**place, version=version, error=str(error), run_id=context.run.run_id)
+        )
         if isinstance(error, ChangedWhileRead):
             raise dg.RetryRequested(
                 max_retries=MAX_RETRIES, seconds_to_wait=2**context.retry_number

@@ -67,7 +67,7 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     report = MetricsReport.from_json((directory / METRICS_FILE).read_bytes())
     defects = [
         dg.TableRecord(
-            {"defect_type": d.defect_type, "images": d.n} | {k: _round(v) for k, v in d.metrics.items()}
+            {"defect_type": d.defect_type, "images": d.n, **{k: _round(v) for k, v in d.metrics.items()}}
         )
         for d in report.per_defect
     ]
