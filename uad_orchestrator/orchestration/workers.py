@@ -14,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from uad_orchestrator.orchestration.cell_runs import CellOutcome, CellRunner, CellTask, Failed, Skipped
+from uad_orchestrator.orchestration.interrupts import noticed_interrupts
 
 Group = Sequence[CellTask]
 """Cells that share an embedder and a category: run one after the other, each image is embedded once."""
@@ -26,15 +27,21 @@ def run_groups(home: Path, refresh_id: str, groups: Sequence[Group], workers: in
     rest of its group goes to another worker.
     """
     if workers <= 1:
-        runner = CellRunner(home, refresh_id)
-        try:
-            for group in groups:
-                for task in group:
-                    yield runner.run(task)
-        finally:
-            runner.close()
+        yield from _run_here(home, refresh_id, groups)
         return
     yield from _Crew(home, refresh_id, workers).work_off(deque(deque(group) for group in groups if group))
+
+
+def _run_here(home: Path, refresh_id: str, groups: Sequence[Group]) -> Iterator[CellOutcome]:
+    runner = CellRunner(home, refresh_id)
+    try:
+        with noticed_interrupts() as interrupted:
+            for task in (task for group in groups for task in group):
+                yield runner.run(task)
+                if interrupted():
+                    raise KeyboardInterrupt
+    finally:
+        runner.close()
 
 
 @dataclass
