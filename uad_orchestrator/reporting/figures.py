@@ -129,6 +129,8 @@ def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
     span = (highest - lowest) or max(abs(lowest), 1.0) * 1e-3
     width = span / min(40, max(10, round(2 * math.sqrt(len(scores)))))
     anchor = lowest if math.isnan(threshold) else threshold
+    # no bar is narrower than what floats can tell apart there: far from the scores the threshold's own spacing
+    width = max(width, 4 * float(np.spacing(max(abs(lowest), abs(highest), abs(anchor)))))
     first = math.ceil((lowest - anchor) / width) - 1
     last = math.ceil((highest - anchor) / width)
     edges = anchor + np.arange(first, max(last, first + 1) + 1) * width
