@@ -96,10 +96,9 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
 
 
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> CellOutcome:
-    key = _report_key(cell, state)
-    if key is not None and store.exists(key):
-        report = MetricsReport.from_json((store.open_dir(key) / METRICS_FILE).read_bytes())
-        return CellOutcome("fresh", report, version=key.version)
+    report = report_of(cell, state, store)
+    if report is not None:
+        return CellOutcome("fresh", report, version=report.versions["metrics_report"])
     failure = _last_failure(cell, state, failures)
     if failure is not None:
         return CellOutcome("failed", reason=f"{failure.asset}: {failure.error}")
@@ -116,10 +115,9 @@ def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fail
 
 def _report_key(cell: Cell, state: ProjectState) -> ArtifactKey | None:
     try:
-        version = state.version("metrics_report", cell)
+        return cell.artifact_key("metrics_report", state.version("metrics_report", cell))
     except InputUnavailable:
         return None
-    return ArtifactKey("metrics_report", cell.dataset, cell.category_name, cell.detector, version)
 
 
 def _last_failure(cell: Cell, state: ProjectState, failures: FailureLog) -> RecordedFailure | None:

@@ -57,8 +57,7 @@ class CellRun:
 
     def key(self, asset: str) -> ArtifactKey:
         """The address of a node's artifact in the version it should have now."""
-        version = self.state.version(asset, self.cell)
-        return ArtifactKey(asset, self.cell.dataset, self.cell.category_name, self.cell.detector, version)
+        return self.cell.artifact_key(asset, self.state.version(asset, self.cell))
 
     def directory(self, asset: str) -> Path:
         """The files of an upstream node.

@@ -88,7 +88,7 @@ class Subject:
 
     def _key(self, version: str) -> ArtifactKey:
         cell = Cell.from_key(self.partition)
-        return ArtifactKey(self.asset, cell.dataset, cell.category_name, cell.detector, version)
+        return cell.artifact_key(self.asset, version)
 
 
 Judge = Callable[[Subject], Verdict]

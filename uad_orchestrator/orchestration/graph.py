@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+
 Dimension = Literal["category", "detector", "cell", "none"]
 
 SEPARATOR = "|"
@@ -37,6 +39,10 @@ class Cell:
     def key(self) -> str:
         """The partition key, ``mvtec_ad/bottle|patchcore``."""
         return f"{self.category}{SEPARATOR}{self.detector}"
+
+    def artifact_key(self, asset: str, version: str) -> ArtifactKey:
+        """The address of an artifact of this cell."""
+        return ArtifactKey(asset, self.dataset, self.category_name, self.detector, version)
 
     @classmethod
     def from_key(cls, key: str) -> Cell:

@@ -17,7 +17,6 @@ from uad_orchestrator.orchestration.reasons import Reasons
 from uad_orchestrator.orchestration.restamps import RecordedGrid, Restamp, find_restamps
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.orchestration.state import Input, InputUnavailable, ProjectState
-from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
 
@@ -155,7 +154,7 @@ class Planner:
             return ("never materialised",)
         if recorded != expected:
             return reasons.between(asset, cell, recorded)
-        if asset in STAGES and not self.store.holds(_key(asset, cell, expected)):
+        if asset in STAGES and not self.store.holds(cell.artifact_key(asset, expected)):
             return ("artifact missing from the store",)
         return ()
 
@@ -180,7 +179,3 @@ class Planner:
                     if self.recorded.versions(asset).get(found.partition) != found.version:
                         changed[place] = found
         return list(changed.values())
-
-
-def _key(asset: str, cell: Cell, version: str) -> ArtifactKey:
-    return ArtifactKey(asset, cell.dataset, cell.category_name, cell.detector, version)

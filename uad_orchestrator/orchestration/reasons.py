@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uad_orchestrator.orchestration.change_words import input_words
-from uad_orchestrator.orchestration.graph import NODES, Cell
+from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.state import Input, ProjectState
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
@@ -28,10 +28,10 @@ class Reasons:
 
         An asset of inputs is compared by content; a computed one by the versions of what it read.
         """
-        if asset in ("checkpoint",):
+        if asset not in STAGES:
             return self._input_changed(self.state.input(asset, cell), cell, recorded)
         try:
-            before = self.store.provenance(_key(asset, cell, recorded))
+            before = self.store.provenance(cell.artifact_key(asset, recorded))
         except (ArtifactError, ProvenanceError):
             return ("its last recorded artifact is gone, so what changed can not be said",)
         found: list[str] = []
@@ -68,7 +68,3 @@ def read_content(store: ArtifactStore, asset: str, cell: Cell, version: str) -> 
         return json.loads((store.open_dir(key) / "content.json").read_text())
     except (ArtifactError, ProvenanceError, OSError, ValueError):
         return None
-
-
-def _key(asset: str, cell: Cell, version: str) -> ArtifactKey:
-    return ArtifactKey(asset, cell.dataset, cell.category_name, cell.detector, version)

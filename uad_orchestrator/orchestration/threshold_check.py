@@ -15,7 +15,6 @@ from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.partitions import Partitions
 from uad_orchestrator.orchestration.resources import ProjectInputs
 from uad_orchestrator.project import Project
-from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
@@ -119,7 +118,7 @@ def _settings(run: CellRun, scores: Provenance) -> dict[str, str] | None:
     """The versions of everything but images that a score table comes from; None where its bank is gone."""
     cell = run.cell
     version = scores.inputs.get("memory_bank", "")
-    key = ArtifactKey("memory_bank", cell.dataset, cell.category_name, cell.detector, version)
+    key = cell.artifact_key("memory_bank", version)
     try:
         bank = run.store.provenance(key)
     except (ArtifactError, ProvenanceError):

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from uad_orchestrator.metrics import evaluation
+
 CaseKind = Literal["highest_defect", "lowest_defect", "highest_normal"]
 
 HEADINGS: dict[CaseKind, str] = {
@@ -17,19 +19,11 @@ HEADINGS: dict[CaseKind, str] = {
 """What each kind is called, in the order in which a report shows them."""
 
 
-class ScoredImage(Protocol):
+class ScoredImage(evaluation.ScoredImage, Protocol):
     """What a row of a score table must say to be chosen (``detectors.scoring.ScoreRow`` does)."""
 
     @property
-    def image(self) -> str: ...
-    @property
     def role(self) -> str: ...
-    @property
-    def label(self) -> int: ...
-    @property
-    def defect_type(self) -> str: ...
-    @property
-    def score(self) -> float: ...
 
 
 @dataclass(frozen=True)
