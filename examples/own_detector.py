@@ -7,7 +7,7 @@ normals' embeddings (PaDiM with a diagonal covariance), for parts that always li
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +16,9 @@ import numpy as np
 from uad_orchestrator.datasets.demo_generator import generate_demo
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.calibration import CalibrationImages
 from uad_orchestrator.detectors.embedding_stream import open_stream
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics import image_metrics, threshold_metrics
 
@@ -29,7 +28,8 @@ class PlaceAware(Detector):
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         rows = np.stack([e.embedding.patch_embeddings for e in self.stream.stream(images)]).astype(float)
-        return DetectorState({"sum": rows.sum(0), "squares": (rows**2).sum(0)}, {"n": len(rows)})
+        sums = {"sum": rows.sum(0), "squares": (rows**2).sum(0)}
+        return DetectorState(sums, {"n": len(rows), "images": fitted_images(images)})
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
@@ -51,12 +51,8 @@ class PlaceAware(Detector):
                 seconds=seconds,
             )
 
-    def calibration_images(
-        self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
-    ) -> CalibrationImages:
-        if validation:
-            return list(validation), "validation", False
-        return list(train), "leave_one_image_out", True
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        return lambda image: state.facts["n"] > 1
 
 
 def main(root: Path) -> None:

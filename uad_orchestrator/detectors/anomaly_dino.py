@@ -7,7 +7,7 @@ image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -71,6 +71,11 @@ class AnomalyDino(Detector):
         With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
         """
         return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        bank, n_neighbors = Bank(state), self.scoring_settings.n_neighbors
+        return lambda image: bank.rows_without(image) >= n_neighbors
 
     def _score(
         self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None

@@ -10,7 +10,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
 from uad_orchestrator.detectors.settings import CoresetSettings, ReferenceSettings
-from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.coreset import (
@@ -91,7 +91,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     return DetectorState(
         arrays={"bank": bank, "rows": chosen, "row_starts": np.searchsorted(chosen, patch_starts)},
         facts={
-            "images": [{"name": i.name, "digest": i.digest, "group": i.group} for i in images],
+            "images": fitted_images(images),
             "angles": list(recipe.angles),
             "normalised": recipe.normalised,
             "patches": int(patch_starts[-1]),

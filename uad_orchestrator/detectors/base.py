@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -99,10 +99,14 @@ class Detector(ABC):
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
     ) -> CalibrationImages:
         """The normals that set the thresholds, where they come from, and whether to leave each out."""
-        neighbors = getattr(self.scoring_settings, "n_neighbors", 1)
         return choose_calibration_images(
-            state, train, validation, self.scoring_settings.calibration, neighbors
+            state, train, validation, self.scoring_settings.calibration, self.can_leave_out(state)
         )
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``respond`` can leave out what the state learnt from an image it was fitted on; by default
+        it can not."""
+        return lambda image: False
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------
 

@@ -10,11 +10,10 @@ still: there give validation normals, or ``coreset: {method: random}``, which ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.settings import CalibrationSettings
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
@@ -28,23 +27,22 @@ def choose_calibration_images(
     train: Sequence[ImageSource],
     validation: Sequence[ImageSource],
     settings: CalibrationSettings,
-    n_neighbors: int = 1,
+    can_leave_out: Callable[[ImageSource], bool],
 ) -> CalibrationImages:
-    """The normals to calibrate a bank on, best first: published validation normals, then train normals that
-    are not in the bank (few-shot), then those in the bank, each left out of it together with its group.
+    """The normals to calibrate on, best first: published validation normals, then train normals that were not
+    fitted (few-shot), then those that were, each scored without what was learnt from its own group.
 
     Args:
-        state: a fitted bank.
+        state: a fitted state; its fact ``images`` names those it was fitted on.
         train: the normals it was fitted on, and those that were at hand.
         validation: held-out normals.
         settings: at most how many, chosen by which seed.
-        n_neighbors: bank rows that must be left when an image is left out.
+        can_leave_out: whether an image it was fitted on can be scored without what it learnt from it.
 
     Returns:
         images in their order, the source, ``leave_out``. Where nothing can calibrate: no images, and a source
         that begins with ``none: `` and says why.
     """
-    bank = Bank(state)
     held = {image["digest"] for image in state.facts["images"]}
     groups = {image["group"] for image in state.facts["images"]}
     if unseen := [image for image in validation if image.digest not in held]:
@@ -52,7 +50,7 @@ def choose_calibration_images(
     if unseen := [image for image in train if image.digest not in held and image.group not in groups]:
         return _some(unseen, settings), "held_out", False
     fitted = list({image.digest: image for image in reversed(train) if image.digest in held}.values())[::-1]
-    if left := [image for image in fitted if bank.rows_without(image) >= n_neighbors]:
+    if left := [image for image in fitted if can_leave_out(image)]:
         whole = len(groups) < len(held)
         return _some(left, settings), "leave_one_group_out" if whole else "leave_one_image_out", True
     return [], _why_not(len(held), len(groups)), False

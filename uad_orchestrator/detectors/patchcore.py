@@ -6,7 +6,7 @@ amazon-science/patchcore-inspection (squared distances, maximum over the patches
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -47,6 +47,11 @@ class PatchCore(Detector):
     ) -> Iterator[Response]:
         """Patch scores (mean distance to the ``n_neighbors`` nearest bank rows) and the image score."""
         return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        bank, n_neighbors = Bank(state), self.scoring_settings.n_neighbors
+        return lambda image: bank.rows_without(image) >= n_neighbors
 
     def _score(
         self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 
-__all__ = ["DetectorState", "OperatingPoint", "Response"]
+__all__ = ["DetectorState", "OperatingPoint", "Response", "fitted_images"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class DetectorState:
 
     Attributes:
         arrays: named arrays of numbers (no objects), e.g. ``bank`` (n, d) float32.
-        facts: JSON values: the sources of the bank rows, coverage, counts, seeds.
+        facts: JSON values: ``images`` (``fitted_images``), coverage, counts, seeds.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -39,6 +40,11 @@ class DetectorState:
         with np.load(directory / "state.npz", allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         return cls(arrays, json.loads((directory / "state.json").read_text()))
+
+
+def fitted_images(images: Iterable[ImageSource]) -> list[dict[str, str]]:
+    """The fact ``images`` of a state: which images it was fitted on. Calibration never scores them as new."""
+    return [{"name": image.name, "digest": image.digest, "group": image.group} for image in images]
 
 
 @dataclass(frozen=True)
