@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uad_orchestrator.metrics import score_histogram, top_scores
 from uad_orchestrator.metrics.score_histogram import (
-    CAPACITY,
+    BINS_BITS,
     N_PAGES,
     PAGE_KEYS,
     ScoreHistogram,
+    bin_shift,
     float_keys,
-    page_shifts,
     scores_of_keys,
 )
+from uad_orchestrator.metrics.top_scores import TopScores
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NOTHING = np.empty(0, np.int64)
@@ -33,29 +35,23 @@ def test_keys_sort_like_their_floats_and_come_back(values: list[float]) -> None:
     )
 
 
-@pytest.mark.parametrize("n_pages", [1, 4, 5, 16, 17, 255, 256, 257, 1000, 4096, 4097, 65535])
-def test_shifts_only_grow_with_pages_and_with_rank(n_pages: int) -> None:
-    shifts, wider = page_shifts(n_pages), page_shifts(n_pages + 1)
-    assert np.all(np.diff(shifts.astype(int)) <= 0)
-    assert np.all(wider[1:] >= shifts)  # a new page below: same rank from the top
-    assert np.all(wider[:-1] >= shifts)  # a new page above: rank one lower
+def test_bins_only_grow_with_the_pages_and_all_pages_fit() -> None:
+    shifts = [bin_shift(n) for n in range(1, N_PAGES + 1)]
+    assert np.all(np.diff(shifts) >= 0)
+    assert max(n * (PAGE_KEYS >> shift) for n, shift in enumerate(shifts, 1)) <= 1 << BINS_BITS
 
 
-def test_any_number_of_pages_fits() -> None:
-    needed = [
-        int((PAGE_KEYS >> page_shifts(n)).sum()) for n in (*range(1, 3000), *range(3000, N_PAGES + 1, 97))
-    ]
-    assert max(needed) <= 0.7 * CAPACITY
-
-
-@given(st.lists(st.lists(FLOATS, max_size=30), max_size=6))
-@settings(max_examples=100, deadline=None)
-def test_every_score_is_counted_between_its_bins_bounds(batches: list[list[float]]) -> None:
+@given(st.lists(st.lists(FLOATS, max_size=30), max_size=6), st.sampled_from([4, 1 << 18]))
+@settings(max_examples=150, deadline=None)
+def test_every_score_is_counted_between_its_groups_bounds(batches: list[list[float]], top: int) -> None:
     histogram = ScoreHistogram()
-    for batch in batches:
-        histogram.add(np.array(batch, np.float32), NOTHING, NOTHING)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(top_scores, "TOP", top)
+        patched.setattr(score_histogram, "STRIDE", 1)
+        for batch in batches:
+            histogram.add(np.array(batch, np.float32), NOTHING, NOTHING)
+        groups = histogram.groups()
     scores = np.sort(np.array(list(chain(*batches)), np.float32).astype(np.float64))
-    groups = histogram.groups()
     counts = [
         int(((scores >= low) & (scores <= high)).sum())
         for low, high in zip(groups.lowest, groups.highest, strict=True)
@@ -66,20 +62,45 @@ def test_every_score_is_counted_between_its_bins_bounds(batches: list[list[float
         np.unique(scores[(scores >= low) & (scores <= high)]).size
         for low, high in zip(groups.lowest, groups.highest, strict=True)
     ]
-    assert groups.mixed.tolist() == [n > 1 for n in distinct]
+    assert not np.any((np.array(distinct) > 1) & ~groups.mixed)
+    if scores.size <= top:
+        assert distinct == [1] * len(distinct)
 
 
-def test_running_out_of_room_loses_nothing() -> None:
+@given(st.lists(st.sampled_from([-3.0, 0.0, 0.5, 0.5000001, 2.0, 8.0, 9.0]), max_size=60), st.integers(0, 60))
+@settings(max_examples=100, deadline=None)
+def test_the_highest_scores_are_kept_by_whole_values_in_any_order(values: list[float], cut: int) -> None:
+    keys = float_keys(np.array(values, np.float32))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(top_scores, "TOP", 10)
+        whole, first, second = TopScores(), TopScores(), TopScores()
+        whole.add(keys, keys[::3], np.full(keys[::3].size, 5))
+        for part, chosen in ((first, slice(None, cut)), (second, slice(cut, None))):
+            for key in keys[chosen][::-1]:
+                part.add(np.array([key]), NOTHING.astype(np.uint32), NOTHING)
+        second.add(NOTHING.astype(np.uint32), keys[::3], np.full(keys[::3].size, 5))
+        second.add_arrays(first.to_arrays())
+        found, parts = whole.to_arrays(), second.to_arrays()
+    for name, array in found.items():
+        np.testing.assert_array_equal(parts[name], array, err_msg=name)
+    distinct, counts = np.unique(keys, return_counts=True)
+    kept = np.cumsum(counts[::-1])[::-1] <= 10
+    np.testing.assert_array_equal(found["top_keys"], distinct[kept])
+    np.testing.assert_array_equal(found["top_totals"], counts[kept])
+    assert found["top_weights"].sum() == 5 * found["top_positives"].sum()
+
+
+def test_laying_bins_out_anew_loses_nothing() -> None:
     rng = np.random.default_rng(0)
     histogram, everything = ScoreHistogram(), []
-    for exponent in range(-60, 60):  # each batch brings new highest pages, at the finest resolution
-        scores = (rng.uniform(1, 2, 500) * 2.0**exponent * rng.choice([-1, 1], 500)).astype(np.float32)
-        positive = np.flatnonzero(rng.random(500) < 0.3)
+    for exponent in range(-60, 60):  # each batch brings new pages
+        scores = (rng.uniform(1, 2, 504) * 2.0**exponent * rng.choice([-1, 1], 504)).astype(np.float32)
+        positive = np.flatnonzero(rng.random(504) < 0.3)
         histogram.add(scores, positive, np.full(positive.size, 7))
         everything.append((scores, positive))
     at_once = ScoreHistogram()
     scores = np.concatenate([s for s, _ in everything])
-    positive = np.concatenate([p + 500 * i for i, (_, p) in enumerate(everything)])
+    positive = np.concatenate([p + 504 * i for i, (_, p) in enumerate(everything)])
     at_once.add(scores, positive, np.full(positive.size, 7))
     for name, array in at_once.to_arrays().items():
         np.testing.assert_array_equal(histogram.to_arrays()[name], array, err_msg=name)

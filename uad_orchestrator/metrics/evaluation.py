@@ -15,7 +15,7 @@ from uad_orchestrator.metrics.pixel_counts import PixelCounts
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport
 from uad_orchestrator.metrics.thresholds import OperatingPoint, exceeds
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
 
 PIXEL_FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max")

@@ -18,9 +18,9 @@ DEFAULT_AUPRO_LIMITS = (0.3, 0.05)
 class PixelCounts:
     """Counts of normal and defect pixels per score, in memory that does not grow with the images.
 
-    Counts add up: over images, shards and partitions, in any order, bit for bit. Scores with few distinct
-    values give exact metrics; otherwise neighbours among floats share a bin (see ``score_histogram``) and the
-    metrics are within 1e-5.
+    Counts add up: over images, shards and partitions, in any order, bit for bit. The highest 2^18 scores are
+    kept one by one, below them neighbours among floats share a bin (see ``score_histogram``): few pixels give
+    exact metrics, any number metrics within 1e-5.
 
     Definitions: AUROC, AP and F1-max as in scikit-learn over the pooled pixels; AUPRO as in MVTec AD's
     evaluator (8-connected regions, false-positive rate pooled over all images). Maps must be raw: normalised
@@ -65,7 +65,7 @@ class PixelCounts:
             return NotImplemented
         result = PixelCounts()
         for part in (self, other):
-            result._histogram.add_bins(part._histogram.to_arrays())
+            result._histogram.add_arrays(part._histogram.to_arrays())
             result.n_images += part.n_images
             result.n_pixels += part.n_pixels
             result.n_defect_pixels += part.n_defect_pixels
@@ -133,7 +133,7 @@ class PixelCounts:
         Raises:
             ValueError: an array is missing, or the counts do not add up.
         """
-        missing = {"counted", *_BIN_ARRAYS} - set(arrays)
+        missing = {"counted", *_BIN_ARRAYS, *_TOP_ARRAYS} - set(arrays)
         if missing:
             raise ValueError(f"not the arrays of PixelCounts: {', '.join(sorted(missing))} missing")
         n_images, n_pixels, n_defect_pixels, n_regions = (int(n) for n in arrays["counted"])
@@ -143,13 +143,14 @@ class PixelCounts:
                 f"damaged PixelCounts: bins hold {sums} pixels, expected {n_pixels, n_defect_pixels}"
             )
         counts = cls()
-        counts._histogram.add_bins(arrays)
+        counts._histogram.add_arrays(arrays)
         counts.n_images, counts.n_pixels = n_images, n_pixels
         counts.n_defect_pixels, counts.n_regions = n_defect_pixels, n_regions
         return counts
 
 
-_BIN_ARRAYS = ("lowest", "highest", "totals", "positives", "weights")
+_BIN_ARRAYS = ("first_keys", "only_keys", "totals", "positives", "weights")
+_TOP_ARRAYS = ("top_keys", "top_totals", "top_positives", "top_weights", "top_floor")
 
 
 def aupro_name(limit: float) -> str:

@@ -1,14 +1,14 @@
-"""Counting scores finely in a bounded number of bins, in any order of arrival.
+"""Counting scores in a bounded number of bins, and the highest ones exactly, in any order of arrival.
 
 A float32 becomes an integer key that sorts like the float (its bits, sign-fixed). The 2^32 keys are cut into
 pages of 2^16 (an octave of floats is 128 pages). Only pages in which a score was seen are kept, each cut into
-equal bins of ``2^shift`` keys. A page's shift follows from two numbers alone: how many pages are kept, and
-how many of them lie above it, because the highest scores decide AP and F1.
+equal bins of ``2^shift`` keys; the shift follows from the number of kept pages alone. So the resolution
+follows the scores: maps at 1000 +- 5 lie on a few pages and get bins of a few neighbouring floats; one outlier
+costs one page. More scores only ever mean more pages, hence a larger shift, hence neighbours merged: which bins
+there are depends on which scores were seen, never on their order.
 
-So the resolution follows the scores: maps at 1000 +- 5 lie on a few pages and get bins of a few neighbouring
-floats; one outlier costs one page. And more scores only ever mean more pages, hence larger shifts, hence
-neighbours merged: the bins that are reported depend on which scores were seen, never on their order. While
-counting, bins may be finer than that; they are merged when read, or when room runs out.
+Areas under curves need no more than that. AP and F1 are decided by the few highest scores, which are kept one by
+one beside (``TopScores``): up to that many scores every metric is exact.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from uad_orchestrator.metrics.curves import Groups
+from uad_orchestrator.metrics.top_scores import TopScores
 
 PAGE_BITS = 16
 PAGE_KEYS = 1 << PAGE_BITS
 N_PAGES = 1 << (32 - PAGE_BITS)
-SHARED_BINS = 1 << 17  # divided evenly among the kept pages: areas under curves need no more
-TOP_PAGES = 2048  # 16 octaves: the page of rank r from the top has about TOP_BINS / r bins, for AP and F1
-TOP_BINS = 1 << 18
-TOP_FINER = 7  # but bins at most 2^7 times as fine as those of a page below
-CAPACITY = 5 << 19  # more than any set of pages needs: the rest is room for new pages
+BINS_BITS = 17
+"""log2 of the bins that the kept pages share."""
 UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
 SEVERAL = np.uint32(2**32 - 1)
-_BLOCK = 1 << 18  # scores counted at a time: bounds the memory for the keys and bins of large maps
+STRIDE = 8
+"""One score in so many is looked at to tell a bin of one value, many times, from a bin of several."""
+_BLOCK = 1 << 16  # scores counted at a time: what lies between two steps stays in the processor's cache
+_NO_BIN = -(1 << 40)
 
 
 def float_keys(scores: np.ndarray) -> np.ndarray:
@@ -58,30 +59,13 @@ def scores_of_keys(keys: np.ndarray) -> np.ndarray:
     return bits.view(np.float32).astype(np.float64)
 
 
-def page_shifts(n_pages: int) -> np.ndarray:
-    """log2 of the keys per bin, for each kept page from the lowest to the highest.
+def bin_shift(n_pages: int) -> int:
+    """log2 of the keys per bin where ``n_pages`` pages share ``2^BINS_BITS`` bins; it only grows with them.
 
-    It only grows with ``n_pages`` and with a page's rank from the top: bins are merged, never split.
-
-    Returns:
-        (n_pages,) uint32 in 0..12; all bins together are at most ``CAPACITY``.
+    >>> bin_shift(1), bin_shift(3), bin_shift(N_PAGES)
+    (0, 1, 15)
     """
-    shared = max(0, _ceil_log2(n_pages) + PAGE_BITS - _ceil_log2(SHARED_BINS))
-    shifts = np.full(n_pages, shared, np.uint32)
-    top = shifts[-TOP_PAGES:]
-    finer = np.maximum(_TOP_SHIFTS[TOP_PAGES - top.size :], max(0, shared - TOP_FINER))
-    np.minimum(top, finer, out=top)
-    return shifts
-
-
-def _ceil_log2(n: int) -> int:
-    return max(n - 1, 0).bit_length()
-
-
-_TOP_SHIFTS = np.array(
-    [max(0, _ceil_log2(rank) + PAGE_BITS - _ceil_log2(TOP_BINS)) for rank in range(TOP_PAGES, 0, -1)],
-    np.uint32,
-)
+    return max(0, (n_pages - 1).bit_length() + PAGE_BITS - BINS_BITS)
 
 
 class ScoreHistogram:
@@ -89,16 +73,15 @@ class ScoreHistogram:
 
     def __init__(self) -> None:
         self._pages = np.empty(0, np.int64)  # kept pages, in the order of their bins
-        self._offset_of_page = np.full(N_PAGES, -1, np.int64)  # the first bin of each
-        self._shift_of_page = np.zeros(N_PAGES, np.uint32)
+        self._shift = np.uint32(0)
+        # a key's bin is (key >> shift) + _adjust_of_page[its page]; _NO_BIN where the page is not kept
+        self._adjust_of_page = np.full(N_PAGES, _NO_BIN, np.int64)
         self._used = 0
-        # Untouched zeros take no memory, and in one piece (beyond malloc's largest mmap threshold, 32 MB)
-        # they come from the kernel, zeroed already: an empty histogram costs next to nothing.
-        zeros = np.zeros(CAPACITY * 7, np.uint32)
-        self._totals, self._positives, self._weights = (
-            zeros[: CAPACITY * 6].view(np.int64).reshape(3, CAPACITY)
-        )
-        self._only_key = zeros[CAPACITY * 6 :]  # the bin's one key, or UNSEEN, or SEVERAL
+        self._totals, self._positives, self._weights = np.zeros((3, 1 << BINS_BITS), np.int64)
+        self._only_key = np.full(
+            1 << BINS_BITS, UNSEEN, np.uint32
+        )  # the bin's one key, or UNSEEN, or SEVERAL
+        self._top = TopScores()
 
     def add(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> None:
         """Count scores.
@@ -113,84 +96,92 @@ class ScoreHistogram:
             keys = float_keys(scores[start : start + _BLOCK])
             bins = self._bins(keys)
             np.add.at(self._totals, bins, 1)
-            self._note_keys(bins, keys)
-            if last > first:
-                positive_bins = bins[positive[first:last] - start]
-                np.add.at(self._positives, positive_bins, 1)
-                np.add.at(self._weights, positive_bins, weights[first:last])
+            self._note_keys(bins[::STRIDE], keys[::STRIDE])
+            places, of_positives = positive[first:last] - start, weights[first:last]
+            np.add.at(self._positives, bins[places], 1)
+            np.add.at(self._weights, bins[places], of_positives)
+            self._top.add(keys, keys[places], of_positives)
 
-    def add_bins(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Count what ``to_arrays`` of a histogram returned."""
-        bins = self._bins(arrays["lowest"])
-        np.add.at(self._totals, bins, arrays["totals"])
-        np.add.at(self._positives, bins, arrays["positives"])
-        np.add.at(self._weights, bins, arrays["weights"])
-        self._note_keys(bins, arrays["lowest"])
-        self._only_key[bins[arrays["lowest"] < arrays["highest"]]] = SEVERAL
+        self._add_bins(arrays)
+        self._top.add_arrays(arrays)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The occupied bins in ascending order of score: equal for equal sets of scores.
+        """All that was counted: equal for equal sets of scores.
 
         Returns:
-            ``lowest``, ``highest`` (n,) uint32: the key, where a bin holds only one, else the bin's first and
-            last; ``totals``, ``positives``, ``weights`` (n,) int64.
+            of the bins, ascending: ``first_keys`` (n,) uint32; ``only_keys`` (n,) uint32, the one key seen in it, or
+            ``UNSEEN``, or ``SEVERAL``; ``totals``, ``positives``, ``weights`` (n,) int64. Of the highest scores,
+            which the bins count too: see ``TopScores.to_arrays``.
         """
-        bins, first_keys = self._occupied()
-        pages = np.sort(self._pages)
-        shift_of_page = np.zeros(N_PAGES, np.uint32)
-        shift_of_page[pages] = page_shifts(pages.size)
-        shifts = shift_of_page[first_keys >> np.uint32(PAGE_BITS)]
-        starts = first_keys >> shifts << shifts
-        heads = np.flatnonzero(np.diff(starts, prepend=starts[:1] + np.uint32(1)))
-        starts, shifts, only = starts[heads], shifts[heads], self._only_key[bins[heads]]
-        one_key = (np.diff(heads, append=bins.size) == 1) & (only != SEVERAL)
-        counts = (self._totals, self._positives, self._weights)
-        totals, positives, weights = (np.add.reduceat(column[bins], heads) for column in counts)
-        return {
-            "lowest": np.where(one_key, only, starts),
-            "highest": np.where(one_key, only, starts | ((np.uint32(1) << shifts) - np.uint32(1))),
-            "totals": totals,
-            "positives": positives,
-            "weights": weights,
-        }
+        return self._bin_arrays() | self._top.to_arrays()
 
     def groups(self) -> Groups:
-        """The occupied bins as groups, highest score first."""
+        """The highest scores one by one, below them the bins with what is left in them; highest score first."""
         arrays = self.to_arrays()
+        bins = np.searchsorted(arrays["first_keys"], arrays["top_keys"] >> self._shift << self._shift)
+        left = {}
+        for column in ("totals", "positives", "weights"):
+            left[column] = arrays[column].copy()
+            np.subtract.at(left[column], bins, arrays[f"top_{column}"])
+        some = np.flatnonzero(left["totals"])
+        lowest, highest = self._bounds(arrays["first_keys"][some], arrays["only_keys"][some])
+        below = np.uint32(max(int(arrays["top_floor"]) - 1, 0))  # the bin at the floor is only half left
+        totals, positives, weights = (
+            np.concatenate([left[column][some], arrays[f"top_{column}"]])[::-1]
+            for column in ("totals", "positives", "weights")
+        )
+        lowest = np.concatenate([lowest, arrays["top_keys"]])[::-1]
+        highest = np.concatenate([np.minimum(highest, below), arrays["top_keys"]])[::-1]
         return Groups(
-            negatives=(arrays["totals"] - arrays["positives"])[::-1],
-            positives=arrays["positives"][::-1],
-            region_weights=arrays["weights"][::-1],
-            lowest=scores_of_keys(arrays["lowest"])[::-1],
-            highest=scores_of_keys(arrays["highest"])[::-1],
+            negatives=totals - positives,
+            positives=positives,
+            region_weights=weights,
+            lowest=scores_of_keys(lowest),
+            highest=scores_of_keys(highest),
         )
 
     def _bins(self, keys: np.ndarray) -> np.ndarray:
         """The bin of each key; pages not seen before get theirs."""
         pages = (keys >> np.uint32(PAGE_BITS)).astype(np.intp)
-        offsets = self._offset_of_page.take(pages, mode="wrap")  # never wraps: take's fastest mode
-        if offsets.min(initial=0) < 0:
-            self._keep_pages(np.unique(pages[offsets < 0]))
-            offsets = self._offset_of_page.take(pages, mode="wrap")
-        inside = keys & np.uint32(PAGE_KEYS - 1)
-        inside >>= self._shift_of_page.take(pages, mode="wrap")
-        offsets += inside
-        return offsets
+        bins = self._adjust_of_page.take(pages, mode="wrap")  # never wraps: take's fastest mode
+        if bins.min(initial=0) == _NO_BIN:
+            self._keep_pages(np.unique(pages[bins == _NO_BIN]))
+            bins = self._adjust_of_page.take(pages, mode="wrap")
+        bins += keys >> self._shift
+        return bins
 
-    def _occupied(self) -> tuple[np.ndarray, np.ndarray]:
-        """The occupied bins and the first key of each, in ascending order of key."""
-        bins = np.flatnonzero(self._totals[: self._used])
-        offsets = self._offset_of_page[self._pages]
-        per_page = np.diff(np.searchsorted(bins, offsets), append=bins.size)
-        shifts = self._shift_of_page[self._pages].astype(np.int64)
-        first_keys = bins - np.repeat(offsets, per_page)
-        first_keys <<= np.repeat(shifts, per_page)
-        first_keys += np.repeat(self._pages << PAGE_BITS, per_page)
-        keys = first_keys.astype(np.uint32)
-        if np.all(keys[1:] > keys[:-1]):
-            return bins, keys
-        order = np.argsort(keys, kind="stable")  # fast on sorted runs
-        return bins[order], keys[order]
+    def _bin_arrays(self) -> dict[str, np.ndarray]:
+        """The occupied bins, ascending by key."""
+        pages = np.sort(self._pages)
+        per_page = PAGE_KEYS >> int(self._shift)
+        first = self._adjust_of_page[pages] + (pages << PAGE_BITS >> int(self._shift))
+        bins = (first[:, None] + np.arange(per_page)).ravel()
+        starts = ((pages[:, None] << PAGE_BITS) + (np.arange(per_page) << int(self._shift))).ravel()
+        occupied = np.flatnonzero(self._totals[bins])
+        bins, starts = bins[occupied], starts[occupied].astype(np.uint32)
+        return {
+            "first_keys": starts,
+            "only_keys": self._only_key[bins],
+            "totals": self._totals[bins],
+            "positives": self._positives[bins],
+            "weights": self._weights[bins],
+        }
+
+    def _add_bins(self, arrays: Mapping[str, np.ndarray]) -> None:
+        bins, only = self._bins(arrays["first_keys"]), arrays["only_keys"]
+        np.add.at(self._totals, bins, arrays["totals"])
+        np.add.at(self._positives, bins, arrays["positives"])
+        np.add.at(self._weights, bins, arrays["weights"])
+        seen = np.flatnonzero(only != UNSEEN)
+        self._note_keys(bins[seen], only[seen])
+
+    def _bounds(self, first_keys: np.ndarray, only_keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest key of each bin: its one key, or its first and last."""
+        one_key = (only_keys != UNSEEN) & (only_keys != SEVERAL)
+        last_keys = first_keys | np.uint32((1 << int(self._shift)) - 1)
+        return np.where(one_key, only_keys, first_keys), np.where(one_key, only_keys, last_keys)
 
     def _note_keys(self, bins: np.ndarray, keys: np.ndarray) -> None:
         """Remember a bin's one key, or that it has several."""
@@ -205,25 +196,23 @@ class ScoreHistogram:
         self._only_key[bins[self._only_key[bins] != keys]] = SEVERAL
 
     def _keep_pages(self, new_pages: np.ndarray) -> None:
-        """Give bins to pages that have none; without room for them, lay all pages out anew."""
-        pages = np.sort(np.concatenate([self._pages, new_pages]), kind="stable")
-        shifts = page_shifts(pages.size)
-        new = self._offset_of_page[pages] < 0
-        if self._used + int((PAGE_KEYS >> shifts[new]).sum()) <= CAPACITY:
-            self._append_pages(pages[new], shifts[new])
+        """Give bins to pages that have none; where that makes all bins wider, lay all pages out anew."""
+        pages = np.concatenate([self._pages, new_pages])
+        shift = np.uint32(bin_shift(pages.size))
+        if shift == self._shift:
+            self._append_pages(new_pages)
             return
-        counted = self.to_arrays()
-        occupied = np.flatnonzero(self._totals[: self._used])
+        counted = self._bin_arrays()
         for column in (self._totals, self._positives, self._weights, self._only_key):
-            column[occupied] = 0
-        self._pages, self._used = np.empty(0, np.int64), 0
-        self._append_pages(pages, shifts)
-        self.add_bins(counted)
+            column[: self._used] = 0
+        self._pages, self._used, self._shift = np.empty(0, np.int64), 0, shift
+        self._append_pages(pages)
+        self._add_bins(counted)
 
-    def _append_pages(self, pages: np.ndarray, shifts: np.ndarray) -> None:
+    def _append_pages(self, pages: np.ndarray) -> None:
         """Put the bins of these pages behind all others."""
-        sizes = PAGE_KEYS >> shifts
-        self._shift_of_page[pages] = shifts
-        self._offset_of_page[pages] = self._used + np.cumsum(sizes) - sizes
+        per_page = PAGE_KEYS >> int(self._shift)
+        offsets = self._used + per_page * np.arange(pages.size)
+        self._adjust_of_page[pages] = offsets - (pages << PAGE_BITS >> int(self._shift))
         self._pages = np.concatenate([self._pages, pages])
-        self._used += int(sizes.sum())
+        self._used += per_page * pages.size

@@ -1,0 +1,95 @@
+"""The highest scores one by one: where precision is decided, neighbours are not to share a bin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+TOP = 1 << 18
+"""At most this many scores are kept."""
+
+
+class TopScores:
+    """The ``TOP`` highest of all scores seen, as integer keys that sort like them.
+
+    Scores of one value are kept all or none, so that which are kept depends on the scores and never on their
+    order: those from ``floor`` up, the least floor that keeps at most ``TOP``.
+
+    Attributes:
+        floor: every score with a key of at least this is kept.
+    """
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self._keys: list[np.ndarray] = []
+        self._n = 0
+        self._positives: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # keys, counts, weights
+
+    def add(self, keys: np.ndarray, positive_keys: np.ndarray, weights: np.ndarray) -> None:
+        """Take in scores.
+
+        Args:
+            keys: (n,) uint32.
+            positive_keys: (p,) those of the positive ones.
+            weights: (p,) int64 weights of those.
+        """
+        high = np.flatnonzero(keys >= np.uint32(self.floor))
+        if high.size:
+            self._keep(keys[high])
+        high = np.flatnonzero(positive_keys >= np.uint32(self.floor))
+        if high.size:
+            self._positives.append((positive_keys[high], np.ones(high.size, np.int64), weights[high]))
+        if self._n > 2 * TOP:
+            self._trim()
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take in what ``to_arrays`` of another returned."""
+        self.floor = max(self.floor, int(arrays["top_floor"]))
+        keys = arrays["top_keys"]
+        self._keep(np.repeat(keys, arrays["top_totals"]))
+        positive = np.flatnonzero(arrays["top_positives"])
+        counts, weights = arrays["top_positives"][positive], arrays["top_weights"][positive]
+        self._positives.append((keys[positive], counts, weights))
+        self._trim()
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The scores kept, ascending: equal for equal sets of scores.
+
+        Returns:
+            ``top_keys`` (n,) uint32, each once; ``top_totals``, ``top_positives``, ``top_weights`` (n,) int64;
+            ``top_floor`` () int64.
+        """
+        self._trim()
+        every = self._keys[0]
+        heads = np.flatnonzero(np.diff(every, prepend=every[:1] + np.uint32(1)))
+        keys = every[heads]
+        positives, weights = np.zeros((2, keys.size), np.int64)
+        for positive_keys, counts, their_weights in self._positives:
+            places = np.searchsorted(keys, positive_keys)
+            np.add.at(positives, places, counts)
+            np.add.at(weights, places, their_weights)
+        return {
+            "top_keys": keys,
+            "top_totals": np.diff(heads, append=every.size),
+            "top_positives": positives,
+            "top_weights": weights,
+            "top_floor": np.array(self.floor),
+        }
+
+    def _keep(self, keys: np.ndarray) -> None:
+        self._keys.append(keys)
+        self._n += keys.size
+
+    def _trim(self) -> None:
+        """Sort what is kept, raise the floor until at most ``TOP`` are."""
+        keys = np.sort(np.concatenate(self._keys)) if self._keys else np.empty(0, np.uint32)
+        if keys.size > TOP:
+            self.floor = max(self.floor, int(keys[-TOP - 1]) + 1)
+        keys = keys[np.searchsorted(keys, np.uint32(self.floor)) :]
+        self._keys, self._n = [keys], keys.size
+        positives = (np.concatenate(column) for column in zip(*self._positives, strict=True))
+        if self._positives:
+            positive_keys, counts, weights = positives
+            high = np.flatnonzero(positive_keys >= np.uint32(self.floor))
+            self._positives = [(positive_keys[high], counts[high], weights[high])]
