@@ -51,6 +51,12 @@ def test_no_normals_give_nan_with_the_reason() -> None:
     )
 
 
+def test_the_origin_leaves_out_what_was_said_of_the_number() -> None:
+    few = calibrate([0.1, 0.4], 0.1, "validation")
+    assert few.origin == "validation" != few.source
+    assert calibrate([0.3], 0.1, few.origin).source.count("largest of") == 1
+
+
 @pytest.mark.parametrize("contamination", [0.0, 0.5, -0.1, 1.0, math.nan])
 def test_contamination_outside_0_to_a_half_is_refused(contamination: float) -> None:
     with pytest.raises(ValueError, match=r"contamination must lie in \(0, 0.5\)"):

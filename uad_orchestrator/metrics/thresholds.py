@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_FEW = "; largest of "
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -30,6 +32,11 @@ class OperatingPoint:
     source: str
     n: int
     contamination: float
+
+    @property
+    def origin(self) -> str:
+        """The source without what was said of their number: what other scores of the same images come from."""
+        return self.source.split(_FEW, 1)[0]
 
 
 def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source: str) -> OperatingPoint:
@@ -71,7 +78,7 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
     rank = conformal_rank(values.size, contamination)
     if rank > values.size:
         needed = _scores_needed(contamination)
-        source += f"; largest of {values.size} scores: {needed} or more are needed "
+        source += f"{_FEW}{values.size} scores: {needed} or more are needed "
         source += f"for contamination {contamination:g}"
         rank = values.size
     return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination)

@@ -102,7 +102,14 @@ def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fa
     failure = _last_failure(cell, state, failures)
     if failure is not None:
         return CellOutcome("failed", reason=f"{failure.asset}: {failure.error}")
-    return CellOutcome("missing", reason=_why_missing(cell, state))
+    why, older = _why_missing(cell, state), _older_report(cell, store)
+    if older is None:
+        return CellOutcome("missing", reason=why)
+    try:
+        report = MetricsReport.from_json((store.open_dir(older) / METRICS_FILE).read_bytes())
+    except ValueError:  # written by a program of another schema: it can not be shown beside the others
+        return CellOutcome("missing", reason=f"{why}; its last report is of another schema")
+    return CellOutcome("stale", report, reason=why, version=older.version)
 
 
 def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> str | None:
@@ -110,7 +117,16 @@ def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fail
     if key is not None and store.holds(key):
         return key.version
     failure = _last_failure(cell, state, failures)
-    return failure.error if failure else _why_missing(cell, state)
+    if failure is not None:
+        return failure.error
+    older = _older_report(cell, store)
+    return f"{_why_missing(cell, state)} {older.version if older else ''}"
+
+
+def _older_report(cell: Cell, store: ArtifactStore) -> ArtifactKey | None:
+    """The newest report of a cell that has none in the version it should have."""
+    versions = store.versions("metrics_report", cell.dataset, cell.category_name, cell.detector)
+    return cell.artifact_key("metrics_report", versions[0]) if versions else None
 
 
 def _report_key(cell: Cell, state: ProjectState) -> ArtifactKey | None:

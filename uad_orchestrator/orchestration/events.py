@@ -1,8 +1,8 @@
 """Reading and writing data versions in Dagster's event log, in bulk.
 
 The one file that touches what is not public API of Dagster: ``get_latest_tags_by_partition``,
-``get_latest_storage_id_by_partition`` and the tag names. A contract test holds it against the installed
-version.
+``get_latest_storage_id_by_partition``, the tag names (``tests/orchestration/test_events.py`` holds them against the
+installed version) and ``RunFailureReason`` (``tests/orchestration/test_interrupt.py``).
 """
 
 from __future__ import annotations

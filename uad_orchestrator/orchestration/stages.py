@@ -108,7 +108,7 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
             maps.write(row.image, row.defect_type, made)
             count += 1
     image_point = read_operating_point(scores)
-    point = calibrate(normals.maxima, image_point.contamination, image_point.source)
+    point = calibrate(normals.maxima, image_point.contamination, image_point.origin)
     write_operating_point(point, directory)
     statistics = normals.summary()
     (directory / NORMAL_MAPS).write_text(json.dumps(statistics, indent=1))
