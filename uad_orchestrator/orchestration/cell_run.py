@@ -23,6 +23,9 @@ from uad_orchestrator.storage.provenance import Provenance, package_versions
 MAX_RETRIES = 2
 """Of a node whose input changed while it was read."""
 
+FILE_INPUTS = frozenset({"normal_images", "test_images", "ground_truth", "checkpoint"})
+"""The inputs that are files, read while a node is computed."""
+
 
 class MissingUpstream(RuntimeError):
     """An artifact that a node reads is not in the store in the version it needs."""
@@ -155,7 +158,12 @@ def recipe_of(run: CellRun, asset: str, key: ArtifactKey, run_id: str) -> Proven
 
 
 def _check_unchanged(run: CellRun, asset: str, key: ArtifactKey) -> None:
-    """Fingerprint what was read once more: an image or weight file replaced meanwhile must not leave a mark."""
+    """Fingerprint what was read once more: an image or weight file replaced meanwhile must not leave a mark.
+
+    What reads artifacts and settings alone can not have met one.
+    """
+    if not FILE_INPUTS & set(NODES[asset].reads):
+        return
     fresh = ProjectState(run.state.project, run.state.digests)
     try:
         now = fresh.version(asset, run.cell)

@@ -37,6 +37,7 @@ from uad_orchestrator.orchestration.state import Input, ProjectState
 from uad_orchestrator.orchestration.workers import Group, run_groups
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.lineage import LineageIndex
 
 OnStart = Callable[[int], None]
 OnCell = Callable[[CellOutcome], None]
@@ -124,6 +125,8 @@ def refresh(
         result.restamped = restamp(state, instance, selection)
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
         result.add(run_leaderboard(project.home, refresh_id))
+    if result.materialized:
+        LineageIndex(Path(project.storage.local), store).settle()
     result.seconds = time.perf_counter() - started
     return result
 

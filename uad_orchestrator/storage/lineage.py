@@ -38,8 +38,8 @@ from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 logger = logging.getLogger(__name__)
 
 
-FOLD_INTERVAL = 3.0
-"""Seconds between the foldings that ``record`` does."""
+FOLD_INTERVAL = 30.0
+"""Seconds between the foldings that ``record`` does; our own readers fold first, others are so late at most."""
 
 
 class LineageError(RuntimeError):
@@ -78,9 +78,9 @@ class LineageIndex:
         """Note that an artifact was made, or was found there and ``reused``.
 
         Whatever goes wrong is logged: a cell never fails or waits because of its index. Opening the file
-        costs a tenth of a second, so events are folded in every few seconds, together; ``sql`` sees all.
+        costs a tenth of a second, so events are folded in together, now and then; ``sql`` sees all.
         """
-        try:
+        with self._never_in_the_way(f"{provenance.asset} is stored but not noted"):
             location = self.store.path(key or ArtifactKey.of(provenance))
             event = LineageEvent.computed(provenance, location)
             if reused:
@@ -88,11 +88,11 @@ class LineageIndex:
             self.pending.append(event)
             if self._seconds_since_fold() >= FOLD_INTERVAL:
                 self.fold()
-        except Exception as error:
-            logger.warning(
-                "%s is stored but not noted in %s (%s: %s); `uad lineage rebuild` restores the index.",
-                provenance.asset, self.path, type(error).__name__, error,
-            )  # fmt: skip
+
+    def settle(self) -> None:
+        """Fold what is pending at the end of some work; like ``record`` it fails and waits for nothing."""
+        with self._never_in_the_way("The last events are not folded in"):
+            self.fold()
 
     def fold(self) -> bool:
         """Move what is pending into the index; False when another process holds it, and nothing was moved.
@@ -182,6 +182,17 @@ class LineageIndex:
                 aside.unlink(missing_ok=True)
             self._fold()
         return len(events)
+
+    @contextmanager
+    def _never_in_the_way(self, fault: str) -> Iterator[None]:
+        """Whatever goes wrong is logged: the artifacts are the truth, and work does not stop for their index."""
+        try:
+            yield
+        except Exception as error:
+            logger.warning(
+                "%s (%s; %s: %s); `uad lineage rebuild` restores the index.",
+                fault, self.path, type(error).__name__, error,
+            )  # fmt: skip
 
     def _seconds_since_fold(self) -> float:
         try:
