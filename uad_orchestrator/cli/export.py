@@ -25,7 +25,8 @@ def bundle(
     category: Category = "*",
     detector: DetectorGlob = "*",
     weights: Annotated[
-        bool, typer.Option("--weights/--no-weights", help="Copy the embedder's weight file, or only its digest.")
+        bool,
+        typer.Option("--weights/--no-weights", help="Copy the embedder's weight file, or only its digest."),
     ] = True,
     fpr: Fpr = None,
 ) -> None:

@@ -44,7 +44,9 @@ def infer(
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per image.")] = False,
     maps: Annotated[Path | None, typer.Option(help="Write each anomaly map here: float32 TIFF.")] = None,
-    overlays: Annotated[Path | None, typer.Option(help="Write a picture of each image's defects here.")] = None,
+    overlays: Annotated[
+        Path | None, typer.Option(help="Write a picture of each image's defects here.")
+    ] = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on where a file can not be read; exit with 1 at the end.")
     ] = False,

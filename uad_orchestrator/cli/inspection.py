@@ -204,7 +204,9 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     owners: dict[str, Path] = {}
     for image, name in names.items():
         if owners.setdefault(name, image) != image:
-            raise ValueError(f"{owners[name]} and {image} would share their outputs: name a folder above both")
+            raise ValueError(
+                f"{owners[name]} and {image} would share their outputs: name a folder above both"
+            )
     return names
 
 

@@ -97,9 +97,7 @@ def iter_sources(
     """
     _check_container(images, input_format)
     unique = uuid.uuid4().hex
-    return (
-        _source(image, index, input_format, f"{unique}-{index}") for index, image in enumerate(images)
-    )
+    return (_source(image, index, input_format, f"{unique}-{index}") for index, image in enumerate(images))
 
 
 def _check_container(images: object, input_format: ImageFormat | str) -> None:

@@ -111,7 +111,9 @@ def load_bundle(directory: Path, *, weights: Path | None = None) -> Bundle:
     manifest = _read_manifest(directory / MANIFEST)
     model = str(manifest.recipe.get("model"))
     if model not in DETECTORS:
-        raise BundleError(f"{directory}: this installation has no detector {model!r}{_install_hint(manifest)}")
+        raise BundleError(
+            f"{directory}: this installation has no detector {model!r}{_install_hint(manifest)}"
+        )
     try:
         embedder = EmbedderSettings.model_validate(manifest.embedder)
         bundle = Bundle(
@@ -240,7 +242,9 @@ def _check_digests(directory: Path) -> None:
         if not path.is_file():
             raise BundleError(f"{path} is missing: the bundle is not complete; copy it again")
         if (found := _sha256(path)) != digest:
-            raise BundleError(f"{path} was changed: sha256 {found}, {digest} was written; copy the bundle again")
+            raise BundleError(
+                f"{path} was changed: sha256 {found}, {digest} was written; copy the bundle again"
+            )
 
 
 def _read_manifest(path: Path) -> BundleManifest:

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from starlette.exceptions import HTTPException
 
 from uad_orchestrator.inference.results import InferenceResult
@@ -46,7 +53,9 @@ class ServiceMetrics:
             "uad_request_seconds", "From a request to its answer, waiting included.", registry=self._registry
         )
         self._respond = Histogram(
-            "uad_inference_seconds", "Decoding, scoring, map and regions of an image.", registry=self._registry
+            "uad_inference_seconds",
+            "Decoding, scoring, map and regions of an image.",
+            registry=self._registry,
         )
         gauge = Gauge("uad_requests_under_way", "Requests without an answer.", registry=self._registry)
         gauge.set_function(lambda: self.under_way)

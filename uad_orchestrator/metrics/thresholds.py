@@ -93,9 +93,7 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
     return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination)
 
 
-def at_false_positive_rate(
-    scores: Sequence[float] | np.ndarray, rate: float, source: str
-) -> OperatingPoint:
+def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, source: str) -> OperatingPoint:
     """The threshold that a new normal image exceeds with probability at most ``rate``; guaranteed, not nominal.
 
     ``calibrate`` with one difference: where the normals are too few for so small a rate there is no

@@ -68,7 +68,9 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[DefectRegio
     values = anomaly_map.ravel()[inside].astype(np.float64)
     sums = np.bincount(region, weights=values, minlength=count)
     peaks = np.full(count, -1)
-    ascending = np.lexsort((-inside, values))  # of equal values the first in reading order comes last, and stays
+    ascending = np.lexsort(
+        (-inside, values)
+    )  # of equal values the first in reading order comes last, and stays
     peaks[region[ascending]] = ascending
     found = [
         _region(figures[label], values[peaks[label]], int(inside[peaks[label]]), sums[label], mask.shape[1])
