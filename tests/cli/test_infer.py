@@ -96,14 +96,6 @@ def test_without_a_threshold_nothing_is_called_normal(
     assert row["label"] is None and row["score"] > 0
 
 
-def test_a_false_positive_rate_moves_the_thresholds(
-    bundle_folder: Path, bundle: Bundle, images: dict[str, Path]
-) -> None:
-    values = json.loads(uad("infer", "--bundle", bundle_folder, "--json", "--fpr", 0.4, images["a"]).stdout)
-    assert values["threshold"] == sorted(bundle.calibration.scores)[5]  # ceil(9 * 0.6) = 6th of 8
-    assert uad("infer", "--bundle", bundle_folder, "--fpr", 0.6, images["a"]).exit_code == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

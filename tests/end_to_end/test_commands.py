@@ -298,7 +298,7 @@ def test_watching_ends_with_ctrl_c(refreshed: tuple[Path, Answer], tmp_path: Pat
     line.mkdir()
     source = home / "data/alpha/disc/test/scratch/000.png"
     shutil.copy(source, line / "first.png")
-    watch = ["infer", "--home", home, "--detector", "patchcore", "--json", "--settle", "0.2", "--watch", line]
+    watch = ["infer", "--home", home, "--detector", "patchcore", "--json", "--watch", line]
     process = subprocess.Popen(
         command(*watch),
         stdout=subprocess.PIPE,

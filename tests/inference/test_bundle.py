@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,7 @@ from tests.inference.conftest import fitted_bundle
 from tests.orchestration.workshop import defective_image, normal_image
 from uad_orchestrator.detectors import registry
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.inference import Bundle, BundleError, infer, load_bundle, save_bundle
-from uad_orchestrator.inference import bundle_files
+from uad_orchestrator.inference import Bundle, BundleError, bundle_files, infer, load_bundle, save_bundle
 
 
 @pytest.fixture
@@ -144,6 +144,20 @@ def test_a_transductive_detector_is_refused(
     monkeypatch.setattr(type(spec), "transductive", True, raising=False)
     with pytest.raises(BundleError, match="scores an image by the others"):
         save_bundle(bundle, tmp_path / "bundle")
+
+
+def test_thresholds_for_a_false_positive_rate(bundle: Bundle) -> None:
+    calibration = bundle.calibration.at(0.4)
+    assert (
+        calibration.image_point.threshold == sorted(bundle.calibration.scores)[5]
+    )  # ceil(9 * 0.6) = 6th of 8
+    assert (
+        calibration.pixel_point.threshold == sorted(bundle.calibration.maxima)[6]
+    )  # ceil(11 * 0.6) = 7th of 10
+    assert (calibration.image_point.n, calibration.pixel_point.n) == (8, 10)
+    assert math.isnan(bundle.calibration.at(0.1).image_point.threshold)
+    with pytest.raises(ValueError, match="contamination"):
+        bundle.calibration.at(0.6)
 
 
 class TestWeights:

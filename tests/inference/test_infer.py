@@ -112,7 +112,7 @@ def test_without_maps_there_are_scores(detector: Detector) -> None:
     (found,) = infer(detector, textures(1), include_maps=False)
     assert found.label == 0
     assert found.anomaly_map is found.regions is found.mask is None
-    assert found.reasons == {key: "no maps were asked for" for key in ("anomaly_map", "regions")}
+    assert found.reasons == dict.fromkeys(("anomaly_map", "regions"), "no maps were asked for")
 
 
 def test_without_thresholds_the_reason_is_said(undecided: Bundle) -> None:

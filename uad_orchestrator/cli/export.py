@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.infer import Fpr, cell_model, inspecting
+from uad_orchestrator.cli.infer import cell_model, inspecting
 from uad_orchestrator.cli.options import Category, DetectorGlob, Home
 
 export = typer.Typer(help="Hand results over.", no_args_is_help=True)
@@ -28,7 +28,14 @@ def bundle(
         bool,
         typer.Option("--weights/--no-weights", help="Copy the embedder's weight file, or only its digest."),
     ] = True,
-    fpr: Fpr = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--fpr",
+            help="Thresholds for this false-positive rate, from the normals' scores.",
+            show_default="the cell's own thresholds",
+        ),
+    ] = None,
 ) -> None:
     """Write a cell as a bundle: one folder that `uad infer` and `uad serve` run without the project."""
     from uad_orchestrator.inference.bundle_files import save_bundle

@@ -23,17 +23,9 @@ Weights = Annotated[
     Path | None, typer.Option(help="The embedder's weight file, for a bundle that was exported without it.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-Fpr = Annotated[
-    float | None,
-    typer.Option(
-        "--fpr",
-        help="Thresholds for this false-positive rate, from the normals' scores.",
-        show_default="the detector's own thresholds",
-    ),
-]
 
 
-def infer(
+def infer(  # noqa: PLR0913, PLR0917 - a command's options
     paths: Annotated[list[Path] | None, typer.Argument(help="Images, and folders of images.")] = None,
     bundle: BundleFolder = None,
     watch: Annotated[
@@ -50,52 +42,31 @@ def infer(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on where a file can not be read; exit with 1 at the end.")
     ] = False,
-    fpr: Fpr = None,
     home: Home = None,
     category: Category = "*",
     detector: DetectorGlob = "*",
     weights: Weights = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 8,
-    settle: Annotated[
-        float, typer.Option(min=0, help="With --watch: seconds a file must not have changed to be complete.")
-    ] = 1.0,
 ) -> None:
     """Inspect images: score, label, defects. Exit status 0 all normal, 3 something anomalous, 1 an error."""
     from uad_orchestrator.cli.inspection import CSV, JSON, TEXT, Inspection, Outputs
+    from uad_orchestrator.inference.bundle_files import load_bundle
 
     _check_usage(paths, watch, as_json and as_csv)
     with inspecting():
-        model = open_model(bundle, home, category, detector, weights, fpr)
+        model = load_bundle(bundle, weights=weights) if bundle else cell_model(home, category, detector)
         outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
-        inspection = Inspection(model, model.detector(device, batch_size), outputs)
+        inspection = Inspection(model, model.detector(device), outputs)
         if watch is not None:
-            _watch(inspection, watch, settle)
+            _watch(inspection, watch)
         else:
             inspection.run(paths or [], keep_going=keep_going)
     raise typer.Exit(inspection.status)
 
 
-def open_model(
-    bundle: Path | None,
-    home: Path | None,
-    category: str,
-    detector: str,
-    weights: Path | None = None,
-    fpr: float | None = None,
+def cell_model(
+    home: Path | None, category: str, detector: str, false_positive_rate: float | None = None
 ) -> Bundle:
-    """The bundle of a folder, or of the one cell that the options name."""
-    from dataclasses import replace
-
-    if bundle is None:
-        return cell_model(home, category, detector, fpr)
-    from uad_orchestrator.inference.bundle_files import load_bundle
-
-    model = load_bundle(bundle, weights=weights)
-    return model if fpr is None else replace(model, calibration=model.calibration.at(fpr))
-
-
-def cell_model(home: Path | None, category: str, detector: str, fpr: float | None) -> Bundle:
     """The one cell of the project that the globs name, as a bundle; wrong usage where they name none or several."""
     from uad_orchestrator.cli.output import speaking
     from uad_orchestrator.orchestration.cell_bundle import cell_bundle
@@ -114,7 +85,7 @@ def cell_model(home: Path | None, category: str, detector: str, fpr: float | Non
             note(f"Error: {there}: name one category and one detector of {project.home / 'uad.yaml'}")
             raise typer.Exit(WRONG_USAGE)
         try:
-            return cell_bundle(CellRun(found[0], state, open_store(project)), fpr)
+            return cell_bundle(CellRun(found[0], state, open_store(project)), false_positive_rate)
         except MissingUpstream as error:
             note(f"Error: {error}")
             raise typer.Exit(FAILED) from error
@@ -138,12 +109,12 @@ def inspecting() -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
-def _watch(inspection: Inspection, folder: Path, settle: float) -> None:
+def _watch(inspection: Inspection, folder: Path) -> None:
     from uad_orchestrator.inference.watch import arriving_images
 
     inspection.begin_stream()
     note(f"Watching {folder} (Ctrl-C stops)")
-    inspection.stream(arriving_images(folder, settle_seconds=settle), {}, folder, batch_size=1)
+    inspection.stream(arriving_images(folder), {}, folder, batch_size=1)
 
 
 def _check_usage(paths: list[Path] | None, watch: Path | None, two_formats: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.infer import Device, Fpr, Weights, inspecting, open_model
+from uad_orchestrator.cli.infer import Device, Weights, inspecting
 from uad_orchestrator.cli.output import note
 
 MEBIBYTE = 2**20
@@ -20,7 +20,6 @@ def serve(
     max_mebibytes: Annotated[float, typer.Option(min=0.001, help="Largest request.")] = 32,
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Largest image, decoded.")] = 50,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 128,
-    fpr: Fpr = None,
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
@@ -28,9 +27,10 @@ def serve(
     with inspecting():
         import uvicorn
 
+        from uad_orchestrator.inference.bundle_files import load_bundle
         from uad_orchestrator.inference.http_app import Limits, create_app
 
-        model = open_model(bundle, None, "*", "*", weights, fpr)
+        model = load_bundle(bundle, weights=weights)
         limits = Limits(int(max_mebibytes * MEBIBYTE), int(max_megapixels * 1e6), max_requests)
         app = create_app(model, model.detector(device, batch_size=1), limits)
         note(f"http://{host}:{port}/infer (Ctrl-C stops it)")

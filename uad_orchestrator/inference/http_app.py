@@ -50,7 +50,7 @@ class Limits:
     requests: int = 128
 
 
-def create_app(bundle: Bundle, detector: Detector, limits: Limits = Limits()) -> Starlette:  # noqa: B008 - frozen
+def create_app(bundle: Bundle, detector: Detector, limits: Limits = Limits()) -> Starlette:
     """The ASGI application; the detector is loaded when it starts, before it takes a request."""
     service = Service(bundle, RequestQueue(detector), limits, ServiceMetrics())
     return Starlette(

@@ -93,6 +93,10 @@ class _Read:
     seconds: float
     image: RgbImage
 
+    def pixels(self) -> RgbImage:
+        """The image, for who asks for it by a function."""
+        return self.image
+
 
 def _open(model: Bundle | Path | str) -> Detector:
     from uad_orchestrator.inference.bundle import Bundle
@@ -138,8 +142,9 @@ def _decoded(
                 raise
             on_unreadable(source, error)
             continue
-        on_their_way.append(_Read(time.perf_counter() - started, image))
-        yield replace(source, read=lambda image=image: image)
+        read = _Read(time.perf_counter() - started, image)
+        on_their_way.append(read)
+        yield replace(source, read=read.pixels)
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ def arriving_images(
                     name=str(path),
                     digest=f"{path} {stamp}",
                     group=str(path),
-                    read=lambda data=data, path=path: decode_image(data, str(path)),
+                    read=partial(decode_image, data, str(path)),
                 )
         seen = {path: seen[path] for path in there if path in seen}
         time.sleep(poll_seconds)

@@ -17,8 +17,8 @@ def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
     if isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
     # level 1: maps are smooth, higher levels cost ten times the time for a few per cent
-    options = {"compression": "zlib", "compressionargs": {"level": 1}}
-    tifffile.imwrite(target, np.asarray(anomaly_map, dtype=np.float32), **options)
+    pixels = np.asarray(anomaly_map, dtype=np.float32)
+    tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1})
 
 
 class MapSet:
