@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
+import tifffile
 
 from tests.end_to_end.ui_process import clean_environment, wait_for
 from tests.orchestration.workshop import EMBEDDER, Workshop
+from uad_orchestrator.detectors.scoring import read_scores
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.board import current_board
-from uad_orchestrator.orchestration.graph import STAGES
+from uad_orchestrator.orchestration.cell_files import read_operating_point
+from uad_orchestrator.orchestration.cell_run import CellRun
+from uad_orchestrator.orchestration.graph import STAGES, Cell
 from uad_orchestrator.orchestration.instance import open_instance
 from uad_orchestrator.orchestration.resources import open_state, open_store
 
@@ -259,3 +264,59 @@ def unfinished_runs(workshop: Workshop) -> list[str]:
     with open_instance(workshop.project) as instance:
         wanted = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
         return [run.run_id for run in instance.get_runs(wanted)]
+
+
+def test_a_cell_goes_to_the_line_as_a_bundle(refreshed: tuple[Path, Answer], tmp_path: Path) -> None:
+    """Exported, run where there is no project, and the scores are the benchmark's to the last bit."""
+    home, _ = refreshed
+    exported = uad("export", "bundle", "--home", home, "--detector", "dino", "--output", tmp_path / "bundle")
+    assert exported.status == 0, exported.err
+    project = Workshop(home).project
+    run = CellRun(Cell("alpha/disc", "dino"), open_state(project), open_store(project))
+    rows = {row.image: row.score for row in read_scores(run.directory("score_table")) if row.role == "test"}
+    tests = home / "data/alpha/disc/test"
+    found = uad("infer", "--bundle", tmp_path / "bundle", "--json", "--maps", tmp_path / "maps", tests)
+    assert found.status == 3, found.err
+    scores = {Path(row["image"]): row["score"] for row in found.json["results"]}
+    assert scores == {home / "data/alpha" / image: score for image, score in rows.items()}
+    maps = run.directory("anomaly_maps") / "maps"
+    for defect in ("good", "scratch"):
+        benchmark, line = maps / defect / "000.tiff", tmp_path / "maps" / defect / "000.png.tiff"
+        assert np.array_equal(tifffile.imread(line), tifffile.imread(benchmark))
+    assert found.json["threshold"] == read_operating_point(run.directory("score_table")).threshold
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "image_auroc" in card and run.key("metrics_report").version in card
+    same = uad("infer", "--home", home, "--detector", "dino", "--json", tests)
+    assert [row["score"] for row in same.json["results"]] == [row["score"] for row in found.json["results"]]
+    several = uad("infer", "--home", home, tests)
+    assert several.status == 2 and "3 cells match" in several.err
+
+
+def test_watching_ends_with_ctrl_c(refreshed: tuple[Path, Answer], tmp_path: Path) -> None:
+    home, _ = refreshed
+    line = tmp_path / "line"
+    line.mkdir()
+    source = home / "data/alpha/disc/test/scratch/000.png"
+    shutil.copy(source, line / "first.png")
+    watch = ["infer", "--home", home, "--detector", "patchcore", "--json", "--watch", line]
+    process = subprocess.Popen(
+        command(*watch),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+    )
+    try:
+        first = json.loads(process.stdout.readline())
+        shutil.copy(source, line / "second.png")
+        (line / "third.png").write_bytes(source.read_bytes()[:-20])
+        rest = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    by_name = {Path(row["image"]).name: row for row in (first, *rest)}
+    assert by_name["first.png"]["label"] == by_name["second.png"]["label"] == 1
+    assert "cut short" in by_name["third.png"]["error"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate
-from uad_orchestrator.metrics.thresholds import exceeds
+from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate, exceeds
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))
@@ -74,3 +75,22 @@ def test_pitfall_11_a_float32_map_is_compared_exactly(score: float, threshold: f
     neighbour = float(np.nextafter(score, np.inf))  # between two float32
     assert not exceeds(np.array([score], np.float32), neighbour)[0]
     assert not exceeds(np.array([score], np.float32), score)[0]
+
+
+@pytest.mark.parametrize(("n", "rate", "enough"), [(30, 0.01, False), (98, 0.01, False), (99, 0.01, True)])
+def test_too_few_normals_support_no_false_positive_rate(n: int, rate: float, enough: bool) -> None:
+    point = at_false_positive_rate(np.arange(n), rate, "validation")
+    assert point.n == n
+    if enough:
+        assert point == calibrate(np.arange(n), rate, "validation")
+        assert point.reason == ""
+    else:
+        assert math.isnan(point.threshold)
+        assert point.reason == (
+            f"{n} normals cannot support a false-positive rate of 1 %: 99 or more are needed (validation)"
+        )
+
+
+def test_operating_points_survive_json() -> None:
+    for point in (calibrate([1.0, 2.0], 0.4, "validation"), calibrate([], 0.1, "none: no normals")):
+        assert repr(OperatingPoint.from_json(json.loads(json.dumps(point.to_json())))) == repr(point)

@@ -161,7 +161,7 @@ class Detector(ABC):
         self._check_fitted()
         if np.isnan(self.threshold_):
             raise RuntimeError(
-                f"there is no threshold to predict with: {self.image_point_.source.removeprefix('none: ')}. "
+                f"there is no threshold to predict with: {self.image_point_.reason}. "
                 "decision_function and the anomaly maps work without"
             )
         return (self.decision_function(images, input_format=input_format) > self.threshold_).astype(np.int64)

@@ -43,12 +43,31 @@ def read_image(path: Path | str) -> RgbImage:
     Raises:
         ImageError: the file is missing, not an image, damaged or cut short, or neither 8 nor 16 bit.
     """
-    pixels = _decode(Path(path))
+    return decode_image(_read_bytes(Path(path)), str(path))
+
+
+def decode_image(data: bytes, name: str) -> RgbImage:
+    """``read_image`` of a file's bytes; messages call them ``name``.
+
+    Raises:
+        ImageError: as ``read_image``.
+    """
+    pixels = _decode(data, name)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path}: {pixels.dtype} pixels; expected 8 or 16 bits per channel")
+        raise ImageError(f"{name}: {pixels.dtype} pixels; expected 8 or 16 bits per channel")
     if pixels.ndim == 2:
         return np.repeat(pixels[..., np.newaxis], 3, axis=2)
     return np.ascontiguousarray(pixels[..., :3])
+
+
+def encoded_size(data: bytes, name: str) -> tuple[int, int]:
+    """``image_size`` of a file's bytes: ``(H, W)`` from the header, before anything is decoded.
+
+    Raises:
+        ImageError: as ``image_size``.
+    """
+    with _errors_name(name):
+        return _size(_open(io.BytesIO(data)))
 
 
 def read_mask(path: Path | str) -> np.ndarray:
@@ -59,7 +78,7 @@ def read_mask(path: Path | str) -> np.ndarray:
     Raises:
         ImageError: as ``read_image``.
     """
-    pixels = _decode(Path(path))
+    pixels = _decode(_read_bytes(Path(path)), str(path))
     return np.greater(pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2), 0)
 
 
@@ -117,16 +136,20 @@ def file_digest(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _decode(path: Path) -> np.ndarray:
-    """``(H, W)`` or ``(H, W, C)`` with C = 3 or 4 in RGB(A) order, of the file's own depth."""
+def _read_bytes(path: Path) -> bytes:
     with _errors_name(path):
-        data = path.read_bytes()
+        return path.read_bytes()
+
+
+def _decode(data: bytes, name: str) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, C)`` with C = 3 or 4 in RGB(A) order, of the file's own depth."""
+    with _errors_name(name):
         if not data:
-            raise ImageError(f"{path}: the file is empty; expected an image")
+            raise ImageError(f"{name}: the file is empty; expected an image")
         image = _open(io.BytesIO(data))
         reason = missing_end(io.BytesIO(data), str(image.format))
         if reason:
-            raise ImageError(f"{path}: {reason}")
+            raise ImageError(f"{name}: {reason}")
         return _decode_16_bit(data, image) if _is_16_bit(image) else _decode_8_bit(image)
 
 
@@ -206,7 +229,7 @@ def _is_16_bit(image: Image) -> bool:
 
 
 @contextmanager
-def _errors_name(path: Path) -> Iterator[None]:
+def _errors_name(path: Path | str) -> Iterator[None]:
     """Every way a file can fail to be read becomes an ImageError that names it."""
     from PIL import Image, UnidentifiedImageError
 

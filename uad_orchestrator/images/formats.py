@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -80,28 +81,47 @@ def sources_from(
         TypeError: an entry is neither a path, an array nor a source.
         ImageError: a file cannot be read.
     """
+    _check_container(images, input_format)
+    return [_source(image, index, input_format, None) for index, image in enumerate(images)]
+
+
+def iter_sources(
+    images: Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray,
+    input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
+) -> Iterator[ImageSource]:
+    """``sources_from`` for who keeps nothing by content: one at a time, and neither file nor array is read
+    for its digest. Each gets one that no other image has.
+
+    Raises:
+        ValueError, TypeError: as ``sources_from``; those of an entry when its turn comes.
+    """
+    _check_container(images, input_format)
+    unique = uuid.uuid4().hex
+    return (_source(image, index, input_format, f"{unique}-{index}") for index, image in enumerate(images))
+
+
+def _check_container(images: object, input_format: ImageFormat | str) -> None:
+    axes = len(_layout(input_format).axes)
     if isinstance(images, (str, Path)):
         raise TypeError(f"images is one path ({images}); expected a list of paths")
-    if isinstance(images, np.ndarray):
-        axes = len(_layout(input_format).axes)
-        if images.ndim != axes + 1:
-            raise ValueError(
-                f"images has shape {images.shape}; expected {axes + 1} axes: n images of {input_format}"
-            )
-    return [_source(image, index, input_format) for index, image in enumerate(images)]
+    if isinstance(images, np.ndarray) and images.ndim != axes + 1:
+        raise ValueError(
+            f"images has shape {images.shape}; expected {axes + 1} axes: n images of {input_format}"
+        )
 
 
-def _source(image: object, index: int, input_format: ImageFormat | str) -> ImageSource:
+def _source(image: object, index: int, input_format: ImageFormat | str, digest: str | None) -> ImageSource:
     if isinstance(image, ImageSource):
         return image
     if isinstance(image, (str, Path)):
-        return ImageSource.from_path(Path(image))
+        return ImageSource.from_path(Path(image), digest=digest)
     if not isinstance(image, np.ndarray):
         raise TypeError(f"images[{index}] is a {type(image).__name__}; expected a path or a numpy array")
     try:
-        return ImageSource.from_array(to_rgb(image, input_format), name=f"images[{index}]")
+        pixels = to_rgb(image, input_format)
     except ValueError as error:
         raise ValueError(f"images[{index}]: {error}") from None
+    return ImageSource.from_array(pixels, name=f"images[{index}]", digest=digest)
 
 
 def _layout(input_format: ImageFormat | str) -> _Layout:

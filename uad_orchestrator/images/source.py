@@ -40,9 +40,16 @@ class ImageSource:
         return cls(name, digest or file_digest(path), group or name, lambda: read_image(path))
 
     @classmethod
-    def from_array(cls, image: RgbImage, *, name: str, group: str | None = None) -> ImageSource:
-        """A source over an RGB array already in memory; its digest is that of shape, dtype and pixels."""
-        pixels = np.ascontiguousarray(image)
-        digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
-        digest.update(pixels.data)
-        return cls(name, digest.hexdigest(), group or name, lambda: image)
+    def from_array(
+        cls, image: RgbImage, *, name: str, digest: str | None = None, group: str | None = None
+    ) -> ImageSource:
+        """A source over an RGB array already in memory; its digest is that of shape, dtype and pixels, unless
+        one is given."""
+        return cls(name, digest or _pixel_digest(image), group or name, lambda: image)
+
+
+def _pixel_digest(image: RgbImage) -> str:
+    pixels = np.ascontiguousarray(image)
+    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()

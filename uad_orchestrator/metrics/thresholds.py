@@ -8,8 +8,9 @@ Prediction"). Test labels never take part.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,21 @@ class OperatingPoint:
     def origin(self) -> str:
         """The source without what was said of their number: what other scores of the same images come from."""
         return self.source.split(_FEW, 1)[0]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no threshold; empty where there is one."""
+        return self.source.removeprefix("none: ") if math.isnan(self.threshold) else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; NaN is null."""
+        return asdict(self) | {"threshold": None if math.isnan(self.threshold) else self.threshold}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> OperatingPoint:
+        """What ``to_json`` gave."""
+        threshold = math.nan if values["threshold"] is None else values["threshold"]
+        return cls(**{**values, "threshold": threshold})
 
 
 def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source: str) -> OperatingPoint:
@@ -82,6 +98,29 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
         source += f"for contamination {contamination:g}"
         rank = values.size
     return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination)
+
+
+def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, source: str) -> OperatingPoint:
+    """The threshold that a new normal image exceeds with probability at most ``rate``; guaranteed, not nominal.
+
+    ``calibrate`` with one difference: where the normals are too few for so small a rate there is no
+    threshold, instead of their largest score, which many a new normal image would exceed.
+
+    Raises:
+        ValueError: as ``calibrate``.
+
+    >>> at_false_positive_rate(range(30), 0.01, "validation").reason
+    '30 normals cannot support a false-positive rate of 1 %: 99 or more are needed (validation)'
+    >>> at_false_positive_rate(range(30), 0.1, "validation").threshold
+    27.0
+    """
+    point = calibrate(scores, rate, source)
+    needed = _scores_needed(rate)
+    if point.n == 0 or point.n >= needed:
+        return point
+    reason = f"{point.n} normals cannot support a false-positive rate of {100 * rate:g} %: "
+    reason += f"{needed} or more are needed ({source})"
+    return OperatingPoint(math.nan, f"none: {reason}", point.n, point.contamination)
 
 
 def exceeds(scores: np.ndarray, threshold: float) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,12 @@ CONTACT_SHEET = "contact_sheet.jpg"
 
 def write_operating_point(point: OperatingPoint, directory: Path) -> None:
     """Keep a threshold with where it comes from; NaN is written as null."""
-    values = asdict(point) | {"threshold": finite_or_none(point.threshold)}
-    (directory / OPERATING_POINT).write_text(json.dumps(values, indent=1))
+    (directory / OPERATING_POINT).write_text(json.dumps(point.to_json(), indent=1))
 
 
 def read_operating_point(directory: Path) -> OperatingPoint:
     """Read what ``write_operating_point`` wrote."""
-    values = json.loads((directory / OPERATING_POINT).read_text())
-    threshold = float("nan") if values["threshold"] is None else values["threshold"]
-    return OperatingPoint(**(values | {"threshold": threshold}))
+    return OperatingPoint.from_json(json.loads((directory / OPERATING_POINT).read_text()))
 
 
 def read_normal_maps(directory: Path) -> dict[str, float | int | None]:

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
+
+
+def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
+    """Write a map as a float32 TIFF, deflated; a file's folder is made."""
+    import tifffile
+
+    if isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    # level 1: maps are smooth, higher levels cost ten times the time for a few per cent
+    pixels = np.asarray(anomaly_map, dtype=np.float32)
+    tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1})
 
 
 class MapSet:
@@ -34,8 +46,6 @@ class MapSet:
             ValueError: not finite, not two-dimensional, or a map of that name is there already (two images of
                 one defect type that share their stem); names the image.
         """
-        import tifffile
-
         anomaly_map = np.asarray(anomaly_map, dtype=np.float32)
         if anomaly_map.ndim != 2 or not np.isfinite(anomaly_map).all():
             raise ValueError(
@@ -46,9 +56,7 @@ class MapSet:
             raise ValueError(
                 f"{image}: {path} is there already; images of one defect type need different stems"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # level 1: maps are smooth, higher levels cost ten times the time for a few per cent
-        tifffile.imwrite(path, anomaly_map, compression="zlib", compressionargs={"level": 1})
+        write_map(path, anomaly_map)
         return path
 
     def read(self, image: str, defect_type: str) -> np.ndarray:

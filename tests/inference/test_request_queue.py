@@ -1,0 +1,43 @@
+"""The worker behind the service: every request is answered, whatever became of those before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.orchestration.workshop import normal_image
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.inference import Bundle, infer
+from uad_orchestrator.inference.request_queue import RequestQueue
+
+
+def broken() -> np.ndarray:
+    raise ImageError("part.png: cut short")
+
+
+def test_each_gets_its_own_answer(bundle: Bundle) -> None:
+    images = [normal_image(seed) for seed in range(4)]
+    expected = [result.score for result in infer(bundle, images)]
+    with RequestQueue(bundle.detector()) as requests:
+        answers = []
+        for image in images:
+            answers.append(requests.submit("good", lambda image=image: image))
+            answers.append(requests.submit("bad", broken))
+            answers.append(requests.submit("flat", lambda: np.zeros((4, 4), np.uint8)))
+    assert [answer.result(10).score for answer in answers[::3]] == expected
+    for answer in answers[1::3]:
+        with pytest.raises(ImageError, match="cut short"):
+            answer.result(10)
+    for answer in answers[2::3]:
+        with pytest.raises(ValueError, match="expected an RGB image"):
+            answer.result(10)
+
+
+def test_a_cancelled_request_is_passed_over(bundle: Bundle) -> None:
+    read: list[str] = []
+    requests = RequestQueue(bundle.detector())
+    waiting = requests.submit("cancelled", lambda: read.append("cancelled") or normal_image(1))
+    assert waiting.cancel()
+    with requests:
+        assert requests.submit("next", lambda: normal_image(1)).result(10).name == "next"
+    assert read == []

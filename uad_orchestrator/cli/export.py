@@ -1,0 +1,45 @@
+"""``uad export``: results to hand over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad_orchestrator.cli.infer import cell_model, inspecting
+from uad_orchestrator.cli.options import Category, DetectorGlob, Home
+
+export = typer.Typer(help="Hand results over.", no_args_is_help=True)
+
+
+@export.callback()
+def export_commands() -> None:
+    """Hand results over."""
+
+
+@export.command()
+def bundle(
+    output: Annotated[Path, typer.Option(help="The folder to write; it must not exist.")],
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+    weights: Annotated[
+        bool,
+        typer.Option("--weights/--no-weights", help="Copy the embedder's weight file, or only its digest."),
+    ] = True,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--fpr",
+            help="Thresholds for this false-positive rate, from the normals' scores.",
+            show_default="the cell's own thresholds",
+        ),
+    ] = None,
+) -> None:
+    """Write a cell as a bundle: one folder that `uad infer` and `uad serve` run without the project."""
+    from uad_orchestrator.inference.bundle_files import save_bundle
+
+    with inspecting():
+        model = cell_model(home, category, detector, fpr)
+        typer.echo(save_bundle(model, output, include_weights=weights))

@@ -1,0 +1,128 @@
+"""``uad infer``: a bundle, or a cell of the project, on new images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad_orchestrator.cli.options import Category, DetectorGlob, Home
+from uad_orchestrator.cli.output import FAILED, INTERRUPTED, WRONG_USAGE, note
+
+if TYPE_CHECKING:
+    from uad_orchestrator.cli.inspection import Inspection
+    from uad_orchestrator.inference.bundle import Bundle
+
+BundleFolder = Annotated[
+    Path | None, typer.Option("--bundle", help="A bundle's folder.", show_default="a cell of the project")
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="The embedder's weight file, for a bundle that was exported without it.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+
+
+def infer(  # noqa: PLR0913, PLR0917 - a command's options
+    paths: Annotated[list[Path] | None, typer.Argument(help="Images, and folders of images.")] = None,
+    bundle: BundleFolder = None,
+    watch: Annotated[
+        Path | None, typer.Option(help="Go on with what is in this folder, and what arrives in it.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object; with --watch one per line and image.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per image.")] = False,
+    maps: Annotated[Path | None, typer.Option(help="Write each anomaly map here: float32 TIFF.")] = None,
+    overlays: Annotated[
+        Path | None, typer.Option(help="Write a picture of each image's defects here.")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on where a file can not be read; exit with 1 at the end.")
+    ] = False,
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Inspect images: score, label, defects. Exit status 0 all normal, 3 something anomalous, 1 an error."""
+    from uad_orchestrator.cli.inspection import CSV, JSON, TEXT, Inspection, Outputs
+    from uad_orchestrator.inference.bundle_files import load_bundle
+
+    _check_usage(paths, watch, as_json and as_csv)
+    with inspecting():
+        model = load_bundle(bundle, weights=weights) if bundle else cell_model(home, category, detector)
+        outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
+        inspection = Inspection(model, model.detector(device), outputs)
+        if watch is not None:
+            _watch(inspection, watch)
+        else:
+            inspection.run(paths or [], keep_going=keep_going)
+    raise typer.Exit(inspection.status)
+
+
+def cell_model(
+    home: Path | None, category: str, detector: str, false_positive_rate: float | None = None
+) -> Bundle:
+    """The one cell of the project that the globs name, as a bundle; wrong usage where they name none or several."""
+    from uad_orchestrator.cli.output import speaking
+    from uad_orchestrator.orchestration.cell_bundle import cell_bundle
+    from uad_orchestrator.orchestration.cell_run import CellRun, MissingUpstream
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.orchestration.selection import Selection
+
+    with speaking():
+        project = open_project(home)
+        state = open_state(project)
+        found = [cell for cell in state.cells if Selection(category, detector).covers(cell)]
+        if len(found) != 1:
+            listed = "; ".join(f"--category {cell.category} --detector {cell.detector}" for cell in found[:9])
+            there = f"{len(found)} cells match ({listed})" if found else "no cell matches"
+            note(f"Error: {there}: name one category and one detector of {project.home / 'uad.yaml'}")
+            raise typer.Exit(WRONG_USAGE)
+        try:
+            return cell_bundle(CellRun(found[0], state, open_store(project)), false_positive_rate)
+        except MissingUpstream as error:
+            note(f"Error: {error}")
+            raise typer.Exit(FAILED) from error
+
+
+@contextmanager
+def inspecting() -> Iterator[None]:
+    """What keeps images from being inspected becomes a message and status 1; Ctrl-C ends quietly with 130."""
+    from uad_orchestrator.embedders.weights import WeightsError
+    from uad_orchestrator.inference.bundle import BundleError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("Stopped.")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except (BundleError, WeightsError, ImportError, ValueError, OSError) as error:
+        note(f"Error: {error}")
+        raise typer.Exit(FAILED) from error
+
+
+def _watch(inspection: Inspection, folder: Path) -> None:
+    from uad_orchestrator.inference.watch import arriving_images
+
+    inspection.begin_stream()
+    note(f"Watching {folder} (Ctrl-C stops)")
+    inspection.stream(arriving_images(folder), {}, folder, batch_size=1)
+
+
+def _check_usage(paths: list[Path] | None, watch: Path | None, two_formats: bool) -> None:
+    wrong = None
+    if bool(paths) == (watch is not None):
+        wrong = "name images or folders, or a folder to --watch; not both"
+    if two_formats:
+        wrong = "--json or --csv, not both"
+    if wrong:
+        note(f"Error: {wrong}")
+        raise typer.Exit(WRONG_USAGE)

@@ -1,0 +1,225 @@
+"""What ``uad infer`` does with each result: a line, a map, a picture, and the exit status of them all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from uad_orchestrator.cli.output import FAILED, note, print_json
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.inference.bundle import Bundle
+from uad_orchestrator.inference.infer import infer
+from uad_orchestrator.inference.results import InferenceResult
+from uad_orchestrator.inference.watch import images_below
+from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.postprocess.map_set import write_map
+
+ANOMALOUS = 3
+"""Exit status: an image is anomalous."""
+
+Style = Literal["text", "json", "csv"]
+TEXT: Style = "text"
+JSON: Style = "json"
+CSV: Style = "csv"
+
+COLUMNS = ("image", "score", "label", "threshold", "regions", "largest_area", "peak", "seconds", "error")
+WORDS = {0: "normal", 1: "anomalous", None: "no threshold"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go.
+
+    Attributes:
+        style: of standard output.
+        maps, overlays: folders; None: not written.
+    """
+
+    style: Style
+    maps: Path | None = None
+    overlays: Path | None = None
+
+
+@dataclass
+class Inspection:
+    """Images through one detector.
+
+    Attributes:
+        bundle: what the detector was made of.
+        detector: the detector.
+        outputs: where results go.
+        images, anomalous, undecided, unreadable: counts so far.
+    """
+
+    bundle: Bundle
+    detector: Detector
+    outputs: Outputs
+    images: int = 0
+    anomalous: int = 0
+    undecided: int = 0
+    unreadable: int = 0
+    _kept: list[dict[str, Any]] | None = field(default=None, repr=False)
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 where something could not be read or decided, 3 where something is anomalous."""
+        if self.unreadable or self.undecided:
+            return FAILED
+        return ANOMALOUS if self.anomalous else 0
+
+    def run(self, paths: Sequence[Path], *, keep_going: bool) -> None:
+        """Inspect files and the images of folders.
+
+        Raises:
+            ImageError: a file can not be read, and ``keep_going`` is not asked for.
+            ValueError: nothing to inspect, or two outputs would have one name.
+        """
+        names = output_names(paths)
+        self._kept = [] if self.outputs.style == JSON else None
+        if self._kept is None:
+            self.begin_stream()
+        self.stream(list(names), names, None, keep_going=keep_going)
+        if self._kept is not None:
+            print_json({**self._head(), "results": self._kept, **self._counts()})
+        elif self.outputs.style == TEXT:
+            note(", ".join(f"{count} {what}" for what, count in self._counts().items()))
+        if self.undecided:
+            note(f"Error: there is no threshold: {self.detector.image_point_.reason}")
+
+    def begin_stream(self) -> None:
+        """The head of what is printed line by line."""
+        if self.outputs.style == CSV:
+            self._write_csv(COLUMNS)
+
+    def stream(
+        self,
+        images: Iterable[Path] | Iterable[ImageSource],
+        names: dict[Path, str],
+        below: Path | None,
+        *,
+        keep_going: bool = True,
+        batch_size: int | None = None,
+    ) -> None:
+        """Inspect images one after the other, and put out each result at once.
+
+        Args:
+            names: what an image's outputs are called; one that is not among them by its place below ``below``.
+        """
+        results = infer(
+            self.detector,
+            images,
+            include_images=self.outputs.overlays is not None,
+            batch_size=batch_size,
+            on_unreadable=self._note_unreadable if keep_going else None,
+        )
+        for result in results:
+            self.images += 1
+            self.anomalous += result.label == 1
+            self.undecided += result.label is None
+            path = Path(result.name)
+            self._write_files(result, names.get(path) or path.relative_to(below or "").as_posix())
+            self._put(self._row(result))
+
+    def _write_files(self, result: InferenceResult, name: str) -> None:
+        if self.outputs.maps is not None and result.anomaly_map is not None:
+            write_map(self.outputs.maps / f"{name}.tiff", result.anomaly_map)
+        if self.outputs.overlays is not None and result.anomaly_map is not None:
+            from uad_orchestrator.reporting.defect_picture import defect_picture, write_picture
+
+            write_picture(self.outputs.overlays / f"{name}.jpg", defect_picture(result, self._scale))
+
+    @cached_property
+    def _scale(self) -> Any:
+        from uad_orchestrator.reporting.heatmap import HeatmapScale
+
+        return HeatmapScale.from_summary(
+            self.bundle.calibration.normal_maps, self.detector.pixel_point_.threshold
+        )
+
+    def _note_unreadable(self, source: ImageSource, error: ImageError) -> None:
+        self.unreadable += 1
+        note(f"Error: {error}")
+        self._put({"image": source.name, "error": str(error)})
+
+    def _row(self, result: InferenceResult) -> dict[str, Any]:
+        row = result.to_json()
+        return {"image": row.pop("image"), "label": row.pop("label"), "threshold": self._threshold, **row}
+
+    @property
+    def _threshold(self) -> float | None:
+        return _threshold(self.detector.image_point_)
+
+    def _put(self, row: dict[str, Any]) -> None:
+        if self._kept is not None:
+            self._kept.append(row)
+        elif self.outputs.style == JSON:
+            sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
+            sys.stdout.flush()
+        elif self.outputs.style == CSV:
+            self._write_csv(_cells(row))
+        elif "error" not in row:
+            label = WORDS[row["label"]]
+            regions = "" if row["regions"] is None else f"  {len(row['regions'])} regions"
+            typer.echo(f"{label:12}  {row['score']:<10.6g}  {row['image']}{regions}")
+
+    def _write_csv(self, cells: Sequence[Any]) -> None:
+        csv.writer(sys.stdout, lineterminator="\n").writerow(cells)
+        sys.stdout.flush()
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "model": self.bundle.name,
+            "threshold": self._threshold,
+            "pixel_threshold": _threshold(self.detector.pixel_point_),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        return {"images": self.images, "anomalous": self.anomalous, "unreadable": self.unreadable}
+
+
+def output_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Files, and the images of folders, each with the name of its outputs: its place below the folder that was
+    named, or its file name.
+
+    Raises:
+        ValueError: a folder without images, or two files that would share their outputs.
+    """
+    names: dict[Path, str] = {}
+    for path in paths:
+        found = list(images_below(path)) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"{path}: there are no images in this folder")
+        base = path if path.is_dir() else path.parent
+        names |= {image: image.relative_to(base).as_posix() for image in found}
+    owners: dict[str, Path] = {}
+    for image, name in names.items():
+        if owners.setdefault(name, image) != image:
+            raise ValueError(
+                f"{owners[name]} and {image} would share their outputs: name a folder above both"
+            )
+    return names
+
+
+def _threshold(point: OperatingPoint) -> float | None:
+    return None if point.reason else point.threshold
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    regions = row.get("regions") or []
+    values = row | {
+        "regions": None if row.get("regions") is None else len(regions),
+        "largest_area": max((region["area"] for region in regions), default=None),
+        "peak": regions[0]["peak"] if regions else None,
+        "seconds": row["seconds"]["total"] if "seconds" in row else None,
+    }
+    return [values.get(name) for name in COLUMNS]

@@ -1,0 +1,37 @@
+"""``uad serve``: a bundle behind HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad_orchestrator.cli.infer import Device, Weights, inspecting
+from uad_orchestrator.cli.output import note
+
+MEBIBYTE = 2**20
+
+
+def serve(
+    bundle: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    max_mebibytes: Annotated[float, typer.Option(min=0.001, help="Largest request.")] = 32,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, help="Largest image, decoded.")] = 50,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 128,
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Answer HTTP: POST an image to /infer; GET /health, GET /metrics. Only this machine, unless --host says more."""
+    with inspecting():
+        import uvicorn
+
+        from uad_orchestrator.inference.bundle_files import load_bundle
+        from uad_orchestrator.inference.http_app import Limits, create_app
+
+        model = load_bundle(bundle, weights=weights)
+        limits = Limits(int(max_mebibytes * MEBIBYTE), int(max_megapixels * 1e6), max_requests)
+        app = create_app(model, model.detector(device, batch_size=1), limits)
+        note(f"http://{host}:{port}/infer (Ctrl-C stops it)")
+        uvicorn.run(app, host=host, port=port, log_level="warning")

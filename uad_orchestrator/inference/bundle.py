@@ -1,0 +1,112 @@
+"""A bundle: a fitted, calibrated detector with all it needs to run somewhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uad_orchestrator.detectors.registry import StageSettings, build_detector, detector_spec
+from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
+from uad_orchestrator.embedders.create import create_embedder, embedder_recipe
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.preprocessing.presets import Preset
+
+if TYPE_CHECKING:
+    from uad_orchestrator.detectors.base import Detector
+
+
+class BundleError(RuntimeError):
+    """A bundle that can not be written, read or used; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a bundle knows of normal images the detector does not hold.
+
+    Attributes:
+        image_point, pixel_point: both thresholds, with where they come from.
+        scores: the normals' image scores.
+        maxima: the largest values of their anomaly maps.
+        normal_maps: statistics of these maps (``NormalMapStatistics.summary``).
+    """
+
+    image_point: OperatingPoint
+    pixel_point: OperatingPoint
+    scores: tuple[float, ...]
+    maxima: tuple[float, ...]
+    normal_maps: Mapping[str, float | int | None]
+
+    def at(self, rate: float) -> Calibration:
+        """With the thresholds that a new normal image exceeds with probability at most ``rate``; NaN with the
+        reason where the normals are too few for it.
+
+        Raises:
+            ValueError: ``rate`` is not in (0, 0.5).
+        """
+        image, pixel = (point.source.partition(";")[0] for point in (self.image_point, self.pixel_point))
+        return replace(
+            self,
+            image_point=at_false_positive_rate(self.scores, rate, image),
+            pixel_point=at_false_positive_rate(self.maxima, rate, pixel),
+        )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A fitted, calibrated detector.
+
+    Attributes:
+        name: what it was fitted on and by what, e.g. ``line7/housing x patchcore``.
+        model: its model, ``vision_...``.
+        settings: by stage.
+        embedder: its embedder.
+        preset: what is done to images first.
+        weights: the embedder's weight file; None where it needs none.
+        state: the fitted state.
+        calibration: thresholds, and what they were taken from.
+        documents: texts that come along, by file name: model card, metrics, lineage.
+    """
+
+    name: str
+    model: str
+    settings: StageSettings
+    embedder: EmbedderSettings
+    preset: Preset
+    weights: Path | None
+    state: DetectorState
+    calibration: Calibration
+    documents: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe(self) -> dict[str, Any]:
+        """All that decides the scores of an image besides state, weights and settings, as this installation has
+        it: another version of any of it gives other scores, and the thresholds hold no more."""
+        return {
+            "model": self.model,
+            "stage_versions": dict(detector_spec(self.model).versions),
+            "embedder": dict(embedder_recipe(self.embedder)),
+            "preset": self.preset.recipe(),
+        }
+
+    def detector(self, device: str = "auto", batch_size: int = 8) -> Detector:
+        """The detector, fitted; the embedder is loaded with the first image.
+
+        Args:
+            device: where a torch embedder runs.
+            batch_size: images per forward pass.
+
+        Raises:
+            ImportError: the embedder needs an extra that is not installed.
+        """
+        from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+
+        stream = EmbeddingStream(
+            lambda: create_embedder(self.embedder, self.weights, device),
+            self.recipe,
+            preset=self.preset,
+            batch_size=batch_size,
+        )
+        detector = build_detector(self.model, self.settings, stream)
+        return detector.restore(self.state, self.calibration.image_point, self.calibration.pixel_point)

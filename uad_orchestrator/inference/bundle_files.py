@@ -1,0 +1,287 @@
+"""A bundle on disk: one folder, no pickle, every file under a digest.
+
+``SHA256SUMS`` (which ``sha256sum -c`` checks, too) has the digest of every other file; it is written last, and
+the folder is written aside and renamed. ``bundle.json`` says what the detector is, ``state/`` is what it
+learnt, ``weights/`` the embedder's file as it is; the rest is for people: model card, metrics, provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from uad_orchestrator import __version__
+from uad_orchestrator.detectors.registry import DETECTORS, StageSettings, detector_spec
+from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
+from uad_orchestrator.embedders.create import weight_file
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.settings import PresetSettings
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+DIGESTS = "SHA256SUMS"
+STATE = "state"
+WEIGHTS = "weights"
+
+
+class WeightsReference(BaseModel):
+    """The embedder's weight file: its digest, and where it lies in the bundle; None: it does not come along."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sha256: str
+    file: str | None
+
+
+class BundleManifest(BaseModel):
+    """``bundle.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: int
+    created_with: str
+    name: str
+    recipe: dict[str, Any]
+    settings: dict[str, Any]
+    embedder: dict[str, Any]
+    preset: list[dict[str, Any]]
+    weights: WeightsReference | None
+    image_point: dict[str, Any]
+    pixel_point: dict[str, Any]
+    scores: tuple[float, ...]
+    maxima: tuple[float, ...]
+    normal_maps: dict[str, float | int | None]
+
+
+def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True) -> Path:
+    """Write a bundle as a new folder.
+
+    Args:
+        directory: must not exist; it appears complete or not at all.
+        include_weights: copy the embedder's weight file; else only its digest is kept.
+
+    Raises:
+        BundleError: the detector's scores depend on the other images it is given (transductive), or something
+            is at ``directory`` already.
+    """
+    if getattr(detector_spec(bundle.model), "transductive", False):
+        raise BundleError(
+            f"{bundle.name}: {bundle.model} scores an image by the others it is given with it: it has no "
+            "threshold, and there is nothing to hand over"
+        )
+    with _written_aside(directory) as aside:
+        weights = _put_weights(bundle, aside, include_weights)
+        (aside / STATE).mkdir()
+        bundle.state.save(aside / STATE)
+        for name, text in bundle.documents.items():
+            (aside / name).parent.mkdir(exist_ok=True)
+            (aside / name).write_text(text)
+        manifest = _manifest(bundle, weights)
+        (aside / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False))
+        files = sorted(path for path in aside.rglob("*") if path.is_file())
+        lines = [f"{_sha256(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
+        (aside / DIGESTS).write_text("".join(lines))
+    return directory
+
+
+def load_bundle(directory: Path, *, weights: Path | None = None) -> Bundle:
+    """Read a bundle; every file is checked against its digest first.
+
+    Args:
+        weights: the embedder's weight file, where the bundle does not hold it; it is checked against the
+            digest. None: a hub's file is looked up in the local cache.
+
+    Raises:
+        BundleError: a file is missing or changed (names it), another format, or made by stages, an embedder or
+            steps of another version than those installed: its thresholds would not hold.
+    """
+    _check_digests(directory)
+    manifest = _read_manifest(directory / MANIFEST)
+    model = str(manifest.recipe.get("model"))
+    if model not in DETECTORS:
+        raise BundleError(
+            f"{directory}: this installation has no detector {model!r}{_install_hint(manifest)}"
+        )
+    try:
+        embedder = EmbedderSettings.model_validate(manifest.embedder)
+        bundle = Bundle(
+            name=manifest.name,
+            model=model,
+            settings=detector_spec(model).cut(manifest.settings),
+            embedder=embedder,
+            preset=Preset(manifest.name, PresetSettings.model_validate(manifest.preset).steps),
+            weights=_find_weights(directory, manifest.weights, embedder, weights),
+            state=DetectorState.load(directory / STATE),
+            calibration=_calibration(manifest),
+        )
+        here = _json(bundle.recipe())
+    except (ValueError, KeyError) as error:
+        raise BundleError(f"{directory}: its settings are none of this installation: {error}") from error
+    if changed := sorted(_differences(manifest.recipe, here)):
+        raise BundleError(
+            f"{directory}: made with another version of what gives its scores ({'; '.join(changed)}): its "
+            f"thresholds would not hold. Export the cell again{_install_hint(manifest)}"
+        )
+    return bundle
+
+
+def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifest:
+    calibration = bundle.calibration
+    embedder = bundle.embedder
+    if weights is not None and weights.file is not None:
+        embedder = embedder.model_copy(update={"weights": weights.file, "download": False})
+    elif weights is not None and not (embedder.weights or "hub:").startswith("hub:"):
+        embedder = embedder.model_copy(update={"weights": weights.name})
+    return BundleManifest(
+        format_version=FORMAT_VERSION,
+        created_with=__version__,
+        name=bundle.name,
+        recipe=_json(bundle.recipe()),
+        settings=_flat(bundle.settings),
+        embedder=embedder.model_dump(mode="json", exclude_none=True),
+        preset=[{step.STEP: step.model_dump(mode="json")} for step in bundle.preset.steps],
+        weights=weights,
+        image_point=calibration.image_point.to_json(),
+        pixel_point=calibration.pixel_point.to_json(),
+        scores=calibration.scores,
+        maxima=calibration.maxima,
+        normal_maps=dict(calibration.normal_maps),
+    )
+
+
+def _flat(settings: StageSettings) -> dict[str, Any]:
+    """The settings as a project file has them, which ``DetectorSpec.cut`` takes."""
+    fit, scoring = (part.model_dump(mode="json") for part in (settings.fit, settings.scoring))
+    return {**fit, **scoring, "maps": settings.maps.model_dump(mode="json")}
+
+
+def _calibration(manifest: BundleManifest) -> Calibration:
+    return Calibration(
+        image_point=OperatingPoint.from_json(manifest.image_point),
+        pixel_point=OperatingPoint.from_json(manifest.pixel_point),
+        scores=manifest.scores,
+        maxima=manifest.maxima,
+        normal_maps=manifest.normal_maps,
+    )
+
+
+def _put_weights(bundle: Bundle, aside: Path, include: bool) -> WeightsReference | None:
+    if bundle.weights is None:
+        return None
+    name = bundle.weights.name
+    if not include:
+        return WeightsReference(name=name, sha256=_sha256(bundle.weights), file=None)
+    (aside / WEIGHTS).mkdir()
+    copy = Path(shutil.copyfile(bundle.weights, aside / WEIGHTS / name))
+    return WeightsReference(name=name, sha256=_sha256(copy), file=f"{WEIGHTS}/{name}")
+
+
+def _find_weights(
+    directory: Path, reference: WeightsReference | None, embedder: EmbedderSettings, given: Path | None
+) -> Path | None:
+    if reference is None:
+        return None
+    if reference.file is not None:
+        return directory / reference.file
+    try:
+        found = given or weight_file(embedder, directory)
+    except WeightsError:
+        found = None
+    if found is None or not found.is_file():
+        place = "" if found is None else f" ({found} is no file)"
+        raise BundleError(
+            f"{directory}: it was exported without the embedder's weights: hand over {reference.name} "
+            f"(sha256 {reference.sha256}) with --weights{place}"
+        )
+    if (digest := _sha256(found)) != reference.sha256:
+        raise BundleError(f"{found} has sha256 {digest}; {directory} needs {reference.sha256}")
+    return found
+
+
+@contextmanager
+def _written_aside(directory: Path) -> Iterator[Path]:
+    if directory.exists():
+        raise BundleError(f"{directory} exists already: choose another folder, or remove it")
+    aside = directory.with_name(f".{directory.name}-{uuid.uuid4().hex[:8]}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        try:
+            aside.rename(directory)
+        except OSError as error:
+            raise BundleError(f"{directory} can not be written: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_digests(directory: Path) -> None:
+    try:
+        lines = (directory / DIGESTS).read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{directory} is no bundle: there is no {DIGESTS} in it") from None
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for needed in (MANIFEST, f"{STATE}/state.npz", f"{STATE}/state.json"):
+        if needed not in listed:
+            raise BundleError(f"{directory / DIGESTS} is damaged: {needed} is not in it")
+    for name, digest in listed.items():
+        path = directory / name
+        if not path.resolve().is_relative_to(directory.resolve()):
+            raise BundleError(f"{directory / DIGESTS} is damaged: {name} lies outside the bundle")
+        if not path.is_file():
+            raise BundleError(f"{path} is missing: the bundle is not complete; copy it again")
+        if (found := _sha256(path)) != digest:
+            raise BundleError(
+                f"{path} was changed: sha256 {found}, {digest} was written; copy the bundle again"
+            )
+
+
+def _read_manifest(path: Path) -> BundleManifest:
+    values = json.loads(path.read_text())
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path}: bundle format {version!r}; this version reads {FORMAT_VERSION}. Export the cell again, "
+            "or use the version of uad_orchestrator that wrote it"
+        )
+    try:
+        return BundleManifest.model_validate(values)
+    except ValidationError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _differences(made: Any, here: Any, place: str = "") -> Iterator[str]:
+    """Where two recipes differ, in words."""
+    if isinstance(made, Mapping) and isinstance(here, Mapping):
+        for key in made.keys() | here.keys():
+            yield from _differences(made.get(key), here.get(key), f"{place}.{key}" if place else str(key))
+    elif isinstance(made, list) and isinstance(here, list) and len(made) == len(here):
+        for number, pair in enumerate(zip(made, here, strict=True)):
+            yield from _differences(*pair, f"{place}[{number}]")
+    elif made != here:
+        yield f"{place} was {json.dumps(made)}, is {json.dumps(here)}"
+
+
+def _install_hint(manifest: BundleManifest) -> str:
+    return f", or install uad_orchestrator {manifest.created_with}, which wrote the bundle"
+
+
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(values))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

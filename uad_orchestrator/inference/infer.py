@@ -1,0 +1,177 @@
+"""``infer``: from images to scores, labels, maps and defects, one by one, each in one pass."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.stages import Response
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.formats import ImageFormat, iter_sources, sources_from
+from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
+from uad_orchestrator.metrics.thresholds import exceeds
+from uad_orchestrator.postprocess.regions import find_regions
+
+if TYPE_CHECKING:
+    from uad_orchestrator.inference.bundle import Bundle
+
+InferenceImages = Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray
+"""Paths, arrays of one format (of any sizes), one array of ``n`` images, or sources; a generator is read as
+results are taken."""
+
+OnUnreadable = Callable[[ImageSource, ImageError], None]
+
+
+def infer(
+    model: Detector | Bundle | Path | str,
+    images: InferenceImages,
+    *,
+    input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
+    include_maps: bool = True,
+    include_images: bool = False,
+    batch_size: int | None = None,
+    on_unreadable: OnUnreadable | None = None,
+) -> Iterator[InferenceResult]:
+    """Score images with a fitted detector; results come one by one, in the images' order.
+
+    An image goes through the embedder once, for score and map, and memory is bounded by a batch.
+
+    Args:
+        model: a fitted detector, a bundle, or the folder of one.
+        images: see ``InferenceImages``.
+        input_format: what arrays are; it has no say over files.
+        include_maps: without maps there are no regions either.
+        include_images: hand over the decoded images, too.
+        batch_size: images per forward pass; None: as the detector was created, for a bundle 8. Results of a
+            batch come when the batch is through: take 1 where images arrive one at a time.
+        on_unreadable: told about each file that can not be read; the others go on. None: it is raised.
+
+    Raises:
+        RuntimeError: the detector is not fitted.
+        BundleError: the bundle can not be used; says why.
+        ImageError: a file can not be read; names it.
+        ValueError: an array is not of ``input_format`` (says which, and what it is), or ``batch_size`` < 1.
+
+    >>> from uad_orchestrator.detectors import create_detector
+    >>> normals = np.random.default_rng(0).integers(90, 110, (4, 64, 64, 3), dtype=np.uint8)
+    >>> detector = create_detector("vision_patchcore", contamination=0.2).fit(normals)
+    >>> white = np.full((64, 64, 3), 255, np.uint8)
+    >>> [(result.name, result.label) for result in infer(detector, [normals[0], white])]
+    [('images[0]', 0), ('images[1]', 1)]
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: it has to be at least 1")
+    detector = model if isinstance(model, Detector) else _open(model)
+    if not hasattr(detector, "state_"):
+        raise RuntimeError(f"this {type(detector).__name__} is not fitted yet: call fit first")
+    caches = detector.stream.cache is not None
+    sources = sources_from(images, input_format) if caches else iter_sources(images, input_format)  # type: ignore[arg-type]
+    wanted = _Wanted(include_maps, include_images)
+    return _results(detector, sources, wanted, batch_size, on_unreadable)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    maps: bool
+    images: bool
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An image that is on its way through the detector."""
+
+    seconds: float
+    image: RgbImage
+
+    def pixels(self) -> RgbImage:
+        """The image, for who asks for it by a function."""
+        return self.image
+
+
+def _open(model: Bundle | Path | str) -> Detector:
+    from uad_orchestrator.inference.bundle import Bundle
+    from uad_orchestrator.inference.bundle_files import load_bundle
+
+    return (model if isinstance(model, Bundle) else load_bundle(Path(model))).detector()
+
+
+def _results(
+    detector: Detector,
+    sources: Iterable[ImageSource],
+    wanted: _Wanted,
+    batch_size: int | None,
+    on_unreadable: OnUnreadable | None,
+) -> Iterator[InferenceResult]:
+    on_their_way: deque[_Read] = deque()
+    with _batches_of(detector, batch_size):
+        for response in detector.respond(detector.state_, _decoded(sources, on_their_way, on_unreadable)):
+            yield _result(detector, response, on_their_way.popleft(), wanted)
+
+
+@contextmanager
+def _batches_of(detector: Detector, batch_size: int | None) -> Iterator[None]:
+    """The detector's batch size for the time of the block; it changes no number."""
+    before = detector.stream.batch_size
+    detector.stream.batch_size = batch_size or before
+    try:
+        yield
+    finally:
+        detector.stream.batch_size = before
+
+
+def _decoded(
+    sources: Iterable[ImageSource], on_their_way: deque[_Read], on_unreadable: OnUnreadable | None
+) -> Iterator[ImageSource]:
+    """Sources whose pixels are in memory: read here, so that one that fails does not take its batch along."""
+    for source in sources:
+        started = time.perf_counter()
+        try:
+            image = source.read()
+        except ImageError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(source, error)
+            continue
+        read = _Read(time.perf_counter() - started, image)
+        on_their_way.append(read)
+        yield replace(source, read=read.pixels)
+
+
+def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:
+    reasons: dict[str, str] = {}
+    label = None
+    if math.isnan(detector.threshold_):
+        reasons["label"] = detector.image_point_.reason
+    else:
+        label = int(response.score > detector.threshold_)
+    started = time.perf_counter()
+    anomaly_map = detector.anomaly_map(response) if wanted.maps else None
+    mapped = time.perf_counter()
+    mask = regions = None
+    if anomaly_map is None:
+        reasons["anomaly_map"] = reasons["regions"] = "no maps were asked for"
+    elif math.isnan(detector.pixel_threshold_):
+        reasons["regions"] = detector.pixel_point_.reason
+    else:
+        mask = exceeds(anomaly_map, detector.pixel_threshold_)
+        regions = find_regions(anomaly_map, mask)
+    timings = InferenceTimings(
+        read=read.seconds,
+        respond=response.seconds,
+        map=mapped - started,
+        regions=time.perf_counter() - mapped,
+    )
+    image = read.image if wanted.images else None
+    return InferenceResult(
+        response.name, float(response.score), label, anomaly_map, mask, regions, timings, reasons, image
+    )

@@ -1,0 +1,51 @@
+"""The model card of a bundle: what it is, how good, on what data, and where every number comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from uad_orchestrator.inference.bundle import Bundle
+from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.metrics.thresholds import OperatingPoint
+
+
+def model_card(bundle: Bundle, report: MetricsReport) -> str:
+    """Markdown; ``bundle.name`` is the title."""
+    return "\n".join(_lines(bundle, report)) + "\n"
+
+
+def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
+    counts, calibration = report.counts, bundle.calibration
+    yield from (f"# {bundle.name}", "")
+    yield f"An anomaly detector, `{bundle.model}` with embedder `{bundle.embedder.name}`, for images of"
+    yield f"{report.dataset}/{report.category}. Image and map values above the thresholds are anomalous; what it"
+    yield "was not shown as normal is anomalous to it, whether it is a defect or another camera."
+    yield from ("", "```", "uad infer --bundle <this folder> IMAGES", "```", "")
+    yield from ("## Data", "")
+    yield f"- fitted on {counts.n_train} normal images (digests in `state/state.json`)"
+    yield f"- thresholds from {counts.n_calibration} normal images it does not hold"
+    yield f"- measured on {counts.n_test_normal} normal and {counts.n_test_anomalous} anomalous test images"
+    yield from ("", "## Thresholds", "")
+    yield from ("| of | threshold | from | n | false-positive rate asked for |", "|---|---|---|---|---|")
+    yield _point("image score", calibration.image_point)
+    yield _point("map pixel", calibration.pixel_point)
+    yield from ("", "## Metrics on the test images", "")
+    yield from ("| metric | value |", "|---|---|")
+    for name, value in report.metrics.items():
+        yield f"| {name} | {_figure(value, report.reasons.get(name))} |"
+    at_image = report.image_operating_point.figures()
+    for name in ("precision", "recall", "f1", "false_positive_rate"):
+        yield f"| {name} at the benchmark's image threshold | {_figure(at_image[name], None)} |"
+    yield from ("", "## Lineage", "", "Recipes as in the benchmark (`provenance/` has the whole record).", "")
+    yield from ("| what | version |", "|---|---|")
+    yield from (f"| {name} | `{version}` |" for name, version in report.versions.items())
+    yield from ("", "Made with " + ", ".join(f"{name} {v}" for name, v in report.packages.items()) + ".")
+
+
+def _point(what: str, point: OperatingPoint) -> str:
+    threshold = "none" if point.reason else f"{point.threshold:.6g}"
+    return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} |"
+
+
+def _figure(value: float | None, reason: str | None) -> str:
+    return f"{value:.4f}" if value is not None else f"none{f': {reason}' if reason else ''}"

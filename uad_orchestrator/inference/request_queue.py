@@ -1,0 +1,97 @@
+"""One detector for many callers: a worker thread inspects their images one after the other."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.inference.infer import infer
+from uad_orchestrator.inference.results import InferenceResult
+
+WARM_UP = (256, 256, 3)
+
+
+@dataclass(eq=False)
+class _Request:
+    name: str
+    read: Callable[[], RgbImage]
+    answer: Future[InferenceResult] = field(default_factory=Future)
+
+
+class RequestQueue:
+    """Inspects images that any thread hands in; images are decoded when their turn comes.
+
+    Use it as a context manager: inside, the worker runs, and embedder and state are loaded.
+
+    Args:
+        detector: fitted; nobody else may use it meanwhile.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._current: _Request | None = None
+        self._thread = threading.Thread(target=self._work, name="uad-inference", daemon=True)
+
+    def submit(self, name: str, read: Callable[[], RgbImage]) -> Future[InferenceResult]:
+        """Hand in an image.
+
+        Args:
+            name: of the result.
+            read: decodes the image, in the worker's thread.
+
+        Returns:
+            its result, or what ``read`` or the detector raised; cancel it, and it is passed over.
+        """
+        request = _Request(name, read)
+        self._requests.put(request)
+        return request.answer
+
+    def __enter__(self) -> RequestQueue:
+        self._thread.start()
+        self.submit("warm-up", lambda: np.zeros(WARM_UP, np.uint8)).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._requests.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        """One ``infer`` over all requests, so that what it makes of the state is made once; begun anew after
+        an image that the detector could not take."""
+        going_on = True
+        while going_on:
+            try:
+                for result in infer(
+                    self.detector, self._sources(), batch_size=1, on_unreadable=self._answer_unreadable
+                ):
+                    self._taken().answer.set_result(result)
+                going_on = False
+            except Exception as error:
+                if self._current is None:
+                    raise
+                self._taken().answer.set_exception(error)
+
+    def _sources(self) -> Iterator[ImageSource]:
+        while (request := self._requests.get()) is not None:
+            if request.answer.set_running_or_notify_cancel():
+                self._current = request
+                yield ImageSource(request.name, f"request {id(request)}", request.name, request.read)
+
+    def _answer_unreadable(self, source: ImageSource, error: ImageError) -> None:
+        self._taken().answer.set_exception(error)
+
+    def _taken(self) -> _Request:
+        """The request in hand, which is now answered."""
+        request, self._current = self._current, None
+        if request is None:
+            raise RuntimeError("a result without a request")
+        return request

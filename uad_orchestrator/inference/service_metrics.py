@@ -1,0 +1,83 @@
+"""What the HTTP service tells Prometheus about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from starlette.exceptions import HTTPException
+
+from uad_orchestrator.inference.results import InferenceResult
+
+
+@dataclass
+class CountedRequest:
+    """A request under way; ``status`` is what it is counted as at its end."""
+
+    status: int = 500
+
+    def refused(self, status: int, detail: str, headers: Mapping[str, str]) -> HTTPException:
+        """The error that refuses it."""
+        self.status = status
+        return HTTPException(status, detail, dict(headers))
+
+
+class ServiceMetrics:
+    """Counters of one application.
+
+    Attributes:
+        under_way: requests that have no answer yet.
+    """
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "uad_requests", "Requests to /infer by HTTP status.", ["status"], registry=self._registry
+        )
+        self._images = Counter(
+            "uad_images", "Images inspected, by label.", ["label"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "uad_request_seconds", "From a request to its answer, waiting included.", registry=self._registry
+        )
+        self._respond = Histogram(
+            "uad_inference_seconds",
+            "Decoding, scoring, map and regions of an image.",
+            registry=self._registry,
+        )
+        gauge = Gauge("uad_requests_under_way", "Requests without an answer.", registry=self._registry)
+        gauge.set_function(lambda: self.under_way)
+
+    @contextmanager
+    def request(self) -> Iterator[CountedRequest]:
+        """The time of a request."""
+        counted = CountedRequest()
+        self.under_way += 1
+        try:
+            yield counted
+        finally:
+            self.under_way -= 1
+            self._requests.labels(str(counted.status)).inc()
+
+    def inspected(self, result: InferenceResult, seconds: float) -> None:
+        """An image was inspected; its request took ``seconds``."""
+        label = {0: "normal", 1: "anomalous", None: "undecided"}[result.label]
+        self._images.labels(label).inc()
+        self._seconds.observe(seconds)
+        self._respond.observe(result.timings.total)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
