@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def read_detector(
     fit = findings.check(spec.fit, _part(entry, spec.fit), place)
     scoring = findings.check(spec.scoring, _part(entry, spec.scoring), place)
     maps = _overlaid(spec.default_maps, entry.get("maps"), (*place, "maps"), findings)
-    embedder = _read_embedder(spec.default_embedder, entry.get("embedder"), place, catalogue, findings)
+    embedder = _read_embedder(spec, entry.get("embedder"), place, catalogue, findings)
     if len(findings.problems) > before:
         return None
     stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder}
@@ -70,6 +70,18 @@ def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterato
                 close = nearest(path.name, _file_names(path.parent))
                 advice = f'did you mean "{close}"?' if close else "paths are relative to the project file"
                 yield Problem(("detectors", name, *key), f"there is no file {path}", advice)
+
+
+def unknown_class_names(
+    detectors: Mapping[str, DetectorEntry], categories: Iterable[str]
+) -> Iterator[Problem]:
+    """The class names given for categories that no dataset of the project has."""
+    known = sorted(set(categories))
+    for name, detector in detectors.items():
+        for category in getattr(detector.fit, "class_names", {}):
+            if category not in known:
+                place = ("detectors", name, "class_names", category)
+                yield Problem(place, "no dataset has a category of this name", choose_from(category, known))
 
 
 def _file_names(folder: Path) -> list[str]:
@@ -127,9 +139,10 @@ def _overlaid(default: MapSettings, value: object, place: Place, findings: Findi
 
 
 def _read_embedder(
-    default: EmbedderSettings, value: object, place: Place, catalogue: Catalogue, findings: Findings
+    spec: DetectorSpec, value: object, place: Place, catalogue: Catalogue, findings: Findings
 ) -> EmbedderSettings | None:
     """The entry's embedder; without a name, or with the default's own, the default's settings underlie it."""
+    default = spec.default_embedder
     place = (*place, "embedder")
     given = {"name": value} if isinstance(value, str) else findings.mapping(value, place)
     underlying = (
@@ -139,6 +152,8 @@ def _read_embedder(
     if settings is not None:
         try:
             catalogue.check_embedder(settings)
+            if spec.check_embedder is not None:
+                spec.check_embedder(settings)
         except ValueError as error:
             key, what = _key_and_fault(str(error))
             findings.add((*place, *key), what)
