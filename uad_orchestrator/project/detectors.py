@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,18 +70,6 @@ def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterato
                 close = nearest(path.name, _file_names(path.parent))
                 advice = f'did you mean "{close}"?' if close else "paths are relative to the project file"
                 yield Problem(("detectors", name, *key), f"there is no file {path}", advice)
-
-
-def unknown_class_names(
-    detectors: Mapping[str, DetectorEntry], categories: Iterable[str]
-) -> Iterator[Problem]:
-    """The class names given for categories that no dataset of the project has."""
-    known = sorted(set(categories))
-    for name, detector in detectors.items():
-        for category in getattr(detector.fit, "class_names", {}):
-            if category not in known:
-                place = ("detectors", name, "class_names", category)
-                yield Problem(place, "no dataset has a category of this name", choose_from(category, known))
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.datasets import look_for_categories, read_datasets, refuse_twins
-from uad_orchestrator.project.detectors import missing_files, read_detector, unknown_class_names
+from uad_orchestrator.project.detectors import missing_files, read_detector
 from uad_orchestrator.project.errors import ProjectError, choose_from, dotted, shown
 from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.not_built import built, not_built_problems
@@ -70,7 +70,7 @@ def _read_sections(
     if findings.problems:
         return None
     found, unreachable = look_for_categories(datasets, catalogue)
-    project = Project(
+    return Project(
         home=home,
         storage=storage,
         runtime=runtime,
@@ -85,11 +85,6 @@ def _read_sections(
         unreachable=unreachable,
         missing_files={dotted(problem.place): problem.what for problem in missing},
     )
-    if not datasets.keys() & unreachable.keys():  # else some categories are not known now
-        findings.note(
-            *unknown_class_names(detectors, (key.split("/", 1)[1] for key in project.category_keys()))
-        )
-    return project
 
 
 def _refuse_not_built(findings: Findings, catalogue: Catalogue) -> None:
