@@ -29,7 +29,9 @@ def test_a_class_name_for_a_category_that_is_not_there(workshop: Workshop) -> No
     }
     assert problems(workshop, **entry, class_names={"disc": "coin"}) == {}
     found = problems(workshop, **entry, class_names={"disk": "coin"})
-    assert found == {"detectors.p.class_names": "there is no category 'disk'; did you mean \"disc\"?"}
+    assert found == {
+        "detectors.p.class_names": "there is no category 'disk'; did you mean \"disc\"? (valid: disc)"
+    }
 
 
 def test_hub_weights_that_are_not_in_the_cache(workshop: Workshop) -> None:

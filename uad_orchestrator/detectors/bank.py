@@ -136,6 +136,12 @@ class Bank:
         return len(self.nearest.bank) - (own.stop - own.start)
 
 
+def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource], bool]:
+    """Whether ``n_neighbors`` bank rows of other groups are left when an image is scored without its own."""
+    bank = Bank(state)
+    return lambda image: bank.rows_without(image) >= n_neighbors
+
+
 PatchScores = Callable[[Bank, PatchEmbedding, slice | None], tuple[float, np.ndarray]]
 """From bank, embedding and the rows left out to the image score and the ``(gh * gw,)`` patch scores."""
 

@@ -12,6 +12,7 @@ from uad_orchestrator.detectors.bank import (
     BankRecipe,
     bank_responses,
     build_bank,
+    rows_left,
     select_references,
     unit_rows,
 )
@@ -44,8 +45,7 @@ class OpenClipPatchKnn(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
-        bank, n_neighbors = Bank(state), self.scoring_settings.n_neighbors
-        return lambda image: bank.rows_without(image) >= n_neighbors
+        return rows_left(state, self.scoring_settings.n_neighbors)
 
     def _score(
         self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None

@@ -13,7 +13,14 @@ from typing import Literal
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank import Bank, BankRecipe, build_bank, select_references, unit_rows
+from uad_orchestrator.detectors.bank import (
+    Bank,
+    BankRecipe,
+    build_bank,
+    rows_left,
+    select_references,
+    unit_rows,
+)
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip_settings import PromptPatchFit, PromptPatchScoring
@@ -69,8 +76,7 @@ class OpenClipPromptPatch(Detector):
         """Whether tokens of other references are left; zero-shot there is nothing to leave out."""
         if "bank" not in state.arrays:
             return super().can_leave_out(state)
-        bank = Bank(state)
-        return lambda image: bank.rows_without(image) >= 1
+        return rows_left(state, n_neighbors=1)
 
 
 def window_probability(

@@ -24,7 +24,6 @@ from uad_orchestrator.embedders.normalisation import CLIP
 from uad_orchestrator.embedders.open_clip_model import image_tower
 from uad_orchestrator.embedders.open_clip_names import DEFAULT_HUBS, model_name, patch_and_size
 from uad_orchestrator.embedders.open_clip_text import OpenClipText
-from uad_orchestrator.embedders.position_embedding import resampled_positions
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm_vit import block_number, block_numbers
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
@@ -132,12 +131,13 @@ class OpenClipNetwork:
     def _embedded(self, batch: Any) -> tuple[Any, tuple[int, int]]:
         """``(b, 1 + gh * gw, width)`` tokens before the first block, the class token first; ``(gh, gw)``."""
         import torch
+        from timm.layers import resample_abs_pos_embed_nhwc
 
         patches = self.visual.conv1(batch).permute(0, 2, 3, 1)
         grid = (patches.shape[1], patches.shape[2])
         positions = self.visual.positional_embedding
-        trained = positions[1:].unflatten(0, self.visual.grid_size)
-        patches = (patches + resampled_positions(trained, grid)).flatten(1, 2)
+        trained = positions[1:].unflatten(0, self.visual.grid_size)[None]
+        patches = (patches + resample_abs_pos_embed_nhwc(trained, grid)).flatten(1, 2)
         class_token = (self.visual.class_embedding + positions[:1]).expand(len(batch), 1, -1)
         return self.visual.ln_pre(torch.cat([class_token, patches], dim=1)), grid
 

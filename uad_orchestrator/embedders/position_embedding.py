@@ -33,26 +33,6 @@ def hub_positions(grid: Any, size: tuple[int, int]) -> Any:
     return resampled[0].permute(1, 2, 0).to(grid.dtype)
 
 
-def resampled_positions(grid: Any, size: tuple[int, int]) -> Any:
-    """Position embeddings of a grid of another size, as open_clip resamples them: bicubic, antialiased.
-
-    Args:
-        grid: ``(M, N, d)`` float tensor, the trained grid.
-        size: ``(h, w)`` patches wanted.
-
-    Returns:
-        ``(h, w, d)``; the same tensor where the size is the trained one.
-    """
-    from torch.nn.functional import interpolate
-
-    if tuple(grid.shape[:2]) == size:
-        return grid
-    resampled = interpolate(
-        grid.permute(2, 0, 1)[None], size=size, mode="bicubic", antialias=True, align_corners=False
-    )
-    return resampled[0].permute(1, 2, 0)
-
-
 def use_hub_positions(model: Any) -> None:
     """Let a timm ``VisionTransformer`` add its position embeddings as DINOv2's repository does.
 
