@@ -34,10 +34,16 @@ def test_each_setting_belongs_to_exactly_one_stage(model: str) -> None:
 
 @pytest.mark.parametrize("model", sorted(DETECTORS))
 def test_settings_are_stored_as_given(model: str) -> None:
+    settings = {
+        key: value for key, value in {"seed": 3, "n_neighbors": 2}.items() if key in DETECTORS[model].keys
+    }
     detector = create_detector(
-        model, embedder=CellMeans(), seed=3, n_neighbors=2, contamination=0.1, maps={"gaussian_sigma": 2}
+        model, embedder=CellMeans(), contamination=0.1, maps={"gaussian_sigma": 2}, **settings
     )
-    assert detector.fit_settings.seed == 3  # type: ignore[attr-defined]
+    for key, value in settings.items():
+        assert value in (
+            getattr(stage, key, None) for stage in (detector.fit_settings, detector.scoring_settings)
+        )
     assert detector.scoring_settings.contamination == 0.1
     assert detector.map_settings.gaussian_sigma == 2
     assert detector.map_settings.sigma_space == DETECTORS[model].default_maps.sigma_space

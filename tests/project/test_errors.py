@@ -236,6 +236,19 @@ DETECTORS = {
     "{model: vision_patchcore, embedder: {image_size: big}}": ("embedder.image_size", "'big'", ""),
     "{model: vision_patchcore, embedder: {name: filter_bnk}}": ("embedder.name", "filter_bnk", "filter_bank"),
     "{model: vision_patchcore, embedder: {nam: filter_bank}}": ("embedder.nam", "unknown key", '"name"'),
+    "{model: vision_openclip_promptscore, embedder: resnet18}": (
+        "embedder.name",
+        "no text tower",
+        "open_clip/",
+    ),
+    "{model: vision_openclip_promptscore, embedder: {layers: ['0', '1']}}": (
+        "embedder.layers",
+        "one block",
+        "",
+    ),
+    "{model: vision_openclip_promptscore, prompts: {normal: [a]}}": ("prompts.normal", "needs one {}", ""),
+    "{model: vision_openclip_promptscore, class_names: {bottle: ''}}": ("class_names.bottle", "''", ""),
+    "{model: vision_openclip_prompt_patch, windows: [4]}": ("windows[0]", "is 4", "image"),
     "hello": ("", "keys are expected", ""),
 }
 

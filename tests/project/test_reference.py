@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from uad_orchestrator.detectors import open_clip_settings
 from uad_orchestrator.detectors import settings as stages
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -29,6 +30,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "detectors.<name>": (settings.DetectorEntry,),
     "coreset": (stages.CoresetSettings,),
     "references": (stages.ReferenceSettings,),
+    "prompts": (open_clip_settings.PromptSettings,),
     "calibration": (stages.CalibrationSettings,),
     "maps": (stages.MapSettings,),
     "embedder": (EmbedderSettings,),
@@ -60,7 +62,7 @@ def default_of(field: FieldInfo) -> str | None:
     if field.is_required():
         return "required"
     default = field.default
-    if default is None or isinstance(default, BaseModel):
+    if default is None or isinstance(default, BaseModel) or (isinstance(default, tuple) and len(default) > 3):
         return None
     value = list(default) if isinstance(default, tuple) else default
     plain = str(value) if isinstance(value, Path) else value

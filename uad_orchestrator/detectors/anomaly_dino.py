@@ -17,6 +17,7 @@ from uad_orchestrator.detectors.bank import (
     BankRecipe,
     bank_responses,
     build_bank,
+    rows_left,
     select_references,
     unit_rows,
 )
@@ -74,8 +75,7 @@ class AnomalyDino(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
-        bank, n_neighbors = Bank(state), self.scoring_settings.n_neighbors
-        return lambda image: bank.rows_without(image) >= n_neighbors
+        return rows_left(state, self.scoring_settings.n_neighbors)
 
     def _score(
         self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None

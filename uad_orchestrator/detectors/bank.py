@@ -136,6 +136,12 @@ class Bank:
         return len(self.nearest.bank) - (own.stop - own.start)
 
 
+def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource], bool]:
+    """Whether ``n_neighbors`` bank rows of other groups are left when an image is scored without its own."""
+    bank = Bank(state)
+    return lambda image: bank.rows_without(image) >= n_neighbors
+
+
 PatchScores = Callable[[Bank, PatchEmbedding, slice | None], tuple[float, np.ndarray]]
 """From bank, embedding and the rows left out to the image score and the ``(gh * gw,)`` patch scores."""
 
@@ -153,7 +159,7 @@ def bank_responses(
         started = time.perf_counter()
         own = bank.rows_of(embedded.source) if leave_out else None
         score, patches = patch_scores(bank, embedded.embedding, own)
-        yield _response(embedded, score, patches, time.perf_counter() - started)
+        yield response_to(embedded, score, patches, time.perf_counter() - started)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -162,7 +168,8 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
-def _response(embedded: EmbeddedImage, score: float, patches: np.ndarray, seconds: float) -> Response:
+def response_to(embedded: EmbeddedImage, score: float, patches: np.ndarray, seconds: float) -> Response:
+    """The response to an image: its score and ``(gh * gw,)`` patch scores, ``seconds`` beyond its embedding."""
     embedding = embedded.embedding
     assert embedding.region is not None and embedding.input_size is not None  # the stream completes them
     return Response(

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.bank import Bank, BankRecipe, bank_responses, build_bank, select_references
+from uad_orchestrator.detectors.bank import (
+    Bank,
+    BankRecipe,
+    bank_responses,
+    build_bank,
+    rows_left,
+    select_references,
+)
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
 from uad_orchestrator.detectors.settings import MapSettings, PatchCoreFit, PatchCoreScoring
@@ -50,8 +57,7 @@ class PatchCore(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
-        bank, n_neighbors = Bank(state), self.scoring_settings.n_neighbors
-        return lambda image: bank.rows_without(image) >= n_neighbors
+        return rows_left(state, self.scoring_settings.n_neighbors)
 
     def _score(
         self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None

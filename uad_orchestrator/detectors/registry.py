@@ -12,6 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from uad_orchestrator.detectors.open_clip_settings import (
+    PatchKnnFit,
+    PatchKnnScoring,
+    PromptFit,
+    PromptPatchFit,
+    PromptPatchScoring,
+    PromptScoreScoring,
+    check_text_embedder,
+)
 from uad_orchestrator.detectors.settings import (
     AnomalyDinoFit,
     AnomalyDinoScoring,
@@ -21,6 +30,7 @@ from uad_orchestrator.detectors.settings import (
     ScoringSettings,
     Settings,
 )
+from uad_orchestrator.embedders.open_clip_names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
@@ -50,6 +60,7 @@ class DetectorSpec:
         default_maps: the recipe's own ``maps:`` settings.
         versions: stage version by stage (``fit``, ``scoring``, ``maps``); raised when its numbers change.
         load: imports the detector's class.
+        check_embedder: raises ValueError for an embedder that the detector can not work with; None: any will do.
     """
 
     model: str
@@ -59,6 +70,7 @@ class DetectorSpec:
     default_maps: MapSettings
     versions: Mapping[str, int]
     load: Callable[[], type[Detector]]
+    check_embedder: Callable[[EmbedderSettings], None] | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -101,6 +113,28 @@ def _load_anomaly_dino() -> type[Detector]:
     return AnomalyDino
 
 
+def _load_open_clip_patch_knn() -> type[Detector]:
+    from uad_orchestrator.detectors.open_clip_patch_knn import OpenClipPatchKnn
+
+    return OpenClipPatchKnn
+
+
+def _load_open_clip_prompt_score() -> type[Detector]:
+    from uad_orchestrator.detectors.open_clip_prompt_score import OpenClipPromptScore
+
+    return OpenClipPromptScore
+
+
+def _load_open_clip_prompt_patch() -> type[Detector]:
+    from uad_orchestrator.detectors.open_clip_prompt_patch import OpenClipPromptPatch
+
+    return OpenClipPromptPatch
+
+
+CLIP_SURGERY = EmbedderSettings(name=WINCLIP, vv_blocks=6)
+"""WinCLIP's backbone with CLIP Surgery's last six blocks, for what compares patches with prompts."""
+
+
 DETECTORS: Mapping[str, DetectorSpec] = {
     spec.model: spec
     for spec in (
@@ -121,6 +155,35 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="image"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_anomaly_dino,
+        ),
+        DetectorSpec(
+            model="vision_openclip_patchknn",
+            fit=PatchKnnFit,
+            scoring=PatchKnnScoring,
+            default_embedder=EmbedderSettings(name=WINCLIP),
+            default_maps=MapSettings(),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_open_clip_patch_knn,
+        ),
+        DetectorSpec(
+            model="vision_openclip_promptscore",
+            fit=PromptFit,
+            scoring=PromptScoreScoring,
+            default_embedder=CLIP_SURGERY,
+            default_maps=MapSettings(),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_open_clip_prompt_score,
+            check_embedder=check_text_embedder,
+        ),
+        DetectorSpec(
+            model="vision_openclip_prompt_patch",
+            fit=PromptPatchFit,
+            scoring=PromptPatchScoring,
+            default_embedder=CLIP_SURGERY,
+            default_maps=MapSettings(),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_open_clip_prompt_patch,
+            check_embedder=check_text_embedder,
         ),
     )
 }
@@ -164,7 +227,7 @@ def create_detector(
         batch_size: images per forward pass.
         cache: where patch embeddings are kept between calls; None: only while one ``fit`` runs.
         settings: the detector's settings, flat as in a project file: ``coreset={"ratio": 0.1}``,
-            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``.
+            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``, ``class_name="bottle"``.
 
     Raises:
         ValueError: an unknown model, setting or embedder; a value that is not allowed.
@@ -174,8 +237,12 @@ def create_detector(
 
     spec = detector_spec(model)
     stages = spec.cut(settings)
+    embedder = spec.default_embedder if embedder is None else embedder
+    embedder = EmbedderSettings(name=embedder) if isinstance(embedder, str) else embedder
+    if spec.check_embedder is not None and isinstance(embedder, EmbedderSettings):
+        spec.check_embedder(embedder)
     stream = open_stream(
-        spec.default_embedder if embedder is None else embedder,
+        embedder,
         preset=preset,
         weights=weights,
         device=device,

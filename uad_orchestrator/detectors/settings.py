@@ -6,7 +6,7 @@ settings are part of the version of what that stage computes: a new ``n_neighbor
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -15,6 +15,10 @@ class Settings(BaseModel):
     """Strict and frozen: an unknown key is an error, a value never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def for_category(self, category: str) -> Self:
+        """These settings as they are for one category of a benchmark; only text prompts tell categories apart."""
+        return self
 
 
 class CoresetSettings(Settings):

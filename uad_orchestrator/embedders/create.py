@@ -10,13 +10,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
-from uad_orchestrator.embedders import filter_bank, timm_cnn, timm_vit, torchvision_cnn
+from uad_orchestrator.embedders import filter_bank, open_clip_vit, timm_cnn, timm_vit, torchvision_cnn
 from uad_orchestrator.embedders.extras import require_extra
+from uad_orchestrator.embedders.open_clip_names import DEFAULT_HUBS, WINCLIP, is_open_clip
+from uad_orchestrator.embedders.open_clip_names import PREFIX as OPEN_CLIP_PREFIX
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm_names import EXAMPLES, PREFIX, is_known_timm, is_vit
 from uad_orchestrator.embedders.torchvision_names import TORCHVISION_CNNS
-from uad_orchestrator.embedders.weights import locate_weights
+from uad_orchestrator.embedders.weights import HUGGING_FACE_FILES, OPEN_CLIP_FILES, locate_weights
 
 
 class Family(Protocol):
@@ -36,8 +38,9 @@ class Family(Protocol):
 
 
 def known_embedders() -> list[str]:
-    """The names to choose from; timm has more (``timm/<name>``)."""
-    return ["filter_bank", *TORCHVISION_CNNS, *EXAMPLES]
+    """The names to choose from; timm (``timm/<name>``) and open_clip (``open_clip/ViT-...``) have more."""
+    open_clip = [OPEN_CLIP_PREFIX + name for name in DEFAULT_HUBS]
+    return ["filter_bank", *TORCHVISION_CNNS, *EXAMPLES, *open_clip]
 
 
 def resolve_settings(settings: EmbedderSettings) -> EmbedderSettings:
@@ -50,6 +53,10 @@ def resolve_settings(settings: EmbedderSettings) -> EmbedderSettings:
         >>> resolve_settings(EmbedderSettings(name="resnet18")).layers
         ('layer2', 'layer3')
     """
+    if settings.vv_blocks is not None and not is_open_clip(settings.name):
+        raise ValueError(
+            f"embedder.vv_blocks: only OpenCLIP ViTs such as {WINCLIP} have it; leave the key out"
+        )
     return _family(settings.name).resolve(settings)
 
 
@@ -74,7 +81,9 @@ def weight_file(settings: EmbedderSettings, base: Path) -> Path | None:
     """
     if settings.name == "filter_bank":
         return None
-    return locate_weights(settings, base, _family(settings.name).default_hub(resolve_settings(settings)))
+    hub = _family(settings.name).default_hub(resolve_settings(settings))
+    files = OPEN_CLIP_FILES if is_open_clip(settings.name) else HUGGING_FACE_FILES
+    return locate_weights(settings, base, hub, files)
 
 
 def create_embedder(
@@ -90,12 +99,14 @@ def create_embedder(
     Raises:
         ValueError: as ``resolve_settings``.
         WeightsError: as ``weight_file``.
-        ImportError: torch, torchvision or timm is not installed.
+        ImportError: torch, torchvision, timm or open_clip is not installed.
     """
     family = _family(settings.name)
     resolved = resolve_settings(settings)
     if settings.name != "filter_bank":
-        require_extra("torch", "torchvision", "timm", extra="torch", what=f"embedder {settings.name}")
+        needed = ("torch", "open_clip") if is_open_clip(settings.name) else ("torch", "torchvision", "timm")
+        extra = "clip" if is_open_clip(settings.name) else "torch"
+        require_extra(*needed, extra=extra, what=f"embedder {settings.name}")
         weights = weights or weight_file(settings, Path.cwd())
     return family.create(resolved, weights, device)
 
@@ -105,6 +116,8 @@ def _family(name: str) -> Family:
         return filter_bank
     if name in TORCHVISION_CNNS:
         return torchvision_cnn
+    if is_open_clip(name):
+        return open_clip_vit
     if is_known_timm(name):
         return timm_vit if is_vit(name) else timm_cnn
     close = get_close_matches(name, known_embedders(), n=1)

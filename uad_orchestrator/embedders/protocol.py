@@ -41,6 +41,18 @@ class PatchEmbedding(NamedTuple):
 
 
 @runtime_checkable
+class TextEmbedder(Protocol):
+    """What an embedder offers whose patch embeddings lie in one space with texts.
+
+    ``text_recipe`` is everything but the weights that decides ``embed_texts``: ``(n, d)`` float32, a row a text.
+    """
+
+    def text_recipe(self) -> Mapping[str, Any]: ...
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray: ...
+
+
+@runtime_checkable
 class PatchEmbedder(Protocol):
     """Turns RGB images (``(H, W, 3)``, uint8 or uint16) into patch embeddings. It alone resizes images.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
 
 
 class EmbedderSettings(BaseModel):
@@ -14,7 +14,9 @@ class EmbedderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="filter_bank, a torchvision CNN, or a timm model with patch tokens")
+    name: str = Field(
+        description="filter_bank, a torchvision CNN, a timm model with patch tokens, or an OpenCLIP ViT"
+    )
     weights: str | None = Field(None, description="a local file (.pth, .safetensors) or hub:<id>")
     download: bool = Field(False, description="allow a hub: weight to be fetched when it is not cached")
     layers: tuple[str, ...] | None = Field(None, description="the layers whose features are concatenated")
@@ -27,6 +29,9 @@ class EmbedderSettings(BaseModel):
     mean: tuple[float, float, float] | None = Field(None, description="per-channel mean the weights expect")
     std: tuple[float, float, float] | None = Field(None, description="per-channel std the weights expect")
     pos_embed: str | None = Field(None, description="timm | hub: how position embeddings are resampled")
+    vv_blocks: NonNegativeInt | None = Field(
+        None, description="OpenCLIP: this many of the last blocks by v-v attention; 0: none"
+    )
 
     @field_validator("weights")
     @classmethod

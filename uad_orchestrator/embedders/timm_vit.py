@@ -137,7 +137,8 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
             "plain vit_, deit_ or dinov2 / dinov3 model"
         ) from error
     blocks = [
-        _block(number, len(model.blocks), settings.name) for number in block_numbers(settings.layers or ())
+        block_number(number, len(model.blocks), settings.name)
+        for number in block_numbers(settings.layers or ())
     ]
     if weights is not None:
         load_weights(model, read_state_dict(weights), weights, settings.name)
@@ -147,7 +148,8 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
     return VitNetwork(model, blocks)
 
 
-def _block(number: int, count: int, name: str) -> int:
+def block_number(number: int, count: int, name: str) -> int:
+    """``number`` counted from the front; ValueError if the model ``name`` has no such block."""
     if not -count <= number < count:
         raise ValueError(f"embedder.layers: {name} has blocks 0..{count - 1} (or -{count}..-1), not {number}")
     return number % count

@@ -15,6 +15,8 @@ HUB = "hub:"
 RANDOM = "random:"
 TORCHVISION_URL = "https://download.pytorch.org/models/"
 HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""A repository's file of weights, by timm's and by open_clip's naming; the first is fetched, any is used."""
 
 
 class WeightsError(RuntimeError):
@@ -35,13 +37,19 @@ def random_seed(settings: EmbedderSettings) -> int | None:
     return int(seed)
 
 
-def locate_weights(settings: EmbedderSettings, base: Path, default_hub: str | None) -> Path | None:
+def locate_weights(
+    settings: EmbedderSettings,
+    base: Path,
+    default_hub: str | None,
+    hub_files: tuple[str, ...] = HUGGING_FACE_FILES,
+) -> Path | None:
     """The weight file of these settings on this machine.
 
     Args:
         settings: ``weights`` is a file (relative to ``base``), ``hub:<id>`` or ``random:<seed>``.
         base: the folder of the project file.
         default_hub: the hub id used when ``weights`` is not given; None: there is none for this name.
+        hub_files: what the weights are called in a repository of the Hugging Face hub.
 
     Returns:
         The file; None for random weights.
@@ -61,7 +69,7 @@ def locate_weights(settings: EmbedderSettings, base: Path, default_hub: str | No
     hub_id = source.removeprefix(HUB).strip()
     if hub_id.startswith("torchvision/"):
         return _torchvision_file(hub_id, settings)
-    return _hugging_face_file(hub_id, settings)
+    return _hugging_face_file(hub_id, settings, hub_files)
 
 
 def read_state_dict(path: Path) -> dict[str, Any]:
@@ -171,24 +179,24 @@ def _torchvision_file(hub_id: str, settings: EmbedderSettings) -> Path:
     return path
 
 
-def _hugging_face_file(hub_id: str, settings: EmbedderSettings) -> Path:
+def _hugging_face_file(hub_id: str, settings: EmbedderSettings, files: tuple[str, ...]) -> Path:
     from uad_orchestrator.embedders.extras import require_extra
 
     require_extra("huggingface_hub", extra="torch", what=f"weights from hub:{hub_id}")
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    for filename in HUGGING_FACE_FILES:
+    for filename in files:
         if isinstance(cached := try_to_load_from_cache(hub_id, filename), str):
             return Path(cached)
     if not settings.download:
         raise WeightsError(
             f"{settings.name}: the weights hub:{hub_id} are not in the local cache {HF_HUB_CACHE} "
-            f"(`hf download {hub_id} {HUGGING_FACE_FILES[0]}` puts them there). "
+            f"(`hf download {hub_id} {files[0]}` puts them there). "
             + _how_to_give_weights(settings.name, hub_id)
         )
     try:
-        return Path(hf_hub_download(hub_id, HUGGING_FACE_FILES[0]))
+        return Path(hf_hub_download(hub_id, files[0]))
     except Exception as error:
         raise WeightsError(f"{settings.name}: hub:{hub_id} cannot be fetched: {error}") from error
 

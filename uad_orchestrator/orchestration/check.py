@@ -11,9 +11,11 @@ from typing import Any
 
 from uad_orchestrator.datasets.check import check_dataset
 from uad_orchestrator.embedders.create import weight_file
+from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.orchestration.disk import estimated_bytes
 from uad_orchestrator.orchestration.instance import project_dagster_home
 from uad_orchestrator.project import Project
+from uad_orchestrator.project.errors import choose_from
 from uad_orchestrator.storage.provenance import package_versions
 
 OnCategory = Callable[[str], None]
@@ -58,6 +60,7 @@ def check_project(project: Project, on_category: OnCategory = lambda category: N
         *(ProjectProblem(f"datasets.{name}", reason) for name, reason in project.unreachable.items()),
         *_dataset_problems(project, on_category),
         *_weight_problems(project),
+        *_class_name_problems(project),
         *_instance_problems(project),
     ]
     needed, free = estimated_bytes(project), _free_bytes(Path(project.storage.local))
@@ -87,8 +90,19 @@ def _weight_problems(project: Project) -> Iterator[ProjectProblem]:
     for name, entry in project.detectors.items():
         try:
             weight_file(entry.embedder, project.home)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, WeightsError) as error:
             yield ProjectProblem(f"detectors.{name}.embedder", str(error))
+
+
+def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
+    categories = sorted({key.split("/", 1)[1] for key in project.category_keys()})
+    for name, entry in project.detectors.items():
+        for category in getattr(entry.fit, "class_names", {}):
+            if category not in categories:
+                advice = choose_from(category, categories)
+                yield ProjectProblem(
+                    f"detectors.{name}.class_names", f"there is no category {category!r}; {advice}"
+                )
 
 
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:

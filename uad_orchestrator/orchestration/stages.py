@@ -159,7 +159,8 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         cache=EmbeddingCache(Path(project.storage.local) / "embeddings"),
         batch_size=project.runtime.batch_size,
     )
-    return build_detector(entry.model, StageSettings(entry.fit, entry.scoring, entry.maps), stream)
+    fit = entry.fit.for_category(run.cell.category_name)
+    return build_detector(entry.model, StageSettings(fit, entry.scoring, entry.maps), stream)
 
 
 def _embedding_counts(detector: Detector) -> dict[str, int]:

@@ -46,7 +46,7 @@ def read_detector(
     fit = findings.check(spec.fit, _part(entry, spec.fit), place)
     scoring = findings.check(spec.scoring, _part(entry, spec.scoring), place)
     maps = _overlaid(spec.default_maps, entry.get("maps"), (*place, "maps"), findings)
-    embedder = _read_embedder(spec.default_embedder, entry.get("embedder"), place, catalogue, findings)
+    embedder = _read_embedder(spec, entry.get("embedder"), place, catalogue, findings)
     if len(findings.problems) > before:
         return None
     stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder}
@@ -127,9 +127,10 @@ def _overlaid(default: MapSettings, value: object, place: Place, findings: Findi
 
 
 def _read_embedder(
-    default: EmbedderSettings, value: object, place: Place, catalogue: Catalogue, findings: Findings
+    spec: DetectorSpec, value: object, place: Place, catalogue: Catalogue, findings: Findings
 ) -> EmbedderSettings | None:
     """The entry's embedder; without a name, or with the default's own, the default's settings underlie it."""
+    default = spec.default_embedder
     place = (*place, "embedder")
     given = {"name": value} if isinstance(value, str) else findings.mapping(value, place)
     underlying = (
@@ -139,6 +140,8 @@ def _read_embedder(
     if settings is not None:
         try:
             catalogue.check_embedder(settings)
+            if spec.check_embedder is not None:
+                spec.check_embedder(settings)
         except ValueError as error:
             key, what = _key_and_fault(str(error))
             findings.add((*place, *key), what)

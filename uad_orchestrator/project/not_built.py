@@ -12,7 +12,6 @@ from uad_orchestrator.project.errors import Place, Problem
 KEYS: dict[Place, str] = {
     ("trusted_checkpoints",): "detectors that load a trained checkpoint",
     ("repeats",): "repeats over several seeds",
-    ("datasets", "*", "class_names"): "class names for text prompts",
     ("evaluation", "repeats"): "repeats over several seeds",
     ("evaluation", "protocol"): "other evaluation protocols",
     ("detectors", "*", "checkpoint"): "detectors that load a trained checkpoint",
@@ -26,8 +25,7 @@ KEYS: dict[Place, str] = {
 }
 
 MODELS = frozenset(
-    {"vision_softpatch", "vision_openclip_patchknn", "vision_openclip_promptscore", "vision_musc"}
-    | {"vision_openclip_prompt_patch", "vision_superadd", "vision_rad", "vision_anomalib_checkpoint"}
+    {"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad", "vision_anomalib_checkpoint"}
 )
 
 

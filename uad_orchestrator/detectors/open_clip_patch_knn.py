@@ -1,0 +1,58 @@
+"""Patch nearest neighbours by cosine distance on OpenCLIP tokens: AnomalyDINO's scores, without its views and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.aggregation import aggregate
+from uad_orchestrator.detectors.bank import (
+    Bank,
+    BankRecipe,
+    bank_responses,
+    build_bank,
+    rows_left,
+    select_references,
+    unit_rows,
+)
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.open_clip_settings import PatchKnnFit, PatchKnnScoring
+from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.embedders.protocol import PatchEmbedding
+from uad_orchestrator.images.source import ImageSource
+
+
+class OpenClipPatchKnn(Detector):
+    """``vision_openclip_patchknn``; the settings are described in ``detectors/open_clip_settings.py``."""
+
+    fit_settings: PatchKnnFit
+    scoring_settings: PatchKnnScoring
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """A memory bank: the coreset of the unit tokens of all normals (or of the few-shot references)."""
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        return build_bank(
+            self.stream, references, BankRecipe(settings.coreset, settings.seed, normalised=True)
+        )
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score."""
+        return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        return rows_left(state, self.scoring_settings.n_neighbors)
+
+    def _score(
+        self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
+    ) -> tuple[float, np.ndarray]:
+        settings = self.scoring_settings
+        squared, _ = bank.nearest.search(
+            unit_rows(embedding.patch_embeddings), settings.n_neighbors, left_out
+        )
+        patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
+        return aggregate(patches, settings.aggregation, settings.topk), patches
