@@ -54,6 +54,13 @@ def test_what_was_written_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert replace(response, patch_grid=original.patch_grid) == original
 
 
+def test_a_response_without_a_map_comes_back_without_one(tmp_path: Path) -> None:
+    given = [replace(response, patch_grid=None) for response in responses(4)]
+    write(tmp_path, given)
+    assert [row.grid_shape for row in read_scores(tmp_path)] == [None] * 4
+    assert [response for _, response in read_responses(tmp_path)] == given
+
+
 def test_reading_holds_one_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 

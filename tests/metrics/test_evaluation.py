@@ -46,6 +46,28 @@ class Cell:
         return evaluate_cell(rows or self.rows, lambda row: self.maps[row.index], masks, **settings)
 
 
+def test_without_maps_image_figures_stay_and_pixel_figures_have_the_reason() -> None:
+    cell = Cell()
+    nowhere = OperatingPoint(math.nan, "none: this model gives no anomaly map", 0, 0.05)
+    found = evaluate_cell(
+        cell.rows,
+        None,
+        lambda row: cell.masks[row.index],
+        aupro_limits=(0.3,),
+        image_point=POINT,
+        pixel_point=nowhere,
+    )
+    with_maps = cell.evaluated()
+    assert found.metrics["image_auroc"] == with_maps.metrics["image_auroc"]
+    pixel = {"pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_0.3"}
+    assert found.reasons == dict.fromkeys(pixel, "this model gives no anomaly map")
+    assert {d.defect_type for d in found.per_defect} == {"scratch", "stain"}
+    assert all(d.metrics["pixel_auroc"] is None for d in found.per_defect)
+    assert all(d.metrics["recall"] is not None for d in found.per_defect)
+    assert found.pixel_point.reasons["recall"] == "no threshold: this model gives no anomaly map"
+    assert found.pixel_curves == {}
+
+
 def test_overall_figures_are_scikit_learns_and_brute_force() -> None:
     cell = Cell()
     found = cell.evaluated()

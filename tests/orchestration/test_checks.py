@@ -15,6 +15,7 @@ import pytest
 from tests.orchestration.workshop import Workshop, write_category, write_image
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.detectors.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.metrics.thresholds import calibrate
@@ -85,6 +86,16 @@ def test_a_training_image_among_the_test_images_is_found(category: Path) -> None
     assert not verdict.passed
     assert "test/good/copy.png" in verdict.said
     assert "train/good/003.png" in verdict.said
+
+
+def test_pitfall_01_thresholds_from_normals_the_checkpoint_may_have_seen_are_found() -> None:
+    optimistic = calibrate([0.1] * 30, 0.05, OPTIMISTIC)
+    bank, network = (check_rules.calibrated_on_unseen(optimistic, holds) for holds in (True, False))
+    assert (bank.passed, bank.is_error) == (False, True)
+    assert (network.passed, network.is_error) == (False, False)
+    few = calibrate([0.1] * 3, 0.05, OPTIMISTIC)
+    assert not check_rules.calibrated_on_unseen(few, True).passed
+    assert check_rules.calibrated_on_unseen(calibrate([0.1] * 30, 0.05, "validation"), True).passed
 
 
 def test_constant_and_infinite_scores_are_found() -> None:

@@ -20,7 +20,8 @@ from uad_orchestrator.orchestration.graph import CELL_ASSETS, Cell
 from uad_orchestrator.orchestration.instance import open_instance
 from uad_orchestrator.orchestration.resources import open_state
 from uad_orchestrator.orchestration.run_requests import PARTITION_TAG
-from uad_orchestrator.orchestration.weight_watch import Watch, weight_files
+from uad_orchestrator.orchestration.weight_paths import weight_files
+from uad_orchestrator.orchestration.weight_watch import Watch
 from uad_orchestrator.storage import digests
 
 
@@ -266,6 +267,18 @@ def test_checkpoint_named_by_category_belongs_to_its_cell_alone(watched):
         for category in ("disc", "ring")
     }
     assert files == {name: [str(workshop.home / f"w/alpha/{name}.ckpt")] for name in files}
+
+
+def test_an_openvino_checkpoint_is_watched_with_its_weights(tmp_path: Path) -> None:
+    workshop = Workshop.build(tmp_path, {"alpha": ["disc"]}, train=1)
+    (tmp_path / "m.xml").write_text("graph")
+    workshop.edit(
+        lambda values: values.update(
+            detectors={"ov": {"model": "vision_padim_anomalib", "checkpoint": "m.xml"}}
+        )
+    )
+    found = weight_files(workshop.project, Cell.from_key("alpha/disc|ov"))
+    assert found == [str(tmp_path / "m.xml"), str(tmp_path / "m.bin")]
 
 
 def test_cursor_of_an_unknown_shape_starts_the_watch_anew():

@@ -249,6 +249,15 @@ DETECTORS = {
     "{model: vision_openclip_promptscore, prompts: {normal: [a]}}": ("prompts.normal", "needs one {}", ""),
     "{model: vision_openclip_promptscore, class_names: {bottle: ''}}": ("class_names.bottle", "''", ""),
     "{model: vision_openclip_prompt_patch, windows: [4]}": ("windows[0]", "is 4", "image"),
+    "{model: vision_patchcore, checkpoint: a.pt}": ("checkpoint", "loads no checkpoint", "take the key out"),
+    "{model: vision_padim_anomalib}": ("checkpoint", "where does the model come from", "`train: {}`"),
+    "{model: vision_anomalib_checkpoint}": ("checkpoint", "where does the model come from", ""),
+    "{model: vision_anomalib_checkpoint, checkpoint: a.pt, train: {}}": ("train", "unknown key", ""),
+    "{model: vision_padim_anomalib, checkpoint: a.pt, train: {}}": ("train", "a checkpoint is named", ""),
+    "{model: vision_padim_anomalib, checkpoint: a.pt, embedder: resnet18}": ("embedder", "of its own", ""),
+    "{model: vision_padim_anomalib, train: {epochs: 3}}": ("train.epochs", "unknown key", "max_epochs"),
+    "{model: vision_padim_anomalib, train: {withheld: 1}}": ("train.withheld", "is 1", ""),
+    "{model: vision_padmi_anomalib, train: {}}": ("model", "no detector is called", "vision_padim_anomalib"),
     "hello": ("", "keys are expected", ""),
 }
 
@@ -347,13 +356,10 @@ def test_messages_hold_no_credentials():
 
 
 NOT_BUILT = {
-    "trusted_checkpoints: [abc]": "trusted_checkpoints",
     "repeats: {seeds: [0]}": "repeats",
     "evaluation: {protocol: official_crop}": "evaluation.protocol",
     "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
-    "detectors: {p: {model: vision_padim_anomalib}}": "detectors.p.model",
     "detectors: {p: {model: vision_patchcore, tiling: {tile_size: 512}}}": "detectors.p.tiling",
-    "detectors: {p: {model: vision_patchcore, checkpoint: x.ckpt}}": "detectors.p.checkpoint",
     "detectors: {p: {model: vision_patchcore, index: ivf}}": "detectors.p.index",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",
     "presets: {p: [{resize: 3}]}": "presets.p[0]",

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 
 from uad_orchestrator.detectors import open_clip_settings
 from uad_orchestrator.detectors import settings as stages
+from uad_orchestrator.detectors.anomalib_names import KNOWN_MODELS
+from uad_orchestrator.detectors.anomalib_settings import TrainSettings
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import NOT_BUILT_STEPS, STEP_METHODS
@@ -20,6 +22,12 @@ from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.errors import dotted
 from uad_orchestrator.project.not_built import KEYS as NOT_BUILT_KEYS
 from uad_orchestrator.project.reading import KEYS, project_from_text
+
+
+def heading_of(model: str) -> str:
+    """All models of anomalib share a heading."""
+    return re.sub(r"^vision_\w+_anomalib$", "vision_<name>_anomalib", model)
+
 
 PAGE = Path(__file__).parents[2] / "docs" / "project-file.md"
 
@@ -39,7 +47,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "automation": (settings.AutomationSettings,),
     "checks": (settings.ChecksSettings,),
     "intake": (settings.IntakeSettings,),
-    **{name: (spec.fit, spec.scoring) for name, spec in DETECTORS.items()},
+    "train": (TrainSettings,),
+    **{heading_of(name): (spec.fit, spec.scoring) for name, spec in DETECTORS.items()},
 }
 INNER = {"name", "fit", "scoring"}
 """Fields of DetectorEntry that are no keys of the file."""
@@ -86,7 +95,7 @@ def test_every_key_stands_in_its_table_with_its_default(section):
 @pytest.mark.parametrize("model", DETECTORS)
 def test_every_detector_setting_names_the_stage_that_reads_it(model):
     spec = DETECTORS[model]
-    for key, _, stage, _ in tables()[model]:
+    for key, _, stage, _ in tables()[heading_of(model)]:
         fitted = key.strip("`") in spec.fit.model_fields
         assert stage == ("`memory_bank`" if fitted else "`score_table`")
     assert not set(spec.fit.model_fields) & set(spec.scoring.model_fields), "each key belongs to one stage"
@@ -104,7 +113,7 @@ def test_every_preset_step_method_and_parameter_stands_there(step):
 
 def test_every_part_of_the_file_has_a_heading():
     headings = {heading.partition(".")[0] for heading in tables()}
-    assert set(KEYS) - {"trusted_checkpoints"} <= headings
+    assert set(KEYS) <= headings
 
 
 def test_what_is_not_built_yet_is_listed():
@@ -116,7 +125,8 @@ def test_what_is_not_built_yet_is_listed():
 def test_the_page_names_what_this_installation_offers():
     page = PAGE.read_text(encoding="utf-8")
     catalogue = installed_catalogue()
-    for word in (*catalogue.layouts, *catalogue.detectors, *catalogue.shipped_presets):
+    detectors = {heading_of(model) for model in catalogue.detectors}
+    for word in (*catalogue.layouts, *detectors, *KNOWN_MODELS, *catalogue.shipped_presets):
         assert f"`{word}`" in page
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def test_a_sheet_never_exceeds_its_bytes(size, per_kind, max_bytes, dtype):
     assert len(sheet) <= max_bytes
     assert sheet[:2] == b"\xff\xd8"
     assert decoded(sheet).shape[1] > 100
+
+
+def test_a_model_without_maps_gets_a_sheet_without_them() -> None:
+    cases = [replace(noisy_case(kind, (64, 80), i), anomaly_map=None) for i, kind in enumerate(KINDS)]
+    plain = decoded(contact_sheet(cases, threshold=0.5, scale=None))
+    third = plain[120:-20, plain.shape[1] * 2 // 3 + 10 :]
+    assert third.mean() > 240, "the column of maps is empty"
 
 
 def test_the_same_cases_give_the_same_bytes():

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator import __version__
-from uad_orchestrator.cli import export, grid, housekeeping, infer, intake, one_shot, serve, start
+from uad_orchestrator.cli import export, grid, housekeeping, infer, intake, one_shot, serve, start, trust
 
 app = typer.Typer(
     help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why, grid.leaderboard, grid.report,
-    infer.infer, serve.serve, intake.intake, start.check, start.ui, housekeeping.gc, housekeeping.sql,
+    infer.infer, serve.serve, intake.intake, trust.trust, start.check, start.ui, housekeeping.gc, housekeeping.sql,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -14,7 +14,7 @@ import numpy as np
 from uad_orchestrator.detectors.calibration import CalibrationImages, choose_calibration_images
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint, Response
+from uad_orchestrator.detectors.stages import NO_MAP, DetectorState, OperatingPoint, Response
 from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.metrics.thresholds import calibrate
 
@@ -83,8 +83,15 @@ class Detector(ABC):
         """
 
     def anomaly_map(self, response: Response) -> np.ndarray:
-        """The anomaly map ``(H, W)`` float32 of a response, at the original image's size."""
+        """The anomaly map ``(H, W)`` float32 of a response, at the original image's size.
+
+        Raises:
+            ValueError: the model gives none.
+        """
         from uad_orchestrator.postprocess.anomaly_map import anomaly_map
+
+        if response.patch_grid is None:
+            raise ValueError(f"{response.name}: {NO_MAP}")
 
         return anomaly_map(
             response.patch_grid,
@@ -189,16 +196,25 @@ class Detector(ABC):
         """Images and rotated views sent through the embedder so far."""
         return self.stream.embedded_views
 
+    @property
+    def device(self) -> str:
+        """Where the network ran; ``cached`` where no image had to be embedded."""
+        return str(getattr(self.stream.embedder, "device", "cpu")) if self.embedded_views else "cached"
+
     def _calibrate(self, train: list[ImageSource], validation: list[ImageSource]) -> None:
         images, source, leave_out = self.calibration_images(self.state_, train, validation)
         scores, maxima = [], []
         for response in self.respond(self.state_, images, leave_out):
             scores.append(response.score)
-            maxima.append(float(self.anomaly_map(response).max()))
+            if response.patch_grid is not None:
+                maxima.append(float(self.anomaly_map(response).max()))
         contamination = self.scoring_settings.contamination
         self.decision_scores_ = np.array(scores, dtype=np.float64)
+        no_maps = bool(scores) and not maxima
         self.restore(
-            self.state_, calibrate(scores, contamination, source), calibrate(maxima, contamination, source)
+            self.state_,
+            calibrate(scores, contamination, source),
+            calibrate(maxima, contamination, f"none: {NO_MAP}" if no_maps else source),
         )
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:

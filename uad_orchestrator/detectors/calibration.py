@@ -18,6 +18,9 @@ from uad_orchestrator.detectors.settings import CalibrationSettings
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 
+OPTIMISTIC = "train (optimistic)"
+"""The source of thresholds from normals that the model may have been trained on."""
+
 CalibrationImages = tuple[list[ImageSource], str, bool]
 """The normals, where they come from (as in ``OperatingPoint.source``), whether to leave each out."""
 
@@ -54,6 +57,11 @@ def choose_calibration_images(
         whole = len(groups) < len(held)
         return _some(left, settings), "leave_one_group_out" if whole else "leave_one_image_out", True
     return [], _why_not(len(held), len(groups)), False
+
+
+def optimistic_calibration(train: Sequence[ImageSource], settings: CalibrationSettings) -> CalibrationImages:
+    """The training normals of a model that may have seen them: the thresholds are too low if it has."""
+    return _some(list(train), settings), OPTIMISTIC, False
 
 
 def _some(images: list[ImageSource], settings: CalibrationSettings) -> list[ImageSource]:

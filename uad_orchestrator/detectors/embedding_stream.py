@@ -119,6 +119,12 @@ class EmbeddingStream:
             for entry in known:
                 yield entry if entry is not None else next(fresh)
 
+    def prepare(self, source: ImageSource, angle: float = 0.0) -> RgbImage:
+        """The image as it goes into the embedder: read, with the preset applied, turned by ``angle`` degrees."""
+        image = source.read()
+        image = self.preset.apply(image) if self.preset is not None else image
+        return rotate(image, angle) if angle else image
+
     @contextmanager
     def caching(self) -> Iterator[None]:
         """Keep embeddings while this lasts, so that several passes embed once.
@@ -147,7 +153,7 @@ class EmbeddingStream:
         if not sources:
             return
         started = time.perf_counter()
-        images = [self._prepare(source, angle) for source in sources]
+        images = [self.prepare(source, angle) for source in sources]
         embeddings = embed_batch(self.embedder, images)
         seconds = (time.perf_counter() - started) / len(sources)
         self.embedded_views += len(sources)
@@ -158,14 +164,9 @@ class EmbeddingStream:
                 self.cache.put(self.space, _view(angle), source.digest, entry)
             yield _unpack(source, entry, precision)
 
-    def _prepare(self, source: ImageSource, angle: float) -> RgbImage:
-        image = source.read()
-        image = self.preset.apply(image) if self.preset is not None else image
-        return rotate(image, angle) if angle else image
-
 
 def open_stream(
-    embedder: EmbedderSettings | PatchEmbedder | str,
+    embedder: EmbedderSettings | PatchEmbedder | str | None,
     *,
     preset: ImagePreset | str | None = None,
     weights: Path | str | None = None,
@@ -173,18 +174,17 @@ def open_stream(
     batch_size: int = 8,
     cache: EmbeddingCache | None = None,
 ) -> EmbeddingStream:
-    """A stream over an embedder given by settings, by name, or as an object; see ``create_detector``."""
+    """A stream over an embedder given by settings, by name, or as an object; see ``create_detector``.
+
+    Without an embedder it only reads and prepares images, for a detector that brings a network of its own.
+    """
     if preset is None or isinstance(preset, str):
         from uad_orchestrator.preprocessing.presets import resolve_preset
 
         preset = resolve_preset(preset or "plain")
     if isinstance(embedder, str):
         embedder = EmbedderSettings(name=embedder)
-    load, embedder_recipe = (
-        _from_settings(embedder, weights, device)
-        if isinstance(embedder, EmbedderSettings)
-        else _from_object(embedder, weights, cache is not None)
-    )
+    load, embedder_recipe = _opened(embedder, weights, device, cache is not None)
     return EmbeddingStream(
         load,
         lambda: {**embedder_recipe(), "preset": dict(preset.recipe())},
@@ -195,6 +195,20 @@ def open_stream(
 
 
 _Opened = tuple[Callable[[], PatchEmbedder], Callable[[], dict[str, Any]]]
+
+
+def _opened(
+    embedder: EmbedderSettings | PatchEmbedder | None, weights: Path | str | None, device: str, cached: bool
+) -> _Opened:
+    if embedder is None:
+        return _no_embedder, lambda: {}
+    if isinstance(embedder, EmbedderSettings):
+        return _from_settings(embedder, weights, device)
+    return _from_object(embedder, weights, cached)
+
+
+def _no_embedder() -> PatchEmbedder:
+    raise RuntimeError("this detector brings a network of its own: nothing can be embedded for it")
 
 
 def _from_settings(given: EmbedderSettings, weights: Path | str | None, device: str) -> _Opened:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from uad_orchestrator.detectors.anomalib_names import ANY_MODEL, anomalib_models, detector_name, model_of
+from uad_orchestrator.detectors.anomalib_settings import AnomalibFit, AnomalibParts, CheckpointFit
 from uad_orchestrator.detectors.open_clip_settings import (
     PatchKnnFit,
     PatchKnnScoring,
@@ -56,21 +58,25 @@ class DetectorSpec:
         model: its name in a project file, ``vision_...``.
         fit: the settings that ``memory_bank`` reads.
         scoring: the settings that ``score_table`` reads.
-        default_embedder: the embedder of an entry that names none.
+        default_embedder: the embedder of an entry that names none; None: it brings a network of its own.
         default_maps: the recipe's own ``maps:`` settings.
         versions: stage version by stage (``fit``, ``scoring``, ``maps``); raised when its numbers change.
         load: imports the detector's class.
         check_embedder: raises ValueError for an embedder that the detector can not work with; None: any will do.
+        parts: what the class is handed besides stream and settings, with the defaults: a checkpoint, an object.
+        package: the package whose version is part of the fit's recipe, beside the versions above.
     """
 
     model: str
     fit: type[Settings]
     scoring: type[ScoringSettings]
-    default_embedder: EmbedderSettings
+    default_embedder: EmbedderSettings | None
     default_maps: MapSettings
     versions: Mapping[str, int]
     load: Callable[[], type[Detector]]
     check_embedder: Callable[[EmbedderSettings], None] | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    package: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -135,6 +141,26 @@ CLIP_SURGERY = EmbedderSettings(name=WINCLIP, vv_blocks=6)
 """WinCLIP's backbone with CLIP Surgery's last six blocks, for what compares patches with prompts."""
 
 
+def _load_anomalib() -> type[Detector]:
+    from uad_orchestrator.detectors.anomalib_model import AnomalibDetector
+
+    return AnomalibDetector
+
+
+def _anomalib_spec(model: str) -> DetectorSpec:
+    return DetectorSpec(
+        model=model,
+        fit=CheckpointFit if model == ANY_MODEL else AnomalibFit,
+        scoring=ScoringSettings,
+        default_embedder=None,
+        default_maps=MapSettings(gaussian_sigma=0.0, sigma_space="image"),
+        versions={"fit": 1, "scoring": 1, "maps": 1},
+        load=_load_anomalib,
+        parts={part.name: part.default for part in fields(AnomalibParts)} | {"network": model_of(model)},
+        package="anomalib",
+    )
+
+
 DETECTORS: Mapping[str, DetectorSpec] = {
     spec.model: spec
     for spec in (
@@ -185,6 +211,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             load=_load_open_clip_prompt_patch,
             check_embedder=check_text_embedder,
         ),
+        *map(_anomalib_spec, (ANY_MODEL, *map(detector_name, anomalib_models()))),
     )
 }
 
@@ -198,9 +225,13 @@ def detector_spec(model: str) -> DetectorSpec:
     return DETECTORS[model]
 
 
-def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream) -> Detector:
-    """The detector ``model`` over an embedding stream, from settings that are already cut into stages."""
-    return detector_spec(model).load()(stream, *stages)
+def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream, **parts: Any) -> Detector:
+    """The detector ``model`` over an embedding stream, from settings that are already cut into stages.
+
+    ``parts`` are those of the spec that are not to have their defaults.
+    """
+    spec = detector_spec(model)
+    return spec.load()(stream, *stages, **{**spec.parts, **parts})
 
 
 def create_detector(
@@ -228,6 +259,9 @@ def create_detector(
         cache: where patch embeddings are kept between calls; None: only while one ``fit`` runs.
         settings: the detector's settings, flat as in a project file: ``coreset={"ratio": 0.1}``,
             ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``, ``class_name="bottle"``.
+            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``; and what it is handed besides, where it takes
+            such parts: ``checkpoint="m.pt"``, ``trusted_checkpoints=[...]``, ``inferencer=...``
+            (``AnomalibParts``).
 
     Raises:
         ValueError: an unknown model, setting or embedder; a value that is not allowed.
@@ -236,6 +270,9 @@ def create_detector(
     from uad_orchestrator.detectors.embedding_stream import open_stream
 
     spec = detector_spec(model)
+    parts = {name: settings.pop(name) for name in spec.parts.keys() & settings.keys()}
+    if "device" in spec.parts:
+        parts["device"] = device
     stages = spec.cut(settings)
     embedder = spec.default_embedder if embedder is None else embedder
     embedder = EmbedderSettings(name=embedder) if isinstance(embedder, str) else embedder
@@ -249,7 +286,7 @@ def create_detector(
         batch_size=batch_size,
         cache=cache,
     )
-    return build_detector(model, stages, stream)
+    return build_detector(model, stages, stream, **parts)
 
 
 def _nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:

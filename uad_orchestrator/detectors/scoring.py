@@ -34,7 +34,7 @@ class ScoreRow:
         label: 0 normal, 1 anomalous.
         defect_type: ``good`` for normals.
         score: image score, float; higher is more anomalous.
-        grid_shape: ``(gh, gw)`` of its patch grid.
+        grid_shape: ``(gh, gw)`` of its patch grid; None where the model gives no map.
         region: part of the image the grid covers, in pixels.
         original_size: ``(H, W)`` in pixels.
         input_size: ``(h, w)`` of the region at the model's input, in pixels.
@@ -46,7 +46,7 @@ class ScoreRow:
     label: int
     defect_type: str
     score: float
-    grid_shape: tuple[int, int]
+    grid_shape: tuple[int, int] | None
     region: Region
     original_size: tuple[int, int]
     input_size: tuple[int, int]
@@ -74,8 +74,9 @@ class ScoreWriter:
         Raises:
             ValueError: a score or a patch score is NaN or infinite; names the image.
         """
-        grid = np.ascontiguousarray(response.patch_grid, dtype=np.float32)
-        if not (np.isfinite(response.score) and np.isfinite(grid).all()):
+        given = response.patch_grid
+        grid = None if given is None else np.ascontiguousarray(given, dtype=np.float32)
+        if not (np.isfinite(response.score) and (grid is None or np.isfinite(grid).all())):
             raise ValueError(
                 f"{response.name}: its scores hold NaN or infinity; nothing can be measured on them"
             )
@@ -85,14 +86,15 @@ class ScoreWriter:
             label=label,
             defect_type=defect_type,
             score=float(response.score),
-            grid_shape=(grid.shape[0], grid.shape[1]),
+            grid_shape=None if grid is None else (grid.shape[0], grid.shape[1]),
             region=response.region,
             original_size=response.original_size,
             input_size=response.input_size,
             seconds=response.seconds,
         )
         self._rows.append({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()})
-        self._patches.append({"image": row.image, "role": role, "patch_grid": grid.ravel()})
+        patches = None if grid is None else grid.ravel()
+        self._patches.append({"image": row.image, "role": role, "patch_grid": patches})
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
         return row
@@ -138,15 +140,16 @@ def read_responses(directory: Path) -> Iterator[tuple[ScoreRow, Response]]:
             patches = grids.read_row_group(group).column("patch_grid")
             for values, patch in zip(rows, patches, strict=True):
                 row = _row(values)
-                yield row, _response(row, patch.values.to_numpy().reshape(row.grid_shape))
+                grid = None if row.grid_shape is None else patch.values.to_numpy().reshape(row.grid_shape)
+                yield row, _response(row, grid)
 
 
 def _row(values: dict[str, Any]) -> ScoreRow:
-    pairs = {key: tuple(values[key]) for key in ("grid_shape", "original_size", "input_size")}
+    pairs = {key: tuple(values[key]) for key in ("grid_shape", "original_size", "input_size") if values[key]}
     return ScoreRow(**{**values, **pairs, "region": Region(*values["region"])})
 
 
-def _response(row: ScoreRow, patch_grid: np.ndarray) -> Response:
+def _response(row: ScoreRow, patch_grid: np.ndarray | None) -> Response:
     return Response(
         name=row.image,
         score=row.score,

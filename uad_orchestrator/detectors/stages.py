@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint
 
-__all__ = ["DetectorState", "OperatingPoint", "Response", "fitted_images"]
+__all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images"]
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,19 @@ class DetectorState:
 
     Attributes:
         arrays: named arrays of numbers (no objects), e.g. ``bank`` (n, d) float32.
-        facts: JSON values: ``images`` (``fitted_images``), coverage, counts, seeds.
+        facts: JSON values: ``images`` (``fitted_images``), coverage, counts, seeds; ``files``, where there are
+            some: their SHA-256 (hex) by name.
+        files: where the files lie that belong to it, by name: a trained model's checkpoint.
     """
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     def save(self, directory: Path) -> None:
-        """Write ``state.npz`` and ``state.json`` into an existing directory; no pickle."""
+        """Write ``state.npz``, ``state.json`` and the files into an existing directory; no pickle of ours."""
+        for name, path in self.files.items():
+            shutil.copyfile(path, directory / name)
         np.savez(directory / "state.npz", allow_pickle=False, **dict(self.arrays))
         (directory / "state.json").write_text(json.dumps(self.facts, indent=1, sort_keys=True))
 
@@ -39,7 +45,8 @@ class DetectorState:
         """Read what ``save`` wrote."""
         with np.load(directory / "state.npz", allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        return cls(arrays, json.loads((directory / "state.json").read_text()))
+        facts = json.loads((directory / "state.json").read_text())
+        return cls(arrays, facts, {name: directory / name for name in facts.get("files", ())})
 
 
 def fitted_images(images: Iterable[ImageSource]) -> list[dict[str, str]]:
@@ -54,7 +61,7 @@ class Response:
     Attributes:
         name: the image's name.
         score: the image score; higher is more anomalous.
-        patch_grid: ``(gh, gw)`` float32 patch scores.
+        patch_grid: ``(gh, gw)`` float32 patch scores; None where the model gives no anomaly map.
         region: the part of the original image the grid covers, in pixels.
         original_size: ``(H, W)`` of the image.
         input_size: ``(h, w)`` of the region at the model's input.
@@ -63,7 +70,7 @@ class Response:
 
     name: str
     score: float
-    patch_grid: np.ndarray
+    patch_grid: np.ndarray | None
     region: Region
     original_size: tuple[int, int]
     input_size: tuple[int, int]

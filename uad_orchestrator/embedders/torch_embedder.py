@@ -113,7 +113,7 @@ class TorchEmbedder:
         """``(b, gh, gw, d)`` float32 of inputs of one size."""
         import torch
 
-        with torch.inference_mode(), _exact_kernels():
+        with torch.inference_mode(), exact_kernels():
             batch = torch.stack(inputs).to(self.torch_device)
             return self._network(batch).float().cpu().numpy()
 
@@ -138,7 +138,7 @@ def choose_device(device: str) -> Any:
 
 
 @contextmanager
-def _exact_kernels() -> Any:
+def exact_kernels() -> Any:
     """float32 without TF32, kernels that do not depend on what was run before."""
     import torch
 

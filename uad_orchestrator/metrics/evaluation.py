@@ -13,7 +13,7 @@ from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
 from uad_orchestrator.metrics.pixel_counts import PixelCounts
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport
-from uad_orchestrator.metrics.thresholds import OperatingPoint, exceeds
+from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, exceeds
 
 METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
@@ -59,7 +59,7 @@ class CellMetrics:
 
 def evaluate_cell(
     rows: Sequence[ScoredImage],
-    anomaly_map: Callable[[ScoredImage], np.ndarray],
+    anomaly_map: Callable[[ScoredImage], np.ndarray] | None,
     mask: Callable[[ScoredImage], np.ndarray | None],
     *,
     aupro_limits: Sequence[float],
@@ -70,7 +70,7 @@ def evaluate_cell(
 
     Args:
         rows: the test images with their scores.
-        anomaly_map: gives an image's raw map ``(H, W)``.
+        anomaly_map: gives an image's raw map ``(H, W)``; None where the model gives no maps.
         mask: gives its ground truth ``(H, W)``; None for a defective image whose mask is not published.
         aupro_limits: false-positive rates up to which AUPRO integrates.
         image_point, pixel_point: the calibrated thresholds of image scores and of map values.
@@ -82,7 +82,7 @@ def evaluate_cell(
     pixels = _count_pixels(rows, anomaly_map, mask, pixel_point.threshold, aupro_limits)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
-    figures = pixels.total.compute(aupro_limits) if not pixels.unpublished else {}
+    figures = pixels.total.compute(aupro_limits) if not pixels.absent else {}
     names = (*PIXEL_FIGURES, *(f"aupro_{limit:g}" for limit in aupro_limits))
     metrics = {
         "image_auroc": of_images.auroc,
@@ -97,47 +97,53 @@ def evaluate_cell(
         {name: reasons[name] for name, value in metrics.items() if math.isnan(value)},
         [_defect_report(kind, rows, pixels, aupro_limits, image_point) for kind in _defect_types(rows)],
         _point_report(image_point, _at_threshold(scores, labels, image_point)),
-        _point_report(pixel_point, None if pixels.unpublished else pixels.at_threshold),
-        {} if pixels.unpublished else pixels.total.curves(),
+        _point_report(pixel_point, None if pixels.absent else pixels.at_threshold),
+        {} if pixels.absent else pixels.total.curves(),
     )
 
 
 @dataclass
 class _Pixels:
-    """Counts of all images, figures of each defect type against the normals, counts at the threshold."""
+    """Counts of all images, figures of each defect type against the normals, counts at the threshold.
+
+    ``absent`` says why there are no pixel figures at all.
+    """
 
     total: PixelCounts
     of_type: dict[str, dict[str, float]]
     undefined_type: dict[str, str | None]
-    at_threshold: ThresholdMetrics | None
-    unpublished: int
+    at_threshold: ThresholdMetrics | None = None
+    absent: str | None = None
 
     def why_undefined(self, reason: str | None) -> str | None:
-        if self.unpublished:
-            return f"{self.unpublished} defective images have no published mask"
-        return reason
+        return self.absent or reason
 
 
 def _count_pixels(
     rows: Sequence[ScoredImage],
-    anomaly_map: Callable[[ScoredImage], np.ndarray],
+    anomaly_map: Callable[[ScoredImage], np.ndarray] | None,
     mask: Callable[[ScoredImage], np.ndarray | None],
     threshold: float,
     aupro_limits: Sequence[float],
 ) -> _Pixels:
     """Count type by type, so that few counts are held however many types there are."""
+    if anomaly_map is None:
+        kinds = _defect_types(rows)
+        return _Pixels(PixelCounts(), {kind: {} for kind in kinds}, dict.fromkeys(kinds), absent=NO_MAP)
     found = _ThresholdCounts(threshold)
     normals, unpublished = _count([row for row in rows if row.label == 0], anomaly_map, mask, found)
-    pixels = _Pixels(normals, {}, {}, None, unpublished)
+    pixels = _Pixels(normals, {}, {})
     for kind in _defect_types(rows):
         own = [row for row in rows if row.label and row.defect_type == kind]
-        counts, unpublished = _count(own, anomaly_map, mask, found)
+        counts, without_mask = _count(own, anomaly_map, mask, found)
         against_normals = normals + counts
         pixels.of_type[kind] = against_normals.compute(aupro_limits)
         pixels.undefined_type[kind] = against_normals.undefined_reason
         pixels.total = pixels.total + counts
-        pixels.unpublished += unpublished
+        unpublished += without_mask
     pixels.at_threshold = found.metrics()
+    if unpublished:
+        pixels.absent = f"{unpublished} defective images have no published mask"
     return pixels
 
 
@@ -213,7 +219,7 @@ def _defect_report(
         "image_auroc": of_images.auroc,
         "image_ap": of_images.ap,
         "recall": math.nan if at_threshold is None else at_threshold.recall,
-        **{name: math.nan if pixels.unpublished else figures[name] for name in names},
+        **{name: math.nan if pixels.absent else figures[name] for name in names},
     }
     reasons = {f"image_{name}": why for name, why in of_images.reasons.items()}
     reasons |= {"recall": _no_threshold(point)}

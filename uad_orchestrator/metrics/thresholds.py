@@ -16,6 +16,9 @@ import numpy as np
 
 _FEW = "; largest of "
 
+NO_MAP = "this model gives no anomaly map"
+"""Why there is no map, no pixel threshold and no pixel metric."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -24,7 +27,8 @@ class OperatingPoint:
     Attributes:
         threshold: NaN where no normals were left to calibrate on; ``source`` then says why.
         source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
-            ``leave_one_group_out``, or ``none: <reason>``.
+            ``leave_one_group_out``, ``train (optimistic)`` (normals a checkpoint may have seen), or
+            ``none: <reason>``.
         n: how many normals it was taken from.
         contamination: the nominal false-positive rate.
     """

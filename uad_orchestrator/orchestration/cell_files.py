@@ -17,6 +17,8 @@ MAPS = "maps"
 NORMAL_MAPS = "normal_maps.json"
 METRICS_FILE = "metrics.json"
 CURVES = "pixel_curves.npz"
+TRAININGS = "training"
+"""Below the local folder: a folder per memory bank that is being trained, called by its version."""
 CONTACT_SHEET = "contact_sheet.jpg"
 
 

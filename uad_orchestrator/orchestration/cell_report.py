@@ -53,20 +53,25 @@ class GroundTruth:
         return truth
 
 
-def draw_contact_sheet(run: CellRun, rows: Sequence[ScoreRow], maps: MapSet, truth: GroundTruth) -> bytes:
-    """The JPEG of best and worst cases, at most 50 kB, in the cell's own colour scale."""
+def draw_contact_sheet(
+    run: CellRun, rows: Sequence[ScoreRow], maps: MapSet | None, truth: GroundTruth
+) -> bytes:
+    """The JPEG of best and worst cases, at most 50 kB, in the cell's own colour scale; without maps plain images."""
     from uad_orchestrator.reporting.contact_sheet import Case, choose_cases, contact_sheet
     from uad_orchestrator.reporting.heatmap import HeatmapScale
 
     def cases() -> Iterator[Case]:
         kinds = {row.image: row.defect_type for row in rows}
         for chosen in choose_cases(rows):
-            made = maps.read(chosen.image, kinds[chosen.image])
+            made = None if maps is None else maps.read(chosen.image, kinds[chosen.image])
             mask = truth.mask(chosen.image) if chosen.label else None
             yield Case(chosen, truth.image(chosen.image), made, mask)
 
     statistics = read_normal_maps(run.directory("anomaly_maps"))
-    if statistics["mean"] is None:
+    scale: HeatmapScale | None = None
+    if maps is None:
+        pass
+    elif statistics["mean"] is None:
         scale = HeatmapScale.from_maps(maps.read(row.image, row.defect_type) for row in rows)
     else:
         pixel_threshold = read_operating_point(run.directory("anomaly_maps")).threshold

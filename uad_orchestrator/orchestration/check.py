@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.datasets.check import check_dataset
+from uad_orchestrator.detectors.trusted_files import (
+    UntrustedFile,
+    check_trusted,
+    checkpoint_files,
+    digests,
+    read_files,
+)
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.orchestration.disk import estimated_bytes
+from uad_orchestrator.orchestration.graph import Cell
+from uad_orchestrator.orchestration.input_contents import fit_settings
 from uad_orchestrator.orchestration.instance import project_dagster_home
+from uad_orchestrator.orchestration.weight_paths import checkpoint_path
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.errors import choose_from
 from uad_orchestrator.storage.provenance import package_versions
@@ -61,6 +71,7 @@ def check_project(project: Project, on_category: OnCategory = lambda category: N
         *_dataset_problems(project, on_category),
         *_weight_problems(project),
         *_class_name_problems(project),
+        *_checkpoint_problems(project),
         *_instance_problems(project),
     ]
     needed, free = estimated_bytes(project), _free_bytes(Path(project.storage.local))
@@ -88,6 +99,8 @@ def _dataset_problems(project: Project, on_category: OnCategory) -> Iterator[Pro
 
 def _weight_problems(project: Project) -> Iterator[ProjectProblem]:
     for name, entry in project.detectors.items():
+        if entry.embedder is None:
+            continue
         try:
             weight_file(entry.embedder, project.home)
         except (OSError, ValueError, ImportError, WeightsError) as error:
@@ -103,6 +116,25 @@ def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
                 yield ProjectProblem(
                     f"detectors.{name}.class_names", f"there is no category {category!r}; {advice}"
                 )
+
+
+def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
+    """Models whose package is missing, checkpoints that are not there or not trusted."""
+    for name, entry in project.detectors.items():
+        try:
+            fit_settings(entry)
+        except ImportError as error:
+            yield ProjectProblem(f"detectors.{name}.model", str(error))
+    paths = {
+        path: detector
+        for category, detector in project.cells()
+        if (path := checkpoint_path(project, Cell(category, detector))) is not None
+    }
+    for path, name in paths.items():
+        try:
+            check_trusted(digests(read_files(checkpoint_files(path))), project.trusted_checkpoints, path)
+        except (OSError, UntrustedFile) as error:
+            yield ProjectProblem(f"detectors.{name}.checkpoint", str(error))
 
 
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:

@@ -12,6 +12,7 @@ from typing import Any
 from uad_orchestrator.datasets.check import check_category
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import Problem
+from uad_orchestrator.detectors.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.scoring import ScoreRow
 from uad_orchestrator.images.decode import ImageError, read_image, read_mask
 from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
@@ -120,6 +121,20 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
         f"(nominal rate {point.contamination:g}; so many by chance: {chance:.2g})"
     )
     return Verdict(chance >= level, said, figures, is_error=False)
+
+
+def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:
+    """The threshold comes from normals the model has not seen, or it is said that nobody knows.
+
+    Args:
+        point: the image threshold with its source.
+        holds_normals: the model keeps features of the normals it was trained on, which score next to nothing then.
+    """
+    if point.origin != OPTIMISTIC:
+        return Verdict(True, point.source, {"n": point.n})
+    said = "from training normals, which the checkpoint may have seen: then the threshold is too low"
+    advice = "lay normals it has not seen into the validation split"
+    return Verdict(False, f"{said}; {advice}", {"n": point.n}, is_error=holds_normals)
 
 
 def metrics_kept(before: Mapping[str, float | None], now: Mapping[str, float | None], most: float) -> Verdict:

@@ -120,6 +120,13 @@ def false_positive_rate(subject: Subject) -> Verdict:
     return check_rules.false_positive_rate(read_scores(directory), read_operating_point(directory), level)
 
 
+def calibrated_on_unseen(subject: Subject) -> Verdict:
+    """The threshold comes from normals that the model has not seen."""
+    provenance = subject.provenance(subject.versions()[0])
+    holds_normals = provenance is not None and bool(provenance.facts.get("holds_normals"))
+    return check_rules.calibrated_on_unseen(read_operating_point(subject.directory()), holds_normals)
+
+
 def metrics_kept(subject: Subject) -> Verdict:
     """No metric fell by more than `checks.metric_drop` against the version before."""
     now, *earlier = subject.versions()
@@ -137,7 +144,7 @@ def metrics_kept(subject: Subject) -> Verdict:
 
 CHECKS: Mapping[str, tuple[Judge, ...]] = {
     "dataset_category": (images_decodable, masks_match, no_test_image_in_training),
-    "score_table": (scores_usable, false_positive_rate),
+    "score_table": (scores_usable, false_positive_rate, calibrated_on_unseen),
     "metrics_report": (metrics_kept,),
 }
 """The checks of each asset."""

@@ -23,11 +23,12 @@ def estimated_bytes(project: Project) -> int:
     An estimate to warn by: the size of the first image stands for its category.
     """
     total = 0.0
-    spaces = {digest_of({"embedder": e.embedder, "preset": e.preset}) for e in project.detectors.values()}
+    embedding = [entry for entry in project.detectors.values() if entry.embedder is not None]
+    spaces = {digest_of({"embedder": e.embedder, "preset": e.preset}) for e in embedding}
     for key in project.category_keys():
         images, pixels, normals = _category_size(project, key)
         per_image = PATCHES * DIMENSION * 2
-        banks = sum(_kept(entry) * normals * per_image * 2 for entry in project.detectors.values())
+        banks = sum(_kept(entry) * normals * per_image * 2 for entry in embedding)
         maps = len(project.detectors) * (images - normals) * pixels * MAP_BYTES_PER_PIXEL
         total += len(spaces) * images * per_image + banks + maps
     return int(total)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
+from uad_orchestrator.orchestration.cell_files import TRAININGS
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import STAGES
 from uad_orchestrator.orchestration.resources import open_state, open_store
 from uad_orchestrator.orchestration.state import InputUnavailable
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
-from uad_orchestrator.storage.collect import GarbageReport, collect_garbage
+from uad_orchestrator.storage.collect import GarbageReport, Removed, collect_garbage
+from uad_orchestrator.storage.locations import folder_usage
 
 UNDER_WAY = [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 
@@ -20,9 +28,27 @@ def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) ->
     """Remove what is not needed; ``dry_run`` only says what would go."""
     store = open_store(project)
     active = {run.run_id for run in instance.get_runs(filters=RunsFilter(statuses=UNDER_WAY))}
-    return collect_garbage(
-        store, current_artifacts(project), keep=project.storage.keep, active=active, dry_run=dry_run
+    current = current_artifacts(project)
+    found = collect_garbage(store, current, keep=project.storage.keep, active=active, dry_run=dry_run)
+    trainings = abandoned_trainings(
+        Path(project.storage.local) / TRAININGS, {key.version for key in current}, dry_run=dry_run
     )
+    return replace(found, leftovers=(*found.leftovers, *trainings))
+
+
+def abandoned_trainings(
+    folder: Path, current: Collection[str], *, dry_run: bool, min_age_seconds: float = 3600
+) -> list[Removed]:
+    """Remove what trainings left that were cut off and are not wanted any more, in versions not ``current``."""
+    removed = []
+    for training in sorted(folder.iterdir()) if folder.is_dir() else ():
+        size, changed = folder_usage(training)
+        if training.name in current or time.time() - changed < min_age_seconds:
+            continue
+        if not dry_run:
+            shutil.rmtree(training)
+        removed.append(Removed(str(training), size))
+    return removed
 
 
 def current_artifacts(project: Project) -> set[ArtifactKey]:

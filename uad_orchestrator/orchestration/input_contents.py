@@ -6,16 +6,22 @@ file lies, not what a preset is called, not the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.detectors.trusted_files import checkpoint_files
 from uad_orchestrator.embedders.create import embedder_recipe
+from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.project import DetectorEntry, Project
 
 Content = Mapping[str, Any]
+Digests = Callable[[Path], str]
+"""SHA-256 (hex) of a file's bytes."""
 
 
 def dataset_category(manifest: Manifest) -> Content:
@@ -47,14 +53,32 @@ def preprocessing_preset(project: Project, entry: DetectorEntry) -> Content:
     return dict(resolve_preset(entry.preset, project.presets).recipe())
 
 
+def checkpoint(weights: Path | None, trained: Path | None, digests: Digests) -> Content:
+    """The contents of the weight files a cell loads: its embedder's, and those of a trained model."""
+    content: dict[str, Any] = {"embedder_weights": None if weights is None else digests(weights)}
+    if trained is not None:
+        content["checkpoint"] = [digests(file) for file in checkpoint_files(trained)]
+    return content
+
+
 def fit_settings(entry: DetectorEntry) -> Content:
-    """What the memory bank depends on: model, stage version, embedder, fit settings."""
-    return {
+    """What the memory bank depends on: model, stage version, embedder, fit settings; for a model that another
+    package brings, the version of that package.
+
+    Raises:
+        ImportError: that package is not installed.
+    """
+    spec = DETECTORS[entry.model]
+    content: dict[str, Any] = {
         "model": entry.model,
-        "stage_version": DETECTORS[entry.model].versions["fit"],
-        "embedder": dict(embedder_recipe(entry.embedder)),
+        "stage_version": spec.versions["fit"],
+        "embedder": None if entry.embedder is None else dict(embedder_recipe(entry.embedder)),
         "settings": entry.fit.model_dump(mode="json"),
     }
+    if spec.package is not None:
+        require_extra(spec.package, extra=spec.package, what=entry.model)
+        content["package"] = {spec.package: version(spec.package)}
+    return content
 
 
 def scoring_settings(entry: DetectorEntry) -> Content:

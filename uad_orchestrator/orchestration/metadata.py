@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from uad_orchestrator.detectors.anomalib_settings import TRAINING_LOG
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cell_files import CONTACT_SHEET, MAPS, METRICS_FILE
 from uad_orchestrator.storage.provenance import Provenance
@@ -47,7 +48,9 @@ def describe_stage(asset: str, directory: Path, provenance: Provenance) -> dict[
 
 
 def _describe_bank(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"dagster/row_count": int(facts.get("bank_rows", 0))} | _plain(facts)
+    log = directory / TRAINING_LOG
+    logged = {"training_log": dg.MetadataValue.path(str(log))} if log.is_file() else {}
+    return {"dagster/row_count": int(facts.get("bank_rows", 0))} | logged | _plain(facts)
 
 
 def _describe_scores(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from uad_orchestrator.orchestration.run_requests import (
 )
 from uad_orchestrator.orchestration.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.tick_digests import digests_within
-from uad_orchestrator.orchestration.weight_watch import Change, Watch, look_at_files, weight_files
+from uad_orchestrator.orchestration.weight_paths import weight_files
+from uad_orchestrator.orchestration.weight_watch import Change, Watch, look_at_files
 from uad_orchestrator.project import Project, ProjectError, read_project
 from uad_orchestrator.storage.digests import digest_of
 

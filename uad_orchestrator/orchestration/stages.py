@@ -6,6 +6,7 @@ No Dagster here; ``benchmark`` wraps these into assets.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +18,13 @@ from uad_orchestrator.detectors.registry import StageSettings, build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.metrics.evaluation import evaluate_cell
-from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.metrics.thresholds import NO_MAP, calibrate
 from uad_orchestrator.orchestration.cell_files import (
     CONTACT_SHEET,
     MAPS,
     METRICS_FILE,
     NORMAL_MAPS,
+    TRAININGS,
     finite_or_none,
     read_operating_point,
     write_curves,
@@ -44,13 +46,14 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     manifest = run.state.manifest(run.cell.category)
     state = detector.fit_state(list(manifest.sources(manifest.train)))
     state.save(directory)
-    seed = getattr(run.entry.fit, "seed", 0)
+    shutil.rmtree(_training_folder(run), ignore_errors=True)  # the artifact has what came out of it
+    seed = state.facts.get("seed", 0)
     facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
     return StageResult(
         metrics=_numbers(facts),
         facts=facts | _embedding_counts(detector),
         seeds={"fit": seed},
-        device=_device(run, detector),
+        device=detector.device,
     )
 
 
@@ -79,6 +82,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         "threshold_source": point.source,
         "n_calibration": point.n,
         "n_test": len(rows),
+        **{name: state.facts[name] for name in ("holds_normals",) if name in state.facts},
         **_embedding_counts(detector),
     }
     metrics = {
@@ -87,18 +91,24 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         "seconds_per_image_p95": float(np.percentile(seconds, 95)),
     }
     seeds = {"calibration": run.entry.scoring.calibration.seed}
-    return StageResult(metrics=metrics, facts=facts, seeds=seeds, device=_device(run, detector))
+    return StageResult(metrics=metrics, facts=facts, seeds=seeds, device=detector.device)
 
 
 def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
-    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold."""
+    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold.
+
+    Where the model gives no maps there are none, and no pixel threshold; the reason is the point's source.
+    """
     from uad_orchestrator.postprocess.anomaly_map import anomaly_map
 
     settings = run.entry.maps.model_dump()
     scores = run.directory("score_table")
     maps, normals = MapSet(directory / MAPS), NormalMapStatistics()
-    count = 0
+    count, without_map = 0, False
     for row, response in read_responses(scores):
+        if response.patch_grid is None:
+            without_map = True
+            continue
         made = anomaly_map(
             response.patch_grid, response.region, response.original_size, response.input_size, **settings
         )
@@ -108,7 +118,8 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
             maps.write(row.image, row.defect_type, made)
             count += 1
     image_point = read_operating_point(scores)
-    point = calibrate(normals.maxima, image_point.contamination, image_point.origin)
+    source = f"none: {NO_MAP}" if without_map else image_point.origin
+    point = calibrate(normals.maxima, image_point.contamination, source)
     write_operating_point(point, directory)
     statistics = normals.summary()
     (directory / NORMAL_MAPS).write_text(json.dumps(statistics, indent=1))
@@ -123,16 +134,19 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     maps = MapSet(maps_directory / MAPS)
     truth = GroundTruth(run.state.manifest(run.cell.category))
     rows = [row for row in read_scores(scores) if row.role == "test"]
+    without_maps = any(row.grid_shape is None for row in rows)
     found = evaluate_cell(
         rows,
-        lambda row: maps.read(row.image, row.defect_type),
+        None if without_maps else lambda row: maps.read(row.image, row.defect_type),
         lambda row: truth.mask(row.image),
         aupro_limits=run.state.project.evaluation.aupro_limits,
         image_point=read_operating_point(scores),
         pixel_point=read_operating_point(maps_directory),
     )
     write_curves(found.pixel_curves, directory)
-    (directory / CONTACT_SHEET).write_bytes(draw_contact_sheet(run, rows, maps, truth))
+    (directory / CONTACT_SHEET).write_bytes(
+        draw_contact_sheet(run, rows, None if without_maps else maps, truth)
+    )
     report = build_report(run, found, rows, metrics_seconds=time.perf_counter() - started)
     (directory / METRICS_FILE).write_text(report.to_json())
     return StageResult(
@@ -142,10 +156,16 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
 
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
     """The cell's detector over the project's embedding cache; the embedder is loaded when it is first needed."""
-    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream, open_stream
     from uad_orchestrator.preprocessing.presets import resolve_preset
 
     entry, project = run.entry, run.state.project
+    preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size
+    stages = StageSettings(entry.fit.for_category(run.cell.category_name), entry.scoring, entry.maps)
+    if entry.embedder is None:
+        stream = open_stream(None, preset=preset, batch_size=batch_size)
+        return build_detector(entry.model, stages, stream, **_own_network(run))
+    embedder = entry.embedder
     weights = run.state.weights(run.cell)
     recipe = {
         "embedder": run.state.input("fit_settings", run.cell).content["embedder"],
@@ -153,25 +173,33 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         "preset": run.state.input("preprocessing_preset", run.cell).content,
     }
     stream = EmbeddingStream(
-        lambda: embedders.get(entry.embedder, weights, project.runtime.device),
+        lambda: embedders.get(embedder, weights, project.runtime.device),
         lambda: recipe,
-        preset=resolve_preset(entry.preset, project.presets),
+        preset=preset,
         cache=EmbeddingCache(Path(project.storage.local) / "embeddings"),
-        batch_size=project.runtime.batch_size,
+        batch_size=batch_size,
     )
-    fit = entry.fit.for_category(run.cell.category_name)
-    return build_detector(entry.model, StageSettings(fit, entry.scoring, entry.maps), stream)
+    return build_detector(entry.model, stages, stream)
+
+
+def _own_network(run: CellRun) -> dict[str, Any]:
+    """What a detector is handed that brings a network of its own."""
+    project = run.state.project
+    return {
+        "checkpoint": run.state.checkpoint(run.cell),
+        "trusted_checkpoints": project.trusted_checkpoints,
+        "device": project.runtime.device,
+        "folder": _training_folder(run),
+    }
+
+
+def _training_folder(run: CellRun) -> Path:
+    """Where a training of this very bank keeps its checkpoints, to go on from there if it is cut off."""
+    return Path(run.state.project.storage.local) / TRAININGS / run.key("memory_bank").version
 
 
 def _embedding_counts(detector: Detector) -> dict[str, int]:
     return {"embedded_images": detector.embedded_images, "embedded_views": detector.embedded_views}
-
-
-def _device(run: CellRun, detector: Detector) -> str:
-    """Where the embedder ran; ``cached`` where no image had to be embedded."""
-    if not detector.embedded_views:
-        return "cached"
-    return str(getattr(detector.stream.embedder, "device", "cpu"))
 
 
 def _numbers(facts: Mapping[str, Any]) -> dict[str, float | None]:

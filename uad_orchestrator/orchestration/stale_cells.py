@@ -27,7 +27,8 @@ from uad_orchestrator.orchestration.run_requests import (
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.orchestration.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.tick_digests import LEFT_TO_THE_RUN, digests_within
-from uad_orchestrator.orchestration.weight_watch import look_at_files, weight_files
+from uad_orchestrator.orchestration.weight_paths import weight_files
+from uad_orchestrator.orchestration.weight_watch import look_at_files
 from uad_orchestrator.project import Project, ProjectError, read_project
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import digest_of

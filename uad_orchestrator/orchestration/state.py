@@ -7,7 +7,7 @@ of the lineage and the test for staleness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,10 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
 from uad_orchestrator.orchestration import input_contents
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell, partition_of
+from uad_orchestrator.orchestration.input_contents import Digests
+from uad_orchestrator.orchestration.weight_paths import checkpoint_path
 from uad_orchestrator.project import DetectorEntry, Project
 from uad_orchestrator.storage.digests import digest_of
-
-Digests = Callable[[Path], str]
 
 
 class InputUnavailable(RuntimeError):
@@ -133,8 +133,14 @@ class ProjectState:
         return DETECTORS[self.entry(cell).model].versions[stage]
 
     def weights(self, cell: Cell) -> Path | None:
-        """The embedder's weight file; None where it needs none."""
-        return weight_file(self.entry(cell).embedder, self.project.home)
+        """The embedder's weight file; None where it needs none, or there is no embedder."""
+        embedder = self.entry(cell).embedder
+        return None if embedder is None else weight_file(embedder, self.project.home)
+
+    def checkpoint(self, cell: Cell) -> Path | None:
+        """The trained model's file that the cell loads; None where it loads none."""
+        self.entry(cell)
+        return checkpoint_path(self.project, cell)
 
     def _read(self, asset: str, cell: Cell) -> Input | InputUnavailable:
         try:
@@ -145,8 +151,7 @@ class ProjectState:
 
     def _content(self, asset: str, cell: Cell) -> Mapping[str, Any]:
         if asset == "checkpoint":
-            weights = self.weights(cell)
-            return {"embedder_weights": None if weights is None else self.digests(weights)}
+            return input_contents.checkpoint(self.weights(cell), self.checkpoint(cell), self.digests)
         if asset == "evaluation_protocol":
             return input_contents.evaluation_protocol(self.project)
         if asset == "preprocessing_preset":

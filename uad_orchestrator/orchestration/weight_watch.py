@@ -11,9 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from uad_orchestrator.orchestration.graph import Cell
-from uad_orchestrator.project import DetectorEntry, Project
-
 Stamp = tuple[int, int]
 """``(size, mtime_ns)`` of a file."""
 
@@ -138,26 +135,6 @@ def look_at_files(paths: list[str]) -> tuple[dict[str, Stamp | None], dict[str, 
         else:
             stamps[path] = (found.st_size, found.st_mtime_ns)
     return stamps, faults
-
-
-def weight_files(project: Project, cell: Cell) -> list[str]:
-    """The local weight files a cell loads, there or not. A hub's files never change under their name."""
-    if cell.detector not in project.detectors:
-        return []
-    named = _named_files(project.detectors[cell.detector])
-    places = {"dataset": cell.dataset, "category": cell.category_name}
-    return [str(project.home / Path(_filled_in(value, places)).expanduser()) for value in named]
-
-
-def _named_files(entry: DetectorEntry) -> list[str]:
-    values = (entry.embedder.weights, entry.checkpoint)
-    return [value for value in values if value and not value.startswith(("hub:", "random:"))]
-
-
-def _filled_in(value: str, places: Mapping[str, str]) -> str:
-    for name, word in places.items():
-        value = value.replace(f"{{{name}}}", word)
-    return value
 
 
 def _with_stamps(values: dict[str, Any]) -> dict[str, Any]:

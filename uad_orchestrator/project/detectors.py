@@ -43,6 +43,7 @@ def read_detector(
         return None
     before = len(findings.problems)
     _refuse_unknown_keys(entry, spec.model, (spec,), place, findings)
+    _check_source_of_network(entry, spec, place, findings)
     fit = findings.check(spec.fit, _part(entry, spec.fit), place)
     scoring = findings.check(spec.scoring, _part(entry, spec.scoring), place)
     maps = _overlaid(spec.default_maps, entry.get("maps"), (*place, "maps"), findings)
@@ -60,7 +61,8 @@ def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterato
     A checkpoint that differs by dataset or category is looked for when its cell is computed.
     """
     for name, detector in detectors.items():
-        named = {("embedder", "weights"): detector.embedder.weights, ("checkpoint",): detector.checkpoint}
+        weights = None if detector.embedder is None else detector.embedder.weights
+        named = {("embedder", "weights"): weights, ("checkpoint",): detector.checkpoint}
         for key, value in named.items():
             per_cell = key == ("checkpoint",) and "{" in (value or "")
             if value is None or value.startswith(("hub:", "random:")) or per_cell:
@@ -95,6 +97,23 @@ def _spec_of(
         findings.add(place, f"no detector is called {shown(model)}", choose_from(model, catalogue.detectors))
         return None
     return catalogue.detectors[model]
+
+
+def _check_source_of_network(
+    entry: Mapping[str, Any], spec: DetectorSpec, place: Place, findings: Findings
+) -> None:
+    """A network comes from an embedder, a checkpoint or a training: one of those the model knows."""
+    if "checkpoint" not in spec.parts:
+        if "checkpoint" in entry:
+            findings.add((*place, "checkpoint"), f"{spec.model} loads no checkpoint", "take the key out")
+        return
+    trains = "train" in spec.fit.model_fields
+    named = [key for key in ("checkpoint", "train") if entry.get(key) is not None]
+    if not named:
+        advice = "add `checkpoint: <file>`" + (", or `train: {}` to train the model" if trains else "")
+        findings.add((*place, "checkpoint"), "is missing: where does the model come from?", advice)
+    elif len(named) == 2 and trains:
+        findings.add((*place, "train"), "a checkpoint is named, too", "the model comes from one of them")
 
 
 def _refuse_unknown_keys(
@@ -132,6 +151,10 @@ def _read_embedder(
     """The entry's embedder; without a name, or with the default's own, the default's settings underlie it."""
     default = spec.default_embedder
     place = (*place, "embedder")
+    if default is None:
+        if value is not None:
+            findings.add(place, "this model has a network of its own", "take the key out")
+        return None
     given = {"name": value} if isinstance(value, str) else findings.mapping(value, place)
     underlying = (
         default.model_dump(exclude_unset=True) if given.get("name", default.name) == default.name else {}

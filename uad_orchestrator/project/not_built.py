@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,11 +9,9 @@ from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import Place, Problem
 
 KEYS: dict[Place, str] = {
-    ("trusted_checkpoints",): "detectors that load a trained checkpoint",
     ("repeats",): "repeats over several seeds",
     ("evaluation", "repeats"): "repeats over several seeds",
     ("evaluation", "protocol"): "other evaluation protocols",
-    ("detectors", "*", "checkpoint"): "detectors that load a trained checkpoint",
     ("detectors", "*", "tiling"): "tiling",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
     ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
@@ -25,7 +22,7 @@ KEYS: dict[Place, str] = {
 }
 
 MODELS = frozenset(
-    {"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad", "vision_anomalib_checkpoint"}
+    {"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad"}
 )
 
 
@@ -40,8 +37,7 @@ def not_built_problems(values: Mapping[str, Any], catalogue: Catalogue) -> Itera
         for place, _ in _matches(values, pattern, ()):
             yield Problem(place, f"not built yet in this version: {subject}", "take the key out")
     for place, model in _matches(values, ("detectors", "*", "model"), ()):
-        named = str(model) in MODELS or re.fullmatch(r"vision_\w+_anomalib", str(model))
-        if named and model not in catalogue.detectors:
+        if str(model) in MODELS and model not in catalogue.detectors:
             there = ", ".join(sorted(catalogue.detectors))
             yield Problem(
                 place, f"not built yet in this version: the detector {model}", f"there are: {there}"

@@ -24,6 +24,7 @@ from uad_orchestrator.project.settings import (
     RuntimeSettings,
     StorageSettings,
 )
+from uad_orchestrator.project.trust import DIGEST, read_trusted
 from uad_orchestrator.project.yaml_text import parse_project
 
 _FILLED_IN = ("home", "found_categories", "unreachable", "missing_files")
@@ -64,6 +65,7 @@ def _read_sections(
     presets = _read_presets(values.get("presets"), catalogue, findings)
     detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
     datasets = read_datasets(values.get("datasets"), home, storage, catalogue, findings)
+    trusted = _read_digests(values.get("trusted_checkpoints"), findings)
     missing = list(missing_files(detectors, home))
     if not allow_missing_files:
         findings.note(*missing)
@@ -81,6 +83,7 @@ def _read_sections(
         automation=automation,
         checks=checks,
         dagster=dagster,
+        trusted_checkpoints=(*trusted, *read_trusted(home)),
         found_categories=found,
         unreachable=unreachable,
         missing_files={dotted(problem.place): problem.what for problem in missing},
@@ -106,6 +109,22 @@ def _read_storage(value: object, home: Path, findings: Findings) -> StorageSetti
     root = (home / Path(settings.root).expanduser()).resolve()
     local = (home / settings.local.expanduser()).resolve() if "local" in given else root
     return settings.model_copy(update={"root": str(root), "local": local})
+
+
+def _read_digests(value: object, findings: Findings) -> tuple[str, ...]:
+    place = ("trusted_checkpoints",)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        findings.add(place, f"is {shown(value)} where a list of SHA-256 digests is expected")
+        return ()
+    for i, digest in enumerate(value):
+        if not (isinstance(digest, str) and DIGEST.fullmatch(digest)):
+            advice = "`sha256sum FILE` prints it; `uad trust FILE` notes it without editing this file"
+            findings.add(
+                (*place, i), f"is {shown(digest)}, no SHA-256 digest (64 hexadecimal digits)", advice
+            )
+    return tuple(map(str, value))
 
 
 def _read_presets(value: object, catalogue: Catalogue, findings: Findings) -> dict[str, PresetSettings]:

@@ -69,11 +69,13 @@ class DetectorEntry(Section):
     name: str
     model: str = Field(description="which detector, e.g. vision_patchcore")
     preset: str = Field("plain", description="the preprocessing preset images pass through first")
-    embedder: EmbedderSettings = Field(
-        description="what makes the patch embeddings; default: the model's own"
+    embedder: EmbedderSettings | None = Field(
+        description="what makes the patch embeddings; default: the model's own; None: it has a network of its own"
     )
     checkpoint: str | None = Field(
-        None, description="a trained model's file; {dataset} and {category} make it one per cell"
+        None,
+        min_length=1,
+        description="a trained model's file; {dataset} and {category} make it one per cell",
     )
     tiling: Mapping[str, Any] | None = Field(None, description="inspect the image in overlapping tiles")
     fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")

@@ -35,7 +35,7 @@ class Case:
     Attributes:
         chosen: which image it is and why it is shown.
         image: ``(H, W, 3)`` RGB, uint8 or uint16.
-        anomaly_map: ``(H, W)`` raw map values.
+        anomaly_map: ``(H, W)`` raw map values; None where the model gives none.
         mask: ``(H, W)`` bool ground truth; None where there is none (normals, image labels only).
 
     Raises:
@@ -44,7 +44,7 @@ class Case:
 
     chosen: ChosenCase
     image: np.ndarray
-    anomaly_map: np.ndarray
+    anomaly_map: np.ndarray | None
     mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ def contact_sheet(
     cases: Iterable[Case],
     *,
     threshold: float,
-    scale: HeatmapScale,
+    scale: HeatmapScale | None,
     title: str = "",
     max_bytes: int = 50_000,
 ) -> bytes:
@@ -73,7 +73,7 @@ def contact_sheet(
     Args:
         cases: the cases, those of a kind together (as ``choose_cases`` orders them).
         threshold: the cell's image threshold; NaN where it has none.
-        scale: the cell's heatmap colours.
+        scale: the cell's heatmap colours; None for a model without maps: the column stays empty.
         title: the first line, e.g. ``mvtec_ad/bottle · patchcore``.
         max_bytes: upper bound of the result's size.
 
@@ -112,13 +112,15 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _thumbnail(case: Case, scale: HeatmapScale) -> Thumbnail:
+def _thumbnail(case: Case, scale: HeatmapScale | None) -> Thumbnail:
     """The case at the size of the largest tile."""
     size = case.image.shape[:2]
     small = fitted_size(size, TILE_WIDTHS[0])
     image = resized(displayable(case.image), small)
-    heat = overlay(image, resized(np.asarray(case.anomaly_map, np.float32), small), scale)
     truth = [] if case.mask is None else _outlines(case.mask, small)
+    if case.anomaly_map is None or scale is None:
+        return Thumbnail(case.chosen, image, None, truth, [])
+    heat = overlay(image, resized(np.asarray(case.anomaly_map, np.float32), small), scale)
     flagged = _outlines(case.anomaly_map > scale.limit, small)
     return Thumbnail(case.chosen, image, heat, truth, flagged)
 

@@ -32,14 +32,14 @@ class Thumbnail:
     Attributes:
         chosen: which image it is.
         image: ``(h, w, 3)`` uint8, the image.
-        heat: ``(h, w, 3)`` uint8, the image under its anomaly map.
+        heat: ``(h, w, 3)`` uint8, the image under its anomaly map; None where there is no map.
         truth: borders of the ground truth, each ``(n, 2)`` x, y in pixels of ``image``.
         flagged: borders of where the map is above the scale's limit.
     """
 
     chosen: ChosenCase
     image: np.ndarray
-    heat: np.ndarray
+    heat: np.ndarray | None
     truth: Sequence[np.ndarray]
     flagged: Sequence[np.ndarray]
 
@@ -85,7 +85,7 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def draw_sheet(
-    thumbnails: Sequence[Thumbnail], tile: int, threshold: float, scale: HeatmapScale, title: str
+    thumbnails: Sequence[Thumbnail], tile: int, threshold: float, scale: HeatmapScale | None, title: str
 ) -> Image:
     """The whole sheet as an RGB picture: head, then per kind a heading and its cases."""
     from PIL import Image, ImageDraw
@@ -119,14 +119,25 @@ def _case_height(thumbnail: Thumbnail, tile: int, type_: _Type) -> int:
     return type_.line + fitted_size(thumbnail.image.shape[:2], tile)[0] + 2 * GAP
 
 
-def _draw_head(sheet: Image, draw: ImageDraw, scale: HeatmapScale, title: str, type_: _Type) -> int:
+def _draw_head(sheet: Image, draw: ImageDraw, scale: HeatmapScale | None, title: str, type_: _Type) -> int:
     """Title, the colour scale with its limit, and the columns' names; returns where the cases begin."""
+    width = sheet.width - 2 * MARGIN
+    draw.text((MARGIN, MARGIN), _shortened(title, width, type_.bold), fill=INK, font=type_.bold)
+    if scale is not None:
+        _draw_scale(sheet, draw, scale, MARGIN + type_.line, type_)
+    last = "anomaly map" if scale is not None else "no anomaly map"
+    for column, name in enumerate(("image", "ground truth", last)):
+        centre = MARGIN + width * (2 * column + 1) // 6
+        shown = _shortened(name, width / 3, type_.plain)
+        draw.text((centre, MARGIN + 3 * type_.line), shown, SOFT, type_.plain, anchor="ma")
+    return _head_height(type_)
+
+
+def _draw_scale(sheet: Image, draw: ImageDraw, scale: HeatmapScale, top: int, type_: _Type) -> None:
+    """The colours from the normal maps' mean on, with the limit in the middle."""
     from PIL import Image
 
     width = sheet.width - 2 * MARGIN
-    top = MARGIN
-    draw.text((MARGIN, top), _shortened(title, width, type_.bold), fill=INK, font=type_.bold)
-    top += type_.line
     limit = f"{scale.limit_name} {scale.limit:.4g}"
     draw.text((MARGIN, top), "normal mean", fill=SOFT, font=type_.plain)
     draw.text((MARGIN + width // 2, top), limit, fill=SOFT, font=type_.plain, anchor="ma")
@@ -136,11 +147,6 @@ def _draw_head(sheet: Image, draw: ImageDraw, scale: HeatmapScale, title: str, t
     grey = np.full((*ramp.shape, 3), 208, np.uint8)
     sheet.paste(Image.fromarray(overlay(grey, ramp, scale)), (MARGIN, top))
     draw.line([(MARGIN + width // 2, top), (MARGIN + width // 2, top + type_.line // 2)], fill=INK)
-    top += type_.line
-    for column, name in enumerate(("image", "ground truth", "anomaly map")):
-        centre = MARGIN + width * (2 * column + 1) // 6
-        draw.text((centre, top), _shortened(name, width / 3, type_.plain), SOFT, type_.plain, anchor="ma")
-    return _head_height(type_)
 
 
 def _draw_caption(
@@ -163,11 +169,12 @@ def _draw_tiles(sheet: Image, draw: ImageDraw, thumbnail: Thumbnail, tile: int, 
     from PIL import Image
 
     height, width = fitted_size(thumbnail.image.shape[:2], tile)
-    columns = (
+    columns: list[tuple[np.ndarray, Sequence[np.ndarray], tuple[int, int, int]]] = [
         (thumbnail.image, (), TRUTH),
         (thumbnail.image, thumbnail.truth, TRUTH),
-        (thumbnail.heat, thumbnail.flagged, FLAGGED),
-    )
+    ]
+    if thumbnail.heat is not None:
+        columns.append((thumbnail.heat, thumbnail.flagged, FLAGGED))
     for column, (pixels, borders, ink) in enumerate(columns):
         left = MARGIN + column * (tile + GAP) + (tile - width) // 2
         sheet.paste(Image.fromarray(resized(pixels, (height, width))), (left, top))

@@ -1,0 +1,307 @@
+"""Trains a model of anomalib with its Engine, on normal images alone."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import signal
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uad_orchestrator.detectors.anomalib_fetching import nothing_fetched
+from uad_orchestrator.detectors.anomalib_names import FETCHES, NO_TRAINING, detector_name
+from uad_orchestrator.detectors.anomalib_results import unit_float
+from uad_orchestrator.detectors.anomalib_settings import TRAINING_LOG, TrainSettings
+from uad_orchestrator.detectors.anomalib_torch import first_transform, model_class
+from uad_orchestrator.embedders.torch_embedder import choose_device
+from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.images.source import ImageSource, RgbImage
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "model.ckpt"
+CURVE_POINTS = 200
+"""Points of a curve that are kept in the facts; the log file has them all."""
+
+CHATTY = (
+    "anomalib",
+    "lightning.pytorch",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
+)
+"""Loggers that speak to whoever trains by hand."""
+
+COMPONENTS = ("self", "pre_processor", "post_processor", "evaluator", "visualizer")
+"""Parameters of anomalib's model classes that are no plain values."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    Attributes:
+        fitted, withheld: the normals it was trained on, and those that were kept from it.
+        files: the checkpoint and the log, by name.
+        facts: epochs, curves, versions.
+    """
+
+    fitted: list[ImageSource]
+    withheld: list[ImageSource]
+    files: dict[str, Path]
+    facts: dict[str, Any]
+
+
+def split_normals(
+    images: Sequence[ImageSource], share: float, seed: int
+) -> tuple[list[ImageSource], list[ImageSource]]:
+    """Withhold at least ``share`` of the normals, whole groups at a time, chosen by ``seed``.
+
+    Returns:
+        those to train on, those withheld; both in the order given.
+
+    Raises:
+        ValueError: there are fewer than two groups, so that one of the two would be empty.
+    """
+    groups = sorted({image.group for image in images})
+    if len(groups) < 2:
+        raise ValueError(
+            f"training needs normals of at least two parts, one to train on and one to calibrate on; here are "
+            f"{len(images)} images of {len(groups)}"
+        )
+    withheld: set[str] = set()
+    for index in np.random.default_rng(seed).permutation(len(groups))[:-1]:
+        if sum(image.group in withheld for image in images) >= share * len(images):
+            break
+        withheld.add(groups[index])
+    return (
+        [image for image in images if image.group not in withheld],
+        [image for image in images if image.group in withheld],
+    )
+
+
+def train(
+    network: str,
+    images: Sequence[ImageSource],
+    settings: TrainSettings,
+    prepare: Callable[[ImageSource], RgbImage],
+    device: str,
+    folder: Path,
+) -> Training:
+    """Train a model, or go on with a training that was cut off.
+
+    Args:
+        network: the model's folder name in anomalib.
+        images: training normals; a part of them is withheld for validation.
+        settings: epochs, batch size, the model's own arguments.
+        prepare: reads an image and applies the preset to it.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        folder: keeps a checkpoint after each epoch. It belongs to this training alone: same images, same
+            settings. A training finds what an earlier one, killed, left there.
+
+    Raises:
+        ValueError: too few normals; an argument the model does not have; a model that can not be trained here.
+        WeightsError: its backbone's weights are not on this machine.
+        ImportError: anomalib is not installed.
+    """
+    if network in NO_TRAINING:
+        raise ValueError(f"{detector_name(network)} can not be trained here: {NO_TRAINING[network]}")
+    if network in FETCHES and not settings.download:
+        raise ValueError(
+            f"training {detector_name(network)} fetches {FETCHES[network]}: `train: {{download: true}}` allows it"
+        )
+    fitted, withheld = split_normals(images, settings.withheld, settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(_seeded(settings.seed))
+        stack.enter_context(_quiet())
+        if not settings.download:
+            stack.enter_context(nothing_fetched())
+        module = _build(network, settings)
+        engine = _engine(settings, device, folder)
+        resumed = _left_behind(folder / CHECKPOINT)
+        training = _loader(fitted, prepare, module, settings, shuffle=True)
+        _fit(engine, module, training, _loader(withheld, prepare, module, settings, shuffle=False), resumed)
+    curves = _read_curves(folder)
+    _write_log(curves, folder / TRAINING_LOG)
+    return Training(
+        fitted,
+        withheld,
+        files={CHECKPOINT: folder / CHECKPOINT, TRAINING_LOG: folder / TRAINING_LOG},
+        facts={
+            "epochs": int(engine.trainer.current_epoch),
+            "resumed": resumed is not None,
+            "train_images": len(fitted),
+            "withheld_images": len(withheld),
+            "seed": settings.seed,
+            "anomalib": version("anomalib"),
+            "curves": {name: _thinned(points) for name, points in curves.items()},
+            **{f"final_{name}": points[-1][1] for name, points in curves.items()},
+        },
+    )
+
+
+@dataclass(frozen=True)
+class NormalImages:
+    """A torch data set of normals, as anomalib's models are trained on.
+
+    Attributes:
+        images: what is in it: nothing else can reach the Engine.
+        prepare: reads an image and applies the preset to it.
+        resize: to the model's input size, as when it is scored; None: images go in at their own size.
+    """
+
+    images: Sequence[ImageSource]
+    prepare: Callable[[ImageSource], RgbImage]
+    resize: Callable[[Any], Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        import torch
+        from anomalib.data import ImageItem
+
+        source = self.images[index]
+        pixels = torch.from_numpy(unit_float(self.prepare(source))).permute(2, 0, 1)
+        pixels = pixels if self.resize is None else self.resize(pixels)
+        return ImageItem(image=pixels, gt_label=torch.tensor(0), image_path=source.name)
+
+
+def _build(network: str, settings: TrainSettings) -> Any:
+    """The untrained model, with the arguments the settings give."""
+    wanted = model_class(network)
+    known = [name for name in signature(wanted).parameters if name not in COMPONENTS]
+    for name in settings.model:
+        if name not in known:
+            raise ValueError(f"train.model: {wanted.__name__} has no argument {name!r}; it has {known}")
+    arguments: dict[str, Any] = dict(settings.model)
+    if settings.image_size is not None:
+        size = settings.image_size
+        side = (size, size) if isinstance(size, int) else size
+        arguments["pre_processor"] = wanted.configure_pre_processor(image_size=side)
+    try:
+        return wanted(**arguments, evaluator=False, visualizer=False)
+    except OSError as error:
+        raise WeightsError(
+            f"{detector_name(network)}: the weights of its backbone are not on this machine ({error}). Put them into "
+            "the hub's local cache, allow `train: {download: true}`, or, where the model has the argument, take "
+            "untrained ones by name: `train: {model: {pre_trained: false}}`"
+        ) from error
+
+
+def _engine(settings: TrainSettings, device: str, folder: Path) -> Any:
+    from anomalib.callbacks.checkpoint import ModelCheckpoint
+    from anomalib.engine import Engine
+    from lightning.pytorch.loggers import CSVLogger
+
+    chosen = choose_device(device)
+    kept = ModelCheckpoint(
+        dirpath=folder, filename=Path(CHECKPOINT).stem, every_n_epochs=1, enable_version_counter=False
+    )
+    return Engine(
+        callbacks=[kept],
+        logger=CSVLogger(folder, name="log"),
+        default_root_dir=folder / "engine",
+        accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
+        devices=1 if chosen.index is None else [chosen.index],
+        max_epochs=settings.max_epochs,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _loader(
+    images: list[ImageSource],
+    prepare: Callable[[ImageSource], RgbImage],
+    module: Any,
+    settings: TrainSettings,
+    shuffle: bool,
+) -> Any:
+    from anomalib.data import ImageBatch
+    from torch.utils.data import DataLoader
+    from torchvision.transforms.v2 import Resize
+
+    transform = getattr(module.pre_processor, "export_transform", None)
+    data: Any = NormalImages(images, prepare, first_transform(transform, Resize))
+    return DataLoader(data, settings.batch_size, shuffle=shuffle, collate_fn=ImageBatch.collate)
+
+
+def _left_behind(checkpoint: Path) -> Path | None:
+    """The checkpoint of a training that was cut off; None where there is none, or the kill left half of one."""
+    if not checkpoint.is_file():
+        return None
+    if not zipfile.is_zipfile(checkpoint):  # what torch writes; its directory stands at the end
+        logger.warning("%s is torn, training starts anew", checkpoint)
+        return None
+    return checkpoint
+
+
+def _fit(engine: Any, module: Any, training: Any, validation: Any, resumed: Path | None) -> None:
+    """Lightning ends the process on Ctrl-C, and leaves it deaf to the next: make an interrupt of it again."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        engine.fit(module, training, validation, ckpt_path=resumed)
+    except SystemExit as ended:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from ended
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Everything random starts from the seed, and the process goes on as it was."""
+    from lightning.pytorch import seed_everything
+    from lightning.pytorch.utilities.seed import isolate_rng
+
+    with isolate_rng():
+        seed_everything(seed, verbose=False)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's and anomalib's advice is of no use here."""
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """``(step, value)`` of all that was logged, by name; a training that was gone on with has several logs."""
+    curves: dict[str, dict[int, float]] = {}
+    for log in sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime_ns):
+        with log.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                for name, value in row.items():
+                    if name not in ("step", "epoch") and value:
+                        curves.setdefault(name, {})[int(row["step"])] = float(value)
+    return {name: sorted(points.items()) for name, points in sorted(curves.items())}
+
+
+def _write_log(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
+    with path.open("w", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(("name", "step", "value"))
+        writer.writerows((name, step, value) for name, points in curves.items() for step, value in points)
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[list[float]]:
+    chosen = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
+    return [list(points[i]) for i in chosen]
