@@ -12,6 +12,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.stages import Response
 from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.images.tiles import TileGrid
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +35,8 @@ class ScoreRow:
         label: 0 normal, 1 anomalous.
         defect_type: ``good`` for normals.
         score: image score, float; higher is more anomalous.
-        grid_shape: ``(gh, gw)`` of its patch grid.
-        region: part of the image the grid covers, in pixels.
+        grid_shape: ``(gh, gw)`` of its patch grid, or of each tile's.
+        region: part of the image, or of each tile, that the grid covers, in pixels.
         original_size: ``(H, W)`` in pixels.
         input_size: ``(h, w)`` of the region at the model's input, in pixels.
         seconds: time from file to score.
@@ -85,14 +86,15 @@ class ScoreWriter:
             label=label,
             defect_type=defect_type,
             score=float(response.score),
-            grid_shape=(grid.shape[0], grid.shape[1]),
+            grid_shape=(grid.shape[-2], grid.shape[-1]),
             region=response.region,
             original_size=response.original_size,
             input_size=response.input_size,
             seconds=response.seconds,
         )
         self._rows.append({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()})
-        self._patches.append({"image": row.image, "role": role, "patch_grid": grid.ravel()})
+        tiles = None if response.tiles is None else asdict(response.tiles)
+        self._patches.append({"image": row.image, "role": role, "patch_grid": grid.ravel(), "tiles": tiles})
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
         return row
@@ -128,17 +130,20 @@ def read_scores(directory: Path) -> list[ScoreRow]:
     return [_row(values) for values in pq.read_table(directory / SCORES).to_pylist()]
 
 
-def read_responses(directory: Path) -> Iterator[tuple[ScoreRow, Response]]:
-    """Rows with their responses, one at a time, in the order in which they were written."""
+def read_responses(directory: Path, role: Role | None = None) -> Iterator[tuple[ScoreRow, Response]]:
+    """Rows with their responses, of all images or of one role, in the order in which they were written."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(directory / SCORES) as scores, pq.ParquetFile(directory / PATCH_GRIDS) as grids:
         for group in range(scores.num_row_groups):
             rows = scores.read_row_group(group).to_pylist()
-            patches = grids.read_row_group(group).column("patch_grid")
-            for values, patch in zip(rows, patches, strict=True):
+            patches = grids.read_row_group(group)
+            tiled = "tiles" in patches.column_names  # older tables have no such column
+            tiles = patches.column("tiles").to_pylist() if tiled else [None] * len(rows)
+            for values, patch, places in zip(rows, patches.column("patch_grid"), tiles, strict=True):
                 row = _row(values)
-                yield row, _response(row, patch.values.to_numpy().reshape(row.grid_shape))
+                if role in (None, row.role):
+                    yield row, _response(row, patch.values.to_numpy(), _tile_grid(places))
 
 
 def _row(values: dict[str, Any]) -> ScoreRow:
@@ -146,15 +151,20 @@ def _row(values: dict[str, Any]) -> ScoreRow:
     return ScoreRow(**{**values, **pairs, "region": Region(*values["region"])})
 
 
-def _response(row: ScoreRow, patch_grid: np.ndarray) -> Response:
+def _tile_grid(values: dict[str, Any] | None) -> TileGrid | None:
+    return values and TileGrid(tuple(values["tops"]), tuple(values["lefts"]), values["side"])
+
+
+def _response(row: ScoreRow, patches: np.ndarray, tiles: TileGrid | None) -> Response:
     return Response(
         name=row.image,
         score=row.score,
-        patch_grid=patch_grid,
+        patch_grid=patches.reshape(row.grid_shape if tiles is None else (len(tiles), *row.grid_shape)),
         region=row.region,
         original_size=row.original_size,
         input_size=row.input_size,
         seconds=row.seconds,
+        tiles=tiles,
     )
 
 
@@ -176,5 +186,13 @@ def _schemas() -> tuple[pa.Schema, pa.Schema]:
             ("seconds", pa.float64()),
         ]
     )
-    grids = pa.schema([("image", pa.string()), ("role", pa.string()), ("patch_grid", pa.list_(pa.float32()))])
+    starts = pa.list_(pa.int32())
+    grids = pa.schema(
+        [
+            ("image", pa.string()),
+            ("role", pa.string()),
+            ("patch_grid", pa.list_(pa.float32())),
+            ("tiles", pa.struct([("tops", starts), ("lefts", starts), ("side", pa.int32())])),
+        ]
+    )
     return scores, grids

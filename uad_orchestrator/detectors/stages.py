@@ -12,6 +12,7 @@ import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import TileGrid
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 
 __all__ = ["DetectorState", "OperatingPoint", "Response", "fitted_images"]
@@ -54,11 +55,12 @@ class Response:
     Attributes:
         name: the image's name.
         score: the image score; higher is more anomalous.
-        patch_grid: ``(gh, gw)`` float32 patch scores.
-        region: the part of the original image the grid covers, in pixels.
+        patch_grid: ``(gh, gw)`` float32 patch scores; of a tiled image ``(tiles, gh, gw)``.
+        region: the part of the original image, or of each tile, that the grid covers, in pixels.
         original_size: ``(H, W)`` of the image.
         input_size: ``(h, w)`` of the region at the model's input.
         seconds: time this image took, its share of the batch.
+        tiles: where the tiles of a tiled image lie; None: the image was inspected whole.
     """
 
     name: str
@@ -68,3 +70,4 @@ class Response:
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     seconds: float
+    tiles: TileGrid | None = None

@@ -7,7 +7,7 @@ file lies, not what a preset is called, not the device.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.registry import DETECTORS
@@ -54,22 +54,28 @@ def fit_settings(entry: DetectorEntry) -> Content:
         "stage_version": DETECTORS[entry.model].versions["fit"],
         "embedder": dict(embedder_recipe(entry.embedder)),
         "settings": entry.fit.model_dump(mode="json"),
+        **_tiling(entry, "fit"),
     }
 
 
 def scoring_settings(entry: DetectorEntry) -> Content:
     """What the score table depends on beyond the bank."""
-    return {"settings": entry.scoring.model_dump(mode="json")}
+    return {"settings": entry.scoring.model_dump(mode="json"), **_tiling(entry, "scoring")}
 
 
 def map_settings(entry: DetectorEntry) -> Content:
     """What the anomaly maps depend on beyond the scores."""
-    return {"settings": entry.maps.model_dump(mode="json")}
+    return {"settings": entry.maps.recipe(), **_tiling(entry, "maps")}
 
 
 def evaluation_protocol(project: Project) -> Content:
     """Which metrics, up to which limits."""
     return {"settings": project.evaluation.model_dump(mode="json")}
+
+
+def _tiling(entry: DetectorEntry, stage: Literal["fit", "scoring", "maps"]) -> dict[str, Any]:
+    """The stage's share of the ``tiling:`` settings; nothing where images are inspected whole."""
+    return {} if entry.tiling is None else {"tiling": entry.tiling.recipe(stage)}
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:

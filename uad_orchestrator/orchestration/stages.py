@@ -5,7 +5,6 @@ No Dagster here; ``benchmark`` wraps these into assets.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.registry import StageSettings, build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
@@ -22,15 +22,15 @@ from uad_orchestrator.orchestration.cell_files import (
     CONTACT_SHEET,
     MAPS,
     METRICS_FILE,
-    NORMAL_MAPS,
     finite_or_none,
     read_operating_point,
     write_curves,
+    write_normal_maps,
     write_operating_point,
 )
 from uad_orchestrator.orchestration.cell_report import GroundTruth, build_report, draw_contact_sheet
 from uad_orchestrator.orchestration.cell_run import CellRun, StageResult
-from uad_orchestrator.postprocess.map_set import MapSet, NormalMapStatistics
+from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     state = detector.fit_state(list(manifest.sources(manifest.train)))
     state.save(directory)
     seed = getattr(run.entry.fit, "seed", 0)
-    facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
+    listed = ("images", "tiles")  # they stand in the state
+    facts = {name: value for name, value in state.facts.items() if name not in listed}
     return StageResult(
         metrics=_numbers(facts),
         facts=facts | _embedding_counts(detector),
@@ -91,29 +92,29 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
 
 
 def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
-    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold."""
-    from uad_orchestrator.postprocess.anomaly_map import anomaly_map
-
-    settings = run.entry.maps.model_dump()
+    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold, and the scale
+    of normalisation."""
     scores = run.directory("score_table")
-    maps, normals = MapSet(directory / MAPS), NormalMapStatistics()
-    count = 0
-    for row, response in read_responses(scores):
-        made = anomaly_map(
-            response.patch_grid, response.region, response.original_size, response.input_size, **settings
-        )
-        if row.role == "calibration":
-            normals.update(made)
-        else:
-            maps.write(row.image, row.defect_type, made)
-            count += 1
     image_point = read_operating_point(scores)
-    point = calibrate(normals.maxima, image_point.contamination, image_point.origin)
-    write_operating_point(point, directory)
-    statistics = normals.summary()
-    (directory / NORMAL_MAPS).write_text(json.dumps(statistics, indent=1))
-    metrics = {"pixel_threshold": point.threshold, "normal_map_mean": finite_or_none(statistics["mean"])}
-    return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": point.source})
+    recipe = MapRecipe.of(run.entry.maps, run.entry.tiling)
+    normals = calibrate_maps(
+        recipe,
+        lambda: (response for _, response in read_responses(scores, role="calibration")),
+        image_point.contamination,
+        image_point.origin,
+    )
+    maps, count = MapSet(directory / MAPS), 0
+    for row, response in read_responses(scores, role="test"):
+        made = recipe.anomaly_map(response, normals.scale, normals.point.threshold)
+        maps.write(row.image, row.defect_type, made)
+        count += 1
+    write_operating_point(normals.point, directory)
+    write_normal_maps(normals, directory)
+    metrics = {
+        "pixel_threshold": normals.point.threshold,
+        "normal_map_mean": finite_or_none(normals.summary["mean"]),
+    }
+    return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": normals.point.source})
 
 
 def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
@@ -159,7 +160,9 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         cache=EmbeddingCache(Path(project.storage.local) / "embeddings"),
         batch_size=project.runtime.batch_size,
     )
-    return build_detector(entry.model, StageSettings(entry.fit, entry.scoring, entry.maps), stream)
+    return build_detector(
+        entry.model, StageSettings(entry.fit, entry.scoring, entry.maps, entry.tiling), stream
+    )
 
 
 def _embedding_counts(detector: Detector) -> dict[str, int]:

@@ -16,13 +16,10 @@ KEYS: dict[Place, str] = {
     ("evaluation", "repeats"): "repeats over several seeds",
     ("evaluation", "protocol"): "other evaluation protocols",
     ("detectors", "*", "checkpoint"): "detectors that load a trained checkpoint",
-    ("detectors", "*", "tiling"): "tiling",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
     ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
     ("detectors", "*", "roi_metrics"): "regions of interest",
     ("detectors", "*", "repeats"): "repeats over several seeds",
-    ("detectors", "*", "maps", "normalisation"): "normalisation of anomaly maps",
-    ("detectors", "*", "maps", "morphology"): "morphology on anomaly maps",
 }
 
 MODELS = frozenset(
