@@ -1,5 +1,7 @@
 """Tiles cover an image, lie flush with its end, and none comes twice."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +40,7 @@ def test_no_tile_could_be_left_out(cut: tuple[tuple[int, int], int, int]) -> Non
     (length, _), side, stride = cut
     tops = tile_grid((length, 1), side, stride).tops
     assert list(tops) == sorted(set(tops))
-    assert all(b - a == stride for a, b in zip(tops[:-2], tops[1:-1], strict=True))
+    assert all(after - before == stride for before, after in pairwise(tops[:-1]))
     if len(tops) > 1:
         assert tops[-2] + side < length  # without the last one the end would not be covered
 

@@ -339,7 +339,6 @@ NOT_BUILT = {
     "evaluation: {protocol: official_crop}": "evaluation.protocol",
     "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
     "detectors: {p: {model: vision_padim_anomalib}}": "detectors.p.model",
-    "detectors: {p: {model: vision_patchcore, tiling: {tile_size: 512}}}": "detectors.p.tiling",
     "detectors: {p: {model: vision_patchcore, checkpoint: x.ckpt}}": "detectors.p.checkpoint",
     "detectors: {p: {model: vision_patchcore, index: ivf}}": "detectors.p.index",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",

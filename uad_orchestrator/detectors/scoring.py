@@ -152,7 +152,9 @@ def _row(values: dict[str, Any]) -> ScoreRow:
 
 
 def _tile_grid(values: dict[str, Any] | None) -> TileGrid | None:
-    return values and TileGrid(tuple(values["tops"]), tuple(values["lefts"]), values["side"])
+    if values is None:
+        return None
+    return TileGrid(tuple(values["tops"]), tuple(values["lefts"]), values["side"])
 
 
 def _response(row: ScoreRow, patches: np.ndarray, tiles: TileGrid | None) -> Response:

@@ -55,8 +55,8 @@ class TilingSettings(TileCutting, TileScoring, TileBlending):
 
     def recipe(self, stage: Literal["fit", "scoring", "maps"]) -> dict[str, Any]:
         """What a stage reads of it, as JSON values, with the version of the code behind it."""
-        part = {"fit": TileCutting, "scoring": TileScoring, "maps": TileBlending}[stage]
-        values = {name: getattr(self, name) for name in part.model_fields}
+        parts: dict[str, type[Settings]] = {"fit": TileCutting, "scoring": TileScoring, "maps": TileBlending}
+        values = {name: getattr(self, name) for name in parts[stage].model_fields}
         if stage == "fit":
             values["stride"] = self.resolved_stride
         return {"version": TILING_VERSIONS[stage], **values}
