@@ -14,7 +14,7 @@ from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import open_stream
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
+from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images, groups_by_digest
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import TiledDetector
@@ -146,20 +146,20 @@ def test_a_single_image_leaves_nothing_to_calibrate_on_however_many_tiles_it_has
     assert "single image" in detector.image_point_.source
 
 
-def test_the_state_names_images_and_their_tiles_and_a_copy_is_fitted_once() -> None:
+def test_the_state_names_tiles_and_their_images_and_a_copy_is_fitted_once() -> None:
     first, second = textures(2, size=SIZE)
     images = sources([first, second, first])
     state = tiled(CellMeans()).fit_state(images)
-    assert sorted(image["name"] for image in state.facts["images"]) == ["000.png", "001.png"]
-    assert len(state.facts["tiles"]) == 2 * TILES
+    assert len(state.facts["images"]) == 2 * TILES
+    assert set(groups_by_digest(state)) == {image.digest for image in images}
     assert state.facts["patches"] == 2 * TILES * (SIDE // 8) ** 2
 
 
 def test_few_shot_references_are_whole_images() -> None:
     images = sources(textures(8, size=SIZE))
     detector = tiled(CellMeans(), references={"k": 2, "seed": 1}).fit(images)
-    assert [image["name"] for image in detector.state_.facts["images"]] == ["002.png", "003.png"]
-    assert len(detector.state_.facts["tiles"]) == 2 * TILES
+    assert set(groups_by_digest(detector.state_)) == {images[2].digest, images[3].digest}
+    assert len(detector.state_.facts["images"]) == 2 * TILES
     assert (detector.image_point_.source, detector.image_point_.n) == ("held_out", 6)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.images.tiles import TileGrid
+from uad_orchestrator.images.tiles import TileGrid, TileSource
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 
-__all__ = ["DetectorState", "OperatingPoint", "Response", "fitted_images"]
+__all__ = ["DetectorState", "OperatingPoint", "Response", "fitted_images", "groups_by_digest"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,20 @@ class DetectorState:
 
 
 def fitted_images(images: Iterable[ImageSource]) -> list[dict[str, str]]:
-    """The fact ``images`` of a state: which images it was fitted on. Calibration never scores them as new."""
-    return [{"name": image.name, "digest": image.digest, "group": image.group} for image in images]
+    """The fact ``images`` of a state: which images it was fitted on. Calibration never scores them as new.
+
+    A tile also has ``part_of``, the digest of the image it is cut from.
+    """
+    return [
+        {"name": image.name, "digest": image.digest, "group": image.group}
+        | ({"part_of": image.whole.digest} if isinstance(image, TileSource) else {})
+        for image in images
+    ]
+
+
+def groups_by_digest(state: DetectorState) -> dict[str, str]:
+    """The group of every image a state was fitted on, by its digest: of the whole images, not of their tiles."""
+    return {image.get("part_of", image["digest"]): image["group"] for image in state.facts["images"]}
 
 
 @dataclass(frozen=True)

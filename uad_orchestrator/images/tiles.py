@@ -1,12 +1,15 @@
-"""Tiles: how an image is cut into overlapping squares of one size. Arithmetic and slices only."""
+"""Tiles: how an image is cut into overlapping squares of one size, and a tile as an image of its own."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+
+from uad_orchestrator.images.source import ImageSource
 
 Padding = Literal["reflect", "edge"]
 """What fills a tile where the image is smaller: its mirrored pixels (the edge not repeated), or its last ones."""
@@ -49,6 +52,44 @@ class TileGrid:
         for top in self.tops:
             for left in self.lefts:
                 yield Box(top, left, top + self.side, left + self.side)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileSource(ImageSource):
+    """A tile as a detector sees it: an image of its own, in the group of the image it is cut from.
+
+    Its digest follows from the image's and from how it is cut, so that it is known before a pixel is read.
+
+    Attributes:
+        whole: the image.
+        box: its place on it.
+        padding: what fills it where the image is smaller.
+    """
+
+    whole: ImageSource
+    box: Box
+    padding: Padding
+
+    @classmethod
+    def cut_from(cls, whole: ImageSource, box: Box, padding: Padding) -> TileSource:
+        """The tile at ``box``."""
+        height, width = box.bottom - box.top, box.right - box.left
+        recipe = f"{whole.digest}: {height} x {width} at {box.top}, {box.left}, {padding}"
+        return cls(
+            name=f"{whole.name} (tile at {box.top}, {box.left})",
+            digest=hashlib.sha256(recipe.encode()).hexdigest(),
+            group=whole.group,
+            read=lambda: cut_tile(whole.read(), box, padding),
+            measure=lambda: (height, width),
+            whole=whole,
+            box=box,
+            padding=padding,
+        )
+
+
+def whole_of(source: ImageSource) -> ImageSource:
+    """The image a source is a tile of; itself, if it is none."""
+    return source.whole if isinstance(source, TileSource) else source
 
 
 def default_stride(tile_size: int) -> int:

@@ -45,8 +45,7 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     state = detector.fit_state(list(manifest.sources(manifest.train)))
     state.save(directory)
     seed = getattr(run.entry.fit, "seed", 0)
-    listed = ("images", "tiles")  # they stand in the state
-    facts = {name: value for name, value in state.facts.items() if name not in listed}
+    facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
     return StageResult(
         metrics=_numbers(facts),
         facts=facts | _embedding_counts(detector),
