@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uad_orchestrator.images.tiles import Box, cut_tile, iter_tiles, tile_grid
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import Box, TileSource, cut_tile, iter_tiles, tile_grid, whole_of
 from uad_orchestrator.inference import iter_tiles as public_name
 
 LENGTHS = st.integers(1, 90)
@@ -54,6 +55,24 @@ def test_pixels_are_those_of_the_image_mirrored_where_it_ends(cut: tuple[tuple[i
     for box, pixels in iter_tiles(image, side, stride):
         assert pixels.dtype == image.dtype
         assert np.array_equal(pixels, larger[box.top : box.bottom, box.left : box.right])
+
+
+def test_a_tile_is_an_image_of_its_own_in_the_group_of_its_image() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    whole = ImageSource.from_array(image, name="a.png", group="part 7")
+    other = ImageSource.from_array(image[::-1], name="a.png", group="part 7")
+    box, beside = Box(0, 8, 16, 24), Box(0, 0, 16, 16)
+    tile = TileSource.cut_from(whole, box, "reflect")
+    assert np.array_equal(tile.read(), image[:16, 8:24])
+    assert (tile.size(), tile.group, whole_of(tile), whole_of(whole)) == ((16, 16), "part 7", whole, whole)
+    others = [
+        TileSource.cut_from(other, box, "reflect"),
+        TileSource.cut_from(whole, beside, "reflect"),
+        TileSource.cut_from(whole, Box(0, 8, 15, 23), "reflect"),
+        TileSource.cut_from(whole, box, "edge"),
+    ]
+    assert len({source.digest for source in (whole, tile, *others)}) == 6
+    assert tile.digest == TileSource.cut_from(whole, box, "reflect").digest
 
 
 def test_inside_an_image_a_tile_is_a_view() -> None:
