@@ -89,7 +89,7 @@ class MapRecipe:
         if tiles is None:
             return self._lay(response.patch_grid, response, response.original_size)
         maps = (self._lay(grid, response, (tiles.side, tiles.side)) for grid in response.patch_grid)
-        return blend_tiles(maps, tiles, response.original_size, self.blend)
+        return blend_tiles(maps, tiles, self.blend)
 
     def _lay(self, patch_grid: np.ndarray, response: Response, size: tuple[int, int]) -> np.ndarray:
         return anomaly_map(

@@ -154,7 +154,7 @@ def _row(values: dict[str, Any]) -> ScoreRow:
 def _tile_grid(values: dict[str, Any] | None) -> TileGrid | None:
     if values is None:
         return None
-    return TileGrid(tuple(values["tops"]), tuple(values["lefts"]), values["side"])
+    return TileGrid(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
 
 
 def _response(row: ScoreRow, patches: np.ndarray, tiles: TileGrid | None) -> Response:
@@ -194,7 +194,7 @@ def _schemas() -> tuple[pa.Schema, pa.Schema]:
             ("image", pa.string()),
             ("role", pa.string()),
             ("patch_grid", pa.list_(pa.float32())),
-            ("tiles", pa.struct([("tops", starts), ("lefts", starts), ("side", pa.int32())])),
+            ("tiles", pa.struct([("tops", starts), ("lefts", starts), ("side", pa.int32()), ("size", pair)])),
         ]
     )
     return scores, grids

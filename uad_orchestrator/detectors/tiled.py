@@ -104,10 +104,10 @@ class TiledDetector(Detector):
             self._opened.add(image.digest)
             return image.read()
 
-        whole, size = replace(image, read=read), image.size()
-        grid = tile_grid(size, self.tiling.tile_size, self.tiling.resolved_stride)
+        whole = replace(image, read=read)
+        grid = tile_grid(image.size(), self.tiling.tile_size, self.tiling.resolved_stride)
         tiles = [TileSource.cut_from(whole, box, self.tiling.padding) for box in grid.boxes()]
-        return _CutImage(image.name, size, grid, tiles)
+        return _CutImage(image.name, grid, tiles)
 
     def _joined(self, cut: _CutImage, parts: list[Response]) -> Response:
         first = parts[0]
@@ -122,7 +122,7 @@ class TiledDetector(Detector):
             score=aggregate(scores, self.tiling.score_reduce, self.tiling.topk),
             patch_grid=np.stack([part.patch_grid for part in parts]),
             region=first.region,
-            original_size=cut.size,
+            original_size=cut.grid.size,
             input_size=first.input_size,
             seconds=sum(part.seconds for part in parts),
             tiles=cut.grid,
@@ -130,9 +130,8 @@ class TiledDetector(Detector):
 
 
 class _CutImage(NamedTuple):
-    """An image's name and size, where its tiles lie, and a source for each of them, in order."""
+    """An image's name, where its tiles lie, and a source for each of them, in order."""
 
     name: str
-    size: tuple[int, int]
     grid: TileGrid
     tiles: list[TileSource]

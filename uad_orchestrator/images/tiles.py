@@ -38,11 +38,13 @@ class TileGrid:
     Attributes:
         tops, lefts: first pixel of each row and of each column of tiles, ascending.
         side: side of a tile in pixels.
+        size: ``(H, W)`` of the image.
     """
 
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
     side: int
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -111,7 +113,7 @@ def tile_grid(size: tuple[int, int], tile_size: int, stride: int | None = None) 
         ValueError: a tile without pixels, or a stride that is below 1 or would leave gaps between tiles.
 
     >>> tile_grid((1000, 300), 512, 384)
-    TileGrid(tops=(0, 384, 488), lefts=(0,), side=512)
+    TileGrid(tops=(0, 384, 488), lefts=(0,), side=512, size=(1000, 300))
     """
     stride = default_stride(tile_size) if stride is None else stride
     if tile_size < 1 or not 1 <= stride <= tile_size:
@@ -120,7 +122,7 @@ def tile_grid(size: tuple[int, int], tile_size: int, stride: int | None = None) 
             "tile_size, or pixels between two tiles would not be inspected"
         )
     height, width = size
-    return TileGrid(_starts(height, tile_size, stride), _starts(width, tile_size, stride), tile_size)
+    return TileGrid(_starts(height, tile_size, stride), _starts(width, tile_size, stride), tile_size, size)
 
 
 def cut_tile(image: np.ndarray, box: Box, padding: Padding = "reflect") -> np.ndarray:

@@ -12,9 +12,7 @@ from uad_orchestrator.images.tiles import TileGrid
 Blend = Literal["hann", "max", "mean"]
 
 
-def blend_tiles(
-    tile_maps: Iterable[np.ndarray], grid: TileGrid, size: tuple[int, int], blend: Blend = "hann"
-) -> np.ndarray:
+def blend_tiles(tile_maps: Iterable[np.ndarray], grid: TileGrid, blend: Blend = "hann") -> np.ndarray:
     """Lay the maps of tiles on their image; where tiles overlap they are blended.
 
     One tile's map is held at a time. A constant map stays constant to float32's rounding (below 1e-6
@@ -24,19 +22,18 @@ def blend_tiles(
         tile_maps: ``(side, side)`` float32 each, in the grid's order; what reaches beyond the image is left
             out.
         grid: where the tiles lie.
-        size: ``(H, W)`` of the image.
         blend: ``hann``: the mean weighted by a Hann window over each tile, so that the value fades from tile
             to tile; ``mean``: the plain mean; ``max``: the largest value.
 
     Returns:
         ``(H, W)`` float32.
 
-    >>> grid = TileGrid((0,), (0, 1), 2)
-    >>> blend_tiles([np.zeros((2, 2)), np.ones((2, 2))], grid, (2, 3), "mean")[0].tolist()
+    >>> grid = TileGrid(tops=(0,), lefts=(0, 1), side=2, size=(2, 3))
+    >>> blend_tiles([np.zeros((2, 2)), np.ones((2, 2))], grid, "mean")[0].tolist()
     [0.0, 0.5, 1.0]
     """
-    height, width = size
-    blended = np.full(size, -np.inf if blend == "max" else 0.0, np.float32)
+    height, width = grid.size
+    blended = np.full(grid.size, -np.inf if blend == "max" else 0.0, np.float32)
     rows = _weights(grid.tops, grid.side, height, blend)
     columns = _weights(grid.lefts, grid.side, width, blend)
     for box, tile_map in zip(grid.boxes(), tile_maps, strict=True):
