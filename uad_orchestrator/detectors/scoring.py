@@ -154,7 +154,8 @@ def _row(values: dict[str, Any]) -> ScoreRow:
 def _tile_grid(values: dict[str, Any] | None) -> TileGrid | None:
     if values is None:
         return None
-    return TileGrid(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    tops, lefts, size = (tuple(values[key]) for key in ("tops", "lefts", "size"))
+    return TileGrid(tops, lefts, values["side"], size)
 
 
 def _response(row: ScoreRow, patches: np.ndarray, tiles: TileGrid | None) -> Response:
