@@ -66,7 +66,7 @@ def test_pitfall_03_scores_labels_and_maps_cost_one_pass(patchcore: Detector, em
 def test_what_is_remembered_is_bounded(
     patchcore: Detector, embedder: CellMeans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "REMEMBERED", 3)
+    monkeypatch.setattr(base, "REMEMBERED", 3 * 48)  # patch scores: an image has 6 x 8
     patchcore.fit(textures(5))
     fresh = textures(20, seed=2)
     first = patchcore.decision_function(fresh)

@@ -359,7 +359,6 @@ NOT_BUILT = {
     "repeats: {seeds: [0]}": "repeats",
     "evaluation: {protocol: official_crop}": "evaluation.protocol",
     "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
-    "detectors: {p: {model: vision_patchcore, tiling: {tile_size: 512}}}": "detectors.p.tiling",
     "detectors: {p: {model: vision_patchcore, index: ivf}}": "detectors.p.index",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",
     "presets: {p: [{resize: 3}]}": "presets.p[0]",

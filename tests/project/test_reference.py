@@ -15,6 +15,7 @@ from uad_orchestrator.detectors import settings as stages
 from uad_orchestrator.detectors.anomalib_names import KNOWN_MODELS
 from uad_orchestrator.detectors.anomalib_settings import TrainSettings
 from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.detectors.tiling_settings import TileBlending, TileCutting, TileScoring, TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import NOT_BUILT_STEPS, STEP_METHODS
 from uad_orchestrator.project import settings
@@ -41,6 +42,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "prompts": (open_clip_settings.PromptSettings,),
     "calibration": (stages.CalibrationSettings,),
     "maps": (stages.MapSettings,),
+    "morphology": (stages.MorphologySettings,),
+    "tiling": (TilingSettings,),
     "embedder": (EmbedderSettings,),
     "evaluation": (settings.EvaluationSettings,),
     "dagster": (settings.DagsterSettings,),
@@ -99,6 +102,13 @@ def test_every_detector_setting_names_the_stage_that_reads_it(model):
         fitted = key.strip("`") in spec.fit.model_fields
         assert stage == ("`memory_bank`" if fitted else "`score_table`")
     assert not set(spec.fit.model_fields) & set(spec.scoring.model_fields), "each key belongs to one stage"
+
+
+def test_every_tiling_setting_names_the_one_stage_that_reads_it():
+    parts = {"memory_bank": TileCutting, "score_table": TileScoring, "anomaly_maps": TileBlending}
+    expected = {key: f"`{stage}`" for stage, part in parts.items() for key in part.model_fields}
+    assert {row[0].strip("`"): row[2] for row in tables()["tiling"]} == expected
+    assert len(expected) == len(TilingSettings.model_fields)
 
 
 @pytest.mark.parametrize("step", STEP_METHODS)

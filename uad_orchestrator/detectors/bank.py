@@ -10,9 +10,10 @@ import numpy as np
 
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
 from uad_orchestrator.detectors.settings import CoresetSettings, ReferenceSettings
-from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
+from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images, groups_by_digest
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import whole_of
 from uad_orchestrator.memory.coreset import (
     coreset_size,
     coverage,
@@ -55,6 +56,8 @@ def select_references(
 ) -> list[ImageSource]:
     """All images, or the few-shot references: those sorted by name, ``[seed * k : (seed + 1) * k]``.
 
+    Whole images are counted and chosen, each with all its tiles.
+
     Raises:
         ValueError: no images, or the slice reaches beyond them.
     """
@@ -62,14 +65,17 @@ def select_references(
         raise ValueError("there are no images to fit on: at least one normal image is needed")
     if references is None:
         return list(images)
-    ordered = sorted(images, key=lambda image: image.name)
+    parts: dict[ImageSource, list[ImageSource]] = {}
+    for image in images:
+        parts.setdefault(whole_of(image), []).append(image)
+    ordered = sorted(parts, key=lambda image: image.name)
     start, stop = references.seed * references.k, (references.seed + 1) * references.k
     if stop > len(ordered):
         raise ValueError(
             f"references: seed {references.seed} with k {references.k} takes images {start} to {stop - 1}, "
             f"but there are {len(ordered)}: lower k or seed"
         )
-    return ordered[start:stop]
+    return [part for image in ordered[start:stop] for part in parts[image]]
 
 
 def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
@@ -120,6 +126,7 @@ class Bank:
         self._starts = state.arrays["row_starts"]
         groups = [image["group"] for image in state.facts["images"]]
         self._group_of_digest = {image["digest"]: image["group"] for image in state.facts["images"]}
+        self._group_of_digest |= groups_by_digest(state)  # a whole image is known by its tiles, too
         self._span = {group: (groups.index(group), i + 1) for i, group in enumerate(groups)}
 
     def rows_of(self, image: ImageSource) -> slice:

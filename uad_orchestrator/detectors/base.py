@@ -13,16 +13,18 @@ import numpy as np
 
 from uad_orchestrator.detectors.calibration import CalibrationImages, choose_calibration_images
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.stages import NO_MAP, DetectorState, OperatingPoint, Response
+from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint, Response
 from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.postprocess.finishing import MapScale
 
 Images = Sequence[Path | str] | Sequence[RgbImage] | Sequence[ImageSource] | np.ndarray
 """Paths, a list of arrays, or one ``(n, h, w, c)`` array."""
 
-REMEMBERED = 1024
-"""Latest responses kept (a few kB each), so that scores, labels and maps of the same images cost one pass."""
+REMEMBERED = 1 << 20
+"""Patch scores kept, of the latest responses, so that scores, labels and maps of the same images cost one pass."""
 
 
 class Detector(ABC):
@@ -42,6 +44,7 @@ class Detector(ABC):
         pixel_threshold_: a normal image's map exceeds it anywhere with probability about ``contamination``.
         decision_scores_: ``(n,)`` float64 scores of the calibration normals.
         image_point_, pixel_point_: both thresholds with where they come from.
+        map_scale_: what ``maps.normalisation`` takes from the normals' maps; None where it is off.
     """
 
     state_: DetectorState
@@ -50,6 +53,7 @@ class Detector(ABC):
     decision_scores_: np.ndarray
     image_point_: OperatingPoint
     pixel_point_: OperatingPoint
+    map_scale_: MapScale | None = None
 
     def __init__(
         self, stream: EmbeddingStream, fit: Settings, scoring: ScoringSettings, maps: MapSettings
@@ -82,25 +86,20 @@ class Detector(ABC):
             leave_out: what the state learnt from an image's own group is left out when that image is scored.
         """
 
+    @property
+    def map_recipe(self) -> MapRecipe:
+        """How maps are made of responses."""
+        return MapRecipe(self.map_settings)
+
     def anomaly_map(self, response: Response) -> np.ndarray:
         """The anomaly map ``(H, W)`` float32 of a response, at the original image's size.
 
         Raises:
             ValueError: the model gives none.
+            RuntimeError: not fitted, and ``maps.normalisation`` takes statistics of the normals' maps.
         """
-        from uad_orchestrator.postprocess.anomaly_map import anomaly_map
-
-        if response.patch_grid is None:
-            raise ValueError(f"{response.name}: {NO_MAP}")
-
-        return anomaly_map(
-            response.patch_grid,
-            response.region,
-            response.original_size,
-            response.input_size,
-            gaussian_sigma=self.map_settings.gaussian_sigma,
-            sigma_space=self.map_settings.sigma_space,
-        )
+        threshold = getattr(self, "pixel_threshold_", float("nan"))
+        return self.map_recipe.anomaly_map(response, self.map_scale_, threshold)
 
     def calibration_images(
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
@@ -146,9 +145,20 @@ class Detector(ABC):
             self._calibrate(train, held_out)
         return self
 
-    def restore(self, state: DetectorState, image_point: OperatingPoint, pixel_point: OperatingPoint) -> Self:
-        """Take over what was fitted and calibrated before, instead of ``fit``."""
+    def restore(
+        self,
+        state: DetectorState,
+        image_point: OperatingPoint,
+        pixel_point: OperatingPoint,
+        map_scale: MapScale | None = None,
+    ) -> Self:
+        """Take over what was fitted and calibrated before, instead of ``fit``.
+
+        Args:
+            map_scale: needed where ``maps.normalisation`` is on.
+        """
         self._recent.clear()
+        self.map_scale_ = map_scale
         self.state_ = state
         self.image_point_, self.threshold_ = image_point, image_point.threshold
         self.pixel_point_, self.pixel_threshold_ = pixel_point, pixel_point.threshold
@@ -203,19 +213,12 @@ class Detector(ABC):
 
     def _calibrate(self, train: list[ImageSource], validation: list[ImageSource]) -> None:
         images, source, leave_out = self.calibration_images(self.state_, train, validation)
-        scores, maxima = [], []
-        for response in self.respond(self.state_, images, leave_out):
-            scores.append(response.score)
-            if response.patch_grid is not None:
-                maxima.append(float(self.anomaly_map(response).max()))
+        responses = list(self.respond(self.state_, images, leave_out))
         contamination = self.scoring_settings.contamination
-        self.decision_scores_ = np.array(scores, dtype=np.float64)
-        no_maps = bool(scores) and not maxima
-        self.restore(
-            self.state_,
-            calibrate(scores, contamination, source),
-            calibrate(maxima, contamination, f"none: {NO_MAP}" if no_maps else source),
-        )
+        self.decision_scores_ = np.array([response.score for response in responses], dtype=np.float64)
+        normals = calibrate_maps(self.map_recipe, lambda: responses, contamination, source)
+        image_point = calibrate(self.decision_scores_, contamination, source)
+        self.restore(self.state_, image_point, normals.point, normals.scale)
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:
         self._check_fitted()
@@ -234,12 +237,19 @@ class Detector(ABC):
         for digest, response in responses.items():
             self._recent[digest] = response
             self._recent.move_to_end(digest)
-        while len(self._recent) > REMEMBERED:
-            self._recent.popitem(last=False)
+        held = sum(map(_held, self._recent.values()))
+        while held > REMEMBERED:
+            _, oldest = self._recent.popitem(last=False)
+            held -= _held(oldest)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "state_"):
             raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
+
+def _held(response: Response) -> int:
+    """Patch scores that are held with a response."""
+    return 1 if response.patch_grid is None else response.patch_grid.size
 
 
 def _sources(images: Any, input_format: str) -> list[ImageSource]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from uad_orchestrator.detectors.settings import CalibrationSettings
-from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.detectors.stages import DetectorState, groups_by_digest
 from uad_orchestrator.images.source import ImageSource
 
 OPTIMISTIC = "train (optimistic)"
@@ -46,8 +46,8 @@ def choose_calibration_images(
         images in their order, the source, ``leave_out``. Where nothing can calibrate: no images, and a source
         that begins with ``none: `` and says why.
     """
-    held = {image["digest"] for image in state.facts["images"]}
-    groups = {image["group"] for image in state.facts["images"]}
+    held = groups_by_digest(state)
+    groups = set(held.values())
     if unseen := [image for image in validation if image.digest not in held]:
         return _some(unseen, settings), "validation", False
     if unseen := [image for image in train if image.digest not in held and image.group not in groups]:

@@ -18,6 +18,7 @@ import numpy as np
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.tiles import TileSource, cut_tile
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 Precision = Literal["float16", "float32"]
@@ -82,6 +83,7 @@ class EmbeddingStream:
         self.batch_size = batch_size
         self.embedded_images = 0
         self.embedded_views = 0
+        self._latest_whole: tuple[ImageSource, RgbImage] | None = None
 
     @cached_property
     def embedder(self) -> PatchEmbedder:
@@ -119,12 +121,6 @@ class EmbeddingStream:
             for entry in known:
                 yield entry if entry is not None else next(fresh)
 
-    def prepare(self, source: ImageSource, angle: float = 0.0) -> RgbImage:
-        """The image as it goes into the embedder: read, with the preset applied, turned by ``angle`` degrees."""
-        image = source.read()
-        image = self.preset.apply(image) if self.preset is not None else image
-        return rotate(image, angle) if angle else image
-
     @contextmanager
     def caching(self) -> Iterator[None]:
         """Keep embeddings while this lasts, so that several passes embed once.
@@ -140,6 +136,34 @@ class EmbeddingStream:
                 yield
             finally:
                 self.cache = None
+
+    def prepare(self, source: ImageSource, angle: float = 0.0) -> RgbImage:
+        """The image as it goes into the embedder: read, with the preset applied, turned by ``angle`` degrees.
+
+        Of a tile the preset has gone over the whole image, once for all tiles that are asked for in a row.
+        """
+        if isinstance(source, TileSource):
+            image = cut_tile(self._whole(source.whole), source.box, source.padding)
+        else:
+            image = self._after_preset(source)
+        return rotate(image, angle) if angle else image
+
+    def _whole(self, image: ImageSource) -> RgbImage:
+        """The image after its preset; the latest one is kept."""
+        if self._latest_whole is None or self._latest_whole[0] is not image:
+            self._latest_whole = None  # let go of it before the next one is decoded
+            pixels, (height, width) = self._after_preset(image), image.size()
+            if pixels.shape[:2] != (height, width):
+                raise ValueError(
+                    f"{image.name}: {height} x {width} pixels, but {pixels.shape[0]} x {pixels.shape[1]} after its "
+                    "preset: tiles need a preset that keeps an image's size"
+                )
+            self._latest_whole = image, pixels
+        return self._latest_whole[1]
+
+    def _after_preset(self, source: ImageSource) -> RgbImage:
+        image = source.read()
+        return self.preset.apply(image) if self.preset is not None else image
 
     def _cached(self, source: ImageSource, angle: float, precision: Precision) -> EmbeddedImage | None:
         stored = self.cache.get(self.space, _view(angle), source.digest) if self.cache else None

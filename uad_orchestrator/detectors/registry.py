@@ -32,6 +32,7 @@ from uad_orchestrator.detectors.settings import (
     ScoringSettings,
     Settings,
 )
+from uad_orchestrator.detectors.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.open_clip_names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
 
 
 class StageSettings(NamedTuple):
-    """A detector's settings, one model per stage: ``memory_bank``, ``score_table``, ``anomaly_maps``."""
+    """A detector's settings, one model per stage: ``memory_bank``, ``score_table``, ``anomaly_maps``; and how
+    images are cut into tiles, if they are, which has keys of each stage."""
 
     fit: Settings
     scoring: ScoringSettings
     maps: MapSettings
+    tiling: TilingSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class DetectorSpec:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys an entry of this detector may hold, besides model, preset, embedder and checkpoint."""
-        return (*self.fit.model_fields, *self.scoring.model_fields, "maps")
+        return (*self.fit.model_fields, *self.scoring.model_fields, "maps", "tiling")
 
     def cut(self, settings: Mapping[str, Any]) -> StageSettings:
         """Cut flat settings, as they stand in a project file, into the stages that read them.
@@ -98,12 +101,14 @@ class DetectorSpec:
                 raise ValueError(f"{self.model} has no setting {key!r}{_nearest(key, self.keys)}")
         maps = settings.get("maps") or {}
         maps = maps.model_dump() if isinstance(maps, MapSettings) else dict(maps)
+        tiling = settings.get("tiling")
         return StageSettings(
             self.fit.model_validate({k: v for k, v in settings.items() if k in self.fit.model_fields}),
             self.scoring.model_validate(
                 {k: v for k, v in settings.items() if k in self.scoring.model_fields}
             ),
             MapSettings.model_validate({**self.default_maps.model_dump(), **maps}),
+            None if tiling is None else TilingSettings.model_validate(tiling),
         )
 
 
@@ -231,7 +236,12 @@ def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream, *
     ``parts`` are those of the spec that are not to have their defaults.
     """
     spec = detector_spec(model)
-    return spec.load()(stream, *stages, **{**spec.parts, **parts})
+    detector = spec.load()(stream, stages.fit, stages.scoring, stages.maps, **{**spec.parts, **parts})
+    if stages.tiling is None:
+        return detector
+    from uad_orchestrator.detectors.tiled import TiledDetector
+
+    return TiledDetector(detector, **stages.tiling.model_dump())
 
 
 def create_detector(
@@ -258,10 +268,9 @@ def create_detector(
         batch_size: images per forward pass.
         cache: where patch embeddings are kept between calls; None: only while one ``fit`` runs.
         settings: the detector's settings, flat as in a project file: ``coreset={"ratio": 0.1}``,
-            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``, ``class_name="bottle"``.
-            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``; and what it is handed besides, where it takes
-            such parts: ``checkpoint="m.pt"``, ``trusted_checkpoints=[...]``, ``inferencer=...``
-            (``AnomalibParts``).
+            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``, ``tiling={"tile_size": 512}``,
+            ``class_name="bottle"``; and what it is handed besides, where it takes such parts:
+            ``checkpoint="m.pt"``, ``trusted_checkpoints=[...]``, ``inferencer=...`` (``AnomalibParts``).
 
     Raises:
         ValueError: an unknown model, setting or embedder; a value that is not allowed.

@@ -12,6 +12,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.stages import Response
 from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.images.tiles import TileGrid
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +35,8 @@ class ScoreRow:
         label: 0 normal, 1 anomalous.
         defect_type: ``good`` for normals.
         score: image score, float; higher is more anomalous.
-        grid_shape: ``(gh, gw)`` of its patch grid; None where the model gives no map.
-        region: part of the image the grid covers, in pixels.
+        grid_shape: ``(gh, gw)`` of its patch grid, or of each tile's; None where the model gives no map.
+        region: part of the image, or of each tile, that the grid covers, in pixels.
         original_size: ``(H, W)`` in pixels.
         input_size: ``(h, w)`` of the region at the model's input, in pixels.
         seconds: time from file to score.
@@ -86,7 +87,7 @@ class ScoreWriter:
             label=label,
             defect_type=defect_type,
             score=float(response.score),
-            grid_shape=None if grid is None else (grid.shape[0], grid.shape[1]),
+            grid_shape=None if grid is None else (grid.shape[-2], grid.shape[-1]),
             region=response.region,
             original_size=response.original_size,
             input_size=response.input_size,
@@ -94,7 +95,8 @@ class ScoreWriter:
         )
         self._rows.append({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()})
         patches = None if grid is None else grid.ravel()
-        self._patches.append({"image": row.image, "role": role, "patch_grid": patches})
+        tiles = None if response.tiles is None else asdict(response.tiles)
+        self._patches.append({"image": row.image, "role": role, "patch_grid": patches, "tiles": tiles})
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
         return row
@@ -130,18 +132,21 @@ def read_scores(directory: Path) -> list[ScoreRow]:
     return [_row(values) for values in pq.read_table(directory / SCORES).to_pylist()]
 
 
-def read_responses(directory: Path) -> Iterator[tuple[ScoreRow, Response]]:
-    """Rows with their responses, one at a time, in the order in which they were written."""
+def read_responses(directory: Path, role: Role | None = None) -> Iterator[tuple[ScoreRow, Response]]:
+    """Rows with their responses, of all images or of one role, in the order in which they were written."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(directory / SCORES) as scores, pq.ParquetFile(directory / PATCH_GRIDS) as grids:
         for group in range(scores.num_row_groups):
             rows = scores.read_row_group(group).to_pylist()
-            patches = grids.read_row_group(group).column("patch_grid")
-            for values, patch in zip(rows, patches, strict=True):
+            patches = grids.read_row_group(group)
+            tiled = "tiles" in patches.column_names  # older tables have no such column
+            tiles = patches.column("tiles").to_pylist() if tiled else [None] * len(rows)
+            for values, patch, places in zip(rows, patches.column("patch_grid"), tiles, strict=True):
                 row = _row(values)
-                grid = None if row.grid_shape is None else patch.values.to_numpy().reshape(row.grid_shape)
-                yield row, _response(row, grid)
+                if role in (None, row.role):
+                    scores_of_patches = None if row.grid_shape is None else patch.values.to_numpy()
+                    yield row, _response(row, scores_of_patches, _tile_grid(places))
 
 
 def _row(values: dict[str, Any]) -> ScoreRow:
@@ -149,15 +154,25 @@ def _row(values: dict[str, Any]) -> ScoreRow:
     return ScoreRow(**{**values, **pairs, "region": Region(*values["region"])})
 
 
-def _response(row: ScoreRow, patch_grid: np.ndarray | None) -> Response:
+def _tile_grid(values: dict[str, Any] | None) -> TileGrid | None:
+    if values is None:
+        return None
+    tops, lefts, size = (tuple(values[key]) for key in ("tops", "lefts", "size"))
+    return TileGrid(tops, lefts, values["side"], size)
+
+
+def _response(row: ScoreRow, patches: np.ndarray | None, tiles: TileGrid | None) -> Response:
+    if patches is not None and row.grid_shape is not None:
+        patches = patches.reshape(row.grid_shape if tiles is None else (len(tiles), *row.grid_shape))
     return Response(
         name=row.image,
         score=row.score,
-        patch_grid=patch_grid,
+        patch_grid=patches,
         region=row.region,
         original_size=row.original_size,
         input_size=row.input_size,
         seconds=row.seconds,
+        tiles=tiles,
     )
 
 
@@ -179,5 +194,13 @@ def _schemas() -> tuple[pa.Schema, pa.Schema]:
             ("seconds", pa.float64()),
         ]
     )
-    grids = pa.schema([("image", pa.string()), ("role", pa.string()), ("patch_grid", pa.list_(pa.float32()))])
+    starts = pa.list_(pa.int32())
+    grids = pa.schema(
+        [
+            ("image", pa.string()),
+            ("role", pa.string()),
+            ("patch_grid", pa.list_(pa.float32())),
+            ("tiles", pa.struct([("tops", starts), ("lefts", starts), ("side", pa.int32()), ("size", pair)])),
+        ]
+    )
     return scores, grids

@@ -6,9 +6,20 @@ settings are part of the version of what that stage computes: a new ``n_neighbor
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from uad_orchestrator.postprocess.finishing import Operation, Shape
 
 
 class Settings(BaseModel):
@@ -44,6 +55,21 @@ class CalibrationSettings(Settings):
     seed: int = Field(0, ge=0)
 
 
+class MorphologySettings(Settings):
+    """Grey-scale morphology on anomaly maps, in pixels of the original image."""
+
+    operation: Operation
+    size: PositiveInt = Field(3, description="side of the structuring element in pixels; odd")
+    shape: Shape = "disk"
+
+    @field_validator("size")
+    @classmethod
+    def _has_a_centre(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"is {size}, should be odd: the element has a pixel in its middle")
+        return size
+
+
 class MapSettings(Settings):
     """From patch grid to anomaly map: the ``maps:`` entry of a detector."""
 
@@ -51,6 +77,30 @@ class MapSettings(Settings):
     sigma_space: Literal["input", "image"] = Field(
         "input", description="pixels of the model's input (PatchCore) or of the original image (AnomalyDINO)"
     )
+    normalisation: Literal["none", "normal_maps"] = Field(
+        "none",
+        description="normal_maps: in standard deviations from the mean of the calibration normals' maps",
+    )
+    morphology: MorphologySettings | None = Field(None, description="grey-scale morphology; default: none")
+    clip: tuple[float | None, float | None] | None = Field(
+        None, description="lowest and highest value that stay; null: no limit on that side"
+    )
+    min_area: NonNegativeInt = Field(
+        0, description="regions above the pixel threshold with fewer pixels are lowered to it; 0: none"
+    )
+
+    @field_validator("clip")
+    @classmethod
+    def _in_order(cls, clip: tuple[float | None, float | None] | None) -> object:
+        if clip and None not in clip and not clip[0] < clip[1]:  # type: ignore[operator]
+            raise ValueError(f"is {list(clip)}: the lowest value comes first, and lies below the highest")
+        return clip
+
+    def recipe(self) -> dict[str, Any]:
+        """All that decides a map, as JSON values; a step that is off is left out, as if there were none."""
+        steps = ("normalisation", "morphology", "clip", "min_area")
+        off = {name for name in steps if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=off)
 
 
 class ScoringSettings(Settings):

@@ -13,9 +13,10 @@ import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import TileGrid, TileSource
 from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint
 
-__all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images"]
+__all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images", "groups_by_digest"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,20 @@ class DetectorState:
 
 
 def fitted_images(images: Iterable[ImageSource]) -> list[dict[str, str]]:
-    """The fact ``images`` of a state: which images it was fitted on. Calibration never scores them as new."""
-    return [{"name": image.name, "digest": image.digest, "group": image.group} for image in images]
+    """The fact ``images`` of a state: which images it was fitted on. Calibration never scores them as new.
+
+    A tile also has ``part_of``, the digest of the image it is cut from.
+    """
+    return [
+        {"name": image.name, "digest": image.digest, "group": image.group}
+        | ({"part_of": image.whole.digest} if isinstance(image, TileSource) else {})
+        for image in images
+    ]
+
+
+def groups_by_digest(state: DetectorState) -> dict[str, str]:
+    """The group of every image a state was fitted on, by its digest: of the whole images, not of their tiles."""
+    return {image.get("part_of", image["digest"]): image["group"] for image in state.facts["images"]}
 
 
 @dataclass(frozen=True)
@@ -61,11 +74,13 @@ class Response:
     Attributes:
         name: the image's name.
         score: the image score; higher is more anomalous.
-        patch_grid: ``(gh, gw)`` float32 patch scores; None where the model gives no anomaly map.
-        region: the part of the original image the grid covers, in pixels.
+        patch_grid: ``(gh, gw)`` float32 patch scores; of a tiled image ``(tiles, gh, gw)``; None where the model
+            gives no anomaly map.
+        region: the part of the original image, or of each tile, that the grid covers, in pixels.
         original_size: ``(H, W)`` of the image.
         input_size: ``(h, w)`` of the region at the model's input.
         seconds: time this image took, its share of the batch.
+        tiles: where the tiles of a tiled image lie; None: the image was inspected whole.
     """
 
     name: str
@@ -75,3 +90,4 @@ class Response:
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     seconds: float
+    tiles: TileGrid | None = None

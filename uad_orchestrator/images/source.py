@@ -22,22 +22,37 @@ class ImageSource:
         digest: SHA-256 (hex) of the image's content; the key under which its embeddings are cached.
         group: images of one physical part share it and are left out of calibration together.
         read: decodes the image to ``(H, W, 3)`` RGB, ``uint8`` or ``uint16``.
+        measure: ``(H, W)`` without decoding the image, where that can be had; see ``size``.
     """
 
     name: str
     digest: str
     group: str
     read: Callable[[], RgbImage]
+    measure: Callable[[], tuple[int, int]] | None = None
+
+    def size(self) -> tuple[int, int]:
+        """``(H, W)`` in pixels: of a file from its header alone."""
+        if self.measure is not None:
+            return self.measure()
+        height, width = self.read().shape[:2]
+        return height, width
 
     @classmethod
     def from_path(
         cls, path: Path, *, name: str | None = None, digest: str | None = None, group: str | None = None
     ) -> ImageSource:
         """A source that decodes ``path``; its digest is that of the file's bytes, unless it is known."""
-        from uad_orchestrator.images.decode import file_digest, read_image
+        from uad_orchestrator.images.decode import file_digest, image_size, read_image
 
         name = name or str(path)
-        return cls(name, digest or file_digest(path), group or name, lambda: read_image(path))
+        return cls(
+            name,
+            digest or file_digest(path),
+            group or name,
+            read=lambda: read_image(path),
+            measure=lambda: image_size(path),
+        )
 
     @classmethod
     def from_array(

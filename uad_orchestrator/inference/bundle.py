@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator.detectors.registry import StageSettings, build_detector, detector_spec
 from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
+from uad_orchestrator.detectors.tiling_settings import TILING_VERSIONS
 from uad_orchestrator.embedders.create import create_embedder, embedder_recipe
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Calibration:
         scores: the normals' image scores.
         maxima: the largest values of their anomaly maps.
         normal_maps: statistics of these maps (``NormalMapStatistics.summary``).
+        map_scale: what ``maps.normalisation`` takes from them; None where it is off.
     """
 
     image_point: OperatingPoint
@@ -38,6 +41,7 @@ class Calibration:
     scores: tuple[float, ...]
     maxima: tuple[float, ...]
     normal_maps: Mapping[str, float | int | None]
+    map_scale: MapScale | None = None
 
     def at(self, rate: float) -> Calibration:
         """With the thresholds that a new normal image exceeds with probability at most ``rate``; NaN with the
@@ -88,6 +92,7 @@ class Bundle:
             "stage_versions": dict(detector_spec(self.model).versions),
             "embedder": dict(embedder_recipe(self.embedder)),
             "preset": self.preset.recipe(),
+            **({} if self.settings.tiling is None else {"tiling_versions": TILING_VERSIONS}),
         }
 
     def detector(self, device: str = "auto", batch_size: int = 8) -> Detector:
@@ -109,4 +114,5 @@ class Bundle:
             batch_size=batch_size,
         )
         detector = build_detector(self.model, self.settings, stream)
-        return detector.restore(self.state, self.calibration.image_point, self.calibration.pixel_point)
+        known = self.calibration
+        return detector.restore(self.state, known.image_point, known.pixel_point, known.map_scale)

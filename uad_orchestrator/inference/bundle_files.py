@@ -25,6 +25,7 @@ from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
+from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.preprocessing.settings import PresetSettings
 
@@ -63,6 +64,7 @@ class BundleManifest(BaseModel):
     scores: tuple[float, ...]
     maxima: tuple[float, ...]
     normal_maps: dict[str, float | int | None]
+    map_scale: MapScale | None = None
 
 
 def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True) -> Path:
@@ -158,13 +160,15 @@ def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifes
         scores=calibration.scores,
         maxima=calibration.maxima,
         normal_maps=dict(calibration.normal_maps),
+        map_scale=calibration.map_scale,
     )
 
 
 def _flat(settings: StageSettings) -> dict[str, Any]:
     """The settings as a project file has them, which ``DetectorSpec.cut`` takes."""
     fit, scoring = (part.model_dump(mode="json") for part in (settings.fit, settings.scoring))
-    return {**fit, **scoring, "maps": settings.maps.model_dump(mode="json")}
+    tiling = None if settings.tiling is None else settings.tiling.model_dump(mode="json")
+    return {**fit, **scoring, "maps": settings.maps.model_dump(mode="json"), "tiling": tiling}
 
 
 def _calibration(manifest: BundleManifest) -> Calibration:
@@ -174,6 +178,7 @@ def _calibration(manifest: BundleManifest) -> Calibration:
         scores=manifest.scores,
         maxima=manifest.maxima,
         normal_maps=manifest.normal_maps,
+        map_scale=manifest.map_scale,
     )
 
 

@@ -19,7 +19,7 @@ from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.formats import ImageFormat, iter_sources, sources_from
 from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
-from uad_orchestrator.metrics.thresholds import exceeds
+from uad_orchestrator.metrics.thresholds import NO_MAP, exceeds
 from uad_orchestrator.postprocess.regions import find_regions
 
 if TYPE_CHECKING:
@@ -155,11 +155,12 @@ def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted
     else:
         label = int(response.score > detector.threshold_)
     started = time.perf_counter()
-    anomaly_map = detector.anomaly_map(response) if wanted.maps else None
+    has_map = response.patch_grid is not None
+    anomaly_map = detector.anomaly_map(response) if wanted.maps and has_map else None
     mapped = time.perf_counter()
     mask = regions = None
     if anomaly_map is None:
-        reasons["anomaly_map"] = reasons["regions"] = "no maps were asked for"
+        reasons["anomaly_map"] = reasons["regions"] = "no maps were asked for" if has_map else NO_MAP
     elif math.isnan(detector.pixel_threshold_):
         reasons["regions"] = detector.pixel_point_.reason
     else:

@@ -43,11 +43,12 @@ class PixelCounts:
         """Count one image.
 
         Args:
-            anomaly_map: (H, W) finite; counted as float32.
+            anomaly_map: (H, W) finite, raw; counted as float32. 8 bits are refused: they are a picture.
             mask: (H, W) bool or integer, defect where not 0, at the map's size.
 
         Raises:
-            ValueError: a map that is not 2-D or not finite, a mask of another size or of another kind.
+            ValueError: a map that is not 2-D, not finite or stretched for display (uint8), a mask of another
+                size or of another kind.
         """
         scores, defects = _checked(anomaly_map, mask)
         positive, weights, n_regions = region_weights(defects)
@@ -169,6 +170,11 @@ def _checked(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.
     anomaly_map, mask = np.asarray(anomaly_map), np.asarray(mask)
     if anomaly_map.ndim != 2:
         raise ValueError(f"expected an anomaly map of shape (H, W), got {anomaly_map.shape}")
+    if anomaly_map.dtype == np.uint8:
+        raise ValueError(
+            "the anomaly map is uint8: a picture, stretched to its own range to be looked at. Pooled metrics need "
+            "raw maps, whose values mean the same in every image"
+        )
     if mask.shape != anomaly_map.shape:
         raise ValueError(
             f"the mask is {mask.shape}, the anomaly map {anomaly_map.shape}: both must have the image's size"

@@ -8,10 +8,15 @@ from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.registry import StageSettings
 from uad_orchestrator.detectors.scoring import read_responses
 from uad_orchestrator.detectors.stages import DetectorState
-from uad_orchestrator.inference.bundle import Bundle, Calibration
+from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.model_card import model_card
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.cell_files import METRICS_FILE, read_normal_maps, read_operating_point
+from uad_orchestrator.orchestration.cell_files import (
+    METRICS_FILE,
+    read_map_scale,
+    read_normal_maps,
+    read_operating_point,
+)
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import STAGES
 from uad_orchestrator.preprocessing.presets import resolve_preset
@@ -26,12 +31,19 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
 
     Raises:
         MissingUpstream: the cell is not computed in the version it should have.
+        BundleError: the detector brings a network of its own, which another package has to load.
     """
-    entry = run.entry
+    entry, name = run.entry, f"{run.cell.category} x {run.cell.detector}"
+    if entry.embedder is None:
+        raise BundleError(
+            f"{name}: {entry.model} brings a network of its own, which the core library alone can not run: hand "
+            "over its checkpoint, or export a cell of a detector with an embedder"
+        )
+    fit = entry.fit.for_category(run.cell.category_name)
     bundle = Bundle(
-        name=f"{run.cell.category} x {run.cell.detector}",
+        name=name,
         model=entry.model,
-        settings=StageSettings(entry.fit, entry.scoring, entry.maps),
+        settings=StageSettings(fit, entry.scoring, entry.maps, entry.tiling),
         embedder=entry.embedder,
         preset=resolve_preset(entry.preset, run.state.project.presets),
         weights=run.state.weights(run.cell),
@@ -52,6 +64,7 @@ def _calibration(run: CellRun) -> Calibration:
         scores=(),
         maxima=(),
         normal_maps=read_normal_maps(maps),
+        map_scale=read_map_scale(maps),
     )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.detectors.maps import NormalMaps
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.postprocess.finishing import MapScale
 
 OPERATING_POINT = "operating_point.json"
 MAPS = "maps"
@@ -32,9 +34,22 @@ def read_operating_point(directory: Path) -> OperatingPoint:
     return OperatingPoint.from_json(json.loads((directory / OPERATING_POINT).read_text()))
 
 
+def write_normal_maps(normals: NormalMaps, directory: Path) -> None:
+    """Keep the statistics of the calibration normals' maps, and the scale that normalisation took from them."""
+    scale = {} if normals.scale is None else {"scale": normals.scale._asdict()}
+    (directory / NORMAL_MAPS).write_text(json.dumps({**normals.summary, **scale}, indent=1))
+
+
 def read_normal_maps(directory: Path) -> dict[str, float | int | None]:
     """Statistics of the calibration normals' maps, as ``NormalMapStatistics.summary`` gave them."""
-    return json.loads((directory / NORMAL_MAPS).read_text())
+    values = json.loads((directory / NORMAL_MAPS).read_text())
+    return {name: value for name, value in values.items() if name != "scale"}
+
+
+def read_map_scale(directory: Path) -> MapScale | None:
+    """What normalisation took from the calibration normals' maps; None where maps are not normalised."""
+    scale = json.loads((directory / NORMAL_MAPS).read_text()).get("scale")
+    return None if scale is None else MapScale(**scale)
 
 
 def write_curves(curves: Mapping[str, Curve], directory: Path) -> None:

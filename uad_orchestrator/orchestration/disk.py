@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from uad_orchestrator.datasets.load import scan_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.images.decode import ImageError, image_size
+from uad_orchestrator.images.tiles import tile_grid
 from uad_orchestrator.project import DetectorEntry, Project
 from uad_orchestrator.storage.digests import digest_of
 
@@ -23,28 +25,42 @@ def estimated_bytes(project: Project) -> int:
     An estimate to warn by: the size of the first image stands for its category.
     """
     total = 0.0
-    embedding = [entry for entry in project.detectors.values() if entry.embedder is not None]
-    spaces = {digest_of({"embedder": e.embedder, "preset": e.preset}) for e in embedding}
+    entries = project.detectors.values()
+    embedding = [entry for entry in entries if entry.embedder is not None]
+    spaces = {
+        digest_of({"embedder": e.embedder, "preset": e.preset, "tiling": _cut(e)}): e for e in embedding
+    }
     for key in project.category_keys():
-        images, pixels, normals = _category_size(project, key)
-        per_image = PATCHES * DIMENSION * 2
-        banks = sum(_kept(entry) * normals * per_image * 2 for entry in embedding)
-        maps = len(project.detectors) * (images - normals) * pixels * MAP_BYTES_PER_PIXEL
-        total += len(spaces) * images * per_image + banks + maps
+        images, (height, width), normals = _category_size(project, key)
+        cached = sum(images * _embedding_bytes(entry, (height, width)) for entry in spaces.values())
+        banks = sum(_kept(e) * normals * _embedding_bytes(e, (height, width)) * 2 for e in embedding)
+        maps = len(entries) * (images - normals) * height * width * MAP_BYTES_PER_PIXEL
+        total += cached + banks + maps
     return int(total)
 
 
-def _category_size(project: Project, key: str) -> tuple[int, int, int]:
-    """Images, pixels of one, training normals; zeros where the dataset can not be read."""
+def _embedding_bytes(entry: DetectorEntry, size: tuple[int, int]) -> int:
+    """Of one image in the cache: of all its tiles, if it is tiled."""
+    tiling = entry.tiling
+    tiles = 1 if tiling is None else len(tile_grid(size, tiling.tile_size, tiling.resolved_stride))
+    return tiles * PATCHES * DIMENSION * 2
+
+
+def _cut(entry: DetectorEntry) -> dict[str, Any] | None:
+    return None if entry.tiling is None else entry.tiling.recipe("fit")
+
+
+def _category_size(project: Project, key: str) -> tuple[int, tuple[int, int], int]:
+    """Images, size of one, training normals; zeros where the dataset can not be read."""
     name, category = key.split("/", 1)
     dataset = project.datasets[name]
     try:
         scan, _ = scan_dataset(dataset.layout, Path(dataset.root), category, dataset.exclude)
-        height, width = image_size(Path(dataset.root) / scan.images[0].path)
+        size = image_size(Path(dataset.root) / scan.images[0].path)
     except (DatasetError, ImageError, OSError, IndexError):
-        return 0, 0, 0
+        return 0, (0, 0), 0
     normals = sum(image.split == "train" for image in scan.images)
-    return len(scan.images), height * width, normals
+    return len(scan.images), size, normals
 
 
 def _kept(entry: DetectorEntry) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.registry import DETECTORS
@@ -74,6 +74,7 @@ def fit_settings(entry: DetectorEntry) -> Content:
         "stage_version": spec.versions["fit"],
         "embedder": None if entry.embedder is None else dict(embedder_recipe(entry.embedder)),
         "settings": entry.fit.model_dump(mode="json"),
+        **_tiling(entry, "fit"),
     }
     if spec.package is not None:
         require_extra(spec.package, extra=spec.package, what=entry.model)
@@ -83,17 +84,22 @@ def fit_settings(entry: DetectorEntry) -> Content:
 
 def scoring_settings(entry: DetectorEntry) -> Content:
     """What the score table depends on beyond the bank."""
-    return {"settings": entry.scoring.model_dump(mode="json")}
+    return {"settings": entry.scoring.model_dump(mode="json"), **_tiling(entry, "scoring")}
 
 
 def map_settings(entry: DetectorEntry) -> Content:
     """What the anomaly maps depend on beyond the scores."""
-    return {"settings": entry.maps.model_dump(mode="json")}
+    return {"settings": entry.maps.recipe(), **_tiling(entry, "maps")}
 
 
 def evaluation_protocol(project: Project) -> Content:
     """Which metrics, up to which limits."""
     return {"settings": project.evaluation.model_dump(mode="json")}
+
+
+def _tiling(entry: DetectorEntry, stage: Literal["fit", "scoring", "maps"]) -> dict[str, Any]:
+    """The stage's share of the ``tiling:`` settings; nothing where images are inspected whole."""
+    return {} if entry.tiling is None else {"tiling": entry.tiling.recipe(stage)}
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:

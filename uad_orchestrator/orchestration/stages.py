@@ -5,7 +5,6 @@ No Dagster here; ``benchmark`` wraps these into assets.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,25 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.registry import StageSettings, build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.metrics.evaluation import evaluate_cell
-from uad_orchestrator.metrics.thresholds import NO_MAP, calibrate
+from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.orchestration.cell_files import (
     CONTACT_SHEET,
     MAPS,
     METRICS_FILE,
-    NORMAL_MAPS,
     TRAININGS,
     finite_or_none,
     read_operating_point,
     write_curves,
+    write_normal_maps,
     write_operating_point,
 )
 from uad_orchestrator.orchestration.cell_report import GroundTruth, build_report, draw_contact_sheet
 from uad_orchestrator.orchestration.cell_run import CellRun, StageResult
-from uad_orchestrator.postprocess.map_set import MapSet, NormalMapStatistics
+from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 if TYPE_CHECKING:
@@ -95,36 +95,34 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
 
 
 def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
-    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold.
+    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold, and the scale
+    of normalisation.
 
     Where the model gives no maps there are none, and no pixel threshold; the reason is the point's source.
     """
-    from uad_orchestrator.postprocess.anomaly_map import anomaly_map
-
-    settings = run.entry.maps.model_dump()
     scores = run.directory("score_table")
-    maps, normals = MapSet(directory / MAPS), NormalMapStatistics()
-    count, without_map = 0, False
-    for row, response in read_responses(scores):
-        if response.patch_grid is None:
-            without_map = True
-            continue
-        made = anomaly_map(
-            response.patch_grid, response.region, response.original_size, response.input_size, **settings
-        )
-        if row.role == "calibration":
-            normals.update(made)
-        else:
-            maps.write(row.image, row.defect_type, made)
-            count += 1
     image_point = read_operating_point(scores)
-    source = f"none: {NO_MAP}" if without_map else image_point.origin
-    point = calibrate(normals.maxima, image_point.contamination, source)
-    write_operating_point(point, directory)
-    statistics = normals.summary()
-    (directory / NORMAL_MAPS).write_text(json.dumps(statistics, indent=1))
-    metrics = {"pixel_threshold": point.threshold, "normal_map_mean": finite_or_none(statistics["mean"])}
-    return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": point.source})
+    recipe = MapRecipe.of(run.entry.maps, run.entry.tiling)
+    normals = calibrate_maps(
+        recipe,
+        lambda: (response for _, response in read_responses(scores, role="calibration")),
+        image_point.contamination,
+        image_point.origin,
+    )
+    maps, count = MapSet(directory / MAPS), 0
+    for row, response in read_responses(scores, role="test"):
+        if response.patch_grid is None:
+            continue
+        made = recipe.anomaly_map(response, normals.scale, normals.point.threshold)
+        maps.write(row.image, row.defect_type, made)
+        count += 1
+    write_operating_point(normals.point, directory)
+    write_normal_maps(normals, directory)
+    metrics = {
+        "pixel_threshold": normals.point.threshold,
+        "normal_map_mean": finite_or_none(normals.summary["mean"]),
+    }
+    return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": normals.point.source})
 
 
 def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
@@ -161,7 +159,8 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
 
     entry, project = run.entry, run.state.project
     preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size
-    stages = StageSettings(entry.fit.for_category(run.cell.category_name), entry.scoring, entry.maps)
+    fit = entry.fit.for_category(run.cell.category_name)
+    stages = StageSettings(fit, entry.scoring, entry.maps, entry.tiling)
     if entry.embedder is None:
         stream = open_stream(None, preset=preset, batch_size=batch_size)
         return build_detector(entry.model, stages, stream, **_own_network(run))

@@ -73,6 +73,10 @@ class MapSet:
         return iter(sorted(self.root.glob("*/*.tiff")))
 
 
+PIXELS_AT_ONCE = 1 << 22
+"""Of a map, taken as float64: what bounds the memory."""
+
+
 @dataclass
 class NormalMapStatistics:
     """What the maps of normal images are like, taken one map at a time.
@@ -89,7 +93,13 @@ class NormalMapStatistics:
 
     def update(self, anomaly_map: np.ndarray) -> None:
         """Add one map ``(H, W)``."""
-        values = np.asarray(anomaly_map, dtype=np.float64)
+        pixels = np.asarray(anomaly_map).ravel()
+        for start in range(0, pixels.size, PIXELS_AT_ONCE):
+            self._add(pixels[start : start + PIXELS_AT_ONCE].astype(np.float64))
+        self._minimum = min(self._minimum, float(pixels.min()))
+        self.maxima.append(float(pixels.max()))
+
+    def _add(self, values: np.ndarray) -> None:
         mean, count = float(values.mean()), values.size
         total = self._count + count
         # Chan, Golub, LeVeque: squares about the common mean, without the loss of digits of E[x^2] - E[x]^2
@@ -98,8 +108,6 @@ class NormalMapStatistics:
         )
         self._mean += (mean - self._mean) * count / total
         self._count = total
-        self._minimum = min(self._minimum, float(values.min()))
-        self.maxima.append(float(values.max()))
 
     def summary(self) -> dict[str, float | int | None]:
         """Pixel ``mean``, ``std``, ``min``, ``max``, quantiles of the maps' maxima; None without maps."""

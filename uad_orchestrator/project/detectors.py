@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from uad_orchestrator.detectors.settings import MapSettings
+from uad_orchestrator.detectors.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import (
@@ -48,10 +49,13 @@ def read_detector(
     scoring = findings.check(spec.scoring, _part(entry, spec.scoring), place)
     maps = _overlaid(spec.default_maps, entry.get("maps"), (*place, "maps"), findings)
     embedder = _read_embedder(spec, entry.get("embedder"), place, catalogue, findings)
+    tiling = None
+    if entry.get("tiling") is not None:
+        tiling = findings.check(TilingSettings, entry["tiling"], (*place, "tiling"))
     if len(findings.problems) > before:
         return None
-    stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder}
-    given = {key: entry[key] for key in ("model", "preset", "checkpoint", "tiling") if key in entry}
+    stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder, "tiling": tiling}
+    given = {key: entry[key] for key in ("model", "preset", "checkpoint") if key in entry}
     return findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
 
 
@@ -131,7 +135,11 @@ def _refuse_unknown_keys(
 
 def _homes_of(key: str, stages: Sequence[type[BaseModel]]) -> list[str]:
     """The places below an entry where a key of that name is valid, e.g. ``coreset.ratio``."""
-    parts: dict[str, type[BaseModel]] = {"embedder": EmbedderSettings, "maps": MapSettings}
+    parts: dict[str, type[BaseModel]] = {
+        "embedder": EmbedderSettings,
+        "tiling": TilingSettings,
+        "maps": MapSettings,
+    }
     for stage in stages:
         parts |= {n: m for n, field in stage.model_fields.items() for m in models_in(field.annotation)}
     return [dotted((part, key)) for part, settings in parts.items() if key in settings.model_fields]

@@ -12,18 +12,13 @@ KEYS: dict[Place, str] = {
     ("repeats",): "repeats over several seeds",
     ("evaluation", "repeats"): "repeats over several seeds",
     ("evaluation", "protocol"): "other evaluation protocols",
-    ("detectors", "*", "tiling"): "tiling",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
     ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
     ("detectors", "*", "roi_metrics"): "regions of interest",
     ("detectors", "*", "repeats"): "repeats over several seeds",
-    ("detectors", "*", "maps", "normalisation"): "normalisation of anomaly maps",
-    ("detectors", "*", "maps", "morphology"): "morphology on anomaly maps",
 }
 
-MODELS = frozenset(
-    {"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad"}
-)
+MODELS = frozenset({"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad"})
 
 
 def built(keys: Iterable[str], at: Place) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SerializeAsAny, field_validator
 
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.cron import cron_fault
@@ -77,7 +77,7 @@ class DetectorEntry(Section):
         min_length=1,
         description="a trained model's file; {dataset} and {category} make it one per cell",
     )
-    tiling: Mapping[str, Any] | None = Field(None, description="inspect the image in overlapping tiles")
+    tiling: TilingSettings | None = Field(None, description="inspect the image in overlapping tiles")
     fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")
     scoring: SerializeAsAny[ScoringSettings] = Field(description="what score_table reads")
     maps: MapSettings = Field(description="what anomaly_maps reads")

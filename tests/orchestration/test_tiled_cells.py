@@ -1,0 +1,114 @@
+"""Tiled cells and finished maps in the graph: the library's figures, and what each key recomputes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.orchestration.workshop import EMBEDDER, Workshop
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.embedding_stream import open_stream
+from uad_orchestrator.detectors.registry import StageSettings, build_detector
+from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.orchestration.cell_files import (
+    MAPS,
+    read_map_scale,
+    read_normal_maps,
+    read_operating_point,
+)
+from uad_orchestrator.orchestration.cell_run import CellRun
+from uad_orchestrator.orchestration.disk import estimated_bytes
+from uad_orchestrator.orchestration.graph import STAGES, Cell
+from uad_orchestrator.orchestration.resources import open_state, open_store
+from uad_orchestrator.postprocess.map_set import MapSet
+
+CELL = Cell("alpha/disc", "tiled")
+TILED: dict[str, Any] = {
+    "model": "vision_patchcore",
+    "embedder": {**EMBEDDER, "image_size": 32},
+    "tiling": {"tile_size": 32, "stride": 24},
+    "maps": {"normalisation": "normal_maps", "morphology": {"operation": "opening"}, "min_area": 12},
+}
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workshop = Workshop.build(tmp_path_factory.mktemp("tiled"), {"alpha": ["disc"]}, train=4)
+    workshop.edit(lambda values: values.update(detectors={"tiled": TILED}))
+    result = workshop.refresh()
+    assert not result.failed
+    assert result.embedded_images == 8
+    assert {n.asset: n.embedded_views for n in result.materialized if n.embedded_views} == {
+        "memory_bank": 4 * 9,
+        "score_table": 4 * 9,  # the test images' tiles; the normals' are known
+    }
+    return workshop.home
+
+
+@pytest.fixture
+def workshop(refreshed: Path, tmp_path: Path) -> Workshop:
+    home = tmp_path / "home"
+    shutil.copytree(refreshed, home)
+    return Workshop(home)
+
+
+def library_detector(run: CellRun) -> Detector:
+    entry = run.entry
+    stages = StageSettings(entry.fit, entry.scoring, entry.maps, entry.tiling)
+    return build_detector(entry.model, stages, open_stream(entry.embedder))
+
+
+def test_the_library_makes_the_cells_scores_thresholds_and_maps(workshop: Workshop) -> None:
+    project = workshop.project
+    run = CellRun(CELL, open_state(project), open_store(project))
+    manifest = run.state.manifest(CELL.category)
+    scores, maps = run.directory("score_table"), run.directory("anomaly_maps")
+    fitted = library_detector(run).fit(list(manifest.sources(manifest.train)))
+    assert fitted.threshold_ == read_operating_point(scores).threshold
+    assert fitted.pixel_threshold_ == read_operating_point(maps).threshold
+    assert fitted.map_scale_ == read_map_scale(maps)
+    assert read_normal_maps(maps)["mean"] == pytest.approx(0, abs=0.2)  # opened after it was normalised
+
+    state = DetectorState.load(run.directory("memory_bank"))
+    points = read_operating_point(scores), read_operating_point(maps)
+    restored = library_detector(run).restore(state, *points, read_map_scale(maps))
+    for record in manifest.test:
+        stored = MapSet(maps / MAPS).read(record.path, record.defect_type)
+        for detector in (fitted, restored):
+            assert np.array_equal(detector.get_anomaly_map(manifest.root / record.path), stored)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "stages"),
+    [
+        ("tiling", {"stride": 20}, STAGES),
+        ("tiling", {"padding": "edge"}, STAGES),
+        ("tiling", {"score_reduce": "mean"}, STAGES[1:]),
+        ("tiling", {"topk": 0.5}, STAGES[1:]),
+        ("tiling", {"blend": "max"}, STAGES[2:]),
+        ("maps", {"min_area": 0}, STAGES[2:]),
+    ],
+)
+def test_each_key_recomputes_the_stage_that_reads_it(
+    workshop: Workshop, place: str, value: dict[str, Any], stages: tuple[str, ...]
+) -> None:
+    workshop.edit(lambda values: values["detectors"]["tiled"][place].update(value))
+    assert {node.asset for node in workshop.plan().stale} == {*stages, "leaderboard"}
+
+
+def test_what_is_a_default_may_be_said(workshop: Workshop) -> None:
+    said = {"padding": "reflect", "score_reduce": "max", "topk": 0.1, "blend": "hann"}
+    workshop.edit(lambda values: values["detectors"]["tiled"]["tiling"].update(said))
+    workshop.edit(lambda values: values["detectors"]["tiled"]["tiling"].pop("stride"))  # 24 is its default
+    workshop.edit(lambda values: values["detectors"]["tiled"]["maps"].update(clip=None))
+    assert workshop.plan().stale == ()
+
+
+def test_the_disk_a_tiled_detector_needs_grows_with_its_tiles(workshop: Workshop) -> None:
+    tiled = estimated_bytes(workshop.project)
+    workshop.edit(lambda values: values["detectors"]["tiled"].pop("tiling"))
+    assert tiled > 5 * estimated_bytes(workshop.project)
