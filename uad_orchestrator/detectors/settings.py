@@ -92,8 +92,9 @@ class MapSettings(Settings):
     @field_validator("clip")
     @classmethod
     def _in_order(cls, clip: tuple[float | None, float | None] | None) -> object:
-        if clip and None not in clip and not clip[0] < clip[1]:  # type: ignore[operator]
-            raise ValueError(f"is {list(clip)}: the lowest value comes first, and lies below the highest")
+        low, high = clip or (None, None)
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"is {[low, high]}: the lowest value comes first, and lies below the highest")
         return clip
 
     def recipe(self) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class NormalMapStatistics:
 
     def update(self, anomaly_map: np.ndarray) -> None:
         """Add one map ``(H, W)``."""
-        pixels = np.asarray(anomaly_map).ravel()
+        pixels = np.asarray(anomaly_map).ravel(order="K")
         for start in range(0, pixels.size, PIXELS_AT_ONCE):
             self._add(pixels[start : start + PIXELS_AT_ONCE].astype(np.float64))
         self._minimum = min(self._minimum, float(pixels.min()))
