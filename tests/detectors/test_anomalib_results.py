@@ -106,6 +106,37 @@ def test_a_map_lies_where_the_defect_is() -> None:
     assert found[18:22, 42:46].min() > found[:12].max()
 
 
+def test_a_map_lies_where_the_defect_is_on_a_tiled_image_and_each_tile_is_asked_for_once() -> None:
+    fake = Brightness("image")
+    detector = create_detector(
+        "vision_anomalib_checkpoint",
+        inferencer=fake,
+        contamination=0.2,
+        tiling={"tile_size": 32, "stride": 24},
+    )
+    detector.fit(textures(1, size=(72, 104)), validation=textures(9, seed=2, size=(72, 104)))
+    assert fake.calls == 9 * 3 * 4
+    bad = with_spot(textures(1, seed=5, size=(72, 104))[0], top=40, left=80)
+    assert detector.predict([bad])[0] == 1
+    row, column = np.unravel_index(detector.get_anomaly_map(bad).argmax(), (72, 104))
+    assert 38 <= row <= 50 and 78 <= column <= 90
+    assert fake.calls == 10 * 3 * 4
+
+
+def test_a_model_without_maps_may_be_tiled() -> None:
+    detector = create_detector(
+        "vision_anomalib_checkpoint",
+        inferencer=Brightness("image", maps=False),
+        contamination=0.2,
+        tiling={"tile_size": 32},
+    )
+    detector.fit(textures(1), validation=textures(9, seed=2))
+    assert np.isfinite(detector.threshold_) and np.isnan(detector.pixel_threshold_)
+    assert detector.decision_function(textures(2, seed=3)).shape == (2,)
+    with pytest.raises(ValueError, match="no anomaly map"):
+        detector.get_anomaly_map(textures(1)[0])
+
+
 def test_a_model_without_maps_says_so() -> None:
     detector = create_detector(
         "vision_anomalib_checkpoint", inferencer=Brightness("image", maps=False), contamination=0.2

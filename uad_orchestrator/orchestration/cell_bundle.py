@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.registry import StageSettings
 from uad_orchestrator.detectors.scoring import read_responses
 from uad_orchestrator.detectors.stages import DetectorState
@@ -69,13 +68,13 @@ def _calibration(run: CellRun) -> Calibration:
 
 
 def _with_normals(bundle: Bundle, run: CellRun) -> Calibration:
-    """The calibration with the normals' scores, and the maxima of their maps made once more."""
-    detector: Detector = bundle.detector()
+    """The calibration with the normals' scores, and the maxima of their maps, as any threshold takes them."""
+    recipe, scale = bundle.detector().map_recipe, bundle.calibration.map_scale
     normals = [r for row, r in read_responses(run.directory("score_table")) if row.role == "calibration"]
     return replace(
         bundle.calibration,
         scores=tuple(response.score for response in normals),
-        maxima=tuple(float(detector.anomaly_map(response).max()) for response in normals),
+        maxima=tuple(float(recipe.before_removal(response, scale).max()) for response in normals),
     )
 
 
