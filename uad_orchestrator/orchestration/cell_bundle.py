@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.registry import StageSettings
 from uad_orchestrator.detectors.scoring import read_responses
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
@@ -39,11 +38,10 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
             f"{name}: {entry.model} brings a network of its own, which the core library alone can not run: hand "
             "over its checkpoint, or export a cell of a detector with an embedder"
         )
-    fit = entry.fit.for_category(run.cell.category_name)
     bundle = Bundle(
         name=name,
         model=entry.model,
-        settings=StageSettings(fit, entry.scoring, entry.maps, entry.tiling),
+        settings=run.settings,
         embedder=entry.embedder,
         preset=resolve_preset(entry.preset, run.state.project.presets),
         weights=run.state.weights(run.cell),
