@@ -42,6 +42,7 @@ def fitted_bundle(preset: str = "plain", **settings: object) -> Bundle:
             tuple(detector.decision_scores_),
             tuple(normals.maxima),
             normals.summary(),
+            detector.map_scale_,
         ),
         documents={"MODEL_CARD.md": "# disc\n", "provenance/memory_bank.json": "{}"},
     )

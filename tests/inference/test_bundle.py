@@ -38,9 +38,18 @@ def rewrite(folder: Path, change: Callable[[dict], None]) -> None:
     (folder / bundle_files.DIGESTS).write_text("".join(lines))
 
 
-@pytest.mark.parametrize("preset", ["plain", "industrial_fast"])
-def test_a_loaded_bundle_gives_the_same_bits(tmp_path: Path, preset: str) -> None:
-    made = fitted_bundle(preset, n_neighbors=2, maps={"gaussian_sigma": 2.0})
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("plain", {"n_neighbors": 2, "maps": {"gaussian_sigma": 2.0}}),
+        ("industrial_fast", {"aggregation": "topk_mean"}),
+        ("plain", {"tiling": {"tile_size": 40}, "maps": {"normalisation": "normal_maps", "min_area": 4}}),
+    ],
+)
+def test_a_loaded_bundle_gives_the_same_bits(
+    tmp_path: Path, preset: str, settings: dict[str, object]
+) -> None:
+    made = fitted_bundle(preset, **settings)
     save_bundle(made, tmp_path / "bundle")
     images = [normal_image(50), defective_image(51)[0]]
     for before, after in zip(infer(made, images), infer(tmp_path / "bundle", images), strict=True):

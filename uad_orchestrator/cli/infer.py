@@ -106,6 +106,7 @@ def cell_model(
 @contextmanager
 def inspecting() -> Iterator[None]:
     """What keeps images from being inspected becomes a message and status 1; Ctrl-C ends quietly with 130."""
+    from uad_orchestrator.detectors.trusted_files import UntrustedFile
     from uad_orchestrator.embedders.weights import WeightsError
     from uad_orchestrator.inference.bundle import BundleError
 
@@ -114,8 +115,9 @@ def inspecting() -> Iterator[None]:
     except KeyboardInterrupt:
         note("Stopped.")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        raise
+    except UntrustedFile as error:
+        note(f"Error: {error}. For a bundle: --trust with that digest")
+        raise typer.Exit(FAILED) from error
     except (BundleError, WeightsError, ImportError, ValueError, OSError) as error:
         note(f"Error: {error}")
         raise typer.Exit(FAILED) from error
