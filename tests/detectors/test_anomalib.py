@@ -16,14 +16,17 @@ from tests.orchestration.workshop import Workshop, computed
 from uad_orchestrator.detectors import DETECTORS, create_detector
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS, KNOWN_MODELS, anomalib_models, model_of
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.trusted_files import checkpoint_files
+from uad_orchestrator.detectors.trusted_files import UntrustedFile, checkpoint_files
 from uad_orchestrator.images.formats import sources_from
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.inference import Bundle, infer, load_bundle, save_bundle
+from uad_orchestrator.inference.bundle import Calibration
 from uad_orchestrator.orchestration.board import report_of
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.metadata import describe_stage
 from uad_orchestrator.orchestration.resources import open_state, open_store
+from uad_orchestrator.preprocessing.presets import resolve_preset
 
 pytest.importorskip("anomalib", reason="extra anomalib not installed")
 
@@ -155,6 +158,28 @@ def test_pitfall_12_a_lightning_checkpoint_is_told_from_an_exported_one(trained,
     detector = create_detector("vision_padim_anomalib", checkpoint=renamed, trusted_checkpoints=item.trusted)
     with pytest.raises(ValueError, match=r"a Lightning checkpoint is called \.ckpt"):
         detector.fit(textures(2))
+
+
+def bundled(detector: Detector, model: str, settings: dict[str, Any], folder: Path) -> Path:
+    points = Calibration(detector.image_point_, detector.pixel_point_, (), (), {})
+    stages = DETECTORS[model].cut(settings)
+    made = Bundle("line7/part", model, stages, None, resolve_preset("plain"), None, detector.state_, points)
+    return save_bundle(made, folder)
+
+
+def test_a_bundle_carries_the_checkpoint_and_loads_it_when_it_is_trusted(trained, tmp_path: Path) -> None:
+    item = trained["padim"]
+    settings = {"train": training("padim"), "contamination": 0.3}
+    folder = bundled(item.detector, "vision_padim_anomalib", settings, tmp_path / "trained")
+    found = list(infer(folder, IMAGES))
+    assert [result.score for result in found] == list(item.detector.decision_function(IMAGES))
+    assert np.array_equal(found[0].anomaly_map, item.detector.get_anomaly_map(IMAGES[0]))
+    exported = item.loaded(".pt", "vision_anomalib_checkpoint").fit(textures(3))
+    folder = bundled(exported, "vision_anomalib_checkpoint", {}, tmp_path / "exported")
+    with pytest.raises(UntrustedFile, match="not trusted"):
+        list(infer(load_bundle(folder), IMAGES))
+    trusting = load_bundle(folder, trusted=item.trusted)
+    assert [r.score for r in infer(trusting, IMAGES)] == list(exported.decision_function(IMAGES))
 
 
 def test_training_is_the_same_for_a_seed_and_leaves_the_process_as_it_was(trained, tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ BundleFolder = Annotated[
 Weights = Annotated[
     Path | None, typer.Option(help="The embedder's weight file, for a bundle that was exported without it.")
 ]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="SHA256",
+        help="Load this checkpoint of the bundle, which can run code: only if you know where it comes from.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 
 
@@ -46,6 +54,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     category: Category = "*",
     detector: DetectorGlob = "*",
     weights: Weights = None,
+    trust: Trust = None,
     device: Device = "auto",
 ) -> None:
     """Inspect images: score, label, defects. Exit status 0 all normal, 3 something anomalous, 1 an error."""
@@ -54,7 +63,10 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
 
     _check_usage(paths, watch, as_json and as_csv)
     with inspecting():
-        model = load_bundle(bundle, weights=weights) if bundle else cell_model(home, category, detector)
+        if bundle is not None:
+            model = load_bundle(bundle, weights=weights, trusted=trust or ())
+        else:
+            model = cell_model(home, category, detector)
         outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
         inspection = Inspection(model, model.detector(device), outputs)
         if watch is not None:
@@ -94,6 +106,7 @@ def cell_model(
 @contextmanager
 def inspecting() -> Iterator[None]:
     """What keeps images from being inspected becomes a message and status 1; Ctrl-C ends quietly with 130."""
+    from uad_orchestrator.detectors.trusted_files import UntrustedFile
     from uad_orchestrator.embedders.weights import WeightsError
     from uad_orchestrator.inference.bundle import BundleError
 
@@ -102,8 +115,9 @@ def inspecting() -> Iterator[None]:
     except KeyboardInterrupt:
         note("Stopped.")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        raise
+    except UntrustedFile as error:
+        note(f"Error: {error}. For a bundle: --trust with that digest")
+        raise typer.Exit(FAILED) from error
     except (BundleError, WeightsError, ImportError, ValueError, OSError) as error:
         note(f"Error: {error}")
         raise typer.Exit(FAILED) from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.infer import Device, Weights, inspecting
+from uad_orchestrator.cli.infer import Device, Trust, Weights, inspecting
 from uad_orchestrator.cli.output import note
 
 MEBIBYTE = 2**20
@@ -21,6 +21,7 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Largest image, decoded.")] = 50,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 128,
     weights: Weights = None,
+    trust: Trust = None,
     device: Device = "auto",
 ) -> None:
     """Answer HTTP: POST an image to /infer; GET /health, GET /metrics. Only this machine, unless --host says more."""
@@ -30,7 +31,7 @@ def serve(
         from uad_orchestrator.inference.bundle_files import load_bundle
         from uad_orchestrator.inference.http_app import Limits, create_app
 
-        model = load_bundle(bundle, weights=weights)
+        model = load_bundle(bundle, weights=weights, trusted=trust or ())
         limits = Limits(int(max_mebibytes * MEBIBYTE), int(max_megapixels * 1e6), max_requests)
         app = create_app(model, model.detector(device, batch_size=1), limits)
         note(f"http://{host}:{port}/infer (Ctrl-C stops it)")

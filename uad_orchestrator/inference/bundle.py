@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator.detectors.registry import StageSettings, build_detector, detector_spec
 from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
 from uad_orchestrator.detectors.tiling_settings import TILING_VERSIONS
-from uad_orchestrator.embedders.create import create_embedder, embedder_recipe
+from uad_orchestrator.embedders.create import embedder_recipe
+from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
@@ -50,11 +52,10 @@ class Calibration:
         Raises:
             ValueError: ``rate`` is not in (0, 0.5).
         """
-        image, pixel = (point.source.partition(";")[0] for point in (self.image_point, self.pixel_point))
         return replace(
             self,
-            image_point=at_false_positive_rate(self.scores, rate, image),
-            pixel_point=at_false_positive_rate(self.maxima, rate, pixel),
+            image_point=at_false_positive_rate(self.scores, rate, self.image_point.origin),
+            pixel_point=at_false_positive_rate(self.maxima, rate, self.pixel_point.origin),
         )
 
 
@@ -66,34 +67,41 @@ class Bundle:
         name: what it was fitted on and by what, e.g. ``line7/housing x patchcore``.
         model: its model, ``vision_...``.
         settings: by stage.
-        embedder: its embedder.
+        embedder: its embedder; None: it brings a network of its own, which is part of its state.
         preset: what is done to images first.
         weights: the embedder's weight file; None where it needs none.
         state: the fitted state.
         calibration: thresholds, and what they were taken from.
+        trusted: SHA-256 (hex) of files of the state that may be loaded though loading can run code.
         documents: texts that come along, by file name: model card, metrics, lineage.
     """
 
     name: str
     model: str
     settings: StageSettings
-    embedder: EmbedderSettings
+    embedder: EmbedderSettings | None
     preset: Preset
     weights: Path | None
     state: DetectorState
     calibration: Calibration
+    trusted: tuple[str, ...] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
 
     def recipe(self) -> dict[str, Any]:
         """All that decides the scores of an image besides state, weights and settings, as this installation has
         it: another version of any of it gives other scores, and the thresholds hold no more."""
-        return {
+        spec = detector_spec(self.model)
+        recipe: dict[str, Any] = {
             "model": self.model,
-            "stage_versions": dict(detector_spec(self.model).versions),
-            "embedder": dict(embedder_recipe(self.embedder)),
+            "stage_versions": dict(spec.versions),
+            "embedder": None if self.embedder is None else dict(embedder_recipe(self.embedder)),
             "preset": self.preset.recipe(),
             **({} if self.settings.tiling is None else {"tiling_versions": TILING_VERSIONS}),
         }
+        if spec.package is not None:
+            require_extra(spec.package, extra=spec.package, what=self.model)
+            recipe["package"] = {spec.package: version(spec.package)}
+        return recipe
 
     def detector(self, device: str = "auto", batch_size: int = 8) -> Detector:
         """The detector, fitted; the embedder is loaded with the first image.
@@ -105,14 +113,13 @@ class Bundle:
         Raises:
             ImportError: the embedder needs an extra that is not installed.
         """
-        from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+        from uad_orchestrator.detectors.embedding_stream import open_stream
 
-        stream = EmbeddingStream(
-            lambda: create_embedder(self.embedder, self.weights, device),
-            self.recipe,
-            preset=self.preset,
-            batch_size=batch_size,
+        stream = open_stream(
+            self.embedder, preset=self.preset, weights=self.weights, device=device, batch_size=batch_size
         )
-        detector = build_detector(self.model, self.settings, stream)
+        handed = {"trusted_checkpoints": self.trusted, "device": device}
+        parts = {name: part for name, part in handed.items() if name in detector_spec(self.model).parts}
+        detector = build_detector(self.model, self.settings, stream, **parts)
         known = self.calibration
         return detector.restore(self.state, known.image_point, known.pixel_point, known.map_scale)

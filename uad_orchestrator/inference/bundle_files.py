@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from uad_orchestrator.detectors.registry import DETECTORS, StageSettings, detect
 from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.embedders.weights import HUB, WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
@@ -56,7 +56,7 @@ class BundleManifest(BaseModel):
     name: str
     recipe: dict[str, Any]
     settings: dict[str, Any]
-    embedder: dict[str, Any]
+    embedder: dict[str, Any] | None
     preset: list[dict[str, Any]]
     weights: WeightsReference | None
     image_point: dict[str, Any]
@@ -98,12 +98,13 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
     return directory
 
 
-def load_bundle(directory: Path, *, weights: Path | None = None) -> Bundle:
+def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collection[str] = ()) -> Bundle:
     """Read a bundle; every file is checked against its digest first.
 
     Args:
         weights: the embedder's weight file, where the bundle does not hold it; it is checked against the
             digest. None: a hub's file is looked up in the local cache.
+        trusted: SHA-256 (hex) of a checkpoint in the bundle that may be loaded though loading it can run code.
 
     Raises:
         BundleError: a file is missing or changed (names it), another format, or made by stages, an embedder or
@@ -117,7 +118,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None) -> Bundle:
             f"{directory}: this installation has no detector {model!r}{_install_hint(manifest)}"
         )
     try:
-        embedder = EmbedderSettings.model_validate(manifest.embedder)
+        embedder = None if manifest.embedder is None else EmbedderSettings.model_validate(manifest.embedder)
         bundle = Bundle(
             name=manifest.name,
             model=model,
@@ -127,6 +128,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None) -> Bundle:
             weights=_find_weights(directory, manifest.weights, embedder, weights),
             state=DetectorState.load(directory / STATE),
             calibration=_calibration(manifest),
+            trusted=tuple(trusted),
         )
         here = _json(bundle.recipe())
     except (ValueError, KeyError) as error:
@@ -141,18 +143,13 @@ def load_bundle(directory: Path, *, weights: Path | None = None) -> Bundle:
 
 def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifest:
     calibration = bundle.calibration
-    embedder = bundle.embedder
-    if weights is not None and weights.file is not None:
-        embedder = embedder.model_copy(update={"weights": weights.file, "download": False})
-    elif weights is not None and not (embedder.weights or "hub:").startswith("hub:"):
-        embedder = embedder.model_copy(update={"weights": weights.name})
     return BundleManifest(
         format_version=FORMAT_VERSION,
         created_with=__version__,
         name=bundle.name,
         recipe=_json(bundle.recipe()),
         settings=_flat(bundle.settings),
-        embedder=embedder.model_dump(mode="json", exclude_none=True),
+        embedder=_embedder(bundle.embedder, weights),
         preset=[{step.STEP: step.model_dump(mode="json")} for step in bundle.preset.steps],
         weights=weights,
         image_point=calibration.image_point.to_json(),
@@ -162,6 +159,16 @@ def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifes
         normal_maps=dict(calibration.normal_maps),
         map_scale=calibration.map_scale,
     )
+
+
+def _embedder(settings: EmbedderSettings | None, weights: WeightsReference | None) -> dict[str, Any] | None:
+    """The embedder's settings; its weights are a hub's, or called by their name alone."""
+    if settings is None:
+        return None
+    values = settings.model_dump(mode="json", exclude_none=True)
+    if weights is not None and not (settings.weights or HUB).startswith(HUB):
+        values["weights"] = weights.name
+    return values
 
 
 def _flat(settings: StageSettings) -> dict[str, Any]:
@@ -194,9 +201,9 @@ def _put_weights(bundle: Bundle, aside: Path, include: bool) -> WeightsReference
 
 
 def _find_weights(
-    directory: Path, reference: WeightsReference | None, embedder: EmbedderSettings, given: Path | None
+    directory: Path, reference: WeightsReference | None, embedder: EmbedderSettings | None, given: Path | None
 ) -> Path | None:
-    if reference is None:
+    if reference is None or embedder is None:
         return None
     if reference.file is not None:
         return directory / reference.file

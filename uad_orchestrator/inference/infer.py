@@ -144,7 +144,7 @@ def _decoded(
             continue
         read = _Read(time.perf_counter() - started, image)
         on_their_way.append(read)
-        yield replace(source, read=read.pixels)
+        yield replace(source, read=read.pixels, measure=None)
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:

@@ -17,7 +17,8 @@ def model_card(bundle: Bundle, report: MetricsReport) -> str:
 def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     counts, calibration = report.counts, bundle.calibration
     yield from (f"# {bundle.name}", "")
-    yield f"An anomaly detector, `{bundle.model}` with embedder `{bundle.embedder.name}`, for images of"
+    embedder = "" if bundle.embedder is None else f" with embedder `{bundle.embedder.name}`"
+    yield f"An anomaly detector, `{bundle.model}`{embedder}, for images of"
     yield f"{report.dataset}/{report.category}. Image and map values above the thresholds are anomalous; what it"
     yield "was not shown as normal is anomalous to it, whether it is a defect or another camera."
     yield from ("", "```", "uad infer --bundle <this folder> IMAGES", "```", "")

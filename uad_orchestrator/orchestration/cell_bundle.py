@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from uad_orchestrator.detectors.registry import StageSettings
 from uad_orchestrator.detectors.scoring import read_responses
 from uad_orchestrator.detectors.stages import DetectorState
-from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
+from uad_orchestrator.inference.bundle import Bundle, Calibration
 from uad_orchestrator.inference.model_card import model_card
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cell_files import (
@@ -30,24 +29,18 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
 
     Raises:
         MissingUpstream: the cell is not computed in the version it should have.
-        BundleError: the detector brings a network of its own, which another package has to load.
     """
-    entry, name = run.entry, f"{run.cell.category} x {run.cell.detector}"
-    if entry.embedder is None:
-        raise BundleError(
-            f"{name}: {entry.model} brings a network of its own, which the core library alone can not run: hand "
-            "over its checkpoint, or export a cell of a detector with an embedder"
-        )
-    fit = entry.fit.for_category(run.cell.category_name)
+    entry = run.entry
     bundle = Bundle(
-        name=name,
+        name=f"{run.cell.category} x {run.cell.detector}",
         model=entry.model,
-        settings=StageSettings(fit, entry.scoring, entry.maps, entry.tiling),
+        settings=run.settings,
         embedder=entry.embedder,
         preset=resolve_preset(entry.preset, run.state.project.presets),
         weights=run.state.weights(run.cell),
         state=DetectorState.load(run.directory("memory_bank")),
         calibration=_calibration(run),
+        trusted=tuple(run.state.project.trusted_checkpoints),
     )
     bundle = replace(bundle, calibration=_with_normals(bundle, run))
     if false_positive_rate is not None:
@@ -74,7 +67,11 @@ def _with_normals(bundle: Bundle, run: CellRun) -> Calibration:
     return replace(
         bundle.calibration,
         scores=tuple(response.score for response in normals),
-        maxima=tuple(float(recipe.before_removal(response, scale).max()) for response in normals),
+        maxima=tuple(
+            float(recipe.before_removal(response, scale).max())
+            for response in normals
+            if response.patch_grid is not None
+        ),
     )
 
 

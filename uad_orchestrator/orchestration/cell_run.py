@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator import __version__
+from uad_orchestrator.detectors.registry import StageSettings
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.state import InputUnavailable, ProjectState
 from uad_orchestrator.project import DetectorEntry
@@ -57,6 +58,13 @@ class CellRun:
     def entry(self) -> DetectorEntry:
         """The cell's detector as the project file describes it."""
         return self.state.entry(self.cell)
+
+    @property
+    def settings(self) -> StageSettings:
+        """The detector's settings for this cell, by stage."""
+        entry = self.entry
+        fit = entry.fit.for_category(self.cell.category_name)
+        return StageSettings(fit, entry.scoring, entry.maps, entry.tiling)
 
     def key(self, asset: str) -> ArtifactKey:
         """The address of a node's artifact in the version it should have now."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
-from uad_orchestrator.detectors.registry import StageSettings, build_detector
+from uad_orchestrator.detectors.registry import build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.metrics.evaluation import evaluate_cell
@@ -159,11 +159,9 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
 
     entry, project = run.entry, run.state.project
     preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size
-    fit = entry.fit.for_category(run.cell.category_name)
-    stages = StageSettings(fit, entry.scoring, entry.maps, entry.tiling)
     if entry.embedder is None:
         stream = open_stream(None, preset=preset, batch_size=batch_size)
-        return build_detector(entry.model, stages, stream, **_own_network(run))
+        return build_detector(entry.model, run.settings, stream, **_own_network(run))
     embedder = entry.embedder
     weights = run.state.weights(run.cell)
     recipe = {
@@ -178,7 +176,7 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         cache=EmbeddingCache(Path(project.storage.local) / "embeddings"),
         batch_size=batch_size,
     )
-    return build_detector(entry.model, stages, stream)
+    return build_detector(entry.model, run.settings, stream)
 
 
 def _own_network(run: CellRun) -> dict[str, Any]:
