@@ -234,7 +234,7 @@ def test_a_checkpoint_is_read_without_the_weights_it_was_begun_from(tmp_path: Pa
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     read = read_lightning((tmp_path / "model.ckpt").read_bytes(), "model.ckpt", "stfpm", safely=True)
     for mine, theirs in zip(read.state_dict().values(), module.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs)
+        assert torch.equal(mine.nan_to_num(), theirs.nan_to_num())
 
 
 def test_what_can_not_be_trained_says_why(tmp_path: Path) -> None:

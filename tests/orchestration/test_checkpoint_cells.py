@@ -32,6 +32,8 @@ DISC, RING = (Cell(f"alpha/{name}", "ck") for name in ("disc", "ring"))
 class Darkest:
     """Scores an image by its darkest pixel and the number in the checkpoint; knows no maps."""
 
+    device = "cpu"
+
     def __init__(self, number: float) -> None:
         self.number = number
 
