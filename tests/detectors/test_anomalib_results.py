@@ -106,6 +106,18 @@ def test_a_map_lies_where_the_defect_is() -> None:
     assert found[18:22, 42:46].min() > found[:12].max()
 
 
+def test_on_tiles_a_map_lies_where_the_defect_is() -> None:
+    detector = create_detector(
+        "vision_anomalib_checkpoint",
+        inferencer=Brightness("batch"),
+        accepts="batch",
+        tiling={"tile_size": 32},
+    ).fit(textures(3))
+    found = detector.get_anomaly_map(with_spot(textures(1)[0], top=16, left=40))
+    assert found.shape == (48, 64)
+    assert found[18:22, 42:46].min() > found[:12].max()
+
+
 def test_a_model_without_maps_says_so() -> None:
     detector = create_detector(
         "vision_anomalib_checkpoint", inferencer=Brightness("image", maps=False), contamination=0.2
