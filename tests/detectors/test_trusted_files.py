@@ -38,6 +38,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bytes]]:
     seen: list[dict[str, bytes]] = []
 
     class Means:
+        device = "cpu"
+
         def run(self, images):
             return [RawResult(float(image.mean()), None, whole(image)) for image in images]
 

@@ -32,6 +32,8 @@ DISC, RING = (Cell(f"alpha/{name}", "ck") for name in ("disc", "ring"))
 class Darkest:
     """Scores an image by its darkest pixel and the number in the checkpoint; knows no maps."""
 
+    device = "cpu"
+
     def __init__(self, number: float) -> None:
         self.number = number
 
@@ -93,7 +95,9 @@ def test_only_the_cell_of_a_changed_and_trusted_checkpoint_is_computed(workshop:
 
     write_checkpoint(workshop, RING, "2")
     trust(workshop.home, [checkpoint(workshop, RING)])
-    assert {node.category for node in workshop.plan().stale} == {"alpha/ring", None}
+    stale = workshop.plan().stale
+    assert {node.category for node in stale} == {"alpha/ring", None}
+    assert "checkpoint changed (sha256 6b86b273.. -> sha256 d4735e3a..)" in stale[0].reasons
     assert computed(workshop.refresh()) == {(stage, "alpha/ring", "ck") for stage in STAGES}
 
 

@@ -31,6 +31,11 @@ class InjectedModel:
     inferencer: Any
     accepts: Accepts
 
+    @property
+    def device(self) -> str:
+        """The inferencer's own word for it."""
+        return str(getattr(self.inferencer, "device", "cpu"))
+
     def __post_init__(self) -> None:
         if self.accepts not in get_args(Accepts):
             raise ValueError(f"accepts is {self.accepts!r}; expected one of {', '.join(get_args(Accepts))}")

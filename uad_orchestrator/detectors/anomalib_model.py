@@ -46,7 +46,7 @@ class AnomalibDetector(Detector):
         parts: the fields of ``AnomalibParts``.
 
     Raises:
-        ValueError: there is not exactly one of checkpoint, inferencer and ``train:``.
+        ValueError: more than one of checkpoint, inferencer and ``train:`` is given.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class AnomalibDetector(Detector):
         self.parts = AnomalibParts(**parts)
         self._loaded: tuple[Mapping[str, str], AnomalibModel] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._device = "cpu"
         given = {
             "checkpoint": self.parts.checkpoint,
             "inferencer": self.parts.inferencer,
@@ -78,8 +79,8 @@ class AnomalibDetector(Detector):
 
     @property
     def device(self) -> str:
-        """Where the model runs."""
-        return self.parts.device
+        """Where the model ran last."""
+        return self._device
 
     # ---- stages ------------------------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class AnomalibDetector(Detector):
         found = digests(contents)
         check_trusted(found, self.parts.trusted_checkpoints, path)
         model, network = _load(contents, path.name, self.parts.network, self.parts.device)
-        self._loaded = found, model
+        self._keep(found, model)
         facts = {
             "kind": "checkpoint",
             "images": [],
@@ -167,9 +168,12 @@ class AnomalibDetector(Detector):
             raise ValueError(
                 "which model is to be trained? The detector's name says it: vision_<name>_anomalib"
             )
-        self._temporary = None if self.parts.folder else tempfile.TemporaryDirectory(prefix="uad-training-")
-        folder = self.parts.folder or Path(self._temporary.name)  # type: ignore[union-attr]
+        folder = self.parts.folder
+        if folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="uad-training-")
+            folder = Path(self._temporary.name)
         done = train(self.parts.network, images, settings, self.stream.prepare, self.parts.device, folder)
+        self._device = done.device
         facts = {
             "kind": "trained",
             "images": fitted_images(done.fitted),
@@ -195,8 +199,12 @@ class AnomalibDetector(Detector):
             contents = read_files(state.files.values())
             check_same(digests(contents), expected, path)
             model, _ = _load(contents, path.name, self.parts.network, self.parts.device, safely=trained)
-            self._loaded = expected, model
+            return self._keep(expected, model)
         return self._loaded[1]
+
+    def _keep(self, found: Mapping[str, str], model: AnomalibModel) -> AnomalibModel:
+        self._loaded, self._device = (found, model), model.device
+        return model
 
 
 def _load(
@@ -215,13 +223,12 @@ def _load(
         read_lightning,
     )
 
-    if suffix == ".ckpt" and network is None:
-        raise ValueError(
-            f"{name}: a Lightning checkpoint does not say which model it is of: take vision_<name>_anomalib, "
-            "such as vision_padim_anomalib"
-        )
     if suffix == ".ckpt":
-        assert network is not None
+        if network is None:
+            raise ValueError(
+                f"{name}: a Lightning checkpoint does not say which model it is of: take vision_<name>_anomalib, "
+                "such as vision_padim_anomalib"
+            )
         return TorchModel(read_lightning(contents[name], name, network, safely=safely), device), network
     if suffix in (".pt", ".pth"):
         module = read_exported(contents[name], name, network)

@@ -33,6 +33,8 @@ class GraphModel:
         ValueError: the graph has none of the outputs of anomalib's exports.
     """
 
+    device = "cpu"
+
     def __init__(self, contents: Mapping[str, bytes], name: str) -> None:
         require_extra("openvino", extra="anomalib", what=f"the exported model {name}")
         import openvino as ov

@@ -26,7 +26,10 @@ class RawResult(NamedTuple):
 
 
 class AnomalibModel(Protocol):
-    """A loaded model, however it was stored."""
+    """A loaded model, however it was stored; ``device`` is where it runs."""
+
+    @property
+    def device(self) -> str: ...
 
     def run(self, images: Sequence[RgbImage]) -> list[RawResult]:
         """One result per image, in order."""
@@ -58,12 +61,10 @@ def read_prediction(prediction: Any, count: int) -> list[tuple[float, np.ndarray
     """
     scores = _scores(_array(_field(prediction, "pred_score")), count)
     maps = _maps(_array(_field(prediction, "anomaly_map")), count)
-    if scores is None and maps is None:
-        raise ValueError(
-            f"a {type(prediction).__name__} without pred_score and anomaly_map: one of them is needed"
-        )
     if scores is None:
-        assert maps is not None
+        if maps is None:
+            kind = type(prediction).__name__
+            raise ValueError(f"a {kind} without pred_score and anomaly_map: one of them is needed")
         scores = maps.max(axis=(1, 2)).astype(np.float64)
     return [(float(scores[i]), None if maps is None else maps[i]) for i in range(count)]
 

@@ -28,8 +28,13 @@ class TorchModel:
     """
 
     def __init__(self, module: Any, device: str) -> None:
-        self.device = choose_device(device)
-        self.module = module.eval().to(self.device)
+        self._device = choose_device(device)
+        self.module = module.eval().to(self._device)
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self._device)
 
     def run(self, images: Sequence[RgbImage]) -> list[RawResult]:
         """One result per image, in order; inputs of one size share a forward pass."""
@@ -48,7 +53,7 @@ class TorchModel:
     def _input(self, image: RgbImage) -> Any:
         import torch
 
-        given = torch.from_numpy(unit_float(image)).permute(2, 0, 1)[None].to(self.device)
+        given = torch.from_numpy(unit_float(image)).permute(2, 0, 1)[None].to(self._device)
         return given if self.module.pre_processor is None else self.module.pre_processor(given)
 
     def _region(self, image: RgbImage) -> Region:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
+import random
 import signal
 import warnings
 import zipfile
@@ -52,12 +54,14 @@ class Training:
         fitted, withheld: the normals it was trained on, and those that were kept from it.
         files: the checkpoint and the log, by name.
         facts: epochs, curves, versions.
+        device: where it was trained.
     """
 
     fitted: list[ImageSource]
     withheld: list[ImageSource]
     files: dict[str, Path]
     facts: dict[str, Any]
+    device: str
 
 
 def split_normals(
@@ -126,7 +130,8 @@ def train(
         if not settings.download:
             stack.enter_context(nothing_fetched())
         module = _build(network, settings)
-        engine = _engine(settings, device, folder)
+        chosen = choose_device(device)
+        engine = _engine(settings, chosen, folder)
         resumed = _left_behind(folder / CHECKPOINT)
         training = _loader(fitted, prepare, module, settings, shuffle=True)
         _fit(engine, module, training, _loader(withheld, prepare, module, settings, shuffle=False), resumed)
@@ -146,6 +151,7 @@ def train(
             "curves": {name: _thinned(points) for name, points in curves.items()},
             **{f"final_{name}": points[-1][1] for name, points in curves.items()},
         },
+        device=str(chosen),
     )
 
 
@@ -198,12 +204,11 @@ def _build(network: str, settings: TrainSettings) -> Any:
         ) from error
 
 
-def _engine(settings: TrainSettings, device: str, folder: Path) -> Any:
+def _engine(settings: TrainSettings, device: Any, folder: Path) -> Any:
     from anomalib.callbacks.checkpoint import ModelCheckpoint
     from anomalib.engine import Engine
     from lightning.pytorch.loggers import CSVLogger
 
-    chosen = choose_device(device)
     kept = ModelCheckpoint(
         dirpath=folder, filename=Path(CHECKPOINT).stem, every_n_epochs=1, enable_version_counter=False
     )
@@ -211,8 +216,8 @@ def _engine(settings: TrainSettings, device: str, folder: Path) -> Any:
         callbacks=[kept],
         logger=CSVLogger(folder, name="log"),
         default_root_dir=folder / "engine",
-        accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
-        devices=1 if chosen.index is None else [chosen.index],
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=1 if device.index is None else [device.index],
         max_epochs=settings.max_epochs,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
@@ -260,11 +265,13 @@ def _fit(engine: Any, module: Any, training: Any, validation: Any, resumed: Path
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Everything random starts from the seed, and the process goes on as it was."""
-    from lightning.pytorch import seed_everything
+    import torch
     from lightning.pytorch.utilities.seed import isolate_rng
 
     with isolate_rng():
-        seed_everything(seed, verbose=False)
+        random.seed(seed)
+        np.random.seed(seed)  # the one that anomalib draws from
+        torch.manual_seed(seed)
         yield
 
 
@@ -284,13 +291,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """``(step, value)`` of all that was logged, by name; a training that was gone on with has several logs."""
+    """``(step, value)`` of all that was logged, by name, as far as it is finite; a training that was gone on with
+    has several logs."""
     curves: dict[str, dict[int, float]] = {}
     for log in sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime_ns):
         with log.open(newline="") as lines:
             for row in csv.DictReader(lines):
                 for name, value in row.items():
-                    if name not in ("step", "epoch") and value:
+                    if name not in ("step", "epoch") and value and math.isfinite(float(value)):
                         curves.setdefault(name, {})[int(row["step"])] = float(value)
     return {name: sorted(points.items()) for name, points in sorted(curves.items())}
 

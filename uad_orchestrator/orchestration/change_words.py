@@ -57,8 +57,8 @@ def file_words(before: list[Content], after: list[Content], word: str) -> list[s
 
 def checkpoint_words(before: Content, after: Content) -> list[str]:
     """Which weight file changed, by the first digits of its digest."""
-    changed = [name for name in after if before.get(name) != after[name]]
-    return [f"checkpoint changed ({_short(before.get(name))} -> {_short(after[name])})" for name in changed]
+    pairs = [(before.get(name), after.get(name)) for name in {**before, **after}]
+    return [f"checkpoint changed ({_short(old)} -> {_short(new)})" for old, new in pairs if old != new]
 
 
 def _short(digest: str | None) -> str:

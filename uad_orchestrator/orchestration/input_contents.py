@@ -57,7 +57,8 @@ def checkpoint(weights: Path | None, trained: Path | None, digests: Digests) -> 
     """The contents of the weight files a cell loads: its embedder's, and those of a trained model."""
     content: dict[str, Any] = {"embedder_weights": None if weights is None else digests(weights)}
     if trained is not None:
-        content["checkpoint"] = [digests(file) for file in checkpoint_files(trained)]
+        first, *beside = checkpoint_files(trained)
+        content |= {"checkpoint": digests(first)} | {f"checkpoint{f.suffix}": digests(f) for f in beside}
     return content
 
 
