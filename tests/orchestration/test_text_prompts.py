@@ -12,6 +12,9 @@ from tests.embedders.open_clip_models import TINY_SETTINGS, register_tiny
 from tests.orchestration.workshop import Workshop, computed
 from uad_orchestrator.detectors.scoring import read_scores
 from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.inference import load_bundle, save_bundle
+from uad_orchestrator.orchestration.cell_bundle import cell_bundle
+from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import STAGES, Cell
 from uad_orchestrator.orchestration.resources import open_state, open_store
 from uad_orchestrator.orchestration.selection import Selection
@@ -57,7 +60,7 @@ def test_prompts_class_names_and_texts_through_the_graph(workshop: Workshop) -> 
     assert embedded_texts(workshop) == 4, "normal and anomalous x 2 categories, shared by two detectors"
     facts = DetectorState.load(directory(workshop, "memory_bank", "metal_nut", "score")).facts
     assert (facts["class_name"], facts["images"]) == ("metal nut", [])
-    before = {category: scores(workshop, category, "score") for category in ("disc", "metal_nut")}
+    before = scores(workshop, "disc", "score")
 
     def name_the_disc(values: dict[str, Any]) -> None:
         values["detectors"]["score"]["class_names"] = {"disc": "grey coin"}
@@ -69,9 +72,19 @@ def test_prompts_class_names_and_texts_through_the_graph(workshop: Workshop) -> 
     assert {reason for node in stale for reason in node.reasons} == {
         "fit settings changed: disc absent -> grey coin"
     }
-    result = workshop.refresh(Selection(detector="score"))
-    assert computed(result) == {(asset, f"line/{c}", "score") for asset in STAGES for c in before}
+    result = workshop.refresh(Selection(category="disc", detector="score"))
+    assert computed(result) == {(asset, "line/disc", "score") for asset in STAGES}
     assert result.embedded_images == 0
     assert embedded_texts(workshop) == 6
-    assert not np.allclose(scores(workshop, "disc", "score"), before["disc"], rtol=1e-3)
-    assert np.array_equal(scores(workshop, "metal_nut", "score"), before["metal_nut"])
+    assert not np.allclose(scores(workshop, "disc", "score"), before, rtol=1e-3)
+
+    project = workshop.project
+    run = CellRun(Cell("line/disc", "score"), open_state(project), open_store(project))
+    save_bundle(cell_bundle(run), workshop.home / "bundle")
+    bundle = load_bundle(workshop.home / "bundle")
+    assert bundle.settings.fit.class_name == "grey coin"
+    rows = read_scores(directory(workshop, "score_table", "disc", "score"))
+    images = [workshop.home / "data/line" / row.image for row in rows]
+    np.testing.assert_allclose(
+        bundle.detector().decision_function(images), [row.score for row in rows], rtol=1e-5
+    )
