@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
-from uad_orchestrator.metrics.evaluation import evaluate_cell
+from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
+from uad_orchestrator.metrics.protocol import Protocol
+from uad_orchestrator.metrics.spro import Truth
+from uad_orchestrator.metrics.thresholds import SegmentationPoint
 from uad_orchestrator.postprocess.display import display_map
 
 MAP = np.random.default_rng(0).gamma(2.0, 1.0, (20, 30)).astype(np.float32)
@@ -60,10 +63,9 @@ def test_pitfall_05_metrics_refuse_maps_stretched_per_image(stretch: str) -> Non
         evaluate_cell(
             [Row("007.png", 0)],
             lambda row: picture,
-            lambda row: mask,
-            aupro_limits=(0.3,),
-            image_point=POINT,
-            pixel_point=POINT,
+            lambda row: Truth(mask),
+            protocol=Protocol(),
+            points=Points(POINT, POINT, SegmentationPoint(1.0, "validation", 9)),
         )
 
 
