@@ -13,12 +13,11 @@ KEYS: dict[Place, str] = {
     ("evaluation", "repeats"): "repeats over several seeds",
     ("evaluation", "protocol"): "other evaluation protocols",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
-    ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
     ("detectors", "*", "roi_metrics"): "regions of interest",
     ("detectors", "*", "repeats"): "repeats over several seeds",
 }
 
-MODELS = frozenset({"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad"})
+MODELS = frozenset({"vision_rad"})
 
 
 def built(keys: Iterable[str], at: Place) -> list[str]:
