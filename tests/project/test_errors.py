@@ -372,8 +372,7 @@ def test_messages_hold_no_credentials():
 
 NOT_BUILT = {
     "repeats: {seeds: [0]}": "repeats",
-    "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
-    "detectors: {p: {model: vision_patchcore, index: ivf}}": "detectors.p.index",
+    "detectors: {p: {model: vision_rad}}": "detectors.p.model",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",
     "presets: {p: [{resize: 3}]}": "presets.p[0]",
     "presets: {p: [{augment: {}}]}": "presets.p[0]",

@@ -15,6 +15,7 @@ from uad_orchestrator.detectors import settings as stages
 from uad_orchestrator.detectors.anomalib_names import KNOWN_MODELS
 from uad_orchestrator.detectors.anomalib_settings import TrainSettings
 from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.detectors.superadd_settings import TokenTileSettings
 from uad_orchestrator.detectors.tiling_settings import TileBlending, TileCutting, TileScoring, TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.settings import NOT_BUILT_STEPS, STEP_METHODS
@@ -40,6 +41,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "coreset": (stages.CoresetSettings,),
     "references": (stages.ReferenceSettings,),
     "prompts": (open_clip_settings.PromptSettings,),
+    "index": (stages.IndexSettings,),
+    "tiles": (TokenTileSettings,),
     "calibration": (stages.CalibrationSettings,),
     "maps": (stages.MapSettings,),
     "morphology": (stages.MorphologySettings,),

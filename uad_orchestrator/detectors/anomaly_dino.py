@@ -59,9 +59,8 @@ class AnomalyDino(Detector):
         """A memory bank: the unit tokens of the references in all their views; never masked."""
         settings = self.fit_settings
         references = select_references(images, settings.references)
-        recipe = BankRecipe(
-            settings.coreset, settings.seed, reference_angles(settings.rotation), normalised=True
-        )
+        angles = reference_angles(settings.rotation)
+        recipe = BankRecipe(settings.coreset, settings.seed, angles, normalised=True, index=settings.index)
         return build_bank(self.stream, references, recipe)
 
     def respond(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
-from uad_orchestrator.detectors.settings import CoresetSettings, ReferenceSettings
+from uad_orchestrator.detectors.settings import CoresetSettings, IndexSettings, ReferenceSettings
 from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images, groups_by_digest
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
+from uad_orchestrator.memory.approximate import ApproximateNeighbors, choose_index
 from uad_orchestrator.memory.coreset import (
     coreset_size,
     coverage,
+    density_rows,
     greedy_order,
     project,
     random_projection,
@@ -34,6 +38,24 @@ FLOAT16_TOLERANCE = 1e-3
 """Relative change of an image score up to which embeddings are kept in float16."""
 
 
+class ImageRows(NamedTuple):
+    """The patches of one fitted image (or tile), of all its views together.
+
+    Attributes:
+        source: the image.
+        grid_shape: ``(gh, gw)`` of one view.
+        rows: ``(views * gh * gw, d)`` float32.
+    """
+
+    source: ImageSource
+    grid_shape: tuple[int, int]
+    rows: np.ndarray
+
+
+WeighPatches = Callable[[list[ImageRows]], np.ndarray]
+"""From the projected patches of all images to the ``(n,)`` outlier weight of each."""
+
+
 @dataclass(frozen=True)
 class BankRecipe:
     """How a bank is built from patch embeddings.
@@ -43,12 +65,32 @@ class BankRecipe:
         seed: of the coreset.
         angles: rotated views of every image, in degrees; 0 is the image itself.
         normalised: rows are brought to length 1, for cosine distances.
+        columns: the part of each embedding that is kept, e.g. one layer of several; None: all of it.
+        max_rows: at most so many rows are kept, whatever the coreset's ratio.
+        weigh: gives each patch an outlier weight, kept with its row; None: there are none.
+        left_out: the share of the patches, those of the largest weights, that never comes into the bank.
+        index: how the bank is searched; None: exactly.
+        precision: what embeddings are kept in; None: chosen.
     """
 
     coreset: CoresetSettings
     seed: int
     angles: tuple[float, ...] = (0.0,)
     normalised: bool = False
+    columns: slice | None = None
+    max_rows: int | None = None
+    weigh: WeighPatches | None = None
+    left_out: float = 0.0
+    index: IndexSettings | None = None
+    precision: Precision | None = None
+
+
+class _Selection(NamedTuple):
+    """The numbers of the rows to keep, of each image's first row (and of the end), and the rows' weights."""
+
+    chosen: np.ndarray
+    starts: np.ndarray
+    weights: np.ndarray | None
 
 
 def select_references(
@@ -85,17 +127,30 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     are never held all at once.
 
     Returns:
-        arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches) and
-        ``row_starts`` (images + 1,) int64 (where in the bank an image's rows begin); facts: the images in
-        that order, the precision, counts, coverage.
+        arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches),
+        ``row_starts`` (images + 1,) int64 (where in the bank an image's rows begin), where patches are weighed
+        ``weights`` (m,) float32, and where the bank is searched approximately ``cells`` (c, d) float32;
+        facts: the images in that order, the precision, counts, coverage.
     """
     images = _in_groups(images)
     with stream.caching():
         precision, change = _choose_precision(stream, images, recipe)
-        chosen, patch_starts = _select(stream, images, recipe, precision)
-        bank, reach = _collect(stream, images, recipe, precision, chosen, patch_starts)
+        chosen, patch_starts, weights = _select(stream, images, recipe, precision)
+        bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts)
+    row_starts = np.searchsorted(chosen, patch_starts)
+    arrays = {"bank": bank, "rows": chosen, "row_starts": row_starts}
+    further: dict[str, Any] = {}
+    if weights is not None:
+        arrays["weights"] = weights[chosen]
+        further["patches_left_out"] = int(patch_starts[-1]) - len(_eligible(weights, recipe.left_out))
+    if recipe.index is not None:
+        own = np.searchsorted(patch_starts, sampled, side="right") - 1
+        cells, further["index"] = choose_index(
+            bank, row_starts, sample, own, recipe.index.min_rows, recipe.seed
+        )
+        arrays |= {} if cells is None else {"cells": cells}
     return DetectorState(
-        arrays={"bank": bank, "rows": chosen, "row_starts": np.searchsorted(chosen, patch_starts)},
+        arrays=arrays,
         facts={
             "images": fitted_images(images),
             "angles": list(recipe.angles),
@@ -104,10 +159,11 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
             "bank_rows": len(bank),
             "dimension": int(bank.shape[1]),
             "coreset": recipe.coreset.model_dump(),
-            "coverage": reach,
+            "coverage": {**coverage(sample, bank), "patches": len(sampled)},
             "seed": recipe.seed,
             "precision": precision,
             "float16_score_change": change,
+            **further,
         },
     )
 
@@ -116,18 +172,27 @@ class Bank:
     """A state's bank, ready to be searched, and which of its rows are whose.
 
     Attributes:
-        nearest: exact search over the rows.
+        nearest: search over the rows, exact unless the state says otherwise.
+        weights: ``(m,)`` each row's outlier weight; None where they were not weighed.
         precision: what the embeddings are rounded to before they are compared.
     """
 
     def __init__(self, state: DetectorState) -> None:
-        self.nearest = NearestNeighbors(state.arrays["bank"])
+        self._rows, self._cells = state.arrays["bank"], state.arrays.get("cells")
+        self.weights = state.arrays.get("weights")
         self.precision: Precision = state.facts["precision"]
         self._starts = state.arrays["row_starts"]
         groups = [image["group"] for image in state.facts["images"]]
         self._group_of_digest = {image["digest"]: image["group"] for image in state.facts["images"]}
         self._group_of_digest |= groups_by_digest(state)  # a whole image is known by its tiles, too
         self._span = {group: (groups.index(group), i + 1) for i, group in enumerate(groups)}
+
+    @cached_property
+    def nearest(self) -> NearestNeighbors:
+        """The search, made when it is first asked for."""
+        if self._cells is None:
+            return NearestNeighbors(self._rows)
+        return ApproximateNeighbors(self._rows, self._cells)
 
     def rows_of(self, image: ImageSource) -> slice:
         """The rows of the image's group, in all views; an empty slice if the bank holds none.
@@ -140,7 +205,7 @@ class Bank:
     def rows_without(self, image: ImageSource) -> int:
         """How many rows are left to search when those of the image's group are left out."""
         own = self.rows_of(image)
-        return len(self.nearest.bank) - (own.stop - own.start)
+        return len(self._rows) - (own.stop - own.start)
 
 
 def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource], bool]:
@@ -205,8 +270,8 @@ def _views(
     recipe: BankRecipe,
     precision: Precision,
     keep_exact: bool = False,
-) -> Iterator[np.ndarray]:
-    """The rows of each image, ``(views * gh * gw, d)`` float32, all views together."""
+) -> Iterator[ImageRows]:
+    """The rows of each image, all views together."""
     views = [
         stream.stream(images, angle=angle, precision=precision, keep_exact=keep_exact)
         for angle in recipe.angles
@@ -214,39 +279,71 @@ def _views(
     dimension = None
     for embedded in zip(*views, strict=True):
         rows = [view.embedding.patch_embeddings for view in embedded]
+        if recipe.columns is not None:
+            rows = [view[:, recipe.columns] for view in rows]
         dimension = dimension or rows[0].shape[1]
         if any(view.shape[1] != dimension for view in rows):
             raise ValueError(
                 f"{embedded[0].source.name}: its patch embeddings are not of dimension {dimension}, "
                 "as those of the images before it are"
             )
-        yield unit_rows(np.concatenate(rows)) if recipe.normalised else np.concatenate(rows)
+        joined = unit_rows(np.concatenate(rows)) if recipe.normalised else np.concatenate(rows)
+        yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined)
 
 
 def _select(
     stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
-) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the rows to keep, and the number of each image's first row (and of the end)."""
-    greedy = recipe.coreset.method == "batched_greedy"
+) -> _Selection:
+    by_distance = recipe.coreset.method in ("batched_greedy", "density")
     counts: list[int] = [0]
-    projected: list[np.ndarray] = []
+    projected: list[ImageRows] = []
     projection: np.ndarray | None = None
-    for rows in _views(stream, images, recipe, precision):
-        if greedy and not projected:
-            projection = random_projection(rows.shape[1], recipe.coreset.projection_dim, recipe.seed)
-        counts.append(len(rows))
-        if greedy:
-            projected.append(project(rows, projection))
+    for image in _views(stream, images, recipe, precision):
+        counts.append(len(image.rows))
+        if by_distance or recipe.weigh is not None:
+            if not projected:
+                projection = random_projection(
+                    image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
+                )
+            projected.append(image._replace(rows=project(image.rows, projection)))
     starts = np.cumsum(counts)
     n = int(starts[-1])
-    if recipe.coreset.method == "none":
-        return np.arange(n), starts
-    m = coreset_size(n, recipe.coreset.ratio)
-    if not greedy:
-        return random_rows(n, m, recipe.seed), starts
-    points = np.concatenate(projected)
+    weights = recipe.weigh(projected) if recipe.weigh is not None else None
+    points = np.concatenate([image.rows for image in projected]) if by_distance else None
     projected.clear()
-    return np.sort(greedy_order(points, m, recipe.seed, recipe.coreset.starting_points)), starts
+    if weights is None:
+        return _Selection(_thinned(n, points, recipe), starts, None)
+    eligible = _eligible(weights, recipe.left_out)
+    kept = None if points is None else points[eligible]
+    return _Selection(eligible[_thinned(n, kept, recipe, len(eligible))], starts, weights)
+
+
+def _eligible(weights: np.ndarray, left_out: float) -> np.ndarray:
+    """The numbers of the patches that may come into the bank: those up to the global quantile, ascending."""
+    return np.flatnonzero(weights <= np.quantile(weights, 1 - left_out))
+
+
+def _thinned(
+    n: int, points: np.ndarray | None, recipe: BankRecipe, eligible: int | None = None
+) -> np.ndarray:
+    """Which of the ``eligible`` rows are kept, ascending; how many follows from ``n``, the number of all.
+
+    Args:
+        n: all patches.
+        points: the eligible ones, projected, where the coreset's method goes by distances; overwritten.
+        recipe: the coreset, its seed and the most rows there may be.
+        eligible: how many are; None: all.
+    """
+    eligible = n if eligible is None else eligible
+    coreset = recipe.coreset
+    m = min(n if coreset.method == "none" else coreset_size(n, coreset.ratio), eligible)
+    if recipe.max_rows is not None:
+        m = min(m, recipe.max_rows)
+    if coreset.method == "batched_greedy" and points is not None:
+        return np.sort(greedy_order(points, m, recipe.seed, coreset.starting_points))
+    if coreset.method == "density" and points is not None:
+        return density_rows(points, m, recipe.seed)
+    return np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed)
 
 
 def _collect(
@@ -256,16 +353,16 @@ def _collect(
     precision: Precision,
     chosen: np.ndarray,
     starts: np.ndarray,
-) -> tuple[np.ndarray, dict[str, float]]:
-    """The chosen rows, and how far a seeded sample of all rows lies from them."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The chosen rows; a seeded sample of all rows, to measure the bank with, and their numbers."""
     sampled = random_rows(int(starts[-1]), min(COVERAGE_SAMPLE, int(starts[-1])), recipe.seed)
     bank, sample = [], []
-    for number, rows in enumerate(_views(stream, images, recipe, precision)):
-        bank.append(rows[_within(chosen, starts, number)])
-        sample.append(rows[_within(sampled, starts, number)])
+    for number, image in enumerate(_views(stream, images, recipe, precision)):
+        bank.append(image.rows[_within(chosen, starts, number)])
+        sample.append(image.rows[_within(sampled, starts, number)])
     rows = np.concatenate(bank)
     bank.clear()
-    return rows, {**coverage(np.concatenate(sample), rows), "patches": len(sampled)}
+    return rows, np.concatenate(sample), sampled
 
 
 def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
@@ -273,23 +370,30 @@ def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
     return numbers[begin:end] - starts[image]
 
 
+def declared_precision(stream: EmbeddingStream) -> Precision | None:
+    """What the embedder's recipe says its embeddings may be kept in; None where it says nothing.
+
+    It matters beyond speed: it is the same for every detector that shares the embeddings, so that none of them
+    embeds an image again for another precision.
+    """
+    return stream.recipe()["embedder"].get("precision")
+
+
 def _choose_precision(
     stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe
 ) -> tuple[Precision, float | None]:
-    """What the embedder's recipe declares; else float16, unless it changes the scores of a few probes too much.
-
-    Declared precision matters beyond speed: it is the same for every detector that shares the embeddings, so that
-    none of them embeds an image again for another precision.
+    """What is asked for or declared; else float16, unless it changes the scores of a few probes too much.
 
     Returns:
         the precision, and the relative change of the probes' scores by float16 where it was measured.
     """
-    declared = stream.recipe()["embedder"].get("precision")
+    declared = recipe.precision or declared_precision(stream)
     if declared is not None:
         return declared, None
     chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
     plain = replace(recipe, angles=(0.0,), normalised=False)
-    probes = list(_views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True))
+    views = _views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True)
+    probes = [image.rows for image in views]
     before = _probe_scores(probes, recipe)
     after = _probe_scores([_rounded_otherwise(rows, recipe.seed) for rows in probes], recipe)
     with np.errstate(all="ignore"):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class Detector(ABC):
         image_point_, pixel_point_: both thresholds with where they come from.
         map_scale_: what ``maps.normalisation`` takes from the normals' maps; None where it is off.
     """
+
+    transductive: ClassVar[bool] = False
+    """Whether an image's score depends on the images it is scored with: then all are handed over together."""
 
     state_: DetectorState
     threshold_: float

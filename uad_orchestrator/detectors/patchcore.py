@@ -44,10 +44,10 @@ class PatchCore(Detector):
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the coreset of all patch embeddings of the normals (or the few-shot references)."""
-        references = select_references(images, self.fit_settings.references)
-        return build_bank(
-            self.stream, references, BankRecipe(self.fit_settings.coreset, self.fit_settings.seed)
-        )
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        recipe = BankRecipe(settings.coreset, settings.seed, index=settings.index)
+        return build_bank(self.stream, references, recipe)
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False

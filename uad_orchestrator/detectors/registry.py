@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uad_orchestrator.detectors.anomalib_names import ANY_MODEL, anomalib_models, detector_name, model_of
 from uad_orchestrator.detectors.anomalib_settings import AnomalibFit, AnomalibParts, CheckpointFit
+from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
 from uad_orchestrator.detectors.open_clip_settings import (
     PatchKnnFit,
     PatchKnnScoring,
@@ -32,6 +33,8 @@ from uad_orchestrator.detectors.settings import (
     ScoringSettings,
     Settings,
 )
+from uad_orchestrator.detectors.softpatch_settings import SoftPatchFit, SoftPatchScoring
+from uad_orchestrator.detectors.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.open_clip_names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -68,6 +71,8 @@ class DetectorSpec:
         check_embedder: raises ValueError for an embedder that the detector can not work with; None: any will do.
         parts: what the class is handed besides stream and settings, with the defaults: a checkpoint, an object.
         package: the package whose version is part of the fit's recipe, beside the versions above.
+        transductive: an image's score depends on the images it is scored with: for benchmarks only, without
+            threshold or bundle.
     """
 
     model: str
@@ -80,6 +85,7 @@ class DetectorSpec:
     check_embedder: Callable[[EmbedderSettings], None] | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     package: str | None = None
+    transductive: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -166,6 +172,26 @@ def _anomalib_spec(model: str) -> DetectorSpec:
     )
 
 
+def _load_softpatch() -> type[Detector]:
+    from uad_orchestrator.detectors.softpatch import SoftPatch
+
+    return SoftPatch
+
+
+def _load_superadd() -> type[Detector]:
+    from uad_orchestrator.detectors.superadd import SuperAdd
+
+    return SuperAdd
+
+
+def _load_musc() -> type[Detector]:
+    from uad_orchestrator.detectors.musc import MuSc
+
+    return MuSc
+
+
+DINO_V2 = "vit_small_patch14_dinov2.lvd142m"
+
 DETECTORS: Mapping[str, DetectorSpec] = {
     spec.model: spec
     for spec in (
@@ -182,7 +208,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             model="vision_anomalydino",
             fit=AnomalyDinoFit,
             scoring=AnomalyDinoScoring,
-            default_embedder=EmbedderSettings(name="vit_small_patch14_dinov2.lvd142m"),
+            default_embedder=EmbedderSettings(name=DINO_V2),
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="image"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_anomaly_dino,
@@ -215,6 +241,35 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_open_clip_prompt_patch,
             check_embedder=check_text_embedder,
+        ),
+        DetectorSpec(
+            model="vision_softpatch",
+            fit=SoftPatchFit,
+            scoring=SoftPatchScoring,
+            default_embedder=EmbedderSettings(name="filter_bank"),
+            default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_softpatch,
+        ),
+        DetectorSpec(
+            model="vision_superadd",
+            fit=SuperAddFit,
+            scoring=SuperAddScoring,
+            # every quarter of the network's depth, as the blocks leave them
+            default_embedder=EmbedderSettings(name=DINO_V2, layers=("2", "5", "8", "11"), norm="none"),
+            default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_superadd,
+        ),
+        DetectorSpec(
+            model="vision_musc",
+            fit=MuscFit,
+            scoring=MuscScoring,
+            default_embedder=EmbedderSettings(name=DINO_V2),
+            default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
+            versions={"fit": 1, "scoring": 1, "maps": 1},
+            load=_load_musc,
+            transductive=True,
         ),
         *map(_anomalib_spec, (ANY_MODEL, *map(detector_name, anomalib_models()))),
     )

@@ -35,7 +35,7 @@ class Settings(BaseModel):
 class CoresetSettings(Settings):
     """How the memory bank is thinned (PatchCore, section 3.2)."""
 
-    method: Literal["batched_greedy", "random", "none"] = "batched_greedy"
+    method: Literal["batched_greedy", "density", "random", "none"] = "batched_greedy"
     ratio: float = Field(0.1, gt=0, le=1, description="share of the patch embeddings that is kept")
     projection_dim: PositiveInt = Field(128, description="dimensions of the random projection of the search")
     starting_points: PositiveInt = Field(10, description="random points the greedy search starts from")
@@ -113,7 +113,28 @@ class ScoringSettings(Settings):
     calibration: CalibrationSettings = CalibrationSettings()
 
 
-class PatchCoreFit(Settings):
+class IndexSettings(Settings):
+    """How a large bank is searched; ``index: ivf`` is short for ``index: {method: ivf}``."""
+
+    method: Literal["ivf"] = Field(
+        description="inverted file: only the nearest parts of the bank are searched"
+    )
+    min_rows: PositiveInt = Field(500_000, description="bank rows up to which the search stays exact")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, given: object) -> object:
+        return {"method": given} if isinstance(given, str) else given
+
+
+class BankFit(Settings):
+    """What every memory bank's fit needs."""
+
+    # left out of the recipe where it is not given, so that banks made before there was a choice stay current
+    index: IndexSettings | None = Field(None, exclude_if=lambda index: index is None)
+
+
+class PatchCoreFit(BankFit):
     """Stage ``memory_bank`` of vision_patchcore."""
 
     coreset: CoresetSettings = CoresetSettings()
@@ -142,7 +163,7 @@ class PatchCoreScoring(ScoringSettings):
         return self
 
 
-class AnomalyDinoFit(Settings):
+class AnomalyDinoFit(BankFit):
     """Stage ``memory_bank`` of vision_anomalydino."""
 
     coreset: CoresetSettings = CoresetSettings(method="none")

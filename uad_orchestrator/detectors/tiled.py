@@ -34,7 +34,7 @@ class TiledDetector(Detector):
 
     Raises:
         ValueError: the detector is fitted already (on whole images: another scale than tiles), it tiles
-            already, or a setting is unknown or not allowed.
+            already or compares images with each other, or a setting is unknown or not allowed.
     """
 
     def __init__(self, detector: Detector, **tiling: Any) -> None:
@@ -45,6 +45,10 @@ class TiledDetector(Detector):
             )
         if isinstance(detector, TiledDetector):
             raise ValueError("this detector works on tiles already: choose one tile_size")
+        if detector.transductive:
+            raise ValueError(
+                f"{type(detector).__name__} compares whole images with each other: it can not work on tiles"
+            )
         super().__init__(
             detector.stream, detector.fit_settings, detector.scoring_settings, detector.map_settings
         )

@@ -46,7 +46,7 @@ def resolve(settings: EmbedderSettings) -> EmbedderSettings:
     Raises:
         ValueError: a setting that would do nothing here, or an unknown resize policy.
     """
-    for key in ("weights", "layers", "dimension", "mean", "std", "pos_embed"):
+    for key in ("weights", "layers", "dimension", "mean", "std", "pos_embed", "norm"):
         if getattr(settings, key) is not None:
             raise ValueError(f"embedder.{key}: filter_bank has no {key}; leave the key out")
     if settings.download:

@@ -36,14 +36,15 @@ def resolve(settings: EmbedderSettings) -> EmbedderSettings:
     """Defaults: squash to the trained size, last block, no v-v attention, CLIP's mean and standard deviation.
 
     Raises:
-        ValueError: ``dimension`` or ``pos_embed`` (there is one way), a layer that is no block number, or a size
-            that does not fit the patches.
+        ValueError: ``dimension``, ``pos_embed`` or ``norm`` (there is one way), a layer that is no block number,
+            or a size that does not fit the patches.
     """
     name = settings.name
     if settings.dimension is not None:
         raise ValueError(f"embedder.dimension: {name}'s tokens are not pooled; leave the key out")
-    if settings.pos_embed is not None:
-        raise ValueError(f"embedder.pos_embed: {name} has one way, open_clip's; leave the key out")
+    for key in ("pos_embed", "norm"):
+        if getattr(settings, key) is not None:
+            raise ValueError(f"embedder.{key}: {name} has one way, open_clip's; leave the key out")
     layers = settings.layers if settings.layers is not None else ("-1",)
     block_numbers(layers)
     random_seed(settings)

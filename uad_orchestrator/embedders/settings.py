@@ -32,6 +32,7 @@ class EmbedderSettings(BaseModel):
     vv_blocks: NonNegativeInt | None = Field(
         None, description="OpenCLIP: this many of the last blocks by v-v attention; 0: none"
     )
+    norm: str | None = Field(None, description="final | none: whether a ViT's tokens pass its last LayerNorm")
 
     @field_validator("weights")
     @classmethod

@@ -35,10 +35,11 @@ def cnn_defaults(settings: EmbedderSettings, layers: tuple[str, ...]) -> Embedde
     """What every CNN shares.
 
     Raises:
-        ValueError: no or repeated layers, ``pos_embed``, or sizes that do not fit.
+        ValueError: no or repeated layers, ``pos_embed``, ``norm``, or sizes that do not fit.
     """
-    if settings.pos_embed is not None:
-        raise ValueError(f"embedder.pos_embed: {settings.name} is a CNN and has none; leave the key out")
+    for key in ("pos_embed", "norm"):
+        if getattr(settings, key) is not None:
+            raise ValueError(f"embedder.{key}: {settings.name} is a CNN and has none; leave the key out")
     layers = settings.layers if settings.layers is not None else layers
     if not layers or len(set(layers)) != len(layers):
         raise ValueError(f"embedder.layers: expected one or more different layers, got {list(layers)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
-Method = Literal["batched_greedy", "random", "none"]
+Method = Literal["batched_greedy", "density", "random", "none"]
 
 POOL = 256
 """Farthest points looked at together; the greedy choice is made among them."""
@@ -16,6 +16,8 @@ PICKS = 64
 """New rows that all points are compared with in one matrix product."""
 BLOCK = 8192
 """Points whose distances to the new picks are held at once."""
+REFERENCES = 4096
+"""Random rows that ``density`` measures against; at most half of those it keeps."""
 
 
 def select_coreset(
@@ -36,9 +38,9 @@ def select_coreset(
     Args:
         embeddings: ``(n, d)`` float32.
         ratio: share of the rows that is kept, in (0, 1]; at least one row is.
-        method: ``batched_greedy``, ``random`` or ``none`` (all rows).
+        method: ``batched_greedy``, ``density`` (see ``density_rows``), ``random`` or ``none`` (all rows).
         seed: of the projection, the starting points and the random choice.
-        projection_dim: dimensions of the random projection in which ``batched_greedy`` searches.
+        projection_dim: dimensions of the random projection in which distances are taken.
         starting_points: random points whose mean distance the search starts from.
 
     Returns:
@@ -56,9 +58,11 @@ def select_coreset(
         return np.arange(n)
     if method == "random":
         return random_rows(n, m, seed)
-    if method != "batched_greedy":
-        raise ValueError(f"coreset method {method!r}: it is batched_greedy, random or none")
+    if method not in ("batched_greedy", "density"):
+        raise ValueError(f"coreset method {method!r}: it is batched_greedy, density, random or none")
     projected = project(embeddings, random_projection(dimension, projection_dim, seed))
+    if method == "density":
+        return density_rows(projected, m, seed)
     return np.sort(greedy_order(projected, m, seed, starting_points))
 
 
@@ -72,6 +76,32 @@ def coreset_size(n: int, ratio: float) -> int:
 def random_rows(n: int, m: int, seed: int) -> np.ndarray:
     """``m`` of ``n`` row numbers drawn without replacement, ascending."""
     return np.sort(np.random.default_rng(seed).choice(n, m, replace=False))
+
+
+def density_rows(points: np.ndarray, m: int, seed: int) -> np.ndarray:
+    """``m`` row numbers, ascending, drawn the more often the fewer points lie around them.
+
+    A first random part is the measure: the others are drawn in proportion to their squared distance to the
+    nearest of it (one round of k-means||, Bahmani et al., VLDB 2012). What recurs thousands of times is thinned,
+    what is rare stays; one pass over the points, so that a million of them take seconds.
+
+    Args:
+        points: ``(n, p)`` float32.
+        m: how many rows, at most n.
+        seed: of both draws.
+    """
+    n = len(points)
+    if m >= n:
+        return np.arange(n)
+    first = random_rows(n, max(1, min(REFERENCES, m // 2)), seed)
+    squared = NearestNeighbors(points[first]).search(points)[0][:, 0].astype(np.float64)
+    squared[first] = 0.0  # they are in, and so not drawn again
+    draws = np.random.default_rng((seed, 1)).exponential(size=n)
+    # exponential draws over weights: the smallest are a weighted sample without replacement (Efraimidis, Spirakis)
+    with np.errstate(divide="ignore"):
+        keys = draws / squared
+    keys[first] = -1.0
+    return np.sort(np.argsort(keys, kind="stable")[:m])
 
 
 def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndarray | None:

@@ -71,10 +71,14 @@ class NearestNeighbors:
             raise ValueError(
                 f"{k} neighbours asked for, but {left} of the bank's {len(self.bank)} rows are searched"
             )
-        find = self._find_faiss if self.backend == "faiss" else self._find_numpy
         queries = queries - self._centre
+        return self._nearest(queries, self._candidates(queries, k, parts), k)
+
+    def _candidates(self, queries: np.ndarray, k: int, parts: list[tuple[int, int]]) -> np.ndarray:
+        """``(m, k or more)`` numbers of rows among which the k nearest are."""
+        find = self._find_faiss if self.backend == "faiss" else self._find_numpy
         found = [find(queries, min(k, stop - start), start, stop) for start, stop in parts]
-        return self._nearest(queries, np.concatenate(found, axis=1), k)
+        return np.concatenate(found, axis=1)
 
     def _searched(self, exclude: slice | None) -> list[tuple[int, int]]:
         if exclude is None:

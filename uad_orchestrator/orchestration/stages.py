@@ -83,7 +83,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         "threshold_source": point.source,
         "n_calibration": point.n,
         "n_test": len(rows),
-        **{name: state.facts[name] for name in ("holds_normals",) if name in state.facts},
+        **{name: state.facts[name] for name in ("holds_normals", "transductive") if name in state.facts},
         **_embedding_counts(detector),
     }
     metrics = {

@@ -12,12 +12,11 @@ KEYS: dict[Place, str] = {
     ("repeats",): "repeats over several seeds",
     ("evaluation", "repeats"): "repeats over several seeds",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
-    ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
     ("detectors", "*", "roi_metrics"): "regions of interest",
     ("detectors", "*", "repeats"): "repeats over several seeds",
 }
 
-MODELS = frozenset({"vision_softpatch", "vision_musc", "vision_superadd", "vision_rad"})
+MODELS = frozenset({"vision_rad"})
 
 
 def built(keys: Iterable[str], at: Place) -> list[str]:

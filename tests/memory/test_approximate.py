@@ -1,0 +1,86 @@
+"""The approximate search: the same neighbours where it may be used, and refused where it may not."""
+
+import numpy as np
+import pytest
+
+from uad_orchestrator.memory import approximate
+from uad_orchestrator.memory.approximate import ApproximateNeighbors, choose_index, train_cells
+from uad_orchestrator.memory.nearest import NearestNeighbors
+
+pytest.importorskip("faiss", reason="extra faiss not installed")
+
+
+def clusters(seed: int, n: int = 1200) -> np.ndarray:
+    """Rows of 30 separate kinds, some kinds spread wider than others."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((30, 6)) * 20 + 100
+    kind = rng.integers(0, 30, n)
+    return (centres[kind] + rng.standard_normal((n, 6)) * (0.2 + kind[:, None] / 20)).astype(np.float32)
+
+
+def test_it_finds_the_neighbours_of_clustered_rows_and_their_exact_distances() -> None:
+    bank, asked = clusters(0), clusters(1, 200)
+    exact, search = NearestNeighbors(bank), ApproximateNeighbors(bank, train_cells(bank, 0))
+    (squared, index), (found, at) = exact.search(asked, 3), search.search(asked, 3)
+    same = (index == at).all(axis=1)
+    assert same.mean() > 0.95
+    np.testing.assert_allclose(found[same], squared[same], rtol=1e-6)
+    difference = asked[:, None] - bank[at]
+    np.testing.assert_allclose(found, (difference**2).sum(axis=2), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("hole", [slice(0, 700), slice(300, 900), slice(800, 1200), slice(5, 5)])
+def test_rows_left_out_are_never_found(hole: slice) -> None:
+    bank = clusters(0)
+    search = ApproximateNeighbors(bank, train_cells(bank, 0))
+    squared, at = search.search(bank[hole.start : hole.start + 50], 2, hole)
+    assert not np.isin(at, np.arange(len(bank))[hole]).any()
+    exact, _ = NearestNeighbors(bank).search(bank[hole.start : hole.start + 50], 2, hole)
+    assert (squared >= exact * (1 - 1e-4)).all()
+
+
+def test_where_the_cells_hold_too_few_rows_all_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approximate, "PROBES", 1)
+    bank = clusters(0, 300)
+    search = ApproximateNeighbors(bank, train_cells(bank, 0))
+    asked = clusters(1, 20)
+    squared, _ = search.search(asked, 250)
+    np.testing.assert_allclose(squared, NearestNeighbors(bank).search(asked, 250)[0], rtol=1e-4)
+
+
+def test_the_same_cells_again_and_after_loading() -> None:
+    bank = clusters(0)
+    cells = train_cells(bank, 3)
+    assert np.array_equal(cells, train_cells(bank, 3))
+    assert not np.array_equal(cells, train_cells(bank, 4))
+    one, two = (ApproximateNeighbors(bank, cells.copy()).search(clusters(1, 50), 2) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def held_out(bank: np.ndarray, min_rows: int = 100) -> tuple[np.ndarray | None, dict]:
+    starts = np.linspace(0, len(bank), 11).astype(int)
+    own = np.repeat(np.arange(10), np.diff(starts))
+    return choose_index(bank, starts, bank[::5], own[::5], min_rows, 0)
+
+
+def test_it_is_taken_only_above_the_rows_and_with_the_correlation_measured() -> None:
+    bank = clusters(0)
+    cells, facts = held_out(bank)
+    assert cells is not None and facts["used"] == "ivf"
+    assert facts["correlation"] > 0.999 and facts["measured_on"] == 240
+    cells, facts = held_out(bank, min_rows=len(bank))
+    assert cells is None and facts["used"] == "flat" and "min_rows" in facts["reason"]
+
+
+def test_an_index_whose_scores_are_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approximate, "PROBES", 1)
+    bank = np.random.default_rng(0).standard_normal((1200, 32)).astype(np.float32)  # no cells to speak of
+    cells, facts = held_out(bank)
+    assert cells is None and facts["used"] == "flat"
+    assert facts["correlation"] < 0.999 and f"{facts['correlation']:.5f}" in facts["reason"]
+
+
+def test_nothing_to_measure_on() -> None:
+    bank = clusters(0)
+    cells, facts = choose_index(bank, np.array([0, len(bank)]), bank[:50], np.zeros(50, int), 10, 0)
+    assert cells is None and "no patches" in facts["reason"]

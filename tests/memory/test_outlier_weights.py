@@ -1,0 +1,111 @@
+"""Outlier weights against scikit-learn and brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import LocalOutlierFactor
+
+from uad_orchestrator.memory import outlier_weights as module
+from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
+
+
+def points(images: int, locations: int, p: int, seed: int = 0, offset: float = 0.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal((images, locations, p)) + offset).astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    images=st.integers(8, 30),
+    k=st.integers(1, 7),
+    p=st.integers(1, 10),
+    offset=st.sampled_from([0.0, 100.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_lof_is_scikit_learns_at_each_location(images: int, k: int, p: int, offset: float, seed: int) -> None:
+    given_points = points(images, 3, p, seed, offset)
+    weights = outlier_weights(given_points, "lof", k)
+    for location in range(3):
+        model = LocalOutlierFactor(n_neighbors=k, algorithm="kd_tree").fit(
+            given_points[:, location].astype(np.float64)
+        )
+        np.testing.assert_allclose(weights[:, location], -model.negative_outlier_factor_, rtol=1e-4)
+
+
+def test_nearest_and_gaussian_are_what_the_paper_says() -> None:
+    given_points = points(20, 5, 4)
+    nearest, gaussian = (outlier_weights(given_points, name) for name in ("nearest", "gaussian"))
+    for location in range(5):
+        at = given_points[:, location].astype(np.float64)
+        between = np.linalg.norm(at[:, None] - at[None], axis=2)
+        np.testing.assert_allclose(nearest[:, location], np.sort(between)[:, :2].sum(axis=1) + 1, rtol=1e-5)
+        inverse = np.linalg.inv(np.cov(at, rowvar=False) + 0.01 * np.eye(4))
+        away = at - at.mean(axis=0)
+        mahalanobis = np.sqrt([row @ inverse @ row for row in away])
+        np.testing.assert_allclose(gaussian[:, location], mahalanobis + 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("discriminator", ["lof", "nearest", "gaussian"])
+def test_in_blocks_as_at_once(discriminator: module.Discriminator, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_points = points(12, 9, 5)
+    at_once = outlier_weights(given_points, discriminator)
+    monkeypatch.setattr(module, "BLOCK_VALUES", 300)
+    np.testing.assert_allclose(outlier_weights(given_points, discriminator), at_once, rtol=1e-6)
+
+
+def test_equal_patches_are_no_outliers_of_each_other() -> None:
+    given_points = np.repeat(points(1, 4, 6, offset=1000.0), 10, axis=0)
+    np.testing.assert_allclose(outlier_weights(given_points, "lof", 3), 1.0)
+    np.testing.assert_allclose(outlier_weights(given_points, "nearest"), 1.0)
+
+
+@pytest.mark.parametrize(("discriminator", "images"), [("lof", 6), ("nearest", 1), ("gaussian", 1)])
+def test_too_few_images(discriminator: module.Discriminator, images: int) -> None:
+    with pytest.raises(ValueError, match=f"there are {images} images"):
+        outlier_weights(points(images, 2, 3), discriminator, 6)
+
+
+def brute_force_lof(rows: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
+    """The definition: neighbours are the nearest patch of each of the k other images that come closest."""
+    between = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    neighbours, distances = [], []
+    for i in range(len(rows)):
+        nearest = [
+            min(np.flatnonzero(own == image), key=lambda j: between[i, j])
+            for image in np.unique(own)
+            if image != own[i]
+        ]
+        chosen = sorted(nearest, key=lambda j: between[i, j])[:k]
+        neighbours.append(chosen)
+        distances.append(between[i, chosen])
+    reach = [d[-1] for d in distances]
+    density = np.array(
+        [
+            1 / np.mean([max(d, reach[j]) for d, j in zip(distances[i], neighbours[i], strict=True)])
+            for i in range(len(rows))
+        ]
+    )
+    return np.array([density[neighbours[i]].mean() / density[i] for i in range(len(rows))])
+
+
+def test_feature_space_lof_is_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_VALUES", 400)
+    starts = np.array([0, 5, 9, 16, 20, 26])
+    rows = points(1, 26, 4)[0]
+    own = np.repeat(np.arange(5), np.diff(starts))
+    found = feature_space_lof(rows, starts, k=3)
+    np.testing.assert_allclose(found, brute_force_lof(rows.astype(np.float64), own, 3), rtol=1e-4)
+
+
+def test_feature_space_lof_on_a_sample_of_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFERENCES", 200)
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((20 * 40, 3)).astype(np.float32)
+    rows[::97] += 30
+    starts = np.arange(21) * 40
+    found = feature_space_lof(rows, starts, k=5, seed=1)
+    assert found[::97].min() > np.quantile(np.delete(found, slice(None, None, 97)), 0.99)
+    assert not np.array_equal(found, feature_space_lof(rows, starts, k=5, seed=2))
+    with pytest.raises(ValueError, match="5 other images, but there are 5 images"):
+        feature_space_lof(rows[:200], starts[:6], k=5)

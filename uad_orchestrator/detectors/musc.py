@@ -1,0 +1,126 @@
+"""MuSc: batch zero-shot, each test image against all others; no normal image is used.
+
+Li et al., "MuSc: Zero-Shot Industrial Anomaly Classification and Segmentation with Mutual Scoring of the
+Unlabeled Images", ICLR 2024: most patches of most images are normal, so a normal patch finds its like in many
+other images and a defect in few. As in xrli-U/MuSc, without its neighbourhood aggregation and its re-scoring of
+images. Transductive: a score depends on the other images scored with it, so that no threshold carries over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.aggregation import aggregate
+from uad_orchestrator.detectors.bank import declared_precision, response_to, unit_rows
+from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.calibration import CalibrationImages
+from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
+from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
+from uad_orchestrator.detectors.settings import MapSettings
+from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.memory.nearest import NearestNeighbors
+
+BLOCK = 16
+"""Images compared with all others at a time; the others are read once for each block."""
+
+NO_THRESHOLD = (
+    "none: transductive: a test image's score depends on the test images it is scored with, so that no "
+    "threshold carries over to others; for benchmarks only"
+)
+
+
+class MuSc(Detector):
+    """``vision_musc``; the settings are described in ``detectors/musc_settings.py``.
+
+    ``decision_function`` and ``predict_anomaly_map`` take all images of a batch together, at least two.
+    """
+
+    transductive = True
+    scoring_settings: MuscScoring
+
+    def __init__(
+        self,
+        stream: EmbeddingStream,
+        fit: MuscFit | None = None,
+        scoring: MuscScoring | None = None,
+        maps: MapSettings | None = None,
+    ) -> None:
+        super().__init__(stream, fit or MuscFit(), scoring or MuscScoring(), maps or MapSettings())
+        self._answered: tuple[list[str], list[Response]] = ([], [])
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """An empty state: nothing is learnt from normals."""
+        if not images:
+            raise ValueError("there are no images to fit on: at least one normal image is needed")
+        return DetectorState({}, {"images": [], "transductive": True})
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (mean distance to the images that come closest) and the image score, of all images.
+
+        Every image is compared with every other; one with the same content is passed over.
+
+        Raises:
+            ValueError: no two different images.
+        """
+        sources = list(images)
+        if not sources:
+            return
+        if len({source.digest for source in sources}) < 2:
+            raise ValueError(
+                f"{sources[0].name}: vision_musc scores an image by comparing it with the others of its batch, "
+                "and there are none: hand over all test images together"
+            )
+        precision = declared_precision(self.stream) or "float32"
+        with self.stream.caching():
+            for start in range(0, len(sources), BLOCK):
+                started = time.perf_counter()
+                block = list(self.stream.stream(sources[start : start + BLOCK], precision=precision))
+                scored = self._patch_scores(block, sources, precision)
+                seconds = (time.perf_counter() - started) / len(block)
+                for embedded, patches in zip(block, scored, strict=True):
+                    settings = self.scoring_settings
+                    score = aggregate(patches, settings.aggregation, settings.topk)
+                    yield response_to(embedded, score, patches, seconds)
+
+    def calibration_images(
+        self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
+    ) -> CalibrationImages:
+        """None: there is no threshold."""
+        return [], NO_THRESHOLD, False
+
+    def _patch_scores(
+        self, block: list[EmbeddedImage], sources: list[ImageSource], precision: Precision
+    ) -> list[np.ndarray]:
+        """``(gh * gw,)`` float32 of each image of a block, against all sources."""
+        queries = [unit_rows(embedded.embedding.patch_embeddings) for embedded in block]
+        ends = np.cumsum([len(rows) for rows in queries])[:-1]
+        asked = np.concatenate(queries)
+        distances = np.empty((len(asked), len(sources)), np.float32)
+        for column, other in enumerate(self.stream.stream(sources, precision=precision)):
+            squared, _ = NearestNeighbors(unit_rows(other.embedding.patch_embeddings)).search(asked)
+            distances[:, column] = np.sqrt(squared[:, 0])
+        digests = np.array([source.digest for source in sources])
+        return [
+            _lowest_mean(part[:, digests != embedded.source.digest], self.scoring_settings.lowest_share)
+            for embedded, part in zip(block, np.split(distances, ends), strict=True)
+        ]
+
+    def _responses(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
+        """All sources in one batch, whose latest answer is kept: scores and maps of the same images cost one."""
+        asked = list(sources)
+        digests = [source.digest for source in asked]
+        if digests != self._answered[0]:
+            self._answered = (digests, list(self.respond(self.state_, asked)))
+        return iter(self._answered[1])
+
+
+def _lowest_mean(distances: np.ndarray, share: float) -> np.ndarray:
+    """``(n,)`` mean of the smallest ``max(1, int(share * images))`` of ``(n, images)``."""
+    k = max(1, int(share * distances.shape[1]))
+    return np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1)
