@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from pathlib import Path
 
@@ -28,6 +29,22 @@ def write_mask(path: Path, size: tuple[int, int] = SIZE, *, value: int = 255, mo
     if mode == "1":
         image = image.point(lambda v: 255 if v else 0).convert("1")
     image.save(path)
+    return path
+
+
+def write_defects_config(folder: Path, kinds: dict[str, int], saturation: float = 1.0) -> Path:
+    """MVTec LOCO's: each defect's pixel value, all saturated at this share of their area."""
+    entries = [
+        {
+            "defect_name": name,
+            "pixel_value": value,
+            "saturation_threshold": saturation,
+            "relative_saturation": True,
+        }
+        for name, value in kinds.items()
+    ]
+    path = folder / "defects_config.json"
+    path.write_text(json.dumps(entries))
     return path
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.datasets.pictures import write_image, write_mask, write_mvtec_category
+from tests.datasets.pictures import write_defects_config, write_image, write_mask, write_mvtec_category
 from uad_orchestrator.datasets.check import check_dataset
 from uad_orchestrator.datasets.layouts import LAYOUTS
 from uad_orchestrator.datasets.load import find_categories, load_dataset
@@ -78,7 +77,7 @@ def loco(tmp_path: Path) -> Path:
     for channel in range(3):
         write_mask(folder / "ground_truth" / "logical_anomalies" / "000" / f"{channel:03d}.png")
     write_mask(folder / "ground_truth" / "structural_anomalies" / "000" / "000.png")
-    (folder / "defects_config.json").write_text(json.dumps([{"defect_name": "missing", "pixel_value": 255}]))
+    write_defects_config(folder, {"missing": 255})
     return tmp_path
 
 

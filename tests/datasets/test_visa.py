@@ -104,3 +104,20 @@ def test_visa_as_converted(tmp_path: Path, base: str) -> None:
     assert (tmp_path / manifest.train[0].path).is_file()
     excluded = f"{base}/candle/train/good/000.png".lstrip("/")
     assert load_dataset("visa", tmp_path, "candle", exclude=[excluded]).excluded == (excluded,)
+
+
+def test_pitfall_08_files_are_found_whatever_their_extension_and_its_case(released: Path) -> None:
+    (released / IMAGES / "Anomaly" / "000.JPG").rename(released / IMAGES / "Anomaly" / "000.jpeg")
+    (released / MASKS / "000.png").unlink()
+    write_mask(released / MASKS / "000.BMP")
+    [record] = [r for r in load_dataset("visa", released, "candle").test if r.path.endswith("000.jpeg")]
+    assert (record.defect_type, record.masks[0].path) == ("melted,bent-torn", f"{MASKS}/000.BMP")
+
+
+def test_a_split_file_without_a_split_is_named_beside_other_faults(released: Path) -> None:
+    table = released / "split_csv" / "1cls.csv"
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if "candle,train" not in line))
+    (released / MASKS / "000.png").unlink()
+    faults = _faults(released)
+    assert "split_csv/1cls.csv: no train image of candle; expected at least one" in faults
+    assert any(fault.startswith(f"{IMAGES}/Anomaly/000.JPG: has no mask") for fault in faults)

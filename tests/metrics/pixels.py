@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +18,17 @@ ANY_FLOATS = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.25, 2.0**-140]),
     st.floats(-1, 1, width=32),
 )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a score table, and where its map and mask lie in their arrays."""
+
+    image: str
+    label: int
+    defect_type: str
+    score: float
+    index: int
 
 
 @st.composite
@@ -57,6 +70,28 @@ def brute_force_aupro(maps: np.ndarray, masks: np.ndarray, limit: float) -> floa
     for threshold in np.unique(maps)[::-1]:
         overlap = float(np.mean([np.mean(region >= threshold) for region in regions]))
         points.append((float(np.mean(negatives >= threshold)), overlap))
+    return area_up_to(points, limit)
+
+
+def brute_force_spro(
+    maps: np.ndarray, channels: list[list[tuple[np.ndarray, int]]], limits: Sequence[float]
+) -> dict[str, float]:
+    """MVTec LOCO's curve: per threshold the mean of min(hits / saturation area, 1) over all channels of all images."""
+    anywhere = np.zeros(maps.shape, bool)
+    for image, own in enumerate(channels):
+        for mask, _ in own:
+            anywhere[image] |= mask
+    negatives = maps[~anywhere]
+    places = [(maps[i][mask], area) for i, own in enumerate(channels) for mask, area in own]
+    points = [(0.0, 0.0)]
+    for threshold in np.unique(maps)[::-1]:
+        spros = [min(np.count_nonzero(scores >= threshold) / area, 1.0) for scores, area in places]
+        points.append((float(np.mean(negatives >= threshold)), float(np.mean(spros))))
+    return {f"spro_{limit:g}": area_up_to(points, limit) for limit in limits}
+
+
+def area_up_to(points: list[tuple[float, float]], limit: float) -> float:
+    """Trapezoids up to the limit, interpolated there, divided by it."""
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(points):
         if x0 >= limit:

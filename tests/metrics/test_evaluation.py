@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.metrics.pixels import brute_force_aupro, smooth_maps
+from tests.metrics.pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
-from uad_orchestrator.metrics.evaluation import CellMetrics, evaluate_cell
+from uad_orchestrator.metrics.evaluation import CellMetrics, Points, evaluate_cell
+from uad_orchestrator.metrics.protocol import Protocol
+from uad_orchestrator.metrics.spro import Truth
+from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
 PIXEL_POINT = OperatingPoint(2.0, "validation", 20, 0.05)
-
-
-@dataclass(frozen=True)
-class Row:
-    image: str
-    label: int
-    defect_type: str
-    score: float
-    index: int
+SEGMENTATION_POINT = SegmentationPoint(1.5, "validation", 20)
 
 
 class Cell:
@@ -41,9 +36,16 @@ class Cell:
         return ("scratch" if index % 4 == 1 else "stain") if mask.any() else "good"
 
     def evaluated(self, rows: list[Row] | None = None, **changes) -> CellMetrics:  # type: ignore[no-untyped-def]
-        settings = {"aupro_limits": (0.3, 0.05), "image_point": POINT, "pixel_point": PIXEL_POINT, **changes}
-        masks = settings.pop("mask", lambda row: self.masks[row.index])
-        return evaluate_cell(rows or self.rows, lambda row: self.maps[row.index], masks, **settings)
+        protocol = changes.pop("protocol", Protocol())
+        mask = changes.pop("mask", lambda row: self.masks[row.index])
+        points = {"image": POINT, "pixel": PIXEL_POINT, "segmentation": SEGMENTATION_POINT, **changes}
+        return evaluate_cell(
+            rows or self.rows,
+            lambda row: self.maps[row.index],
+            lambda row: None if mask(row) is None else Truth(mask(row)),
+            protocol=protocol,
+            points=Points(**points),
+        )
 
 
 def test_without_maps_image_figures_stay_and_pixel_figures_have_the_reason() -> None:
@@ -52,10 +54,9 @@ def test_without_maps_image_figures_stay_and_pixel_figures_have_the_reason() -> 
     found = evaluate_cell(
         cell.rows,
         None,
-        lambda row: cell.masks[row.index],
-        aupro_limits=(0.3,),
-        image_point=POINT,
-        pixel_point=nowhere,
+        lambda row: Truth(cell.masks[row.index]),
+        protocol=Protocol(aupro_limits=(0.3,)),
+        points=Points(POINT, nowhere, SEGMENTATION_POINT),
     )
     with_maps = cell.evaluated()
     assert found.metrics["image_auroc"] == with_maps.metrics["image_auroc"]
@@ -113,7 +114,7 @@ def test_pitfall_18_recall_stands_beside_the_false_positive_rate_at_both_points(
 def test_pitfall_11_a_pixel_at_the_threshold_is_normal() -> None:
     cell = Cell()
     highest = float(cell.maps.max())
-    found = cell.evaluated(pixel_point=replace(PIXEL_POINT, threshold=highest))
+    found = cell.evaluated(pixel=replace(PIXEL_POINT, threshold=highest))
     assert found.pixel_point.recall == 0.0
     assert found.pixel_point.reasons == {"precision": "nothing scores above the threshold"}
 
@@ -129,7 +130,7 @@ def test_pitfall_06_test_labels_never_move_an_operating_point() -> None:
 
 def test_without_a_threshold_metrics_still_come() -> None:
     none = OperatingPoint(math.nan, "none: one reference image and no other normals", 0, 0.05)
-    found = Cell().evaluated(image_point=none, pixel_point=none)
+    found = Cell().evaluated(image=none, pixel=none)
     assert found.metrics["image_auroc"] > 0.5
     assert found.image_point.threshold is None
     assert found.pixel_point.reasons["f1"] == "no threshold: one reference image and no other normals"

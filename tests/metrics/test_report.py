@@ -27,7 +27,9 @@ def content() -> dict[str, Any]:
         "metrics": {"image_auroc": 0.9, "pixel_ap": math.nan},
         "reasons": {"pixel_ap": "no defect pixels in 8 images"},
         "per_defect": [{"defect_type": "stain", "n": 4, "metrics": {"image_auroc": 1.0}}],
+        "unlabelled": [{"split": "test_private", "n": 3}],
         "image_operating_point": point, "pixel_operating_point": point,
+        "segmentation": {name: value for name, value in point.items() if name != "contamination"},
         "timings": dict.fromkeys(seconds, 1.0) | {"seconds_per_image_p95": 2.0},
         "bank": {
             "rows": 10, "dimension": 4, "bytes": 160,
@@ -50,6 +52,13 @@ def test_pitfall_16_no_field_can_be_left_out(field: str) -> None:
     incomplete = {name: value for name, value in content().items() if name != field}
     with pytest.raises(ValidationError, match=field):
         MetricsReport(**incomplete)
+
+
+def test_a_report_of_schema_1_is_still_read() -> None:
+    written = json.loads(MetricsReport(**content()).to_json())
+    earlier = {n: v for n, v in written.items() if n not in ("unlabelled", "segmentation")}
+    report = MetricsReport.from_json(json.dumps(earlier | {"schema_version": 1}))
+    assert (report.schema_version, report.unlabelled, report.segmentation) == (2, [], None)
 
 
 def test_an_undefined_figure_needs_a_reason_and_a_reason_an_undefined_figure() -> None:

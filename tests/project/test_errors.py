@@ -68,8 +68,13 @@ detectors:
       gaussian_sigma: 4
       sigma_space: input
 evaluation:
+  protocol: mvtec_ad
   aupro_limits:
     - 0.3
+  spro_limits:
+    - 0.05
+  seg_f1: true
+  aupimo: false
 automation:
   recalibrate: 0 3 * * *
   watch_checkpoints: 30
@@ -203,6 +208,16 @@ CASES = {
     "evaluation: {aupro_limits: [0.3, 0]}": ("evaluation.aupro_limits", "above 0", ""),
     "evaluation: {aupro_limits: [0.3, 0.3]}": ("evaluation.aupro_limits", "twice", ""),
     "evaluation: {aupro_limits: 0.3}": ("evaluation.aupro_limits", "a list", ""),
+    "evaluation: {spro_limits: []}": ("evaluation.spro_limits", "above 0", ""),
+    "evaluation: {protocol: mvtec_ad3}": ("evaluation.protocol", "no protocol is called", "mvtec_ad"),
+    "evaluation: {protocol: ''}": ("evaluation.protocol", "no protocol is called", "mvtec_ad"),
+    "evaluation: {protocol: {demo: mvtec_loc}}": ("evaluation.protocol.demo", "no protocol", "mvtec_loco"),
+    "evaluation: {protocol: {demos: mvtec_ad2}}": (
+        "evaluation.protocol.demos",
+        "there is no dataset",
+        "demo",
+    ),
+    "evaluation: {protocol: mvtec_loco}": ("evaluation.protocol", "needs masks in channels", "name another"),
     "dagster: {key_prefix: a/b}": ("dagster.key_prefix", "letters, digits", ""),
     "dagster: {owners: [me]}": ("dagster.owners", "e-mail", ""),
     "presets: {p: [{white_balanse: gray_world}]}": ("presets.p[0]", "white_balanse", "white_balance"),
@@ -357,7 +372,6 @@ def test_messages_hold_no_credentials():
 
 NOT_BUILT = {
     "repeats: {seeds: [0]}": "repeats",
-    "evaluation: {protocol: official_crop}": "evaluation.protocol",
     "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
     "detectors: {p: {model: vision_patchcore, index: ivf}}": "detectors.p.index",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",

@@ -85,6 +85,8 @@ def report(
         },
         reasons={} if pixels else no_masks,
         per_defect=[_defect(kind, tested, point.threshold) for kind in DEFECTS],
+        unlabelled=[],
+        segmentation=None,
         image_operating_point=OperatingPointReport(
             threshold=point.threshold,
             source=point.source,

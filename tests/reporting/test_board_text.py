@@ -68,3 +68,12 @@ def test_other_formats_are_refused(board):
 @pytest.mark.parametrize("format", ["table", "json", "md", "csv"])
 def test_a_board_without_cells_renders(format):
     assert render_leaderboard(build_leaderboard({}), format).endswith("\n")
+
+
+def test_columns_that_no_protocol_of_the_board_measures_are_left_out_of_the_table():
+    loco = report("pushpins", dataset="mvtec_loco", limits=("spro_0.3", "spro_0.05"))
+    text = render_leaderboard(
+        build_leaderboard({("mvtec_loco/pushpins", "patchcore"): loco}), "table", width=300
+    )
+    assert "sPRO" in text and "AUPRO" not in text
+    assert f"{loco.metrics['spro_0.05']:.3f}" in text

@@ -34,6 +34,7 @@ def figures() -> list[str]:
         pro_figure(pixel["pro"], {0.3: 0.5, 0.05: None}, name="a-pro"),
         score_histogram(score_rows(1, 1.8), 6.0, name="a-scores"),
         score_histogram(score_rows(2, 1.8), math.nan, name="b-scores"),
+        pro_figure(pixel["pro"], {0.3: 0.5, 0.05: 0.4}, saturated=True, name="a-spro"),
     ]
 
 
@@ -83,6 +84,11 @@ def test_pitfall_11_bars_hold_every_score_and_none_spans_the_threshold(scores, t
     if not math.isnan(threshold) and min(scores) <= threshold < max(scores) and np.ptp(scores) > 1e-3:
         left = counts[: np.searchsorted(edges, threshold, side="right")].sum()
         assert left == sum(score <= threshold for score in scores)
+
+
+def test_the_saturated_curve_says_that_it_is(figures):
+    spoken = ElementTree.fromstring(figures[-1]).get("aria-label")
+    assert spoken == "sPRO curve. sPRO@0.3 0.500, sPRO@0.05 0.400"
 
 
 def test_a_single_score_is_drawn():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.reporting.cells import report
 from uad_orchestrator.reporting.leaderboard import CellOutcome, Leaderboard, build_leaderboard
+from uad_orchestrator.reporting.means import NOT_MEASURED
 
 DETECTORS, CATEGORIES = ("dino", "padim", "patchcore"), ("bottle", "hazelnut", "screw")
 
@@ -131,6 +132,31 @@ def test_other_aupro_limits_are_columns_too():
     row = json.loads(board.to_json())["rows"][0]
     assert row["aupro_0.01"] == cell.metrics["aupro_0.01"] and row["aupro_0.05"] is None
     assert Leaderboard.from_json(board.to_json()).rows[0].value("aupro_0.01") == row["aupro_0.01"]
+
+
+def test_what_another_protocol_measures_is_null_with_the_reason_and_narrows_no_mean():
+    loco = report("pushpins", dataset="mvtec_loco", limits=("spro_0.3", "spro_0.05", "seg_f1"))
+    cells = {
+        ("mvtec_ad/bottle", "patchcore"): report(),
+        ("mvtec_loco/pushpins", "patchcore"): loco,
+        ("mvtec_loco/pushpins", "dino"): "never made",
+    }
+    board = build_leaderboard(cells)
+    assert board.metrics[-5:] == ("aupro_0.3", "aupro_0.05", "spro_0.3", "spro_0.05", "seg_f1")
+    rows = {(row.dataset, row.detector): row for row in board.rows}
+    assert len({frozenset(row.model_dump(by_alias=True)) for row in board.rows}) == 1
+    plain, pins, none = (
+        rows["mvtec_ad", "patchcore"],
+        rows["mvtec_loco", "patchcore"],
+        rows["mvtec_loco", "dino"],
+    )
+    assert (plain.value("spro_0.05"), plain.reasons["spro_0.05"]) == (None, NOT_MEASURED)
+    assert (pins.value("aupro_0.3"), pins.reasons["aupro_0.3"]) == (None, NOT_MEASURED)
+    assert pins.value("spro_0.05") == loco.metrics["spro_0.05"]
+    assert none.reasons == {}
+    assert [means.narrower for means in board.means] == [{}, {}]
+    assert board.means[1].detectors[0].values["spro_0.05"] == loco.metrics["spro_0.05"]
+    assert Leaderboard.from_json(board.to_json()) == board
 
 
 def test_what_cannot_be_a_cell_is_refused():

@@ -1,13 +1,15 @@
-"""A progress bar over cells, on standard error."""
+"""Progress bars over cells and over files, on standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from uad_orchestrator.orchestration.cell_runs import CellOutcome
 
 
@@ -33,6 +35,26 @@ class CellProgress:
 @contextmanager
 def cell_progress() -> Iterator[CellProgress]:
     """A bar for the time of the block; where standard error is no terminal, rich prints nothing but the end."""
+    with _bar() as bar:
+        yield CellProgress(bar, bar.add_task("starting", total=None))
+
+
+@contextmanager
+def file_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar over the files of one category after the other; gone when the block is left.
+
+    Gives what is to be called with (category, files looked at, files in all).
+    """
+    with _bar(transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(category: str, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description=category)
+
+        yield show
+
+
+def _bar(*, transient: bool = False) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -42,5 +64,4 @@ def cell_progress() -> Iterator[CellProgress]:
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield CellProgress(bar, bar.add_task("starting", total=None))
+    return Progress(*columns, console=Console(stderr=True), transient=transient)

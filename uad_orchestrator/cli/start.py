@@ -11,6 +11,7 @@ import typer
 from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh, select
 from uad_orchestrator.cli.options import Home, Json, Workers
 from uad_orchestrator.cli.output import FAILED, note, print_json, speaking
+from uad_orchestrator.cli.progress import file_progress
 
 
 def demo(
@@ -50,7 +51,9 @@ def check(home: Home = None, as_json: Json = False) -> None:
     from uad_orchestrator.orchestration.code_location import open_project
 
     with speaking():
-        found = check_project(open_project(home))
+        project = open_project(home)
+        with file_progress() as show:
+            found = check_project(project, show)
         if as_json:
             print_json(found.to_json())
         else:

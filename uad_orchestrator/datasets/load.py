@@ -64,7 +64,7 @@ def load_dataset(
         for image in images
     )
     excluded = tuple(sorted(exclusions.left_out))
-    return Manifest(name, category, layout, folder, records, excluded, tuple(scan.notes))
+    return Manifest(name, category, layout, folder, records, excluded, tuple(scan.notes), scan.defects)
 
 
 def dataset_folder(layout: str, root: Path | str) -> Path:

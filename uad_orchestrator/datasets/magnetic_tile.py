@@ -14,7 +14,15 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.manifest import Split
-from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, list_images, match_masks
+from uad_orchestrator.datasets.scan import (
+    FoundImage,
+    Scan,
+    is_folder,
+    list_images,
+    match_masks,
+    refuse_surplus,
+    stem,
+)
 
 VERSION = 1
 CATEGORY = "magnetic_tile"
@@ -37,7 +45,10 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
     for folder in _DEFECTS:
         _scan_defects(scan, root, folder, exclusions)
     defective = {image.group_id for image in scan.images}
-    free = exclusions.apply([name for name in _files(scan, root, _FREE) if not _is_mask(name)])
+    files = _files(scan, root, _FREE)
+    found = [name for name in files if not _is_mask(name)]
+    free, stems = exclusions.apply(found), {stem(name) for name in found}
+    refuse_surplus(scan, (name for name in files if _is_mask(name) and stem(name) not in stems))
     scan.images += [FoundImage(name, _split(name, defective), 0, "good", (), _group(name)) for name in free]
     return scan
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from uad_orchestrator.datasets.defects_config import DefectKind
 from uad_orchestrator.images.source import ImageSource
 
 Split = Literal["train", "validation", "test", "test_private", "test_private_mixed"]
@@ -51,7 +52,8 @@ class Manifest:
     """All images of one category, sorted by split (train, validation, test, private ones) and path.
 
     ``excluded`` are the images the user took out by name; ``notes`` what a reader of results must know of the
-    splits (one of our own making, one without ground truth).
+    splits (one of our own making, one without ground truth); ``defects`` what the pixel values of masks in
+    channels mean, where the layout keeps channels apart.
     """
 
     dataset: str
@@ -61,6 +63,7 @@ class Manifest:
     records: tuple[ImageRecord, ...]
     excluded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    defects: tuple[DefectKind, ...] = ()
 
     def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
         """The records of a split, in path order; of one label only, if given."""
@@ -78,8 +81,13 @@ class Manifest:
 
     @property
     def test(self) -> tuple[ImageRecord, ...]:
-        """The test images, normal and anomalous."""
+        """The labelled test images, normal and anomalous: those that metrics are taken of."""
         return self.select("test")
+
+    @property
+    def scored(self) -> tuple[ImageRecord, ...]:
+        """All that is scored and gets a map: the test images, and those of splits without labels."""
+        return tuple(r for r in self.records if r.split not in ("train", "validation"))
 
     def source(self, record: ImageRecord) -> ImageSource:
         """The record as something a detector can read."""

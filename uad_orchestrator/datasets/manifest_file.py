@@ -68,6 +68,9 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
             continue
         taken[path] = row
         _take(scan, folder(root), row)
+    for split in ("train", "test"):
+        if not any(row.values["split"] == split for row in taken.values()):
+            scan.complain(category, f"no row of split {split}; expected at least one image")
     _refuse_divided_groups(scan)
     _refuse_shared_masks(scan)
     return scan

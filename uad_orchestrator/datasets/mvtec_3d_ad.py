@@ -17,6 +17,8 @@ from uad_orchestrator.datasets.scan import (
     is_folder,
     list_images,
     match_masks,
+    refuse_surplus,
+    stem,
     subfolders,
 )
 
@@ -36,7 +38,10 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
         images = exclusions.apply(_pictures(scan, root, f"{category}/{split}/good/rgb"))
         scan.images += [FoundImage(image, split, 0, "good") for image in images]
     test = f"{category}/test"
-    for name in subfolders(root / test) if is_folder(root / test) else []:
+    classes = subfolders(root / test) if is_folder(root / test) else []
+    if not classes:
+        scan.complain(test, f"no such folder, or an empty one; expected {test}/good/rgb with images")
+    for name in classes:
         _scan_class(scan, root, f"{test}/{name}", name, exclusions)
     return scan
 
@@ -44,7 +49,10 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
 def _scan_class(scan: Scan, root: Path, folder: str, name: str, exclusions: Exclusions) -> None:
     found = _pictures(scan, root, f"{folder}/rgb")
     images = exclusions.apply(found)
-    if name == "good":
+    if name.lower() == "good":
+        masks_of_good = _pictures(scan, root, f"{folder}/gt", may_be_empty=True)
+        stems = {stem(image) for image in found}
+        refuse_surplus(scan, (mask for mask in masks_of_good if stem(mask) not in stems))
         scan.images += [FoundImage(image, "test", 0, "good") for image in images]
         return
     masks = match_masks(

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from uad_orchestrator.datasets import class_folders
+from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG, read_defects_config
 from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import (
     Scan,
     is_folder,
@@ -23,7 +25,6 @@ from uad_orchestrator.datasets.scan import (
 )
 
 VERSION = 1
-DEFECTS_CONFIG = "defects_config.json"
 
 
 def find_categories(root: Path) -> list[str]:
@@ -34,8 +35,10 @@ def find_categories(root: Path) -> list[str]:
 def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
     """All images of a category with all channels of their masks, and everything that is not as published."""
     scan = class_folders.scan_category(root, category, _WORDS, exclusions)
-    if not (root / category / DEFECTS_CONFIG).is_file():
-        scan.complain(f"{category}/{DEFECTS_CONFIG}", "no such file; sPRO needs its saturation thresholds")
+    try:
+        scan.defects = read_defects_config(root, f"{category}/{DEFECTS_CONFIG}")
+    except DatasetError as error:
+        scan.problems += error.problems
     return scan
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from uad_orchestrator.datasets.defects_config import DefectKind
 from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.datasets.problems import DatasetError, Problem
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES
@@ -36,11 +37,13 @@ class Scan:
     """What a category's folders hold; the lists grow while a layout is read.
 
     ``notes`` say what a reader of results must know: splits of our own making, splits without ground truth.
+    ``defects`` are the entries of MVTec LOCO's defects_config.json.
     """
 
     images: list[FoundImage] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    defects: tuple[DefectKind, ...] = ()
 
     def complain(self, path: str, message: str) -> None:
         """Note a fault and read on."""
@@ -117,9 +120,14 @@ def match_masks(
             scan.complain(image, f"has no mask; expected {wanted} (or another image extension)")
         elif image in kept:
             scan.complain(image, f"has several masks ({', '.join(candidates)}); expected one")
-    for mask in sorted(set().union(*by_stem.values()) - used):
-        scan.complain(mask, "a mask without an image of the same stem")
+    refuse_surplus(scan, set().union(*by_stem.values()) - used)
     return {image: pairs[image] for image in images if image in pairs}
+
+
+def refuse_surplus(scan: Scan, masks: Iterable[str]) -> None:
+    """Masks that belong to no image: a file is missing, or lies in the wrong folder."""
+    for mask in sorted(masks):
+        scan.complain(mask, "a mask without an image of the same stem")
 
 
 def refuse_equal_stems(scan: Scan) -> None:

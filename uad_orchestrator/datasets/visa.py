@@ -41,13 +41,17 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
 
 def _scan_released(root: Path, category: str, exclusions: Exclusions) -> Scan:
     scan = Scan()
-    rows = [row for row in _read_csv(scan, root, _SPLIT, _COLUMNS) if row["object"] == category]
+    listed = [row for row in _read_csv(scan, root, _SPLIT, _COLUMNS) if row["object"] == category]
     images = {
         name
         for kind in ("Normal", "Anomaly")
         for name in _files(scan, root, f"{category}/Data/Images/{kind}")
     }
     masks = set(_files(scan, root, f"{category}/Data/Masks/Anomaly"))
+    rows = _as_on_disk(listed, images | masks)
+    for split in ("train", "test") if rows else ():
+        if not any(row["split"] == split for row in rows):
+            scan.complain(_SPLIT, f"no {split} image of {category}; expected at least one")
     types = _defect_types(scan, root, category)
     kept = set(exclusions.apply([row["image"] for row in rows]))
     for row in rows:
@@ -58,6 +62,19 @@ def _scan_released(root: Path, category: str, exclusions: Exclusions) -> Scan:
     for name in sorted(masks - {row["mask"] for row in rows}):
         scan.complain(name, f"a mask that does not stand in {_SPLIT}")
     return scan
+
+
+def _as_on_disk(rows: list[dict[str, str]], files: set[str]) -> list[dict[str, str]]:
+    """The rows with images and masks as the files are called, whatever their extension and its case."""
+    names = {_without_extension(name): name for name in files}
+    return [
+        {**row, **{key: names.get(_without_extension(row[key]), row[key]) for key in ("image", "mask")}}
+        for row in rows
+    ]
+
+
+def _without_extension(name: str) -> str:
+    return name.rpartition(".")[0].lower()
 
 
 def _take(scan: Scan, row: dict[str, str], images: set[str], masks: set[str], types: dict[str, str]) -> None:
@@ -75,7 +92,7 @@ def _take(scan: Scan, row: dict[str, str], images: set[str], masks: set[str], ty
     elif mask not in masks:
         scan.complain(image, f"has no mask; {_SPLIT} says {mask or 'nothing'}, expected a file of that name")
     else:
-        scan.images.append(FoundImage(image, "test", 1, types.get(image, "bad"), (mask,)))
+        scan.images.append(FoundImage(image, "test", 1, types.get(_without_extension(image), "bad"), (mask,)))
 
 
 def _defect_types(scan: Scan, root: Path, category: str) -> dict[str, str]:
@@ -84,7 +101,11 @@ def _defect_types(scan: Scan, root: Path, category: str) -> dict[str, str]:
     if not (root / annotations).is_file():
         return {}
     rows = _read_csv(scan, root, annotations, ("image", "label"))
-    return {row["image"]: row["label"].strip().replace("/", "-") for row in rows if row["label"].strip()}
+    return {
+        _without_extension(row["image"]): row["label"].strip().replace("/", "-")
+        for row in rows
+        if row["label"].strip()
+    }
 
 
 def _read_csv(scan: Scan, root: Path, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.detectors.stages import Response
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.tiles import TileGrid
@@ -22,7 +23,8 @@ PATCH_GRIDS = "patch_grids.parquet"
 ROWS_PER_GROUP = 64
 """Rows held before they are written: what bounds the memory of writing and reading."""
 
-Role = Literal["test", "calibration"]
+Role = Split | Literal["calibration"]
+"""What an image is there for: its split, where it is scored; or a normal that sets the threshold."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class ScoreRow:
 
     Attributes:
         image: its name, the path relative to the dataset's root.
-        role: ``test``, or ``calibration``: a normal that sets the threshold.
-        label: 0 normal, 1 anomalous.
-        defect_type: ``good`` for normals.
+        role: ``test``; a split without labels, which no metric is taken of; or ``calibration``: a normal that
+            sets the threshold.
+        label: 0 normal, 1 anomalous, -1 where none is published.
+        defect_type: ``good`` for normals, ``unknown`` without a label.
         score: image score, float; higher is more anomalous.
         grid_shape: ``(gh, gw)`` of its patch grid, or of each tile's; None where the model gives no map.
         region: part of the image, or of each tile, that the grid covers, in pixels.
@@ -52,6 +55,11 @@ class ScoreRow:
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     seconds: float
+
+    @property
+    def map_folder(self) -> str:
+        """Where its map lies in the cell's map set: below its defect type, or its split if it has no label."""
+        return self.defect_type if self.role == "test" else self.role
 
 
 class ScoreWriter:

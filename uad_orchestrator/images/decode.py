@@ -78,8 +78,19 @@ def read_mask(path: Path | str) -> np.ndarray:
     Raises:
         ImageError: as ``read_image``.
     """
+    return np.greater(read_mask_values(path), 0)
+
+
+def read_mask_values(path: Path | str) -> np.ndarray:
+    """Decode a ground-truth mask to ``(H, W)`` as its values stand in the file, the largest of its channels.
+
+    One bit per pixel is read as 0 and 255.
+
+    Raises:
+        ImageError: as ``read_image``.
+    """
     pixels = _decode(_read_bytes(Path(path)), str(path))
-    return np.greater(pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2), 0)
+    return pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

@@ -7,9 +7,10 @@ A mixed group holds several close scores whose order is not known; its members a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -171,6 +172,31 @@ def thinned(curve: Curve, n_points: int) -> Curve:
     wanted = np.linspace(0.0, length[-1], n_points)
     keep = np.unique(np.concatenate([[0], np.searchsorted(length, wanted[1:-1]), [curve.x.size - 1]]))
     return Curve(curve.x[keep], curve.y[keep], curve.thresholds[keep])
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean of several curves at each x that any of them has; it belongs to no threshold (NaN).
+
+    Where curves rise without a step in x, the mean rises, too: each x stands there from below and from above.
+    """
+    x = np.unique(np.concatenate([curve.x for curve in curves]))
+    below, above = (
+        np.mean([_heights(curve, x, side) for curve in curves], axis=0) for side in ("left", "right")
+    )
+    x, y = np.repeat(x, 2), np.stack([below, above], axis=1).ravel()
+    return Curve(x, y, np.full(x.size, np.nan))
+
+
+def _heights(curve: Curve, x: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
+    """The curve at ``x``; where it rises straight up, its foot (left) or its top (right)."""
+    at = np.searchsorted(curve.x, x, side=side)
+    if side == "left":
+        met = curve.x[np.minimum(at, curve.x.size - 1)] == x
+        height = curve.y[np.minimum(at, curve.x.size - 1)]
+    else:
+        met = curve.x[at - 1] == x
+        height = curve.y[at - 1]
+    return np.where(met, height, np.interp(x, curve.x, curve.y))
 
 
 def _with_origin(counts: np.ndarray) -> np.ndarray:

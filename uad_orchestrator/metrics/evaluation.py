@@ -1,19 +1,22 @@
-"""All metrics of a cell in one pass over its maps: overall, per defect type, and at both operating points."""
+"""All metrics of a cell in one pass over its maps: overall, per defect type, and at every operating point."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.curves import Curve, mean_curve
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
-from uad_orchestrator.metrics.pixel_counts import PixelCounts
-from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport
-from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, exceeds
+from uad_orchestrator.metrics.pimo import NormalPixels
+from uad_orchestrator.metrics.pixel_share import PixelPass, PixelShare, ScoredImage
+from uad_orchestrator.metrics.protocol import Protocol
+from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
+from uad_orchestrator.metrics.spro import Truth
+from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, SegmentationPoint
 
 METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
@@ -23,30 +26,18 @@ DEFECT_PIXEL_FIGURES = ("pixel_auroc", "pixel_ap")
 POINT_FIGURES = ("precision", "recall", "f1", "iou", "false_positive_rate")
 
 
-class ScoredImage(Protocol):
-    """What is asked of a row of a score table."""
-
-    @property
-    def image(self) -> str: ...
-    @property
-    def label(self) -> int: ...
-    @property
-    def defect_type(self) -> str: ...
-    @property
-    def score(self) -> float: ...
-
-
 @dataclass(frozen=True)
 class CellMetrics:
     """The metrics of one cell.
 
     Attributes:
-        metrics: image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max, aupro_<limit>; NaN
-            where undefined.
+        metrics: image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max and what the
+            protocol asks for; NaN where undefined.
         reasons: for each NaN of ``metrics``, why.
         per_defect: one entry per defect type, each against all normal test images.
         image_point, pixel_point: the operating points with what they do on the test images and pixels.
-        pixel_curves: ``roc``, ``pr``, ``pro``; empty where undefined.
+        segmentation: SegF1's threshold likewise; None where the protocol does not ask for it.
+        pixel_curves: ``roc``, ``pr``, ``pro`` or ``spro``; empty where undefined.
     """
 
     metrics: dict[str, float]
@@ -54,179 +45,196 @@ class CellMetrics:
     per_defect: list[DefectReport]
     image_point: OperatingPointReport
     pixel_point: OperatingPointReport
+    segmentation: SegmentationReport | None = None
     pixel_curves: dict[str, Curve] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The thresholds of a cell, all from normal images it was not fitted on."""
+
+    image: OperatingPoint
+    pixel: OperatingPoint
+    segmentation: SegmentationPoint
 
 
 def evaluate_cell(
     rows: Sequence[ScoredImage],
     anomaly_map: Callable[[ScoredImage], np.ndarray] | None,
-    mask: Callable[[ScoredImage], np.ndarray | None],
+    truth: Callable[[ScoredImage], Truth | None],
     *,
-    aupro_limits: Sequence[float],
-    image_point: OperatingPoint,
-    pixel_point: OperatingPoint,
+    protocol: Protocol,
+    points: Points,
 ) -> CellMetrics:
-    """Evaluate the test images of a cell; one map is held at a time.
+    """Evaluate the labelled test images of a cell; one map is held at a time.
 
     Args:
         rows: the test images with their scores.
         anomaly_map: gives an image's raw map ``(H, W)``; None where the model gives no maps.
-        mask: gives its ground truth ``(H, W)``; None for a defective image whose mask is not published.
-        aupro_limits: false-positive rates up to which AUPRO integrates.
-        image_point, pixel_point: the calibrated thresholds of image scores and of map values.
+        truth: gives its ground truth, in channels where the protocol takes sPRO; None for a defective image
+            whose mask is not published.
+        protocol: what to measure.
+        points: the calibrated thresholds of image scores and map values.
 
     Raises:
         ValueError: a score or map is not finite, a mask is of another size or shows defects on a normal
-            image; names the image.
+            image, a channel's saturation area is 0; names the image.
     """
-    pixels = _count_pixels(rows, anomaly_map, mask, pixel_point.threshold, aupro_limits)
+    pixels = _count_pixels(rows, anomaly_map, truth, protocol, points)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
-    figures = pixels.total.compute(aupro_limits) if not pixels.absent else {}
-    names = (*PIXEL_FIGURES, *(f"aupro_{limit:g}" for limit in aupro_limits))
+    names = (*PIXEL_FIGURES, *protocol.overlap_names, *protocol.extra_names)
+    of_pixels = pixels.shown(pixels.figures(pixels.total), names)
     metrics = {
         "image_auroc": of_images.auroc,
         "image_ap": of_images.ap,
         "image_f1_max": of_images.f1_max,
-        **{name: figures.get(name, math.nan) for name in names},
+        **of_pixels.values,
     }
-    reasons = {f"image_{name}": why for name, why in of_images.reasons.items()}
-    reasons |= dict.fromkeys(names, pixels.why_undefined(pixels.total.undefined_reason) or "")
+    reasons = {f"image_{name}": why for name, why in of_images.reasons.items()} | of_pixels.reasons
+    per_defect = [_defect_report(kind, rows, pixels, points.image) for kind in pixels.of_type]
+    for name in protocol.averaged_names:
+        metrics[name], reasons[name] = _mean_over_types(name, protocol.averaged_types, per_defect)
+    segmented = pixels.total.at_segmentation_threshold.metrics()
     return CellMetrics(
         metrics,
         {name: reasons[name] for name, value in metrics.items() if math.isnan(value)},
-        [_defect_report(kind, rows, pixels, aupro_limits, image_point) for kind in _defect_types(rows)],
-        _point_report(image_point, _at_threshold(scores, labels, image_point)),
-        _point_report(pixel_point, None if pixels.absent else pixels.at_threshold),
-        {} if pixels.absent else pixels.total.curves(),
+        per_defect,
+        _point_report(points.image, _at_threshold(scores, labels, points.image)),
+        _point_report(points.pixel, None if pixels.absent else pixels.total.at_pixel_threshold.metrics()),
+        _segmentation_report(points.segmentation, None if pixels.absent else segmented)
+        if protocol.seg_f1
+        else None,
+        pixels.curves(),
     )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Figures by name, NaN where undefined, and why they are."""
+
+    values: dict[str, float]
+    reasons: dict[str, str]
 
 
 @dataclass
 class _Pixels:
-    """Counts of all images, figures of each defect type against the normals, counts at the threshold.
+    """What was counted: of all test images, and of each defect type with all normals.
 
+    Of the types only figures and curves are kept, so that few counts are held however many types there are.
     ``absent`` says why there are no pixel figures at all.
     """
 
-    total: PixelCounts
-    of_type: dict[str, dict[str, float]]
-    undefined_type: dict[str, str | None]
-    at_threshold: ThresholdMetrics | None = None
+    protocol: Protocol
+    points: Points
+    total: PixelShare
+    why_no_aupimo: str | None = None
+    of_type: dict[str, _Figures] = field(default_factory=dict)
+    type_curves: dict[str, Curve] = field(default_factory=dict)
     absent: str | None = None
 
-    def why_undefined(self, reason: str | None) -> str | None:
-        return self.absent or reason
+    def shown(self, figures: _Figures, names: Sequence[str]) -> _Figures:
+        """Those with a name; all NaN where there are none."""
+        values = {name: math.nan if self.absent else figures.values[name] for name in names}
+        undefined = [name for name, value in values.items() if math.isnan(value)]
+        return _Figures(values, {name: self.absent or figures.reasons[name] for name in undefined})
+
+    def figures(self, share: PixelShare) -> _Figures:
+        """All figures of some images."""
+        found = share.counts.compute(self.protocol.overlap_limits)
+        reasons = dict.fromkeys(found, share.counts.undefined_reason or "")
+        at = share.at_segmentation_threshold.metrics()
+        found["seg_f1"] = math.nan if at is None else at.f1
+        reasons["seg_f1"] = (
+            _no_threshold(self.points.segmentation) if at is None else at.reasons.get("f1", "")
+        )
+        found["aupimo"] = share.mean_aupimo()
+        reasons["aupimo"] = self.why_no_aupimo or "no anomalous images"
+        found["map_max_auroc"] = share.map_max_auroc()
+        reasons["map_max_auroc"] = "only normal or only anomalous images"
+        return _Figures(found, reasons)
+
+    def curves(self) -> dict[str, Curve]:
+        """The curves of all images; the overlap's, where it is a mean over types, is the mean of theirs."""
+        if self.absent:
+            return {}
+        curves = self.total.counts.curves()
+        averaged = [
+            self.type_curves[kind] for kind in self.protocol.averaged_types if kind in self.type_curves
+        ]
+        if averaged and curves:
+            curves[self.protocol.overlap] = mean_curve(averaged)
+        return curves
 
 
 def _count_pixels(
     rows: Sequence[ScoredImage],
     anomaly_map: Callable[[ScoredImage], np.ndarray] | None,
-    mask: Callable[[ScoredImage], np.ndarray | None],
-    threshold: float,
-    aupro_limits: Sequence[float],
+    truth: Callable[[ScoredImage], Truth | None],
+    protocol: Protocol,
+    points: Points,
 ) -> _Pixels:
-    """Count type by type, so that few counts are held however many types there are."""
+    kinds = sorted({row.defect_type for row in rows if row.label})
     if anomaly_map is None:
-        kinds = _defect_types(rows)
-        return _Pixels(PixelCounts(), {kind: {} for kind in kinds}, dict.fromkeys(kinds), absent=NO_MAP)
-    found = _ThresholdCounts(threshold)
-    normals, unpublished = _count([row for row in rows if row.label == 0], anomaly_map, mask, found)
-    pixels = _Pixels(normals, {}, {})
-    for kind in _defect_types(rows):
-        own = [row for row in rows if row.label and row.defect_type == kind]
-        counts, without_mask = _count(own, anomaly_map, mask, found)
-        against_normals = normals + counts
-        pixels.of_type[kind] = against_normals.compute(aupro_limits)
-        pixels.undefined_type[kind] = against_normals.undefined_reason
-        pixels.total = pixels.total + counts
-        unpublished += without_mask
-    pixels.at_threshold = found.metrics()
-    if unpublished:
-        pixels.absent = f"{unpublished} defective images have no published mask"
+        nothing = PixelShare.of_nothing(protocol.overlap)
+        figures = _Figures({}, {})
+        return _Pixels(protocol, points, nothing, of_type=dict.fromkeys(kinds, figures), absent=NO_MAP)
+    normal_pixels = NormalPixels() if protocol.aupimo else None
+    passing = PixelPass(
+        anomaly_map,
+        truth,
+        protocol.overlap,
+        points.pixel.threshold,
+        points.segmentation.threshold if protocol.seg_f1 else math.nan,
+        normal_pixels,
+    )
+    normals = passing.count_normals(row for row in rows if row.label == 0)
+    pixels = _Pixels(protocol, points, normals, normal_pixels.undefined_reason if normal_pixels else None)
+    for kind in kinds:
+        own = passing.count_defects(row for row in rows if row.label and row.defect_type == kind)
+        against_normals = normals + own
+        pixels.of_type[kind] = pixels.figures(against_normals)
+        if kind in protocol.averaged_types and (curves := against_normals.counts.curves()):
+            pixels.type_curves[kind] = curves[protocol.overlap]
+        pixels.total += own
+    if pixels.total.unpublished:
+        pixels.absent = f"{pixels.total.unpublished} defective images have no published mask"
     return pixels
 
 
-def _count(
-    rows: Iterable[ScoredImage],
-    anomaly_map: Callable[[ScoredImage], np.ndarray],
-    mask: Callable[[ScoredImage], np.ndarray | None],
-    found: _ThresholdCounts,
-) -> tuple[PixelCounts, int]:
-    """The counts of some images, and how many have no published mask."""
-    counts, unpublished = PixelCounts(), 0
-    for row in rows:
-        truth = mask(row)
-        if truth is None:
-            unpublished += 1
-            continue
-        if row.label == 0 and truth.any():
-            raise ValueError(
-                f"{row.image}: labelled normal, but its mask shows {np.count_nonzero(truth)} pixels"
-            )
-        scores = anomaly_map(row)
-        try:
-            counts.update(scores, truth)
-        except ValueError as error:
-            raise ValueError(f"{row.image}: {error}") from error
-        found.update(scores, truth)
-    return counts, unpublished
-
-
-class _ThresholdCounts:
-    """Pixels right and wrong at the pixel threshold; counts nothing where that is NaN."""
-
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self.tp = self.fp = self.tn = self.fn = 0
-
-    def update(self, scores: np.ndarray, truth: np.ndarray) -> None:
-        if math.isnan(self.threshold):
-            return
-        called, defect = exceeds(scores, self.threshold), truth != 0
-        n_called, n_defect = int(np.count_nonzero(called)), int(np.count_nonzero(defect))
-        found = int(np.count_nonzero(called & defect))
-        self.tp += found
-        self.fp += n_called - found
-        self.fn += n_defect - found
-        self.tn += scores.size - n_called - n_defect + found
-
-    def metrics(self) -> ThresholdMetrics | None:
-        if math.isnan(self.threshold):
-            return None
-        return ThresholdMetrics(self.threshold, tp=self.tp, fp=self.fp, tn=self.tn, fn=self.fn)
-
-
-def _defect_types(rows: Iterable[ScoredImage]) -> list[str]:
-    return sorted({row.defect_type for row in rows if row.label})
+def _mean_over_types(
+    name: str, types: Sequence[str], per_defect: Sequence[DefectReport]
+) -> tuple[float, str]:
+    """The mean of a figure over defect types; NaN with the reason where one of them lacks it."""
+    reports = {report.defect_type: report for report in per_defect}
+    missing = [kind for kind in types if kind not in reports]
+    if missing:
+        return math.nan, f"a mean over {' and '.join(types)}: there are no {' and '.join(missing)}"
+    found = [value for kind in types if (value := reports[kind].metrics[name]) is not None]
+    undefined = [f"{kind}: {reports[kind].reasons[name]}" for kind in types if name in reports[kind].reasons]
+    return (math.nan, "; ".join(undefined)) if undefined else (math.fsum(found) / len(found), "")
 
 
 def _defect_report(
-    kind: str,
-    rows: Sequence[ScoredImage],
-    pixels: _Pixels,
-    aupro_limits: Sequence[float],
-    point: OperatingPoint,
+    kind: str, rows: Sequence[ScoredImage], pixels: _Pixels, point: OperatingPoint
 ) -> DefectReport:
     """One defect type against all normal images; its pixels are the counts of both, added."""
     own = [row for row in rows if row.label == 0 or row.defect_type == kind]
     labels, scores = [row.label for row in own], [row.score for row in own]
     of_images = image_metrics(scores, labels)
-    figures = pixels.of_type[kind]
-    names = (*DEFECT_PIXEL_FIGURES, *(f"aupro_{limit:g}" for limit in aupro_limits))
+    names = (*DEFECT_PIXEL_FIGURES, *pixels.protocol.overlap_names, *pixels.protocol.extra_names)
+    of_pixels = pixels.shown(pixels.of_type[kind], names)
     at_threshold = _at_threshold(scores, labels, point)
     metrics = {
         "image_auroc": of_images.auroc,
         "image_ap": of_images.ap,
         "recall": math.nan if at_threshold is None else at_threshold.recall,
-        **{name: math.nan if pixels.absent else figures[name] for name in names},
+        **of_pixels.values,
     }
     reasons = {f"image_{name}": why for name, why in of_images.reasons.items()}
-    reasons |= {"recall": _no_threshold(point)}
-    reasons |= dict.fromkeys(names, pixels.why_undefined(pixels.undefined_type[kind]) or "")
+    reasons |= {"recall": _no_threshold(point), **of_pixels.reasons}
     undefined = {name: reasons[name] for name, value in metrics.items() if math.isnan(value)}
-    n = sum(row.label for row in own)
-    return DefectReport(defect_type=kind, n=n, metrics=metrics, reasons=undefined)
+    return DefectReport(defect_type=kind, n=sum(labels), metrics=metrics, reasons=undefined)
 
 
 def _at_threshold(
@@ -237,6 +245,15 @@ def _at_threshold(
 
 def _point_report(point: OperatingPoint, found: ThresholdMetrics | None) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
+    return OperatingPointReport(contamination=point.contamination, **_at_point(point, found))
+
+
+def _segmentation_report(point: SegmentationPoint, found: ThresholdMetrics | None) -> SegmentationReport:
+    return SegmentationReport(**_at_point(point, found))
+
+
+def _at_point(point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics | None) -> dict[str, Any]:
+    """The fields that every report of a threshold has."""
     figures: Mapping[str, float] = {
         name: math.nan if found is None else getattr(found, name) for name in POINT_FIGURES
     }
@@ -245,15 +262,14 @@ def _point_report(point: OperatingPoint, found: ThresholdMetrics | None) -> Oper
     reasons = {name: known.get(name, silent) for name, value in figures.items() if math.isnan(value)}
     if math.isnan(point.threshold):
         reasons["threshold"] = _no_threshold(point)
-    return OperatingPointReport(
-        threshold=point.threshold,
-        source=point.source,
-        n=point.n,
-        contamination=point.contamination,
-        reasons=reasons,
+    return {
+        "threshold": point.threshold,
+        "source": point.source,
+        "n": point.n,
+        "reasons": reasons,
         **figures,
-    )
+    }
 
 
-def _no_threshold(point: OperatingPoint) -> str:
+def _no_threshold(point: OperatingPoint | SegmentationPoint) -> str:
     return f"no threshold: {point.source.removeprefix('none: ')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -11,8 +12,12 @@ from uad_orchestrator.metrics import curves
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.regions import MAX_REGIONS, region_weights
 from uad_orchestrator.metrics.score_histogram import ScoreHistogram
+from uad_orchestrator.metrics.spro import Channel, saturated_weights
 
 DEFAULT_AUPRO_LIMITS = (0.3, 0.05)
+
+Overlap = Literal["pro", "spro"]
+"""What stands against the false-positive rate: the overlap of connected regions, or that of saturated channels."""
 
 
 class PixelCounts:
@@ -23,8 +28,9 @@ class PixelCounts:
     exact metrics, any number metrics within 1e-5.
 
     Definitions: AUROC, AP and F1-max as in scikit-learn over the pooled pixels; AUPRO as in MVTec AD's
-    evaluator (8-connected regions, false-positive rate pooled over all images). Maps must be raw: normalised
-    per image, their pooled metrics mean nothing.
+    evaluator (8-connected regions, false-positive rate pooled over all images); with ``overlap="spro"`` the
+    area under MVTec LOCO's sPRO instead (see ``spro``; false positives only where no channel is defective).
+    Maps must be raw: normalised per image, their pooled metrics mean nothing.
 
     >>> counts = PixelCounts()
     >>> counts.update(np.array([[0.1, 0.2], [0.3, 0.9]], np.float32), np.array([[0, 0], [0, 1]], bool))
@@ -32,7 +38,8 @@ class PixelCounts:
     1.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, overlap: Overlap = "pro") -> None:
+        self.overlap: Overlap = overlap
         self._histogram = ScoreHistogram()
         self.n_images = 0
         self.n_pixels = 0
@@ -50,8 +57,31 @@ class PixelCounts:
             ValueError: a map that is not 2-D, not finite or stretched for display (uint8), a mask of another
                 size or of another kind.
         """
-        scores, defects = _checked(anomaly_map, mask)
-        positive, weights, n_regions = region_weights(defects)
+        self._expect("pro")
+        scores = finite_map(anomaly_map)
+        self._count(scores, *region_weights(_defects(mask, scores.shape)))
+
+    def update_channels(self, anomaly_map: np.ndarray, channels: Sequence[Channel]) -> None:
+        """Count one image of a set whose ground truth is kept in channels (``overlap="spro"``).
+
+        Args:
+            anomaly_map: (H, W) finite; counted as float32.
+            channels: its anomalous places, which may overlap; none for a normal image.
+
+        Raises:
+            ValueError: a map that is not 2-D or not finite, a channel of another size, a saturation area of 0.
+        """
+        self._expect("spro")
+        scores = finite_map(anomaly_map)
+        for channel in channels:
+            _defects(channel.mask, scores.shape)
+        self._count(scores, *saturated_weights(scores, channels))
+
+    def _expect(self, overlap: Overlap) -> None:
+        if self.overlap != overlap:
+            raise ValueError(f"these counts are of {self.overlap}, not of {overlap}: the two do not mix")
+
+    def _count(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray, n_regions: int) -> None:
         if self.n_regions + n_regions > MAX_REGIONS:
             raise ValueError(f"more than {MAX_REGIONS} ground-truth regions; are the masks noise?")
         self._histogram.add(scores.ravel(), positive, weights)
@@ -64,7 +94,8 @@ class PixelCounts:
         """The counts of both; neither changes."""
         if not isinstance(other, PixelCounts):
             return NotImplemented
-        result = PixelCounts()
+        self._expect(other.overlap)
+        result = PixelCounts(self.overlap)
         for part in (self, other):
             result._histogram.add_arrays(part._histogram.to_arrays())
             result.n_images += part.n_images
@@ -88,16 +119,16 @@ class PixelCounts:
         """All pixel metrics; NaN where only one class was counted, for the ``undefined_reason``.
 
         Args:
-            aupro_limits: false-positive rates up to which AUPRO integrates, in (0, 1].
+            aupro_limits: false-positive rates up to which the overlap is integrated, in (0, 1].
 
         Returns:
             ``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max``, ``pixel_f1_max_threshold`` (reads the labels:
-            never an operating point) and ``aupro_<limit>`` for each limit.
+            never an operating point) and ``aupro_<limit>`` (``spro_<limit>``) for each limit.
 
         Raises:
             ValueError: a limit outside (0, 1].
         """
-        names = [aupro_name(limit) for limit in aupro_limits]
+        names = [overlap_name(self.overlap, limit) for limit in aupro_limits]
         if self.undefined_reason:
             summaries = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_f1_max_threshold")
             return dict.fromkeys((*summaries, *names), math.nan)
@@ -111,21 +142,21 @@ class PixelCounts:
         } | {name: curves.aupro(groups, limit) for name, limit in zip(names, aupro_limits, strict=True)}
 
     def curves(self, n_points: int = 500) -> dict[str, Curve]:
-        """The ``roc``, ``pr`` and ``pro`` curves, thinned to ``n_points``; empty where undefined."""
+        """The ``roc``, ``pr`` and ``pro`` (``spro``) curves, thinned to ``n_points``; empty where undefined."""
         if self.undefined_reason:
             return {}
         groups = self._histogram.groups()
         whole = {
             "roc": curves.roc_curve(groups),
             "pr": curves.pr_curve(groups),
-            "pro": curves.pro_curve(groups),
+            self.overlap: curves.pro_curve(groups),
         }
         return {name: curves.thinned(curve, n_points) for name, curve in whole.items()}
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays of integers, for ``np.savez``; equal for equal images in any order."""
+        """Plain arrays, for ``np.savez``; equal for equal images in any order."""
         counted = np.array([self.n_images, self.n_pixels, self.n_defect_pixels, self.n_regions])
-        return {"counted": counted, **self._histogram.to_arrays()}
+        return {"overlap": np.array(self.overlap), "counted": counted, **self._histogram.to_arrays()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> PixelCounts:
@@ -134,7 +165,7 @@ class PixelCounts:
         Raises:
             ValueError: an array is missing, or the counts do not add up.
         """
-        missing = {"counted", *_BIN_ARRAYS, *_TOP_ARRAYS} - set(arrays)
+        missing = {"overlap", "counted", *_BIN_ARRAYS, *_TOP_ARRAYS} - set(arrays)
         if missing:
             raise ValueError(f"not the arrays of PixelCounts: {', '.join(sorted(missing))} missing")
         n_images, n_pixels, n_defect_pixels, n_regions = (int(n) for n in arrays["counted"])
@@ -143,7 +174,7 @@ class PixelCounts:
             raise ValueError(
                 f"damaged PixelCounts: bins hold {sums} pixels, expected {n_pixels, n_defect_pixels}"
             )
-        counts = cls()
+        counts = cls("spro" if str(arrays["overlap"]) == "spro" else "pro")
         counts._histogram.add_arrays(arrays)
         counts.n_images, counts.n_pixels = n_images, n_pixels
         counts.n_defect_pixels, counts.n_regions = n_defect_pixels, n_regions
@@ -154,20 +185,27 @@ _BIN_ARRAYS = ("first_keys", "only_keys", "totals", "positives", "weights")
 _TOP_ARRAYS = ("top_keys", "top_totals", "top_positives", "top_weights", "top_floor")
 
 
-def aupro_name(limit: float) -> str:
-    """The metric's name, e.g. ``aupro_0.3``.
+def overlap_name(overlap: Overlap, limit: float) -> str:
+    """The metric's name.
 
     Raises:
         ValueError: a limit outside (0, 1].
+
+    >>> overlap_name("pro", 0.3), overlap_name("spro", 0.05)
+    ('aupro_0.3', 'spro_0.05')
     """
     if not 0 < limit <= 1:
         raise ValueError(f"an AUPRO limit is a false-positive rate in (0, 1], got {limit!r}")
-    return f"aupro_{limit:g}"
+    return f"{'aupro' if overlap == 'pro' else 'spro'}_{limit:g}"
 
 
-def _checked(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The map as float32, the mask as bool."""
-    anomaly_map, mask = np.asarray(anomaly_map), np.asarray(mask)
+def finite_map(anomaly_map: np.ndarray) -> np.ndarray:
+    """A map as ``(H, W)`` float32.
+
+    Raises:
+        ValueError: it is not 2-D, or not finite as float32.
+    """
+    anomaly_map = np.asarray(anomaly_map)
     if anomaly_map.ndim != 2:
         raise ValueError(f"expected an anomaly map of shape (H, W), got {anomaly_map.shape}")
     if anomaly_map.dtype == np.uint8:
@@ -175,12 +213,6 @@ def _checked(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.
             "the anomaly map is uint8: a picture, stretched to its own range to be looked at. Pooled metrics need "
             "raw maps, whose values mean the same in every image"
         )
-    if mask.shape != anomaly_map.shape:
-        raise ValueError(
-            f"the mask is {mask.shape}, the anomaly map {anomaly_map.shape}: both must have the image's size"
-        )
-    if mask.dtype.kind not in "bui":
-        raise ValueError(f"expected a mask of bool or integers, got {mask.dtype}")
     with np.errstate(over="ignore"):
         scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
     if scores.size and not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
@@ -188,4 +220,16 @@ def _checked(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.
         raise ValueError(
             f"{bad} of {scores.size} pixels of the {scores.shape} anomaly map are not finite float32"
         )
-    return scores, mask if mask.dtype == bool else mask != 0
+    return scores
+
+
+def _defects(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The mask as bool, if it is of the map's shape."""
+    mask = np.asarray(mask)
+    if mask.shape != shape:
+        raise ValueError(
+            f"the mask is {mask.shape}, the anomaly map {shape}: both must have the image's size"
+        )
+    if mask.dtype.kind not in "bui":
+        raise ValueError(f"expected a mask of bool or integers, got {mask.dtype}")
+    return mask if mask.dtype == bool else mask != 0

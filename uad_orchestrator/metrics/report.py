@@ -11,7 +11,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_SINCE_2: dict[str, Any] = {"unlabelled": [], "segmentation": None}
+"""What version 2 added, with what a report of version 1 says of it: nothing of the kind was measured."""
 
 
 def _nan_as_none(value: Any) -> Any:
@@ -73,20 +75,19 @@ class DefectReport(_WithReasons):
     n: int = Field(ge=1, description="anomalous images of this type")
     metrics: dict[str, Figure] = Field(
         description="image_auroc, image_ap, recall (share of images above the threshold), pixel_auroc, "
-        "pixel_ap, aupro_<limit>"
+        "pixel_ap, and what the protocol asks: aupro_<limit> or spro_<limit>, seg_f1, aupimo, map_max_auroc"
     )
 
     def figures(self) -> dict[str, float | None]:
         return dict(self.metrics)
 
 
-class OperatingPointReport(_WithReasons):
-    """A calibrated threshold, where it comes from, and what it does on the test images (or their pixels)."""
+class _AtThreshold(_WithReasons):
+    """A threshold from normals and where it comes from; what it does on the test images (or their pixels)."""
 
     threshold: Figure
     source: str
     n: int = Field(ge=0, description="normals it was taken from")
-    contamination: float = Field(gt=0, lt=0.5, description="nominal false-positive rate")
     precision: Figure
     recall: Figure
     f1: Figure
@@ -96,6 +97,24 @@ class OperatingPointReport(_WithReasons):
     def figures(self) -> dict[str, float | None]:
         names = ("threshold", "precision", "recall", "f1", "iou", "false_positive_rate")
         return {name: getattr(self, name) for name in names}
+
+
+class OperatingPointReport(_AtThreshold):
+    """A calibrated threshold: a conformal quantile of normals' scores, or of the maxima of their maps."""
+
+    contamination: float = Field(gt=0, lt=0.5, description="nominal false-positive rate")
+
+
+class SegmentationReport(_AtThreshold):
+    """SegF1's threshold: mean + 3 std of the pixels of ``n`` maps of held-out normals."""
+
+
+class UnlabelledSplit(_Part):
+    """A test split that is scored and has maps, but no metrics."""
+
+    split: str
+    n: int = Field(ge=1, description="images")
+    reason: str = "no ground truth published"
 
 
 class Timings(_WithReasons):
@@ -145,11 +164,16 @@ class MetricsReport(_WithReasons):
     model: str
     counts: Counts
     metrics: dict[str, Figure] = Field(
-        description="image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max, aupro_<limit>"
+        description="image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max, and what the "
+        "protocol asks: aupro_<limit> or spro_<limit>, seg_f1, aupimo, map_max_auroc"
     )
     per_defect: list[DefectReport]
+    unlabelled: list[UnlabelledSplit] = Field(description="scored splits that no metric is taken of")
     image_operating_point: OperatingPointReport
     pixel_operating_point: OperatingPointReport
+    segmentation: SegmentationReport | None = Field(
+        description="where SegF1 is taken; null where the protocol does not ask for it"
+    )
     timings: Timings
     bank: BankReport
     seeds: dict[str, int]
@@ -159,6 +183,13 @@ class MetricsReport(_WithReasons):
 
     def figures(self) -> dict[str, float | None]:
         return dict(self.metrics)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_schema_1(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("schema_version") == 1:
+            return {**_SINCE_2, **values, "schema_version": SCHEMA_VERSION}
+        return values
 
     @model_validator(mode="after")
     def _known_schema(self) -> Self:

@@ -127,6 +127,32 @@ def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, so
     return OperatingPoint(math.nan, f"none: {reason}", point.n, point.contamination)
 
 
+@dataclass(frozen=True)
+class SegmentationPoint:
+    """The threshold of MVTec AD 2's SegF1: mean + 3 std of the pixels of held-out normal images' maps.
+
+    Attributes:
+        threshold: NaN where no such maps were there; ``source`` then says why.
+        source: which normals: as in ``OperatingPoint``. Test images never take part.
+        n: how many maps it was taken from.
+    """
+
+    threshold: float
+    source: str
+    n: int
+
+    @classmethod
+    def of_normal_maps(cls, mean: float | None, std: float | None, n: int, source: str) -> SegmentationPoint:
+        """From the statistics of the maps of the normals that calibrate; None where there are no maps.
+
+        >>> SegmentationPoint.of_normal_maps(1.0, 0.5, 4, "validation")
+        SegmentationPoint(threshold=2.5, source='validation', n=4)
+        """
+        if mean is None or std is None:
+            return cls(math.nan, source, 0)
+        return cls(mean + 3 * std, source, n)
+
+
 def exceeds(scores: np.ndarray, threshold: float) -> np.ndarray:
     """Which scores are anomalous: ``score > threshold``, the one comparison used everywhere.
 

@@ -161,7 +161,12 @@ def _why_missing(cell: Cell, state: ProjectState) -> str:
 
 def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
     counts = {f"cells_{status}": n for status, n in board.counts().items()}
-    shown = ("image_auroc", "pixel_auroc", "aupro_0.3", "recall", "false_positive_rate", "status", "reason")
+    measured = [
+        name
+        for name in ("aupro_0.3", "spro_0.05", "seg_f1")
+        if any(row.value(name) is not None for row in board.rows)
+    ]
+    shown = ("image_auroc", "pixel_auroc", *measured, "recall", "false_positive_rate", "status", "reason")
     records = [
         dg.TableRecord(
             {"category": row.category_key, "detector": row.detector}

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.scoring import ScoreRow
-from uad_orchestrator.images.decode import image_size, read_image, read_mask
+from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
 from uad_orchestrator.metrics.evaluation import CellMetrics
-from uad_orchestrator.metrics.report import BankReport, Counts, MetricsReport, Runtime, Timings
+from uad_orchestrator.metrics.report import (
+    BankReport,
+    Counts,
+    MetricsReport,
+    Runtime,
+    Timings,
+    UnlabelledSplit,
+)
+from uad_orchestrator.metrics.spro import Channel, Truth
 from uad_orchestrator.orchestration.cell_files import read_normal_maps, read_operating_point
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.postprocess.map_set import MapSet
@@ -34,23 +44,48 @@ class GroundTruth:
         """The image, ``(H, W, 3)`` RGB."""
         return read_image(self.manifest.root / self._records[name].path)
 
-    def mask(self, name: str) -> np.ndarray | None:
-        """The image's mask ``(H, W)`` bool, all its channels together; None if none is published.
+    def of(self, name: str, *, in_channels: bool = False) -> Truth | None:
+        """The image's mask, all its files together, and on demand each as a channel; None if none is published.
 
         Raises:
-            ValueError: a mask that is not of the image's size; names both.
+            ValueError: a mask that is not of the image's size; a channel without pixels, of several values, of
+                a value that defects_config.json does not know, or with the saturation area 0; names the file.
         """
         record = self._records[name]
         size = image_size(self.manifest.root / record.path)
         if record.label and not record.masks:
             return None
-        truth = np.zeros(size, bool)
+        whole, channels = np.zeros(size, bool), []
         for mask in record.masks:
-            part = read_mask(self.manifest.root / mask.path)
-            if part.shape != size:
-                raise ValueError(f"{mask.path} is {part.shape}, but {record.path} is {size}: they must agree")
-            truth |= part
-        return truth
+            values = read_mask_values(self.manifest.root / mask.path)
+            if values.shape != size:
+                raise ValueError(
+                    f"{mask.path} is {values.shape}, but {record.path} is {size}: they must agree"
+                )
+            whole |= values > 0
+            if in_channels:
+                channels.append(self._channel(mask.path, values))
+        return Truth(whole, channels)
+
+    def _channel(self, path: str, values: np.ndarray) -> Channel:
+        """A channel with its saturation area, by the one value of its defect's pixels."""
+        kinds = {kind.pixel_value: kind for kind in self.manifest.defects}
+        found = [int(value) for value in np.unique(values) if value]
+        if len(found) != 1 or found[0] not in kinds:
+            shown = ", ".join(map(str, found)) or "0 only"
+            raise ValueError(
+                f"{path} has the pixel values {shown}: a channel has one beside 0, and {DEFECTS_CONFIG} knows "
+                f"{', '.join(map(str, sorted(kinds)))}"
+            )
+        mask = values > 0
+        area = int(np.count_nonzero(mask))
+        saturation_area = kinds[found[0]].saturation_area(area)
+        if saturation_area < 1:
+            raise ValueError(
+                f"{path}: {area} pixels of {kinds[found[0]].name!r} have the saturation area 0 by {DEFECTS_CONFIG}; "
+                "expected at least 1: correct the threshold or the mask"
+            )
+        return Channel(mask, saturation_area)
 
 
 def draw_contact_sheet(
@@ -64,8 +99,8 @@ def draw_contact_sheet(
         kinds = {row.image: row.defect_type for row in rows}
         for chosen in choose_cases(rows):
             made = None if maps is None else maps.read(chosen.image, kinds[chosen.image])
-            mask = truth.mask(chosen.image) if chosen.label else None
-            yield Case(chosen, truth.image(chosen.image), made, mask)
+            found = truth.of(chosen.image) if chosen.label else None
+            yield Case(chosen, truth.image(chosen.image), made, None if found is None else found.mask)
 
     statistics = read_normal_maps(run.directory("anomaly_maps"))
     scale: HeatmapScale | None = None
@@ -84,7 +119,8 @@ def draw_contact_sheet(
 def build_report(
     run: CellRun, found: CellMetrics, rows: Sequence[ScoreRow], *, metrics_seconds: float
 ) -> MetricsReport:
-    """The cell's metrics.json."""
+    """The cell's metrics.json, of all images that were scored, those of splits without labels too."""
+    unlabelled = Counter(row.role for row in rows if row.role != "test")
     bank, scores, maps = (run.provenance(a) for a in ("memory_bank", "score_table", "anomaly_maps"))
     manifest = run.state.manifest(run.cell.category)
     runtime = run.state.project.runtime
@@ -98,13 +134,15 @@ def build_report(
             n_validation=len(manifest.validation),
             n_calibration=found.image_point.n,
             n_test_normal=sum(row.label == 0 for row in rows),
-            n_test_anomalous=sum(row.label for row in rows),
+            n_test_anomalous=sum(row.label == 1 for row in rows),
         ),
         metrics=found.metrics,
         reasons=found.reasons,
         per_defect=found.per_defect,
+        unlabelled=[UnlabelledSplit(split=split, n=n) for split, n in unlabelled.items()],
         image_operating_point=found.image_point,
         pixel_operating_point=found.pixel_point,
+        segmentation=found.segmentation,
         timings=_timings(bank, scores, maps, metrics_seconds),
         bank=_bank_report(bank),
         seeds={f"{p.asset}.{name}": seed for p in (bank, scores) for name, seed in p.seeds.items()},

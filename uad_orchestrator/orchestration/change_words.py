@@ -34,6 +34,8 @@ def input_words(asset: str, before: Content | None, after: Content | None, prese
     if asset in IMAGE_WORDS:
         words = file_words(before.get("images", []), after.get("images", []), IMAGE_WORDS[asset])
         return words or [f"{name} changed"]
+    if asset == "ground_truth" and before.get("defects") != after.get("defects"):
+        return ["defects_config.json changed"]
     if asset == "ground_truth":
         return file_words(before.get("masks", []), after.get("masks", []), "mask") or ["test labels changed"]
     told = ", ".join(change.in_short() for change in changes(before, after))

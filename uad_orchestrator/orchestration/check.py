@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from uad_orchestrator.project import Project
 from uad_orchestrator.project.errors import choose_from
 from uad_orchestrator.storage.provenance import package_versions
 
-OnCategory = Callable[[str], None]
+OnFile = Callable[[str, int, int], None]
+"""Called with (category, images of it looked at, images of it in all)."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,11 @@ class CheckResult:
         return asdict(self) | {"problems": [asdict(problem) for problem in self.problems]}
 
 
-def check_project(project: Project, on_category: OnCategory = lambda category: None) -> CheckResult:
+def check_project(project: Project, on_file: OnFile = lambda category, done, total: None) -> CheckResult:
     """Look at datasets (file headers), weights, disk and Dagster's instance; nothing is computed or changed."""
     problems = [
         *(ProjectProblem(f"datasets.{name}", reason) for name, reason in project.unreachable.items()),
-        *_dataset_problems(project, on_category),
+        *_dataset_problems(project, on_file),
         *_weight_problems(project),
         *_class_name_problems(project),
         *_checkpoint_problems(project),
@@ -86,14 +88,16 @@ def check_project(project: Project, on_category: OnCategory = lambda category: N
     return CheckResult(tuple(problems), notes, needed, free, dict(package_versions()))
 
 
-def _dataset_problems(project: Project, on_category: OnCategory) -> Iterator[ProjectProblem]:
+def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProblem]:
     for key in project.category_keys():
-        on_category(key)
         name, category = key.split("/", 1)
         dataset = project.datasets[name]
         if name in project.unreachable or (dataset.layout == "demo" and not Path(dataset.root).exists()):
             continue  # said already; or made by the first refresh
-        for found in check_dataset(dataset.layout, dataset.root, category, exclude=dataset.exclude):
+        progress = partial(on_file, key)
+        for found in check_dataset(
+            dataset.layout, dataset.root, category, exclude=dataset.exclude, progress=progress
+        ):
             yield ProjectProblem(f"{key}: {found.path}", found.message)
 
 

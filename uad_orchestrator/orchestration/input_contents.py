@@ -7,6 +7,7 @@ file lies, not what a preset is called, not the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ def dataset_category(manifest: Manifest) -> Content:
         "layout": manifest.layout,
         "images": [_row(r) | _labels(r) for r in manifest.records],
         "masks": _masks(manifest.records),
+        **_defects(manifest),
     }
 
 
@@ -39,13 +41,17 @@ def normal_images(manifest: Manifest) -> Content:
 
 
 def test_images(manifest: Manifest) -> Content:
-    """The test images. Label and defect type belong to it: they stand in the score table and name the maps."""
-    return {"images": [_row(r) | _labels(r) for r in manifest.test]}
+    """All that is scored. Label and defect type belong to it: they stand in the score table and name the maps."""
+    return {"images": [_row(r) | _labels(r) for r in manifest.scored]}
 
 
 def ground_truth(manifest: Manifest) -> Content:
-    """Labels, defect types and masks of the test images."""
-    return {"labels": [{"path": r.path} | _labels(r) for r in manifest.test], "masks": _masks(manifest.test)}
+    """Labels, defect types and masks of the labelled test images."""
+    return {
+        "labels": [{"path": r.path} | _labels(r) for r in manifest.test],
+        "masks": _masks(manifest.test),
+        **_defects(manifest),
+    }
 
 
 def preprocessing_preset(project: Project, entry: DetectorEntry) -> Content:
@@ -92,9 +98,9 @@ def map_settings(entry: DetectorEntry) -> Content:
     return {"settings": entry.maps.recipe(), **_tiling(entry, "maps")}
 
 
-def evaluation_protocol(project: Project) -> Content:
+def evaluation_protocol(project: Project, dataset: str) -> Content:
     """Which metrics, up to which limits."""
-    return {"settings": project.evaluation.model_dump(mode="json")}
+    return {"settings": project.protocol(dataset).recipe()}
 
 
 def _tiling(entry: DetectorEntry, stage: Literal["fit", "scoring", "maps"]) -> dict[str, Any]:
@@ -113,6 +119,11 @@ def _row(record: ImageRecord) -> dict[str, Any]:
 
 def _labels(record: ImageRecord) -> dict[str, Any]:
     return {"label": record.label, "defect_type": record.defect_type}
+
+
+def _defects(manifest: Manifest) -> dict[str, Any]:
+    """What the pixel values of masks mean, where a dataset says so."""
+    return {"defects": [asdict(kind) for kind in manifest.defects]} if manifest.defects else {}
 
 
 def _masks(records: tuple[ImageRecord, ...]) -> list[dict[str, str]]:

@@ -15,8 +15,8 @@ from uad_orchestrator.storage.provenance import Provenance
 
 SCORE_COLUMNS = {
     "image": ("string", "path relative to the dataset's root"),
-    "role": ("string", "test, or calibration: a normal that sets the threshold"),
-    "label": ("int8", "0 normal, 1 anomalous"),
+    "role": ("string", "test, a split without labels, or calibration: a normal that sets the threshold"),
+    "label": ("int8", "0 normal, 1 anomalous, -1 not published"),
     "defect_type": ("string", "good for normals"),
     "score": ("float64", "image score; higher is more anomalous"),
     "grid_shape": ("list<int32>[2]", "patches per column and row"),
@@ -85,6 +85,8 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
         "contact_sheet": dg.MetadataValue.md(f"![best and worst cases]({data_uri(sheet)})"),
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
     }
+    if report.unlabelled:
+        metadata["unlabelled"] = ", ".join(f"{s.split}: {s.n} images, {s.reason}" for s in report.unlabelled)
     if defects:
         metadata["per_defect"] = dg.MetadataValue.table(defects)
     if report.reasons:

@@ -17,14 +17,15 @@ from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.registry import StageSettings, build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
-from uad_orchestrator.metrics.evaluation import evaluate_cell
-from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
+from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
 from uad_orchestrator.orchestration.cell_files import (
     CONTACT_SHEET,
     MAPS,
     METRICS_FILE,
     TRAININGS,
     finite_or_none,
+    read_normal_maps,
     read_operating_point,
     write_curves,
     write_normal_maps,
@@ -70,10 +71,10 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
             table.add(response, role="calibration").score
             for response in detector.respond(state, calibration, leave_out=leave_out)
         ]
-        responses = detector.respond(state, manifest.sources(manifest.test))
+        responses = detector.respond(state, manifest.sources(manifest.scored))
         rows = [
-            table.add(response, role="test", label=record.label, defect_type=record.defect_type)
-            for record, response in zip(manifest.test, responses, strict=True)
+            table.add(response, role=record.split, label=record.label, defect_type=record.defect_type)
+            for record, response in zip(manifest.scored, responses, strict=True)
         ]
     point = calibrate(normals, run.entry.scoring.contamination, source)
     write_operating_point(point, directory)
@@ -110,11 +111,11 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         image_point.origin,
     )
     maps, count = MapSet(directory / MAPS), 0
-    for row, response in read_responses(scores, role="test"):
-        if response.patch_grid is None:
+    for row, response in read_responses(scores):
+        if row.role == "calibration" or response.patch_grid is None:
             continue
         made = recipe.anomaly_map(response, normals.scale, normals.point.threshold)
-        maps.write(row.image, row.defect_type, made)
+        maps.write(row.image, row.map_folder, made)
         count += 1
     write_operating_point(normals.point, directory)
     write_normal_maps(normals, directory)
@@ -130,26 +131,37 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     started = time.perf_counter()
     scores, maps_directory = run.directory("score_table"), run.directory("anomaly_maps")
     maps = MapSet(maps_directory / MAPS)
+    protocol = run.state.project.protocol(run.cell.dataset)
     truth = GroundTruth(run.state.manifest(run.cell.category))
-    rows = [row for row in read_scores(scores) if row.role == "test"]
+    scored = [row for row in read_scores(scores) if row.role != "calibration"]
+    rows = [row for row in scored if row.role == "test"]
     without_maps = any(row.grid_shape is None for row in rows)
     found = evaluate_cell(
         rows,
         None if without_maps else lambda row: maps.read(row.image, row.defect_type),
-        lambda row: truth.mask(row.image),
-        aupro_limits=run.state.project.evaluation.aupro_limits,
-        image_point=read_operating_point(scores),
-        pixel_point=read_operating_point(maps_directory),
+        lambda row: truth.of(row.image, in_channels=bool(protocol.spro_limits)),
+        protocol=protocol,
+        points=_points(scores, maps_directory),
     )
     write_curves(found.pixel_curves, directory)
     (directory / CONTACT_SHEET).write_bytes(
         draw_contact_sheet(run, rows, None if without_maps else maps, truth)
     )
-    report = build_report(run, found, rows, metrics_seconds=time.perf_counter() - started)
+    report = build_report(run, found, scored, metrics_seconds=time.perf_counter() - started)
     (directory / METRICS_FILE).write_text(report.to_json())
     return StageResult(
         metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds
     )
+
+
+def _points(scores: Path, maps: Path) -> Points:
+    """The thresholds that the score table and the map set of a cell come with."""
+    pixel_point, normals = read_operating_point(maps), read_normal_maps(maps)
+    count = int(normals["maps"] or 0)
+    segmentation = SegmentationPoint.of_normal_maps(
+        normals["mean"], normals["std"], count, pixel_point.origin
+    )
+    return Points(read_operating_point(scores), pixel_point, segmentation)
 
 
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:

@@ -153,7 +153,7 @@ class ProjectState:
         if asset == "checkpoint":
             return input_contents.checkpoint(self.weights(cell), self.checkpoint(cell), self.digests)
         if asset == "evaluation_protocol":
-            return input_contents.evaluation_protocol(self.project)
+            return input_contents.evaluation_protocol(self.project, cell.dataset)
         if asset == "preprocessing_preset":
             return input_contents.preprocessing_preset(self.project, self.entry(cell))
         if NODES[asset].dimension == "category":

@@ -22,7 +22,9 @@ def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
 
 
 class MapSet:
-    """The maps of one cell: ``<root>/<defect_type>/<stem>.tiff``, float32, deflate, each at its image's size.
+    """The maps of one cell: ``<root>/<folder>/<stem>.tiff``, float32, deflate, each at its image's size.
+
+    The folder is the image's defect type; of an image without a label its split, e.g. ``test_private``.
 
     Args:
         root: the folder of the set; made when the first map is written.
@@ -31,39 +33,37 @@ class MapSet:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def path(self, image: str, defect_type: str) -> Path:
+    def path(self, image: str, folder: str) -> Path:
         """Where the map of an image (its path or name in the dataset) lies."""
         stem = PurePosixPath(image).stem
-        for part in (defect_type, stem):
+        for part in (folder, stem):
             if part in ("", ".", "..") or any(c in part for c in "/\\\0"):
                 raise ValueError(f"{image}: {part!r} cannot be the name of a map's folder or file")
-        return self.root / defect_type / f"{stem}.tiff"
+        return self.root / folder / f"{stem}.tiff"
 
-    def write(self, image: str, defect_type: str, anomaly_map: np.ndarray) -> Path:
+    def write(self, image: str, folder: str, anomaly_map: np.ndarray) -> Path:
         """Write one map ``(H, W)``.
 
         Raises:
             ValueError: not finite, not two-dimensional, or a map of that name is there already (two images of
-                one defect type that share their stem); names the image.
+                one folder that share their stem); names the image.
         """
         anomaly_map = np.asarray(anomaly_map, dtype=np.float32)
         if anomaly_map.ndim != 2 or not np.isfinite(anomaly_map).all():
             raise ValueError(
                 f"{image}: an anomaly map is (H, W) and finite, not {anomaly_map.shape} with NaN or infinity"
             )
-        path = self.path(image, defect_type)
+        path = self.path(image, folder)
         if path.exists():
-            raise ValueError(
-                f"{image}: {path} is there already; images of one defect type need different stems"
-            )
+            raise ValueError(f"{image}: {path} is there already; images of one folder need different stems")
         write_map(path, anomaly_map)
         return path
 
-    def read(self, image: str, defect_type: str) -> np.ndarray:
+    def read(self, image: str, folder: str) -> np.ndarray:
         """The map of an image, ``(H, W)`` float32; FileNotFoundError naming image and file."""
         import tifffile
 
-        path = self.path(image, defect_type)
+        path = self.path(image, folder)
         if not path.exists():
             raise FileNotFoundError(f"{image}: no anomaly map at {path}")
         return np.asarray(tifffile.imread(path), dtype=np.float32)

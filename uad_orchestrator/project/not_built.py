@@ -11,7 +11,6 @@ from uad_orchestrator.project.errors import Place, Problem
 KEYS: dict[Place, str] = {
     ("repeats",): "repeats over several seeds",
     ("evaluation", "repeats"): "repeats over several seeds",
-    ("evaluation", "protocol"): "other evaluation protocols",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
     ("detectors", "*", "index"): "approximate nearest-neighbour indexes (the exact one is used)",
     ("detectors", "*", "roi_metrics"): "regions of interest",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.metrics.protocol import PROTOCOLS
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.datasets import look_for_categories, read_datasets, refuse_twins
@@ -18,6 +19,7 @@ from uad_orchestrator.project.settings import (
     AutomationSettings,
     ChecksSettings,
     DagsterSettings,
+    DatasetSettings,
     DetectorEntry,
     EvaluationSettings,
     Project,
@@ -66,6 +68,7 @@ def _read_sections(
     detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
     datasets = read_datasets(values.get("datasets"), home, storage, catalogue, findings)
     trusted = _read_digests(values.get("trusted_checkpoints"), findings)
+    _check_protocols(evaluation, datasets, findings)
     missing = list(missing_files(detectors, home))
     if not allow_missing_files:
         findings.note(*missing)
@@ -88,6 +91,25 @@ def _read_sections(
         unreachable=unreachable,
         missing_files={dotted(problem.place): problem.what for problem in missing},
     )
+
+
+def _check_protocols(
+    evaluation: EvaluationSettings, datasets: Mapping[str, DatasetSettings], findings: Findings
+) -> None:
+    """Protocols and the datasets they are for are known, and sPRO finds its channels."""
+    named, here = evaluation.protocol, ("evaluation", "protocol")
+    chosen = dict.fromkeys(datasets, named) if isinstance(named, str) else (named or {})
+    for name, protocol in chosen.items():
+        place = here if isinstance(named, str) else (*here, name)
+        if protocol not in PROTOCOLS:
+            findings.add(place, f"no protocol is called {shown(protocol)}", choose_from(protocol, PROTOCOLS))
+        elif name not in datasets:
+            findings.add(place, f"there is no dataset {shown(name)}", choose_from(name, datasets))
+        elif PROTOCOLS[protocol].spro_limits and datasets[name].layout != "mvtec_loco":
+            what = (
+                f"sPRO needs masks in channels, which layout {datasets[name].layout} of {name} does not have"
+            )
+            findings.add(place, what, "leave it to the layout, or name another protocol")
 
 
 def _refuse_not_built(findings: Findings, catalogue: Catalogue) -> None:

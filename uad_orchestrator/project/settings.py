@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SerializeAsAny, field_validator
 
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.metrics.protocol import PROTOCOLS, Protocol
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
@@ -84,15 +87,42 @@ class DetectorEntry(Section):
 
 
 class EvaluationSettings(Section):
-    """The protocol of the metrics report."""
+    """What differs from the protocols that the layouts come with."""
 
-    aupro_limits: tuple[float, ...] = Field(
-        (0.3, 0.05), description="false-positive rates AUPRO integrates to"
+    protocol: str | Mapping[str, str] | None = Field(
+        None, description="mvtec_ad, mvtec_loco or mvtec_ad2: of all datasets, or by dataset; else by layout"
     )
+    aupro_limits: tuple[float, ...] | None = Field(
+        None, description="false-positive rates AUPRO integrates to"
+    )
+    spro_limits: tuple[float, ...] | None = Field(None, description="false-positive rates sPRO integrates to")
+    seg_f1: bool | None = Field(
+        None, description="F1 of the pixels at mean + 3 std of held-out normals' maps"
+    )
+    aupimo: bool = Field(False, description="per-image overlap at false-positive rates of 1e-5 to 1e-4")
 
-    @field_validator("aupro_limits")
+    def of(self, dataset: str, layout: str) -> Protocol:
+        """The protocol of a dataset: the one named for it, else its layout's, with what the keys change.
+
+        >>> EvaluationSettings().of("parts", "folder").aupro_limits
+        (0.3, 0.05)
+        """
+        named = self.protocol if isinstance(self.protocol, str) else (self.protocol or {}).get(dataset)
+        protocol = PROTOCOLS[named] if named else PROTOCOLS.get(layout, PROTOCOLS["mvtec_ad"])
+        changes: dict[str, Any] = {"aupimo": self.aupimo}
+        if self.seg_f1 is not None:
+            changes["seg_f1"] = self.seg_f1
+        if protocol.overlap == "spro" and self.spro_limits:
+            changes["spro_limits"] = self.spro_limits
+        if protocol.overlap == "pro" and self.aupro_limits:
+            changes["aupro_limits"] = self.aupro_limits
+        return replace(protocol, **changes)
+
+    @field_validator("aupro_limits", "spro_limits")
     @classmethod
-    def _in_range(cls, limits: tuple[float, ...]) -> tuple[float, ...]:
+    def _in_range(cls, limits: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if limits is None:
+            return None
         if not limits or any(not 0 < limit <= 1 for limit in limits):
             raise ValueError(f"holds {list(limits)}: limits are false-positive rates above 0, at most 1")
         if len(set(limits)) != len(limits):
@@ -206,6 +236,10 @@ class Project(Section):
                 self.found_categories.get(name, ()) if dataset.categories is None else dataset.categories
             )
         ]
+
+    def protocol(self, dataset: str) -> Protocol:
+        """What is measured on the categories of a dataset."""
+        return self.evaluation.of(dataset, self.datasets[dataset].layout)
 
     def cells(self) -> list[tuple[str, str]]:
         """Every ``(category key, detector)`` of the grid."""

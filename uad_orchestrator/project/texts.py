@@ -66,6 +66,6 @@ detectors:
   #   embedder: {weights: weights/vit_small_patch14_dinov2.lvd142m.safetensors}
   #   references: {k: 8, seed: 0}
 
-evaluation:
-  aupro_limits: [0.3, 0.05]
+# evaluation:                   # default: what the dataset's paper measures, see docs/project-file.md
+#   aupro_limits: [0.3, 0.05]
 """

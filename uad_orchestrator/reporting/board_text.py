@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from uad_orchestrator.reporting.columns import column, written
-from uad_orchestrator.reporting.leaderboard import FIXED_METRICS, Leaderboard, LeaderboardRow, best_of
-from uad_orchestrator.reporting.means import DatasetMeans
+from uad_orchestrator.reporting.leaderboard import Leaderboard, LeaderboardRow, best_of
+from uad_orchestrator.reporting.means import NOT_MEASURED, DatasetMeans
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -19,7 +19,10 @@ BoardFormat = Literal["table", "json", "md", "csv"]
 
 _OPERATION = ("threshold", "false_positive_rate", "recall")
 _COST = ("seconds_per_image_p50", "seconds_per_image_p95", "bank_rows", "bank_bytes")
-_FIRST = ("image_auroc", "pixel_auroc", "aupro_0.3", "recall", "false_positive_rate", "seconds_per_image_p50")
+_OVERLAP = ("aupro_0.3", "spro_0.05", "seg_f1")
+_FIRST = (
+    "image_auroc", "pixel_auroc", *_OVERLAP, "recall", "false_positive_rate", "seconds_per_image_p50"
+)  # fmt: skip
 
 
 def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 120) -> str:
@@ -70,7 +73,13 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
 
 
 def _all_keys(board: Leaderboard) -> tuple[str, ...]:
-    return (*board.metrics, *_OPERATION, *_COST)
+    """All figures but those that no row's protocol measures."""
+    measured = [
+        name
+        for name in board.metrics
+        if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
+    ]
+    return (*measured, *_OPERATION, *_COST)
 
 
 def _fitting(board: Leaderboard, width: int) -> list[str]:
@@ -82,7 +91,7 @@ def _fitting(board: Leaderboard, width: int) -> list[str]:
     )
     room = width - sum(names) - 4
     chosen: list[str] = []
-    for key in (*_FIRST, *(key for key in keys if key not in _FIRST)):
+    for key in (*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)):
         figures = (len(_figure(row, key)) for row in board.rows)
         room -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
         if room < 0 and len(chosen) >= 4:
@@ -144,7 +153,7 @@ def _means_table(means: DatasetMeans, keys: Sequence[str]) -> Table:
 
 
 def _best_mean(means: DatasetMeans, key: str) -> set[str]:
-    if key not in FIXED_METRICS and not key.startswith("aupro_"):
+    if key in (*_OPERATION, *_COST):
         return set()
     values = {row.detector: value for row in means.detectors if (value := row.values[key]) is not None}
     return best_of(values)

@@ -38,6 +38,9 @@ _KNOWN = {
         Column("pixel_auroc", "pixel AUROC", "ratio", "Pixels of all test images pooled, raw maps."),
         Column("pixel_ap", "pixel AP", "ratio", "Average precision of the pooled pixels."),
         Column("pixel_f1_max", "pixel F1-max", "ratio", "Best pixel F1 of any threshold. Reads test labels."),
+        Column("seg_f1", "SegF1", "ratio", "Pixel F1 at mean + 3 std of the maps of held-out normals."),
+        Column("aupimo", "AUPIMO", "ratio", "Defect found at 1e-5 to 1e-4 false positives on normal images."),
+        Column("map_max_auroc", "map-max AUROC", "ratio", "Images scored by the maxima of their maps."),
         Column(
             "threshold", "threshold", "value", "Calibrated on normals. Anomalous means score > threshold."
         ),
@@ -59,13 +62,14 @@ _KNOWN = {
 def column(key: str) -> Column:
     """The column of a published name; a metric that is not known here is a ratio under its own name.
 
-    >>> column("aupro_0.05").heading, column("false_positive_rate").heading
-    ('AUPRO@0.05', 'FPR')
+    >>> column("aupro_0.05").heading, column("spro_0.05").heading, column("false_positive_rate").heading
+    ('AUPRO@0.05', 'sPRO@0.05', 'FPR')
     """
-    limit = re.fullmatch(r"aupro_([0-9.e-]+)", key)
-    if limit:
-        explanation = f"Per-region overlap up to a pixel false-positive rate of {limit[1]}."
-        return Column(key, f"AUPRO@{limit[1]}", "ratio", explanation)
+    overlap = re.fullmatch(r"(aupro|spro)_([0-9.e-]+)", key)
+    if overlap:
+        what = "Per-region overlap" if overlap[1] == "aupro" else "Saturated overlap of anomalous places"
+        heading = f"{'AUPRO' if overlap[1] == 'aupro' else 'sPRO'}@{overlap[2]}"
+        return Column(key, heading, "ratio", f"{what} up to a pixel false-positive rate of {overlap[2]}.")
     return _KNOWN.get(key) or Column(key, key.replace("_", " "), "ratio", "")
 
 

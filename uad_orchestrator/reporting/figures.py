@@ -62,16 +62,22 @@ def pr_figure(
     return inline_svg(figure, name, said)
 
 
-def pro_figure(curve: Curve, aupro: Mapping[float, float | None], *, name: str = "pro") -> str:
-    """The PRO curve up to the widest limit as SVG, with the areas that AUPRO takes.
+def pro_figure(
+    curve: Curve, aupro: Mapping[float, float | None], *, saturated: bool = False, name: str = "pro"
+) -> str:
+    """The PRO (sPRO) curve up to the widest limit as SVG, with the areas that AUPRO takes.
 
     Args:
-        curve: x pooled false-positive rate, y mean region overlap.
+        curve: x pooled false-positive rate, y mean overlap of regions, or of saturated channels.
         aupro: per limit its value; the limits are the dashed lines.
+        saturated: the curve is that of sPRO.
         name: as for ``roc_figure``.
     """
     widest = max(aupro, default=1.0)
-    figure, axes = _axes("pixel false-positive rate", "mean region overlap (PRO)", frame=TALL_FRAME)
+    measure, overlap = (
+        ("sPRO", "mean saturated overlap (sPRO)") if saturated else ("AUPRO", "mean region overlap (PRO)")
+    )
+    figure, axes = _axes("pixel false-positive rate", overlap, frame=TALL_FRAME)
     inside = thinned(Curve(*(values[curve.x <= widest] for values in curve)), POINTS)
     x = np.append(inside.x, widest)
     y = np.append(inside.y, np.interp(widest, curve.x, curve.y))
@@ -80,9 +86,9 @@ def pro_figure(curve: Curve, aupro: Mapping[float, float | None], *, name: str =
     for limit in aupro:
         axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlim(-0.02 * widest, 1.02 * widest)
-    areas = [f"AUPRO@{limit:g} {value:.3f}" for limit, value in aupro.items() if value is not None]
+    areas = [f"{measure}@{limit:g} {value:.3f}" for limit, value in aupro.items() if value is not None]
     axes.text(0.97, 0.05, "\n".join(areas), transform=axes.transAxes, ha="right", color=INK)
-    return inline_svg(figure, name, "PRO curve. " + ", ".join(areas))
+    return inline_svg(figure, name, f"{'sPRO' if saturated else 'PRO'} curve. " + ", ".join(areas))
 
 
 def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str = "scores") -> str:
@@ -104,7 +110,7 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
     groups = {
         "defects": [row.score for row in rows if row.role == "test" and row.label],
         "test normals": [row.score for row in rows if row.role == "test" and not row.label],
-        "calibration normals": [row.score for row in rows if row.role != "test"],
+        "calibration normals": [row.score for row in rows if row.role == "calibration"],
     }
     figure, axes = _axes("image score", "images", unit_square=False)
     edges = _edges([score for scores in groups.values() for score in scores], threshold)

@@ -33,7 +33,7 @@ class CellSection:
     Attributes:
         report: its metrics report.
         scores: its score table, calibration rows included; curves and histogram are drawn from it.
-        pixel_curves: ``roc``, ``pr`` and ``pro`` of its maps (``PixelCounts.curves``); empty without masks.
+        pixel_curves: ``roc``, ``pr`` and ``pro`` (``spro``) of its maps (``PixelCounts.curves``); empty without masks.
         contact_sheet: the JPEG of ``contact_sheet``; None leaves it out.
         provenance: the records of its artifacts, in the order they were made: versions and settings.
     """
@@ -129,17 +129,23 @@ def _figures(section: CellSection, anchor: str) -> list[tuple[str, str]]:
             x, y = at
             marked = None if x is None or y is None else (x, y)
             figures.append((title, draw(curves, marked, name=f"{anchor}-{kind}")))
-    if "pro" in of_pixels:
-        limits = _aupro_limits(section.report)
-        figures.append(("Per-region overlap", pro_figure(of_pixels["pro"], limits, name=f"{anchor}-pro")))
+    for kind, title, figure_name in (
+        ("pro", "Per-region overlap", "aupro_"),
+        ("spro", "Saturated per-region overlap", "spro_"),
+    ):
+        if kind in of_pixels:
+            limits = _limits(section.report, figure_name)
+            drawn = pro_figure(of_pixels[kind], limits, saturated=kind == "spro", name=f"{anchor}-{kind}")
+            figures.append((title, drawn))
     return figures
 
 
-def _aupro_limits(report: MetricsReport) -> dict[float, float | None]:
+def _limits(report: MetricsReport, prefix: str) -> dict[float, float | None]:
+    """The metrics ``<prefix><limit>`` by their limit."""
     return {
-        float(name.removeprefix("aupro_")): value
+        float(name.removeprefix(prefix)): value
         for name, value in report.metrics.items()
-        if name.startswith("aupro_")
+        if name.startswith(prefix)
     }
 
 

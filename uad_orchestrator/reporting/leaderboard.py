@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from uad_orchestrator.reporting.means import DatasetMeans, dataset_means
+from uad_orchestrator.reporting.means import NOT_MEASURED, DatasetMeans, dataset_means
 
 if TYPE_CHECKING:
     from uad_orchestrator.metrics.report import MetricsReport
@@ -109,11 +109,14 @@ class Leaderboard(BaseModel):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The quality metrics that any row has, in reading order; AUPRO limits from wide to narrow."""
+        """The quality metrics that any row has, in reading order; AUPRO and sPRO limits from wide to narrow."""
         extra = {name for row in self.rows for name in row.model_extra or {}}
-        limits = {name for name in extra if name.startswith("aupro_")} | {"aupro_0.3", "aupro_0.05"}
-        by_limit = sorted(limits, key=lambda name: -float(name.removeprefix("aupro_")))
-        return (*FIXED_METRICS, *by_limit, *sorted(extra - limits))
+        overlaps = {name for name in extra if name.startswith(("aupro_", "spro_"))} | {
+            "aupro_0.3",
+            "aupro_0.05",
+        }
+        by_limit = sorted(overlaps, key=lambda n: (n.partition("_")[0], -float(n.partition("_")[2])))
+        return (*FIXED_METRICS, *by_limit, *sorted(extra - overlaps))
 
     def counts(self) -> dict[Status, int]:
         """How many cells are fresh, stale, missing, failed."""
@@ -177,7 +180,7 @@ def build_leaderboard(
         cells: per (category key ``dataset/category``, detector): its report (taken as fresh), the reason why
             there is none, or a ``CellOutcome`` that also says ``stale`` or ``failed`` and the version.
     """
-    rows = tuple(_row(*key, cells[key]) for key in sorted(cells))
+    rows = _completed([_row(*key, cells[key]) for key in sorted(cells)])
     metrics = Leaderboard(rows=rows, means=()).metrics
     datasets = sorted({row.dataset for row in rows})
     means = tuple(dataset_means([row for row in rows if row.dataset == name], metrics) for name in datasets)
@@ -203,6 +206,19 @@ def _row(category_key: str, detector: str, cell: MetricsReport | CellOutcome | s
         version=cell.version or version,
         **figures,
     )
+
+
+def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
+    """Every row with the metrics of all rows: null, with the reason, where its protocol does not measure it."""
+    board = Leaderboard(rows=tuple(rows), means=())
+    extra = {name for row in rows for name in row.model_extra or {}}
+    completed = []
+    for row in rows:
+        silent = [name for name in board.metrics if row.value(name) is None and name not in row.reasons]
+        reasons = row.reasons if row.model is None else dict.fromkeys(silent, NOT_MEASURED) | row.reasons
+        fields = dict.fromkeys(extra - (row.model_extra or {}).keys())
+        completed.append(row.model_copy(update={**fields, "reasons": reasons}))
+    return tuple(completed)
 
 
 def _figures(report: MetricsReport) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from uad_orchestrator.reporting.leaderboard import LeaderboardRow
 
+NOT_MEASURED = "not measured by this dataset's protocol"
+
 MEAN_FIELDS = ("recall", "false_positive_rate", "seconds_per_image_p50", "seconds_per_image_p95")
 
 
@@ -89,7 +91,12 @@ def dataset_means(rows: Sequence[LeaderboardRow], metrics: Sequence[str]) -> Dat
     narrower = {}
     for metric in (*metrics, *MEAN_FIELDS):
         having = [c for c in shared if all(fresh[c, name].value(metric) is not None for name in compared)]
-        if len(having) < len(shared):
+        if any(
+            fresh[c, name].reasons.get(metric) != NOT_MEASURED
+            for c in shared
+            for name in compared
+            if c not in having
+        ):
             narrower[metric] = tuple(having)
         for name in compared:
             found = [fresh[c, name].value(metric) for c in having]

@@ -1,0 +1,123 @@
+"""AUPIMO against its definition and against anomalib's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.metrics.pixels import smooth_maps
+from uad_orchestrator.metrics.pimo import AUPIMO_BOUNDS, NormalPixels
+
+SIDE = 240
+
+
+def maps_and_masks(n: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth maps, every second one with defects that overlap the highest normal scores."""
+    return smooth_maps(n, SIDE, seed=seed, defect=5.0)
+
+
+def counted(maps: np.ndarray) -> NormalPixels:
+    pixels = NormalPixels()
+    for anomaly_map in maps:
+        pixels.update(anomaly_map)
+    return pixels
+
+
+def brute_force_aupimo(normals: list[np.ndarray], scores: np.ndarray, mask: np.ndarray) -> float:
+    """A threshold per distinct score; between two of them the rate is that above the higher one."""
+    lower, upper = AUPIMO_BOUNDS
+    thresholds = np.unique(np.concatenate([scores[mask].ravel(), *(m.ravel() for m in normals)]))[::-1]
+    kept = thresholds[:600]  # far more than the rates up to 1e-4 need here
+    rates = np.mean([[np.mean(m >= t) for t in kept] for m in normals], axis=0)
+    assert rates[-1] > upper
+    found = np.array([np.mean(scores[mask] >= t) for t in kept])
+    area = 0.0
+    for k in range(1, kept.size):
+        start, end = max(rates[k - 1], lower), min(rates[k], upper)
+        if end > start:
+            area += (found[k] + found[k - 1]) / 2 * math.log(end / start)
+    return area / math.log(upper / lower)
+
+
+def test_it_is_the_definition() -> None:
+    maps, masks = maps_and_masks(8)
+    rates = counted(maps[::2]).rates()
+    scores = [rates.aupimo(m, mask) for m, mask in zip(maps[1::2], masks[1::2], strict=True)]
+    expected = [
+        brute_force_aupimo(list(maps[::2]), m, mask) for m, mask in zip(maps[1::2], masks[1::2], strict=True)
+    ]
+    assert scores == pytest.approx(expected, abs=1e-4)
+    assert 0.05 < np.mean(scores) < 0.95
+
+
+def test_it_is_anomalibs() -> None:
+    pytest.importorskip("anomalib", reason="anomalib is the oracle; pip install 'uad_orchestrator[anomalib]'")
+    import torch
+    from anomalib.metrics.pimo.pimo import _AUPIMO
+
+    maps, masks = maps_and_masks(6, seed=1)
+    oracle = _AUPIMO(num_thresholds=3000, return_average=False, force=True)
+    oracle.update(torch.from_numpy(maps), torch.from_numpy(masks))
+    expected = oracle.compute()[1].aupimos.numpy()[1::2]
+    rates = counted(maps[::2]).rates()
+    scores = [rates.aupimo(m, mask) for m, mask in zip(maps[1::2], masks[1::2], strict=True)]
+    # anomalib starts and ends at the nearest rate it has, not at the bounds: 2 of 172,800 pixels are 1e-5
+    assert scores == pytest.approx(expected, abs=0.03)
+
+
+def test_each_normal_image_weighs_alike_whatever_its_size() -> None:
+    maps, masks = maps_and_masks()
+    smaller = [maps[0], maps[2][:100], maps[4][:, :77], maps[6]]
+    scores, mask = maps[1], masks[1]
+    pixels = NormalPixels()
+    for anomaly_map in smaller:
+        pixels.update(anomaly_map)
+    expected = brute_force_aupimo(smaller, scores, mask)
+    assert pixels.rates().aupimo(scores, mask) == pytest.approx(expected, abs=1e-4)
+
+
+def test_shards_of_normals_add_up_to_the_same_bits() -> None:
+    maps, masks = maps_and_masks(10)
+    whole, backwards = counted(maps[::2]), counted(maps[6::2]) + counted(maps[:6:2])
+    assert (whole.n_images, whole.n_pixels) == (backwards.n_images, backwards.n_pixels)
+    for m, mask in zip(maps[1::2], masks[1::2], strict=True):
+        assert whole.rates().aupimo(m, mask) == backwards.rates().aupimo(m, mask)
+
+
+def test_defects_above_and_below_every_normal_pixel() -> None:
+    normal = np.random.default_rng(0).normal(size=(400, 400)).astype(np.float32)
+    mask = np.zeros((400, 400), bool)
+    mask[:20] = True
+    rates = counted(normal[None]).rates()
+    assert rates.aupimo(np.where(mask, 99, 0), mask) == pytest.approx(1.0)
+    assert rates.aupimo(np.where(mask, -99, 0), mask) == 0.0
+
+
+def test_normal_pixels_of_one_score_enter_evenly() -> None:
+    """All normals alike: from rate 0 to 1 the found share rises on a straight line, here from 1/2 to 1."""
+    mask = np.zeros((400, 400), bool)
+    mask[:20] = True
+    scores = np.where(mask, 0.5, 0.0)
+    scores[:10] = 2
+    found = counted(np.full((1, 400, 400), 0.5)).rates().aupimo(scores, mask)
+    lower, upper = AUPIMO_BOUNDS
+    assert found == pytest.approx(0.5 + 0.5 * (upper - lower) / math.log(upper / lower))
+
+
+def test_too_few_normal_pixels_say_so() -> None:
+    pixels = counted(np.zeros((2, 100, 100)))
+    assert pixels.undefined_reason == (
+        "20000 pixels of 2 normal images cannot show a false-positive rate of 1e-05: 100000 are needed"
+    )
+    with pytest.raises(ValueError, match="100000 are needed"):
+        pixels.rates()
+
+
+def test_pitfall_07_an_empty_mask_is_an_error() -> None:
+    rates = counted(np.random.default_rng(0).normal(size=(1, 400, 400))).rates()
+    with pytest.raises(ValueError, match="its mask is empty"):
+        rates.aupimo(np.zeros((4, 4)), np.zeros((4, 4), bool))
+    with pytest.raises(ValueError, match="they must agree"):
+        rates.aupimo(np.zeros((4, 4)), np.zeros((4, 5), bool))
