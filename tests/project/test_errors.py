@@ -371,7 +371,6 @@ def test_messages_hold_no_credentials():
 
 
 NOT_BUILT = {
-    "repeats: {seeds: [0]}": "repeats",
     "detectors: {p: {model: vision_softpatch}}": "detectors.p.model",
     "detectors: {p: {model: vision_patchcore, index: ivf}}": "detectors.p.index",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",
