@@ -75,7 +75,7 @@ def test_a_digest_cache_that_takes_many_is_asked_once(root: Path) -> None:
 
         def many(self, paths: Iterable[Path]) -> dict[Path, str]:
             self.calls += 1
-            return {path: path.name for path in paths}
+            return {path: Path(path).name for path in paths}
 
     cache = Cache()
     assert load_dataset("mvtec_ad", root, "bottle", digests=cache).train[1].digest == "001.png"

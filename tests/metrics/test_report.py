@@ -26,6 +26,7 @@ def content() -> dict[str, Any]:
         },
         "metrics": {"image_auroc": 0.9, "pixel_ap": math.nan},
         "reasons": {"pixel_ap": "no defect pixels in 8 images"},
+        "intervals": {"image_auroc": {"low": 0.8, "high": 1.0, "level": 0.95, "replicates": 2000}},
         "per_defect": [{"defect_type": "stain", "n": 4, "metrics": {"image_auroc": 1.0}}],
         "unlabelled": [{"split": "test_private", "n": 3}],
         "image_operating_point": point, "pixel_operating_point": point,

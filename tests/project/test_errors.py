@@ -371,7 +371,6 @@ def test_messages_hold_no_credentials():
 
 
 NOT_BUILT = {
-    "repeats: {seeds: [0]}": "repeats",
     "detectors: {p: {model: vision_rad}}": "detectors.p.model",
     "presets: {p: [{roi: {}}]}": "presets.p[0]",
     "presets: {p: [{resize: 3}]}": "presets.p[0]",

@@ -38,6 +38,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "runtime": (settings.RuntimeSettings,),
     "datasets.<name>": (settings.DatasetSettings,),
     "detectors.<name>": (settings.DetectorEntry,),
+    "repeats": (settings.RepeatSettings,),
     "coreset": (stages.CoresetSettings,),
     "references": (stages.ReferenceSettings,),
     "prompts": (open_clip_settings.PromptSettings,),
@@ -56,7 +57,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "train": (TrainSettings,),
     **{heading_of(name): (spec.fit, spec.scoring) for name, spec in DETECTORS.items()},
 }
-INNER = {"name", "fit", "scoring"}
+INNER = {"name", "repeat_of", "fit", "scoring"}
 """Fields of DetectorEntry that are no keys of the file."""
 
 

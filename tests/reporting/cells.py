@@ -84,6 +84,7 @@ def report(
             **(pixel_values if pixels else dict.fromkeys(pixel_names)),
         },
         reasons={} if pixels else no_masks,
+        intervals={},
         per_defect=[_defect(kind, tested, point.threshold) for kind in DEFECTS],
         unlabelled=[],
         segmentation=None,

@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.infer import cell_model, inspecting
+from uad_orchestrator.cli.map_exports import maps, submission
 from uad_orchestrator.cli.options import Category, DetectorGlob, Home
 
 export = typer.Typer(help="Hand results over.", no_args_is_help=True)
+
+export.command()(maps)
+export.command()(submission)
 
 
 @export.callback()

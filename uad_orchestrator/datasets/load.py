@@ -19,7 +19,8 @@ _SPLIT_ORDER = {split: order for order, split in enumerate(get_args(Split))}
 _HASHING_THREADS = 4
 
 Digests = Callable[[Path], str]
-"""Gives a file's SHA-256 (hex). If it has ``many(paths) -> {path: digest}``, that is called once instead."""
+"""Gives a file's SHA-256 (hex). If it has ``many(paths) -> {path: digest}``, that is called once instead, with
+strings, which are a good deal faster than paths over 100,000 files."""
 
 
 def load_dataset(
@@ -150,13 +151,14 @@ def _nearest(word: str, valid: Iterable[str]) -> str:
 
 def _digest_all(root: Path, images: Sequence[FoundImage], digests: Digests) -> Mapping[str, str]:
     """The digest of every image and mask by its relative path."""
-    paths = {name: root / name for image in images for name in (image.path, *image.masks)}
+    folder = str(root)
+    paths = {name: f"{folder}/{name}" for image in images for name in (image.path, *image.masks)}
     many = getattr(digests, "many", None)
     try:
         if many is not None:
             by_path = many(paths.values())
             return {name: by_path[path] for name, path in paths.items()}
         with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-            return dict(zip(paths, pool.map(digests, paths.values()), strict=True))
+            return dict(zip(paths, pool.map(digests, map(Path, paths.values())), strict=True))
     except (ImageError, OSError) as error:
         raise DatasetError(f"a file cannot be read: {error}") from error

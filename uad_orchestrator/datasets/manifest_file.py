@@ -14,6 +14,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,14 +40,47 @@ class _Row:
     masks: tuple[str, ...]
 
 
+class _Files:
+    """Which files there are below a folder; a folder is listed once, which costs less than a look at each file."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self._listed: dict[str, set[str]] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether the file is there, as the file system understands its name."""
+        parent, _, name = path.rpartition("/")
+        if parent not in self._listed:
+            self._listed[parent] = self._list(f"{self.base}/{parent}")
+        return name in self._listed[parent] or os.path.isfile(f"{self.base}/{path}")  # noqa: PTH113 - fast
+
+    @staticmethod
+    def _list(folder: str) -> set[str]:
+        try:
+            with os.scandir(folder) as entries:
+                return {entry.name for entry in entries if entry.is_file()}
+        except OSError:
+            return set()
+
+
 def folder(root: Path) -> Path:
     """The folder the paths are relative to."""
     return root.parent if root.suffix.lower() in _SUFFIXES else root
 
 
 def find_categories(root: Path) -> list[str]:
-    """All categories of the table, sorted."""
-    return sorted({_text(values["category"]) for _, values in _read(_table(root))})
+    """All categories of the table, sorted; a table that has not changed is not read again."""
+    table = _table(root)
+    try:
+        found = table.stat()
+    except OSError as error:
+        raise DatasetError(f"{table} cannot be read: {error}") from error
+    return list(_categories(table, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)))
+
+
+@lru_cache(maxsize=64)
+def _categories(table: Path, _state: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(sorted({_text(values["category"]) for _, values in _read(table)}))
 
 
 def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
@@ -56,6 +90,7 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
         _row(where, values) for where, values in _read(_table(root)) if _text(values["category"]) == category
     ]
     kept = set(exclusions.apply([row.values["image_path"] for row in rows]))
+    files = _Files(str(folder(root)))
     taken: dict[str, _Row] = {}
     for row in rows:
         path = row.values["image_path"]
@@ -67,7 +102,7 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
             scan.complain(path, f"{word}: {taken[path].where} and {row.where}; keep one of them")
             continue
         taken[path] = row
-        _take(scan, folder(root), row)
+        _take(scan, files, row)
     for split in ("train", "test"):
         if not any(row.values["split"] == split for row in taken.values()):
             scan.complain(category, f"no row of split {split}; expected at least one image")
@@ -76,12 +111,12 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
     return scan
 
 
-def _take(scan: Scan, base: Path, row: _Row) -> None:
+def _take(scan: Scan, files: _Files, row: _Row) -> None:
     """One row as an image, or as problems."""
     values, path = row.values, row.values["image_path"]
-    faults = [*_path_faults(base, path), *_value_faults(row)]
+    faults = [*_path_faults(files, path), *_value_faults(row)]
     for mask in row.masks:
-        faults += [f"mask {mask}: {fault}" for fault in _path_faults(base, mask)]
+        faults += [f"mask {mask}: {fault}" for fault in _path_faults(files, mask)]
     for fault in faults:
         scan.complain(path, f"{row.where}: {fault}")
     if not faults:
@@ -112,13 +147,13 @@ def _value_faults(row: _Row) -> Iterator[str]:
         yield f"defect_type {defect!r} cannot name a folder"
 
 
-def _path_faults(base: Path, path: str) -> Iterator[str]:
+def _path_faults(files: _Files, path: str) -> Iterator[str]:
     """A path stays below the folder, names an image, and is there."""
     if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
         yield "expected a path with / relative to the manifest's folder, without .."
     elif not is_image_name(path):
         yield "not an image by its extension"
-    elif not os.path.isfile(f"{base}/{path}"):  # noqa: PTH113 - many times faster, over 100,000 files
+    elif not files.has(path):
         yield "no such file"
 
 
@@ -160,7 +195,8 @@ def _row(where: str, values: Mapping[str, Any]) -> _Row:
     masks = values.get("mask_path") or []
     if isinstance(masks, str):
         masks = [part.strip() for part in masks.split(";")]
-    text = {column: _text(values.get(column)) for column in COLUMNS if column != "mask_path"}
+    cells = ((column, values.get(column)) for column in COLUMNS if column != "mask_path")
+    text = {column: cell.strip() if isinstance(cell, str) else _text(cell) for column, cell in cells}
     return _Row(where, text, tuple(str(mask) for mask in masks if mask))
 
 

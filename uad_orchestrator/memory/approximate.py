@@ -49,13 +49,12 @@ class ApproximateNeighbors(NearestNeighbors):
     def _candidates(self, queries: np.ndarray, k: int, parts: list[tuple[int, int]]) -> np.ndarray:
         import faiss
 
-        selector = faiss.IDSelectorRange(*parts[0])
+        selector: Any = faiss.IDSelectorRange(*parts[0])
         if len(parts) == 2:
             hole = faiss.IDSelectorRange(parts[0][1], parts[1][0])
             selector = faiss.IDSelectorNot(hole)
-        _, found = self._index.search(
-            queries, k, params=faiss.SearchParametersIVF(sel=selector, nprobe=PROBES)
-        )
+        parameters: Any = faiss.SearchParametersIVF
+        _, found = self._index.search(queries, k, params=parameters(sel=selector, nprobe=PROBES))
         short = np.flatnonzero((found < 0).any(axis=1))
         if len(short):
             every = super()._candidates(queries[short], k, parts)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 2
-_SINCE_2: dict[str, Any] = {"unlabelled": [], "segmentation": None}
+_SINCE_2: dict[str, Any] = {"intervals": {}, "unlabelled": [], "segmentation": None}
 """What version 2 added, with what a report of version 1 says of it: nothing of the kind was measured."""
 
 
@@ -145,6 +145,15 @@ class BankReport(_WithReasons):
         return {name: getattr(self, name) for name in ("coverage_max", "coverage_p99", "coverage_mean")}
 
 
+class IntervalReport(_Part):
+    """How far a figure can be trusted, given how few test images there are."""
+
+    low: float
+    high: float
+    level: float = Field(gt=0, lt=1)
+    replicates: int = Field(ge=1, description="draws of the bootstrap over the test images")
+
+
 class Runtime(_Part):
     """Where it ran: recorded, never part of a version."""
 
@@ -166,6 +175,9 @@ class MetricsReport(_WithReasons):
     metrics: dict[str, Figure] = Field(
         description="image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max, and what the "
         "protocol asks: aupro_<limit> or spro_<limit>, seg_f1, aupimo, map_max_auroc"
+    )
+    intervals: dict[str, IntervalReport] = Field(
+        description="of image_auroc, where it is defined: see metrics.bootstrap"
     )
     per_defect: list[DefectReport]
     unlabelled: list[UnlabelledSplit] = Field(description="scored splits that no metric is taken of")

@@ -8,7 +8,8 @@ import dagster as dg
 
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.cell_files import METRICS_FILE
+from uad_orchestrator.orchestration.cell_files import METRICS_FILE, read_replicates
+from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.events import asset_key
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.resources import ProjectInputs
@@ -62,7 +63,7 @@ def current_board(
         for cell in state.cells
         if selection.covers(cell)
     }
-    return build_leaderboard(outcomes)
+    return build_leaderboard(outcomes, state.project.repeats())
 
 
 def board_version(state: ProjectState, store: ArtifactStore) -> str:
@@ -98,7 +99,9 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> CellOutcome:
     report = report_of(cell, state, store)
     if report is not None:
-        return CellOutcome("fresh", report, version=report.versions["metrics_report"])
+        directory = CellRun(cell, state, store).directory("metrics_report")
+        version = report.versions["metrics_report"]
+        return CellOutcome("fresh", report, version=version, replicates=read_replicates(directory))
     failure = _last_failure(cell, state, failures)
     if failure is not None:
         return CellOutcome("failed", reason=f"{failure.asset}: {failure.error}")

@@ -22,6 +22,7 @@ CURVES = "pixel_curves.npz"
 TRAININGS = "training"
 """Below the local folder: a folder per memory bank that is being trained, called by its version."""
 CONTACT_SHEET = "contact_sheet.jpg"
+REPLICATES = "image_auroc_replicates.npy"
 
 
 def write_operating_point(point: OperatingPoint, directory: Path) -> None:
@@ -63,6 +64,18 @@ def read_curves(directory: Path) -> dict[str, Curve]:
     with np.load(directory / CURVES, allow_pickle=False) as stored:
         names = sorted({name.rsplit("_", 1)[0] for name in stored.files})
         return {name: Curve(*(stored[f"{name}_{axis}"] for axis in Curve._fields)) for name in names}
+
+
+def write_replicates(replicates: np.ndarray | None, directory: Path) -> None:
+    """Keep the bootstrap of the image AUROC, in float32; nothing where there is none."""
+    if replicates is not None:
+        np.save(directory / REPLICATES, replicates.astype(np.float32), allow_pickle=False)
+
+
+def read_replicates(directory: Path) -> np.ndarray | None:
+    """Read what ``write_replicates`` wrote."""
+    path = directory / REPLICATES
+    return np.load(path, allow_pickle=False) if path.exists() else None
 
 
 def finite_or_none(value: Any) -> float | None:

@@ -14,10 +14,12 @@ from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.scoring import ScoreRow
 from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
+from uad_orchestrator.metrics.bootstrap import LEVEL, interval
 from uad_orchestrator.metrics.evaluation import CellMetrics
 from uad_orchestrator.metrics.report import (
     BankReport,
     Counts,
+    IntervalReport,
     MetricsReport,
     Runtime,
     Timings,
@@ -117,7 +119,12 @@ def draw_contact_sheet(
 
 
 def build_report(
-    run: CellRun, found: CellMetrics, rows: Sequence[ScoreRow], *, metrics_seconds: float
+    run: CellRun,
+    found: CellMetrics,
+    rows: Sequence[ScoreRow],
+    *,
+    replicates: np.ndarray | None,
+    metrics_seconds: float,
 ) -> MetricsReport:
     """The cell's metrics.json, of all images that were scored, those of splits without labels too."""
     unlabelled = Counter(row.role for row in rows if row.role != "test")
@@ -138,6 +145,7 @@ def build_report(
         ),
         metrics=found.metrics,
         reasons=found.reasons,
+        intervals={} if replicates is None else {"image_auroc": _interval_report(replicates)},
         per_defect=found.per_defect,
         unlabelled=[UnlabelledSplit(split=split, n=n) for split, n in unlabelled.items()],
         image_operating_point=found.image_point,
@@ -158,6 +166,11 @@ def build_report(
             device=bank.device, batch_size=runtime.batch_size, workers=runtime.workers, host=bank.host
         ),
     )
+
+
+def _interval_report(replicates: np.ndarray) -> IntervalReport:
+    low, high = interval(replicates)
+    return IntervalReport(low=low, high=high, level=LEVEL, replicates=len(replicates))
 
 
 def _timings(bank: Provenance, scores: Provenance, maps: Provenance, metrics_seconds: float) -> Timings:

@@ -102,7 +102,7 @@ def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProb
 
 
 def _weight_problems(project: Project) -> Iterator[ProjectProblem]:
-    for name, entry in project.detectors.items():
+    for name, entry in project.entries().items():
         if entry.embedder is None:
             continue
         try:
@@ -113,7 +113,7 @@ def _weight_problems(project: Project) -> Iterator[ProjectProblem]:
 
 def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
     categories = sorted({key.split("/", 1)[1] for key in project.category_keys()})
-    for name, entry in project.detectors.items():
+    for name, entry in project.entries().items():
         for category in getattr(entry.fit, "class_names", {}):
             if category not in categories:
                 advice = choose_from(category, categories)
@@ -124,7 +124,7 @@ def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
 
 def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
     """Models whose package is missing, checkpoints that are not there or not trusted."""
-    for name, entry in project.detectors.items():
+    for name, entry in project.entries().items():
         try:
             fit_settings(entry)
         except ImportError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from uad_orchestrator.orchestration.graph import CELL_ASSETS, Cell
+from uad_orchestrator.project.repeats import MARK
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Selection:
 
     Attributes:
         category: glob over ``dataset/category``, or over the category alone, e.g. ``mvtec_ad/*``, ``bottle``.
-        detector: glob over the detectors' names.
+        detector: glob over the detectors' names; the name of one with ``repeats`` covers all its seeds.
         asset: one asset's name.
 
     >>> Selection(category="b*").covers(Cell("mvtec_ad/bottle", "patchcore"))
@@ -37,7 +38,8 @@ class Selection:
         by_category = fnmatchcase(cell.category, self.category) or fnmatchcase(
             cell.category_name, self.category
         )
-        return by_category and fnmatchcase(cell.detector, self.detector)
+        names = (cell.detector, cell.detector.partition(MARK)[0])
+        return by_category and any(fnmatchcase(name, self.detector) for name in names)
 
     def names(self, asset: str) -> bool:
         """Whether the asset is selected."""

@@ -5,6 +5,7 @@ No Dagster here; ``benchmark`` wraps these into assets.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.registry import build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
 from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
 from uad_orchestrator.orchestration.cell_files import (
@@ -30,6 +32,7 @@ from uad_orchestrator.orchestration.cell_files import (
     write_curves,
     write_normal_maps,
     write_operating_point,
+    write_replicates,
 )
 from uad_orchestrator.orchestration.cell_report import GroundTruth, build_report, draw_contact_sheet
 from uad_orchestrator.orchestration.cell_run import CellRun, StageResult
@@ -144,10 +147,20 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         points=_points(scores, maps_directory),
     )
     write_curves(found.pixel_curves, directory)
+    replicates = None
+    if not math.isnan(found.metrics["image_auroc"]):
+        replicates = auroc_replicates(
+            [row.image for row in rows],
+            [row.score for row in rows],
+            [row.defect_type if row.label else None for row in rows],
+            averaged=bool(protocol.averaged_types),
+        )
+    write_replicates(replicates, directory)
     (directory / CONTACT_SHEET).write_bytes(
         draw_contact_sheet(run, rows, None if without_maps else maps, truth)
     )
-    report = build_report(run, found, scored, metrics_seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    report = build_report(run, found, scored, replicates=replicates, metrics_seconds=seconds)
     (directory / METRICS_FILE).write_text(report.to_json())
     return StageResult(
         metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds

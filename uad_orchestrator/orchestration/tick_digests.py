@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad_orchestrator.project import Project
-from uad_orchestrator.storage.digests import DigestCache
+from uad_orchestrator.storage.digests import AnyPath, DigestCache
 
 LEFT_TO_THE_RUN = "is fingerprinted by the run"
 """Stands in the error of a weight file that changed and is too large for a tick: the cell's run reads it."""
@@ -47,13 +47,13 @@ class TickDigests:
             raise OSError(f"{path} {LEFT_TO_THE_RUN}")
         return self.cache(path)
 
-    def many(self, paths: Iterable[Path]) -> dict[Path, str]:
+    def many(self, paths: Iterable[AnyPath]) -> dict[AnyPath, str]:
         """The digests of many files.
 
         Raises:
             OSError: a file cannot be reached; or time ran out: the next call goes on where this one stopped.
         """
-        paths = [Path(path) for path in paths]
+        paths = list(paths)
         if time.monotonic() > self.until:
             raise OSError(f"{len(paths)} files are fingerprinted in a later tick: this one's time is up")
         known = self.cache.remembered(paths)

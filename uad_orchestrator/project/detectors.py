@@ -24,12 +24,13 @@ from uad_orchestrator.project.errors import (
 )
 from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.not_built import built
+from uad_orchestrator.project.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.registry import DetectorSpec
 
-ENTRY_KEYS = ("model", "preset", "embedder", "checkpoint", "tiling", "maps")
+ENTRY_KEYS = ("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats")
 """The keys of an entry that every model has; the rest are the model's fit and scoring settings."""
 
 
@@ -58,8 +59,11 @@ def read_detector(
     if len(findings.problems) > before:
         return None
     stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder, "tiling": tiling}
-    given = {key: entry[key] for key in ("model", "preset", "checkpoint") if key in entry}
-    return findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
+    given = {key: entry[key] for key in ("model", "preset", "checkpoint", "repeats") if key in entry}
+    read = findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
+    if read is not None:
+        check_repeats(read, findings)
+    return read
 
 
 def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterator[Problem]:

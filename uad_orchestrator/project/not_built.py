@@ -9,11 +9,8 @@ from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import Place, Problem
 
 KEYS: dict[Place, str] = {
-    ("repeats",): "repeats over several seeds",
-    ("evaluation", "repeats"): "repeats over several seeds",
     ("detectors", "*", "augment"): "augmentation of the fitted images",
     ("detectors", "*", "roi_metrics"): "regions of interest",
-    ("detectors", "*", "repeats"): "repeats over several seeds",
 }
 
 MODELS = frozenset({"vision_rad"})

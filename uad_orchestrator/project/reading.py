@@ -14,6 +14,7 @@ from uad_orchestrator.project.detectors import missing_files, read_detector
 from uad_orchestrator.project.errors import ProjectError, choose_from, dotted, shown
 from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.not_built import built, not_built_problems
+from uad_orchestrator.project.repeats import MARK, expand_repeats
 from uad_orchestrator.project.settings import (
     PROJECT_FILE,
     AutomationSettings,
@@ -81,7 +82,7 @@ def _read_sections(
         runtime=runtime,
         datasets=datasets,
         presets=presets,
-        detectors=detectors,
+        detectors=expand_repeats(detectors),
         evaluation=evaluation,
         automation=automation,
         checks=checks,
@@ -182,6 +183,10 @@ def _read_detectors(
     for name, entry in entries.items():
         place = ("detectors", name)
         findings.name(name, place, "detector")
+        if MARK in str(name):
+            findings.add(
+                place, f"this detector name holds {MARK!r}, which `repeats` puts before a seed", "rename it"
+            )
         settings = findings.mapping(entry, place)
         _check_preset_name(settings.get("preset", "plain"), name, known_presets, findings)
         if detector := read_detector(name, settings, catalogue, findings):

@@ -8,7 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SerializeAsAny, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    field_validator,
+)
 
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.tiling_settings import TilingSettings
@@ -66,10 +75,26 @@ class DatasetSettings(Section):
     incoming: Path | None = Field(None, description="the folder in which new normal images arrive")
 
 
+class RepeatSettings(Section):
+    """The same detector several times, each time with another seed."""
+
+    seeds: tuple[NonNegativeInt, ...] = Field(
+        min_length=2, description="one detector per seed, `<name>@seed<seed>`"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"holds {list(seeds)}: a seed stands there twice")
+        return seeds
+
+
 class DetectorEntry(Section):
     """One detector of the grid: a model with its settings, each in the stage that reads it."""
 
     name: str
+    repeat_of: str | None = None
     model: str = Field(description="which detector, e.g. vision_patchcore")
     preset: str = Field("plain", description="the preprocessing preset images pass through first")
     embedder: EmbedderSettings | None = Field(
@@ -81,6 +106,7 @@ class DetectorEntry(Section):
         description="a trained model's file; {dataset} and {category} make it one per cell",
     )
     tiling: TilingSettings | None = Field(None, description="inspect the image in overlapping tiles")
+    repeats: RepeatSettings | None = Field(None, description="the same detector with several seeds")
     fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")
     scoring: SerializeAsAny[ScoringSettings] = Field(description="what score_table reads")
     maps: MapSettings = Field(description="what anomaly_maps reads")
@@ -240,6 +266,18 @@ class Project(Section):
     def protocol(self, dataset: str) -> Protocol:
         """What is measured on the categories of a dataset."""
         return self.evaluation.of(dataset, self.datasets[dataset].layout)
+
+    def entries(self) -> dict[str, DetectorEntry]:
+        """The detectors as the file calls them; of one with ``repeats`` the last seed stands for all."""
+        return {entry.repeat_of or name: entry for name, entry in self.detectors.items()}
+
+    def repeats(self) -> dict[str, tuple[str, ...]]:
+        """Of each entry with ``repeats`` its detectors, one per seed."""
+        of: dict[str, tuple[str, ...]] = {}
+        for name, entry in self.detectors.items():
+            if entry.repeat_of:
+                of[entry.repeat_of] = (*of.get(entry.repeat_of, ()), name)
+        return of
 
     def cells(self) -> list[tuple[str, str]]:
         """Every ``(category key, detector)`` of the grid."""

@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
-from uad_orchestrator.reporting.columns import column, written
+from uad_orchestrator.reporting.columns import TIED_NOTE, column, shown, with_interval
 from uad_orchestrator.reporting.leaderboard import Leaderboard, LeaderboardRow, best_of
-from uad_orchestrator.reporting.means import NOT_MEASURED, DatasetMeans
+from uad_orchestrator.reporting.means import NOT_MEASURED, DatasetMeans, DetectorMeans
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -69,6 +69,8 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
     for means in board.means:
         if means.worth_showing:
             parts += [_means_table(means, keys), Text(means.note(), style="dim")]
+    if _has_ties(board):
+        parts.append(Text(TIED_NOTE, style="dim"))
     return Group(*parts)
 
 
@@ -79,7 +81,11 @@ def _all_keys(board: Leaderboard) -> tuple[str, ...]:
         for name in board.metrics
         if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
     ]
-    return (*measured, *_OPERATION, *_COST)
+    return (*with_interval(measured), *_OPERATION, *_COST)
+
+
+def _has_ties(board: Leaderboard) -> bool:
+    return bool(board.within_noise()) or any(means.within_noise() for means in board.means)
 
 
 def _fitting(board: Leaderboard, width: int) -> list[str]:
@@ -92,7 +98,7 @@ def _fitting(board: Leaderboard, width: int) -> list[str]:
     room = width - sum(names) - 4
     chosen: list[str] = []
     for key in (*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)):
-        figures = (len(_figure(row, key)) for row in board.rows)
+        figures = (len(shown(row, key, tied=True)) for row in board.rows)
         room -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
         if room < 0 and len(chosen) >= 4:
             break
@@ -102,7 +108,8 @@ def _fitting(board: Leaderboard, width: int) -> list[str]:
 
 def _names(row: LeaderboardRow) -> tuple[str, str]:
     """How a row is called: its category, and its detector with what is wrong with it."""
-    return row.category_key, row.detector if row.status == "fresh" else f"{row.detector} ({row.status})"
+    name = f"  {row.detector}" if row.repeat_of else row.detector
+    return row.category_key, name if row.status == "fresh" else f"{name} ({row.status})"
 
 
 def _heading(key: str) -> str:
@@ -113,23 +120,22 @@ def _cells_table(board: Leaderboard, keys: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    best = board.best()
+    best, tied = board.best(), board.within_noise()
     table = Table(title="Leaderboard", title_justify="left", header_style="bold", pad_edge=False, box=None)
     table.add_column("category", overflow="fold")
     table.add_column("detector", overflow="fold")
     for key in keys:
         table.add_column(_heading(key), justify="right", overflow="fold")
-    shown = None
+    before = None
     for row in board.rows:
-        if shown is not None and row.category_key != shown:
+        if before is not None and row.category_key != before:
             table.add_section()
-        cells = [
-            Text(_figure(row, key), _style((row.category_key, row.detector, key) in best)) for key in keys
-        ]
+        place = (row.category_key, row.detector)
+        cells = [Text(shown(row, key, tied=place in tied), _style((*place, key) in best)) for key in keys]
         category, detector = _names(row)
-        name = Text(category if category != shown else "")
+        name = Text(category if category != before else "")
         table.add_row(name, Text(detector, "" if row.status == "fresh" else "yellow"), *cells)
-        shown = row.category_key
+        before = row.category_key
     return table
 
 
@@ -139,21 +145,26 @@ def _means_table(means: DatasetMeans, keys: Sequence[str]) -> Table:
 
     table = Table(title=f"\nMean of {means.dataset}", title_justify="left", pad_edge=False, box=None)
     table.add_column("detector")
-    shown = [key for key in keys if any(key in row.values for row in means.detectors)]
-    best = {key: _best_mean(means, key) for key in shown}
-    for key in shown:
+    averaged = [key for key in keys if any(_has(row, key) for row in means.detectors)]
+    best = {key: _best_mean(means, key) for key in averaged}
+    tied = means.within_noise()
+    for key in averaged:
         table.add_column(_heading(key), justify="right")
     for row in means.detectors:
         figures = [
-            Text(written(row.values[key], column(key).kind), _style(row.detector in best[key]))
-            for key in shown
+            Text(shown(row, key, tied=row.detector in tied), _style(row.detector in best[key]))
+            for key in averaged
         ]
         table.add_row(row.detector, *figures)
     return table
 
 
+def _has(row: DetectorMeans, key: str) -> bool:
+    return key in row.values or row.value(key) is not None
+
+
 def _best_mean(means: DatasetMeans, key: str) -> set[str]:
-    if key in (*_OPERATION, *_COST):
+    if key in (*_OPERATION, *_COST, "image_auroc_interval"):
         return set()
     values = {row.detector: value for row in means.detectors if (value := row.values[key]) is not None}
     return best_of(values)
@@ -161,10 +172,6 @@ def _best_mean(means: DatasetMeans, key: str) -> set[str]:
 
 def _style(is_best: bool) -> str:
     return "bold green" if is_best else ""
-
-
-def _figure(row: LeaderboardRow, key: str) -> str:
-    return written(row.value(key), column(key).kind)
 
 
 def _plain_table(board: Leaderboard, width: int) -> str:
@@ -179,25 +186,29 @@ def _plain_table(board: Leaderboard, width: int) -> str:
 
 def _markdown(board: Leaderboard) -> str:
     """Tables for a README or a merge request; best values per category in bold."""
-    best = board.best()
-    keys = (*board.metrics, "threshold", "threshold_source", "false_positive_rate", "recall", *_COST)
+    best, tied = board.best(), board.within_noise()
+    operation = ("threshold", "threshold_source", "false_positive_rate", "recall")
+    keys = (*with_interval(board.metrics), *operation, *_COST)
     heads = ["category", "detector", *(column(key).heading for key in keys), "status"]
 
     def figures(row: LeaderboardRow) -> Iterable[str]:
         for key in keys:
-            figure = _figure(row, key)
+            figure = shown(row, key, tied=(row.category_key, row.detector) in tied)
             yield f"**{figure}**" if (row.category_key, row.detector, key) in best else figure
 
     lines = _markdown_table(heads, ([r.category_key, r.detector, *figures(r), _state(r)] for r in board.rows))
     for means in filter(lambda means: means.worth_showing, board.means):
-        shown = (*board.metrics, "false_positive_rate", "recall", "seconds_per_image_p50")
+        averaged = (*with_interval(board.metrics), "false_positive_rate", "recall", "seconds_per_image_p50")
+        tied_means = means.within_noise()
         body = (
-            [row.detector, *(written(row.values.get(key), column(key).kind) for key in shown)]
+            [row.detector, *(shown(row, key, tied=row.detector in tied_means) for key in averaged)]
             for row in means.detectors
         )
-        heads = ["detector", *(column(key).heading for key in shown)]
+        heads = ["detector", *(column(key).heading for key in averaged)]
         lines += ["", f"Mean of {_escaped(means.dataset)}. {_escaped(means.note())}", ""]
         lines += _markdown_table(heads, body)
+    if _has_ties(board):
+        lines += ["", TIED_NOTE]
     return "\n".join(lines) + "\n"
 
 
@@ -216,14 +227,20 @@ def _state(row: LeaderboardRow) -> str:
 
 
 def _csv(board: Leaderboard) -> str:
-    """A line per cell with every field as it is, unrounded; ``reasons`` as ``name: reason; ...``."""
+    """A line per row with every field as it is, unrounded; lists as ``a; b``, mappings as ``name: value; ...``."""
     text = io.StringIO()
     fields = [info.alias or name for name, info in LeaderboardRow.model_fields.items()]
     fields = [*fields, *(key for key in board.metrics if key not in fields)]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(fields)
     for row in board.rows:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
-        values = [reasons if field == "reasons" else row.value(field) for field in fields]
-        writer.writerow(["" if value is None else value for value in values])
+        writer.writerow([_csv_cell(row.value(field)) for field in fields])
     return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {inner}" for name, inner in value.items())
+    if isinstance(value, tuple):
+        return "; ".join(map(str, value))
+    return "" if value is None else value

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-Kind = Literal["ratio", "value", "seconds", "count", "bytes", "text"]
+Value = float | int | str | tuple[float, float] | None
+Kind = Literal["ratio", "value", "seconds", "count", "bytes", "text", "interval"]
 
 MISSING = "–"
+TIED = "≈"
+TIED_NOTE = (
+    "≈ cannot be told apart from the best image AUROC: the 95 % interval of the difference, by paired bootstrap "
+    "over the same test images, holds 0."
+)
+
+
+class HasFigures(Protocol):
+    """A row of the leaderboard, or a detector's means."""
+
+    @property
+    def std(self) -> Mapping[str, float]: ...
+    def value(self, key: str) -> Value: ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,12 @@ _KNOWN = {
     column.key: column
     for column in (
         Column("image_auroc", "image AUROC", "ratio", "Images: chance that a defect outscores a normal."),
+        Column(
+            "image_auroc_interval",
+            "95 % interval",
+            "interval",
+            "Of the image AUROC: bootstrap over the test images, and nothing else.",
+        ),
         Column("image_ap", "image AP", "ratio", "Images: average precision over all thresholds."),
         Column("image_f1_max", "image F1-max", "ratio", "Best F1 of any threshold. Reads test labels."),
         Column("pixel_auroc", "pixel AUROC", "ratio", "Pixels of all test images pooled, raw maps."),
@@ -73,16 +93,20 @@ def column(key: str) -> Column:
     return _KNOWN.get(key) or Column(key, key.replace("_", " "), "ratio", "")
 
 
-def written(value: float | int | str | None, kind: Kind) -> str:
+def written(value: Value, kind: Kind) -> str:
     """A figure as tables show it.
 
     >>> written(0.98765, "ratio"), written(0.0123, "seconds"), written(2.5, "seconds")
     ('0.988', '12.3 ms', '2.50 s')
+    >>> written((0.91, 0.985), "interval")
+    '0.910–0.985'
     >>> written(16384, "count"), written(5_000_000, "bytes"), written(None, "ratio")
     ('16,384', '5.0 MB', '–')
     """
     if value is None or isinstance(value, str):
         return MISSING if value is None else value
+    if isinstance(value, tuple):
+        return "–".join(written(end, "ratio") for end in value)
     writers: dict[Kind, Callable[[float], str]] = {
         "ratio": lambda ratio: f"{ratio:.3f}",
         "seconds": lambda seconds: f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms",
@@ -90,6 +114,26 @@ def written(value: float | int | str | None, kind: Kind) -> str:
         "bytes": _bytes_written,
     }
     return writers.get(kind, lambda number: f"{number:.4g}")(value)
+
+
+def shown(row: HasFigures, key: str, *, tied: bool = False) -> str:
+    """A figure of a row as tables show it: with its standard deviation over the seeds where it is a mean of
+    several, and marked where it cannot be told apart from the best.
+    """
+    text = written(row.value(key), column(key).kind)
+    if key in row.std:
+        text += f" ± {written(row.std[key], column(key).kind)}"
+    return f"{text} {TIED}" if tied and key == "image_auroc" else text
+
+
+def with_interval(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics, with the interval of the image AUROC behind it.
+
+    >>> with_interval(("image_auroc", "image_ap"))
+    ('image_auroc', 'image_auroc_interval', 'image_ap')
+    """
+    place = metrics.index("image_auroc") + 1
+    return (*metrics[:place], "image_auroc_interval", *metrics[place:])
 
 
 def _bytes_written(size: float) -> str:

@@ -15,7 +15,7 @@ from uad_orchestrator import __version__
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.cases import ScoredImage
-from uad_orchestrator.reporting.columns import Column, column, written
+from uad_orchestrator.reporting.columns import TIED_NOTE, Column, column, shown, with_interval, written
 from uad_orchestrator.reporting.contact_sheet import data_uri
 from uad_orchestrator.reporting.leaderboard import Leaderboard, LeaderboardRow, best_of
 from uad_orchestrator.reporting.means import MEAN_FIELDS, DatasetMeans
@@ -180,16 +180,19 @@ def _environment(board: Leaderboard) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals.update(anchor=cell_anchor, column=column, best=board.best())
+    environment.globals.update(
+        anchor=cell_anchor,
+        column=column,
+        with_interval=with_interval,
+        best=board.best(),
+        tied=board.within_noise(),
+        tied_note=TIED_NOTE,
+    )
     environment.filters.update(
-        written=written, figure=_figure, yaml=_yaml, inline=Markup, datasets=_by_dataset, loss=_loss
+        written=written, figure=shown, yaml=_yaml, inline=Markup, datasets=_by_dataset, loss=_loss
     )
     environment.filters["heading"] = _heading
     return environment
-
-
-def _figure(row: LeaderboardRow, key: str) -> str:
-    return written(row.value(key), column(key).kind)
 
 
 def _heading(of: Column) -> Markup:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from uad_orchestrator.reporting.means import NOT_MEASURED, DatasetMeans, dataset_means
+from uad_orchestrator.reporting.noise import with_trust
+from uad_orchestrator.reporting.repeats import with_repeats
 
 if TYPE_CHECKING:
     from uad_orchestrator.metrics.report import MetricsReport
@@ -27,6 +30,8 @@ class CellOutcome:
         report: the newest report; needed for ``fresh`` and ``stale``.
         reason: why the cell is not fresh, in words a person can act on.
         version: version of the ``metrics_report`` artifact.
+        replicates: of the image AUROC, from ``metrics.bootstrap``; of all cells of a category over the same
+            test images. None where there is no image AUROC.
 
     Raises:
         ValueError: a report too many or too few, or no reason for a cell that is not fresh.
@@ -36,6 +41,7 @@ class CellOutcome:
     report: MetricsReport | None = None
     reason: str | None = None
     version: str | None = None
+    replicates: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.status in ("fresh", "stale")) != (self.report is not None):
@@ -47,7 +53,8 @@ class CellOutcome:
 
 
 class LeaderboardRow(BaseModel):
-    """One cell. Every field is always there; what has no value is null and ``reasons`` says why.
+    """One cell, or the mean of a detector's cells over several seeds. Every field is always there; what has no
+    value is null and ``reasons`` says why.
 
     Metrics beyond the fixed ones (AUPRO at further limits) stand in fields of their own names.
     """
@@ -61,8 +68,19 @@ class LeaderboardRow(BaseModel):
     status: Status
     reason: str | None = None
     version: str | None = None
+    repeats: tuple[str, ...] = Field(
+        (), description="the detectors, one per seed, that this row is the mean of"
+    )
+    repeat_of: str | None = Field(None, description="the detector that this row is one seed of")
+    std: dict[str, float] = Field({}, description="standard deviation over the seeds, by figure")
 
     image_auroc: float | None = None
+    image_auroc_interval: tuple[float, float] | None = Field(
+        None, description="95 %, bootstrap over the test images"
+    )
+    within_noise_of: tuple[str, ...] = Field(
+        (), description="detectors whose image AUROC here cannot be told apart: paired bootstrap, 95 %"
+    )
     image_ap: float | None = None
     image_f1_max: float | None = None
     pixel_auroc: float | None = None
@@ -97,9 +115,20 @@ class LeaderboardRow(BaseModel):
         """``dataset/category``."""
         return f"{self.dataset}/{self.category}"
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The published names of the figures that repeats are averaged over."""
+        known = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max")
+        limits = ("aupro_0.3", "aupro_0.05", *(self.model_extra or {}))
+        return (*known, *limits, *POINT_FIELDS, *SPEED, "bank_rows", "bank_bytes")
+
 
 class Leaderboard(BaseModel):
-    """All cells in order of dataset, category and detector, and the means per dataset."""
+    """All cells in order of dataset, category and detector, and the means per dataset.
+
+    A detector with repeats has a row of means, followed by those of its seeds; it is the row of means that is
+    compared with other detectors.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -121,7 +150,13 @@ class Leaderboard(BaseModel):
     def counts(self) -> dict[Status, int]:
         """How many cells are fresh, stale, missing, failed."""
         statuses: tuple[Status, ...] = ("fresh", "stale", "missing", "failed")
-        return {status: sum(row.status == status for row in self.rows) for status in statuses}
+        cells = [row for row in self.rows if not row.repeats]
+        return {status: sum(row.status == status for row in cells) for status in statuses}
+
+    @property
+    def compared(self) -> tuple[LeaderboardRow, ...]:
+        """The rows that stand for a detector: all but the single seeds."""
+        return tuple(row for row in self.rows if row.repeat_of is None)
 
     def best(self) -> set[tuple[str, str, str]]:
         """``(category_key, detector, metric)`` of the best values per category, as far as they are shown.
@@ -130,12 +165,22 @@ class Leaderboard(BaseModel):
         """
         marked: set[tuple[str, str, str]] = set()
         for key in {row.category_key for row in self.rows}:
-            rivals = [row for row in self.rows if row.category_key == key and row.status == "fresh"]
+            rivals = [row for row in self.compared if row.category_key == key and row.status == "fresh"]
             for metric in (*self.metrics, "seconds_per_image_p50"):
                 values = {row.detector: row.value(metric) for row in rivals if row.value(metric) is not None}
                 winners = best_of(values, lowest=metric == "seconds_per_image_p50")
                 marked.update((key, detector, metric) for detector in winners)
         return marked
+
+    def within_noise(self) -> set[tuple[str, str]]:
+        """``(category_key, detector)`` of the rows whose image AUROC cannot be told from the category's best."""
+        best = self.best()
+        return {
+            (row.category_key, row.detector)
+            for row in self.compared
+            if (row.category_key, row.detector, "image_auroc") not in best
+            and any((row.category_key, other, "image_auroc") in best for other in row.within_noise_of)
+        }
 
     def to_json(self) -> str:
         """The board as JSON; fields under their published names."""
@@ -173,28 +218,42 @@ def best_of(values: Mapping[str, float], *, lowest: bool = False) -> set[str]:
 
 def build_leaderboard(
     cells: Mapping[tuple[str, str], MetricsReport | CellOutcome | str],
+    repeats: Mapping[str, Sequence[str]] | None = None,
 ) -> Leaderboard:
     """The board of all cells of a project.
 
     Args:
         cells: per (category key ``dataset/category``, detector): its report (taken as fresh), the reason why
             there is none, or a ``CellOutcome`` that also says ``stale`` or ``failed`` and the version.
+        repeats: per detector of the project file with several seeds, the detectors it became.
     """
-    rows = _completed([_row(*key, cells[key]) for key in sorted(cells)])
-    metrics = Leaderboard(rows=rows, means=()).metrics
+    outcomes = {key: _outcome(cell) for key, cell in cells.items()}
+    rows = [_row(*key, outcomes[key]) for key in sorted(outcomes)]
+    replicates = {
+        key: outcome.replicates
+        for key, outcome in outcomes.items()
+        if outcome.status == "fresh" and outcome.replicates is not None
+    }
+    rows, replicates = with_repeats(rows, replicates, repeats or {})
+    rows = with_trust(_completed(rows), replicates)
+    metrics = Leaderboard(rows=tuple(rows), means=()).metrics
     datasets = sorted({row.dataset for row in rows})
-    means = tuple(dataset_means([row for row in rows if row.dataset == name], metrics) for name in datasets)
-    return Leaderboard(rows=rows, means=means)
+    means = tuple(
+        dataset_means([row for row in rows if row.dataset == name], metrics, replicates) for name in datasets
+    )
+    return Leaderboard(rows=tuple(rows), means=means)
 
 
-def _row(category_key: str, detector: str, cell: MetricsReport | CellOutcome | str) -> LeaderboardRow:
+def _outcome(cell: MetricsReport | CellOutcome | str) -> CellOutcome:
+    if isinstance(cell, str):
+        return CellOutcome("missing", reason=cell)
+    return cell if isinstance(cell, CellOutcome) else CellOutcome("fresh", cell)
+
+
+def _row(category_key: str, detector: str, cell: CellOutcome) -> LeaderboardRow:
     dataset, separator, category = category_key.partition("/")
     if not (dataset and separator and category):
         raise ValueError(f"the category key {category_key!r} is not of the form dataset/category")
-    if isinstance(cell, str):
-        cell = CellOutcome("missing", reason=cell)
-    elif not isinstance(cell, CellOutcome):
-        cell = CellOutcome("fresh", cell)
     figures = {} if cell.report is None else _figures(cell.report)
     version = figures.pop("version", None)
     return LeaderboardRow(

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)
+
+AnyPath = TypeVar("AnyPath", str, Path)
 
 SETTLED_NS = 2_000_000_000
 """A file hashed sooner than this after its last change may change again within the clock's resolution."""
@@ -60,8 +62,21 @@ def digest_of(value: Any) -> str:
     >>> digest_of((1, 2)) == digest_of([1, 2])
     True
     """
-    canonical = json.dumps(plain_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    plain = value if _is_plain(value) else plain_json(value)
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ``plain_json`` would change nothing; says it of a manifest of 100,000 images in no time."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return True
+    if kind is dict:
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    if kind is list or kind is tuple:
+        return all(map(_is_plain, value))
+    return kind is float and math.isfinite(value)
 
 
 class FileState(NamedTuple):
@@ -117,15 +132,15 @@ class DigestCache:
         Raises:
             OSError: the file cannot be read, or changed each time it was read.
         """
-        return self.many([path])[Path(path)]
+        return self.many([path])[path]
 
-    def many(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The digests of many files; those not remembered are hashed in parallel.
+    def many(self, paths: Iterable[AnyPath]) -> dict[AnyPath, str]:
+        """The digests of many files by the paths given; those not remembered are hashed in parallel.
 
         Raises:
             OSError: the first file, in the order given, that cannot be read or changed each time it was read.
         """
-        wanted = {Path(path): os.path.abspath(path) for path in paths}  # noqa: PTH100 - lexical, and fast
+        wanted = {path: os.path.abspath(path) for path in paths}  # noqa: PTH100 - lexical, and fast
         states = {name: FileState.of(name) for name in wanted.values()}
         known = {} if self.rehash else self._recall(states)
         missing = [name for name in states if name not in known]
@@ -135,13 +150,13 @@ class DigestCache:
             known.update((name, digest) for name, (_, digest) in fresh.items())
         return {path: known[name] for path, name in wanted.items()}
 
-    def remembered(self, paths: Iterable[Path]) -> dict[Path, str]:
+    def remembered(self, paths: Iterable[AnyPath]) -> dict[AnyPath, str]:
         """The digests that are known without reading a file; the others are left out.
 
         Raises:
             OSError: a file cannot be reached.
         """
-        names = {Path(path): os.path.abspath(path) for path in paths}  # noqa: PTH100 - lexical, and fast
+        names = {path: os.path.abspath(path) for path in paths}  # noqa: PTH100 - lexical, and fast
         known = self._recall({name: FileState.of(name) for name in names.values()})
         return {path: known[name] for path, name in names.items() if name in known}
 

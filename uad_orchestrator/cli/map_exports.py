@@ -1,0 +1,70 @@
+"""``uad export maps`` and ``uad export submission``: anomaly maps for MVTec's scripts and server."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad_orchestrator.cli.grid import select
+from uad_orchestrator.cli.options import Category, DetectorGlob, Home
+from uad_orchestrator.cli.output import WRONG_USAGE, note, speaking
+from uad_orchestrator.cli.progress import file_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uad_orchestrator.export.category_maps import CategoryMaps, Progress
+
+
+def maps(
+    output: Annotated[Path, typer.Option(help="The folder to write; an earlier export there is replaced.")],
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+) -> None:
+    """The tree that MVTec's evaluation scripts read: OUTPUT/CATEGORY/test/DEFECT/NNN.tiff, float32."""
+    from uad_orchestrator.export.map_tree import LAYOUTS, write_map_tree
+
+    _export(write_map_tree, LAYOUTS, output, home, category, detector)
+
+
+def submission(
+    output: Annotated[
+        Path, typer.Option(help="The .tar.gz to write; an earlier submission there is replaced.")
+    ],
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+) -> None:
+    """The archive that the evaluation server of MVTec AD 2 takes, of all its categories."""
+    from uad_orchestrator.export.submission import write_submission
+
+    _export(write_submission, ("mvtec_ad2",), output, home, category, detector)
+
+
+def _export(
+    write: Callable[[list[CategoryMaps], Path, str, Progress], Path],
+    layouts: Collection[str],
+    output: Path,
+    home: Path | None,
+    category: str,
+    detector: str,
+) -> None:
+    from uad_orchestrator.export.category_maps import ExportError
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.exports import maps_to_export
+    from uad_orchestrator.orchestration.resources import open_state, open_store
+
+    with speaking():
+        project = open_project(home)
+        selection = select(category, detector, None)
+        try:
+            name, found = maps_to_export(open_state(project), open_store(project), selection, layouts)
+            with file_progress() as show:
+                typer.echo(write(found, output, name, show))
+        except ExportError as error:
+            note(f"Error: {error}")
+            raise typer.Exit(WRONG_USAGE) from error

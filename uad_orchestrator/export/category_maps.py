@@ -1,0 +1,52 @@
+"""The maps of a category, as every export takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.postprocess.map_set import MapSet
+
+_SHOWN = 20
+
+Progress = Callable[[str, int, int], None]
+"""Called with (category, files written, files in all)."""
+
+
+class ExportError(ValueError):
+    """What stands against an export: ``faults`` has everything, the message the first of it."""
+
+    def __init__(self, summary: str, faults: Sequence[str] = ()) -> None:
+        self.faults = tuple(faults)
+        lines = [summary, *(f"  {fault}" for fault in self.faults[:_SHOWN])]
+        if len(self.faults) > _SHOWN:
+            lines.append(f"  ... and {len(self.faults) - _SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class CategoryMaps:
+    """A category's images with their anomaly maps.
+
+    Attributes:
+        manifest: its images.
+        maps: their maps.
+        pixel_point: the calibrated threshold of the maps.
+        version: of the artifact the maps lie in; recorded with every export.
+    """
+
+    manifest: Manifest
+    maps: MapSet
+    pixel_point: OperatingPoint
+    version: str
+
+    def path(self, record: ImageRecord) -> Path:
+        """Where an image's map lies: below its defect type, or below its split if it has no label."""
+        return self.maps.path(record.path, record.defect_type if record.split == "test" else record.split)
+
+    def missing(self, records: Sequence[ImageRecord]) -> list[str]:
+        """A fault for every image without a map."""
+        return [f"{record.path}: no anomaly map" for record in records if not self.path(record).is_file()]
