@@ -123,7 +123,8 @@ def _check_one_grid(images: list[ImageRows]) -> None:
         if image.grid_shape != first.grid_shape:
             raise ValueError(
                 f"{first.source.name} has a patch grid of {first.grid_shape}, {image.source.name} one of "
-                f"{image.grid_shape}: patches are compared with those at their own place in the other images, so all need one grid; "
-                "take an embedder that squashes every image to one size (resize: squash), or discriminator "
+                f"{image.grid_shape}: patches are compared with those at their own place in the other images, "
+                "so all need one grid; take an embedder that squashes every image to one size (resize: squash), "
+                "or discriminator "
                 "unaligned_lof"
             )
