@@ -17,7 +17,7 @@ from uad_orchestrator.orchestration.board import report_of
 from uad_orchestrator.orchestration.check import check_project
 from uad_orchestrator.orchestration.checks import Subject, calibrated_on_unseen
 from uad_orchestrator.orchestration.graph import STAGES, Cell
-from uad_orchestrator.orchestration.housekeeping import abandoned_trainings
+from uad_orchestrator.orchestration.housekeeping import abandoned
 from uad_orchestrator.orchestration.instance import open_instance
 from uad_orchestrator.orchestration.reports import save_report
 from uad_orchestrator.orchestration.resources import open_state, open_store
@@ -120,8 +120,8 @@ def test_trainings_that_were_given_up_are_collected(tmp_path: Path) -> None:
     for version in ("wanted", "given_up"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "model.ckpt").write_bytes(b"123")
-    assert abandoned_trainings(tmp_path, {"wanted"}, dry_run=False) == [], "it may be under way"
+    assert abandoned(tmp_path, {"wanted"}, dry_run=False) == [], "it may be under way"
     for dry_run in (True, False):
-        (found,) = abandoned_trainings(tmp_path, {"wanted"}, dry_run=dry_run, min_age_seconds=0)
+        (found,) = abandoned(tmp_path, {"wanted"}, dry_run=dry_run, min_age_seconds=0)
         assert (found.what, found.bytes) == (str(tmp_path / "given_up"), 3)
     assert [path.name for path in tmp_path.iterdir()] == ["wanted"]

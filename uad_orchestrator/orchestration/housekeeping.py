@@ -11,10 +11,11 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-from uad_orchestrator.orchestration.cell_files import TRAININGS
+from uad_orchestrator.orchestration.cell_files import EMBEDDINGS, TRAININGS
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import STAGES
-from uad_orchestrator.orchestration.resources import open_state, open_store
+from uad_orchestrator.orchestration.resources import EmbedderPool, open_state, open_store
+from uad_orchestrator.orchestration.stages import open_detector
 from uad_orchestrator.orchestration.state import InputUnavailable
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
@@ -28,27 +29,38 @@ def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) ->
     """Remove what is not needed; ``dry_run`` only says what would go."""
     store = open_store(project)
     active = {run.run_id for run in instance.get_runs(filters=RunsFilter(statuses=UNDER_WAY))}
-    current = current_artifacts(project)
+    current, local = current_artifacts(project), Path(project.storage.local)
     found = collect_garbage(store, current, keep=project.storage.keep, active=active, dry_run=dry_run)
-    trainings = abandoned_trainings(
-        Path(project.storage.local) / TRAININGS, {key.version for key in current}, dry_run=dry_run
-    )
-    return replace(found, leftovers=(*found.leftovers, *trainings))
+    trainings = abandoned(local / TRAININGS, {key.version for key in current}, dry_run=dry_run)
+    spaces = current_spaces(project)
+    embeddings = [] if spaces is None else abandoned(local / EMBEDDINGS, spaces, dry_run=dry_run)
+    return replace(found, leftovers=(*found.leftovers, *trainings, *embeddings))
 
 
-def abandoned_trainings(
-    folder: Path, current: Collection[str], *, dry_run: bool, min_age_seconds: float = 3600
+def abandoned(
+    folder: Path, wanted: Collection[str], *, dry_run: bool, min_age_seconds: float = 3600
 ) -> list[Removed]:
-    """Remove what trainings left that were cut off and are not wanted any more, in versions not ``current``."""
+    """Remove the folders in ``folder`` that are not ``wanted`` and that nobody has written to for a while: what
+    trainings left that were cut off, embeddings of presets and weights that no detector uses any more."""
     removed = []
-    for training in sorted(folder.iterdir()) if folder.is_dir() else ():
-        size, changed = folder_usage(training)
-        if training.name in current or time.time() - changed < min_age_seconds:
+    for left in sorted(folder.iterdir()) if folder.is_dir() else ():
+        size, changed = folder_usage(left)
+        if left.name in wanted or time.time() - changed < min_age_seconds:
             continue
         if not dry_run:
-            shutil.rmtree(training)
-        removed.append(Removed(str(training), size))
+            shutil.rmtree(left)
+        removed.append(Removed(str(left), size))
     return removed
+
+
+def current_spaces(project: Project) -> set[str] | None:
+    """The spaces of the embedding cache that the project's cells use; None where a cell can not be read now."""
+    state, store = open_state(project), open_store(project)
+    try:
+        detectors = [open_detector(CellRun(cell, state, store), EmbedderPool()) for cell in state.cells]
+    except InputUnavailable:
+        return None
+    return {detector.stream.space for detector in detectors if detector.stream.cache is not None}
 
 
 def current_artifacts(project: Project) -> set[ArtifactKey]:

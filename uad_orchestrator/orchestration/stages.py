@@ -23,6 +23,7 @@ from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
 from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
 from uad_orchestrator.orchestration.cell_files import (
     CONTACT_SHEET,
+    EMBEDDINGS,
     MAPS,
     METRICS_FILE,
     TRAININGS,
@@ -198,7 +199,7 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         lambda: embedders.get(embedder, weights, project.runtime.device),
         lambda: recipe,
         preset=preset,
-        cache=EmbeddingCache(Path(project.storage.local) / "embeddings"),
+        cache=EmbeddingCache(Path(project.storage.local) / EMBEDDINGS),
         batch_size=batch_size,
     )
     return build_detector(entry.model, run.settings, stream)
