@@ -18,7 +18,7 @@ from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.stages import Response
 from uad_orchestrator.images.source import ImageSource
 
-NEED_MORE = ("vision_openclip_", "vision_anomalib_", "_anomalib")
+NEED_MORE = ("vision_openclip_prompt", "vision_anomalib_", "_anomalib")
 """Parts of the names of detectors that take more than patch embeddings."""
 
 MODELS = [model for model in DETECTORS if not any(part in model for part in NEED_MORE)]

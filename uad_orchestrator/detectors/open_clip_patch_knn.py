@@ -33,9 +33,8 @@ class OpenClipPatchKnn(Detector):
         """A memory bank: the coreset of the unit tokens of all normals (or of the few-shot references)."""
         settings = self.fit_settings
         references = select_references(images, settings.references)
-        return build_bank(
-            self.stream, references, BankRecipe(settings.coreset, settings.seed, normalised=True)
-        )
+        recipe = BankRecipe(settings.coreset, settings.seed, normalised=True, index=settings.index)
+        return build_bank(self.stream, references, recipe)
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from uad_orchestrator.detectors.settings import (
+    BankFit,
     CoresetSettings,
     ReferenceSettings,
     ScoringSettings,
@@ -71,7 +72,7 @@ class PromptSettings(Settings):
         return texts
 
 
-class PatchKnnFit(Settings):
+class PatchKnnFit(BankFit):
     """Stage ``memory_bank`` of vision_openclip_patchknn."""
 
     coreset: CoresetSettings = CoresetSettings(method="none")
