@@ -150,13 +150,9 @@ def test_a_failed_export_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_transductive_detector_is_refused(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = registry.DETECTORS["vision_patchcore"]
-    monkeypatch.setattr(type(spec), "transductive", True, raising=False)
-    with pytest.raises(BundleError, match="scores an image by the others"):
-        save_bundle(bundle, tmp_path / "bundle")
+def test_a_transductive_detector_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="vision_musc scores an image by the others"):
+        replace(bundle, model="vision_musc")
 
 
 def test_thresholds_for_a_false_positive_rate(bundle: Bundle) -> None:

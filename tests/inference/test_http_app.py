@@ -22,6 +22,7 @@ from tests.end_to_end.ui_process import free_port, wait_for
 from tests.orchestration.workshop import defective_image, normal_image
 from uad_orchestrator.inference import Bundle, infer
 from uad_orchestrator.inference.http_app import Limits, create_app
+from uad_orchestrator.inference.request_queue import RequestQueue
 
 CLIENTS = 50
 
@@ -33,8 +34,8 @@ def png(image: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def client(bundle: Bundle) -> Iterator[TestClient]:
     limits = Limits(body_bytes=200_000, pixels=100 * 100)
-    with TestClient(create_app(bundle, bundle.detector(batch_size=1), limits)) as client:
-        yield client
+    with RequestQueue(bundle.detector()) as requests:
+        yield TestClient(create_app(bundle, requests, limits))
 
 
 def test_a_raw_body_is_an_image(client: TestClient, bundle: Bundle) -> None:
@@ -116,9 +117,8 @@ def test_health_and_metrics(client: TestClient, bundle: Bundle) -> None:
 
 
 def test_more_than_are_taken_at_once_are_told_to_come_again(bundle: Bundle) -> None:
-    app = create_app(bundle, bundle.detector(batch_size=1), Limits(requests=0))
-    with TestClient(app) as client:
-        answer = client.post("/infer", content=png(normal_image(1)))
+    app = create_app(bundle, RequestQueue(bundle.detector()), Limits(requests=0))
+    answer = TestClient(app).post("/infer", content=png(normal_image(1)))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
@@ -126,16 +126,15 @@ def test_more_than_are_taken_at_once_are_told_to_come_again(bundle: Bundle) -> N
 def address(bundle: Bundle) -> Iterator[str]:
     """A real server on a port of this machine."""
     port = free_port()
-    config = uvicorn.Config(
-        create_app(bundle, bundle.detector(batch_size=1)), host="127.0.0.1", port=port, log_level="warning"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_for(lambda: server.started, 60, "the server listens")
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with RequestQueue(bundle.detector()) as requests:
+        app = create_app(bundle, requests)
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        wait_for(lambda: server.started, 60, "the server listens")
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join(30)
 
 
 def test_fifty_clients_at_once_get_their_own_answers(address: str, bundle: Bundle, tmp_path: Path) -> None:

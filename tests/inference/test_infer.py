@@ -65,7 +65,9 @@ def test_results_come_while_images_are_still_to_come(detector: Detector, embedde
 
 def test_mixed_sizes_keep_their_own_map_sizes(detector: Detector) -> None:
     images = [textures(1, size=size)[0] for size in ((48, 64), (40, 24), (64, 64))]
-    assert [r.anomaly_map.shape for r in infer(detector, images)] == [(48, 64), (40, 24), (64, 64)]
+    found = list(infer(detector, images, include_images=True))
+    assert [result.anomaly_map.shape for result in found] == [(48, 64), (40, 24), (64, 64)]
+    assert all(np.array_equal(r.image, image) for r, image in zip(found, images, strict=True))
 
 
 def in_format(image: np.ndarray, input_format: ImageFormat) -> np.ndarray:

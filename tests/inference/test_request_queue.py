@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.orchestration.workshop import normal_image
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.inference import Bundle, infer
 from uad_orchestrator.inference.request_queue import RequestQueue
@@ -41,3 +46,11 @@ def test_a_cancelled_request_is_passed_over(bundle: Bundle) -> None:
     with requests:
         assert requests.submit("next", lambda: normal_image(1)).result(10).name == "next"
     assert read == []
+
+
+def test_a_detector_that_can_not_be_loaded_is_an_error_at_once(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "resnet18.pth").write_bytes(b"no weights")
+    settings = EmbedderSettings(name="resnet18", image_size=64)
+    damaged = replace(bundle, embedder=settings, weights=tmp_path / "resnet18.pth")
+    with pytest.raises(WeightsError, match=r"resnet18\.pth"), RequestQueue(damaged.detector("cpu")):
+        pass

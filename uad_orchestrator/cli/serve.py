@@ -30,9 +30,10 @@ def serve(
 
         from uad_orchestrator.inference.bundle_files import load_bundle
         from uad_orchestrator.inference.http_app import Limits, create_app
+        from uad_orchestrator.inference.request_queue import RequestQueue
 
         model = load_bundle(bundle, weights=weights, trusted=trust or ())
         limits = Limits(int(max_mebibytes * MEBIBYTE), int(max_megapixels * 1e6), max_requests)
-        app = create_app(model, model.detector(device, batch_size=1), limits)
-        note(f"http://{host}:{port}/infer (Ctrl-C stops it)")
-        uvicorn.run(app, host=host, port=port, log_level="warning")
+        with RequestQueue(model.detector(device, batch_size=1)) as requests:
+            note(f"http://{host}:{port}/infer (Ctrl-C stops it)")
+            uvicorn.run(create_app(model, requests, limits), host=host, port=port, log_level="warning")

@@ -74,6 +74,9 @@ class Bundle:
         calibration: thresholds, and what they were taken from.
         trusted: SHA-256 (hex) of files of the state that may be loaded though loading can run code.
         documents: texts that come along, by file name: model card, metrics, lineage.
+
+    Raises:
+        BundleError: the model is transductive.
     """
 
     name: str
@@ -86,6 +89,13 @@ class Bundle:
     calibration: Calibration
     trusted: tuple[str, ...] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if detector_spec(self.model).transductive:
+            raise BundleError(
+                f"{self.name}: {self.model} scores an image by the others it is given with it: it has no "
+                "threshold, and there is nothing to hand over"
+            )
 
     def recipe(self) -> dict[str, Any]:
         """All that decides the scores of an image besides state, weights and settings, as this installation has

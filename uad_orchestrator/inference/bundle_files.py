@@ -75,14 +75,8 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
         include_weights: copy the embedder's weight file; else only its digest is kept.
 
     Raises:
-        BundleError: the detector's scores depend on the other images it is given (transductive), or something
-            is at ``directory`` already.
+        BundleError: something is at ``directory`` already.
     """
-    if getattr(detector_spec(bundle.model), "transductive", False):
-        raise BundleError(
-            f"{bundle.name}: {bundle.model} scores an image by the others it is given with it: it has no "
-            "threshold, and there is nothing to hand over"
-        )
     with _written_aside(directory) as aside:
         weights = _put_weights(bundle, aside, include_weights)
         (aside / STATE).mkdir()

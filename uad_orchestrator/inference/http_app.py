@@ -11,8 +11,7 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.images.decode import ImageError, decode_image, encoded_size
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.inference.request_queue import RequestQueue
@@ -50,9 +48,15 @@ class Limits:
     requests: int = 128
 
 
-def create_app(bundle: Bundle, detector: Detector, limits: Limits = Limits()) -> Starlette:
-    """The ASGI application; the detector is loaded when it starts, before it takes a request."""
-    service = Service(bundle, RequestQueue(detector), limits, ServiceMetrics())
+def create_app(bundle: Bundle, requests: RequestQueue, limits: Limits = Limits()) -> Starlette:
+    """The ASGI application.
+
+    Args:
+        bundle: what is told of under ``/health``.
+        requests: running, with the bundle's detector.
+        limits: what a request may cost.
+    """
+    service = Service(bundle, requests, limits, ServiceMetrics())
     return Starlette(
         routes=[
             Route("/infer", service.infer, methods=["POST"]),
@@ -60,7 +64,6 @@ def create_app(bundle: Bundle, detector: Detector, limits: Limits = Limits()) ->
             Route("/metrics", service.prometheus),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _fault},
-        lifespan=service.running,
     )
 
 
@@ -72,15 +75,6 @@ class Service:
     requests: RequestQueue
     limits: Limits
     metrics: ServiceMetrics
-
-    @asynccontextmanager
-    async def running(self, app: Starlette) -> AsyncIterator[None]:
-        """The time from start to stop."""
-        await run_in_threadpool(self.requests.__enter__)
-        try:
-            yield
-        finally:
-            await run_in_threadpool(self.requests.__exit__)
 
     async def health(self, request: Request) -> Response:
         """Ready, and what it runs."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.trusted_files import UntrustedFile
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.inference.infer import infer
@@ -57,7 +58,13 @@ class RequestQueue:
 
     def __enter__(self) -> RequestQueue:
         self._thread.start()
-        self.submit("warm-up", lambda: np.zeros(WARM_UP, np.uint8)).result()
+        try:
+            self.submit("warm-up", lambda: np.zeros(WARM_UP, np.uint8)).result()
+        except Exception as error:
+            # A preset may take images of one size alone: what is wrong with an image is told who sends it.
+            if isinstance(error, UntrustedFile) or not isinstance(error, ValueError):
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
