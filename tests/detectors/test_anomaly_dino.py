@@ -7,9 +7,9 @@ from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.anomaly_dino import first_component, object_mask, reference_angles
-from uad_orchestrator.detectors.embedding_stream import rotate
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.preprocessing.camera import turn
 
 
 def sources(images: list[np.ndarray]) -> list[ImageSource]:
@@ -54,7 +54,7 @@ def test_references_are_a_slice_of_the_sorted_files() -> None:
 
 def test_rotated_references_recognise_a_rotated_part() -> None:
     train = textures(1, size=(48, 48))
-    turned = rotate(train[0], 45)
+    turned = turn(train[0], 45)
     scores = {}
     for rotation, views in ((False, 1), (True, 8), ((45.0,), 2), ((180.0,), 2)):
         embedder = CellMeans()
@@ -117,7 +117,7 @@ def test_object_mask_is_the_published_one(seed: int, sign: int) -> None:
     tokens = rng.standard_normal((320, 12)) * 1.5 + sign * 30 * np.outer(
         on_object.ravel(), rng.standard_normal(12)
     )
-    mask = object_mask(tokens.astype(np.float32), grid)
+    mask = object_mask(tokens.astype(np.float32), grid).reshape(grid)
     assert np.array_equal(mask, published_mask(tokens, grid))
     assert mask[on_object].all()
     assert mask.mean() < 0.6

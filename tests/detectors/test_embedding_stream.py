@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from tests.detectors.conftest import CellMeans, textures
-from uad_orchestrator.detectors.embedding_stream import complete, open_stream, rotate
+from uad_orchestrator.detectors.embedding_stream import complete, open_stream
+from uad_orchestrator.detectors.views import View
 from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.preprocessing.camera import turn
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 
@@ -137,11 +139,11 @@ def test_pitfall_07_an_unreadable_image_is_an_error_that_names_it(
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_rotation_keeps_the_canvas_and_reflects_at_the_border(dtype: type) -> None:
     image = (np.random.default_rng(0).random((31, 31, 3)) * np.iinfo(dtype).max).astype(dtype)
-    assert np.array_equal(rotate(image, 180), image[::-1, ::-1])
-    assert np.array_equal(rotate(image, 90), np.rot90(image))
+    assert np.array_equal(turn(image, 180), image[::-1, ::-1])
+    assert np.array_equal(turn(image, 90), np.rot90(image))
     flat = np.full((20, 40, 3), 77, dtype)
-    assert np.array_equal(rotate(flat, 45), flat)  # no black corners
-    assert rotate(image[:20], 45).shape == (20, 31, 3)
+    assert np.array_equal(turn(flat, 45), flat)  # no black corners
+    assert turn(image[:20], 45).shape == (20, 31, 3)
 
 
 def test_rotated_views_are_cached_apart(tmp_path: Path, embedder: CellMeans) -> None:
@@ -149,5 +151,5 @@ def test_rotated_views_are_cached_apart(tmp_path: Path, embedder: CellMeans) -> 
     images = sources(textures(2))
     for _ in range(2):
         list(stream.stream(images))
-        list(stream.stream(images, angle=90.0))
+        list(stream.stream(images, view=View(90.0)))
     assert (stream.embedded_images, stream.embedded_views) == (2, 4)

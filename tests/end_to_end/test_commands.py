@@ -141,6 +141,32 @@ def test_report_is_one_file_without_a_network(refreshed: tuple[Path, Answer], tm
     assert "data:image/" in html
 
 
+def test_robustness_draws_and_tells_without_a_refit(refreshed: tuple[Path, Answer], tmp_path: Path) -> None:
+    home, figure = refreshed[0], tmp_path / "drift.png"
+    before = stamps(home)
+    asked = [
+        "robustness",
+        "--home",
+        home,
+        "--category",
+        "alpha/disc",
+        "--detector",
+        "[pb]*",
+        "--drift",
+        "jpeg",
+    ]
+    found = uad(*asked, "--output", figure, "--json")
+    assert found.status == 0, found.err
+    assert figure.read_bytes().startswith(b"\x89PNG") and found.json["figure"] == str(figure)
+    rows = {(row["detector"], row["drift"], row["level"]) for row in found.json["rows"]}
+    assert rows == {
+        (name, "jpeg" if level else None, level) for name in ("patchcore", "bright") for level in range(6)
+    }
+    assert stamps(home) == before, "no artifact is written"
+    wrong = uad("robustness", "--home", home, "--drift", "rain")
+    assert wrong.status == 2 and "white_balance" in wrong.err
+
+
 def test_check_finds_nothing_wrong(refreshed: tuple[Path, Answer]) -> None:
     found = uad("check", "--home", refreshed[0], "--json")
     assert (found.status, found.json["problems"]) == (0, [])

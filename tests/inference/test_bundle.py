@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from tests.inference.conftest import fitted_bundle
-from tests.orchestration.workshop import defective_image, normal_image
+from tests.orchestration.workshop import defective_image, normal_image, write_image
 from uad_orchestrator.detectors import registry
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.inference import Bundle, BundleError, bundle_files, infer, load_bundle, save_bundle
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.settings import parse_step
 
 
 @pytest.fixture
@@ -148,6 +150,17 @@ def test_a_failed_export_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         save_bundle(lost, tmp_path / "out" / "bundle")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_region_and_a_size_travel_a_mask_image_does_not(bundle: Bundle, tmp_path: Path) -> None:
+    polygon = {"roi": {"method": "polygon", "points": [[0, 0], [1, 0], [1, 1]]}}
+    steps = tuple(parse_step(step) for step in ({"resize": {"factor": 0.5}}, polygon))
+    save_bundle(replace(bundle, preset=Preset("own", steps)), tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").preset.steps == steps
+    write_image(tmp_path / "roi.png", np.full((64, 64), 255, np.uint8))
+    mask = parse_step({"roi": {"method": "mask", "path": tmp_path / "roi.png"}})
+    with pytest.raises(BundleError, match="reads a mask image"):
+        save_bundle(replace(bundle, preset=Preset("own", (mask,))), tmp_path / "other")
 
 
 def test_a_transductive_detector_is_refused(bundle: Bundle) -> None:

@@ -39,9 +39,14 @@ def test_every_way_to_write_a_step(written, parsed):
         ({"illumination": {"method": "contrast_stretch", "low": 60, "high": 40}}, "must be below"),
         ({"illumination": 3}, "expected a method's name"),
         ({"white_balance": "gray_world", "denoise": "median"}, "a step is written as"),
-        ({"roi": [0, 0, 10, 10]}, "not built yet"),
-        ({"resize": 256}, "not built yet"),
-        ("augment", "not built yet"),
+        ({"roi": [0, 0, 10, 10]}, "expected a method's name"),
+        ({"roi": {"method": "polygon", "points": [[0, 0], [1, 1]]}}, "three points or more, got 2"),
+        ({"roi": {"method": "polygon", "points": [[0, 0], [1, -1], [0, 1]]}}, "no coordinate is below 0"),
+        ({"roi": {"top": 0.5, "bottom": 0.2}}, "top must be above bottom"),
+        ({"roi": {"right": 20}}, "write `unit: pixels`"),
+        ({"roi": "mask"}, "path: Field required"),
+        ({"resize": {"method": "scale", "pixels": 9}}, "belongs to method 'shorter_edge'"),
+        ("augment", "stands with a detector"),
         (["denoise"], "a step is written as"),
     ],
 )
@@ -75,5 +80,9 @@ def test_a_preset_survives_its_own_dump():
 def test_every_method_is_the_one_its_model_says():
     for step, methods in STEP_METHODS.items():
         for method, model in methods.items():
-            parsed = parse_step({step: method})
-            assert (type(parsed), parsed.STEP, parsed.recipe()["method"]) == (model, step, method)
+            needed = {
+                ("roi", "polygon"): {"points": [[0, 0], [1, 0], [1, 1]]},
+                ("roi", "mask"): {"path": "roi.png"},
+            }
+            parsed = parse_step({step: {"method": method, **needed.get((step, method), {})}})
+            assert (type(parsed), parsed.STEP, parsed.model_dump()["method"]) == (model, step, method)

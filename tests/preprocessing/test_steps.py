@@ -10,7 +10,13 @@ from hypothesis.extra.numpy import arrays
 from uad_orchestrator.preprocessing.presets import SHIPPED_PRESETS, Preset, resolve_preset
 from uad_orchestrator.preprocessing.settings import STEP_METHODS, parse_step
 
-ALL_STEPS = [parse_step({step: method}) for step, methods in STEP_METHODS.items() for method in methods]
+GEOMETRIC = ("resize", "roi")
+ALL_STEPS = [
+    parse_step({step: method})
+    for step, methods in STEP_METHODS.items()
+    if step not in GEOMETRIC
+    for method in methods
+]
 
 
 def apply(image, *steps):
@@ -44,6 +50,64 @@ def test_16_bit_is_the_same_picture_as_8_bit(scene, step):
     eight = Preset("p", (step,)).apply(scene).astype(float)
     sixteen = Preset("p", (step,)).apply(scene.astype(np.uint16) * 257) / 257
     assert np.abs(eight - sixteen).max() <= 0.51
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24), st.just(1))),
+    st.sampled_from([step for step in ALL_STEPS if step.recipe()["method"] != "lab"]),
+)
+def test_a_grey_image_stays_grey_and_is_the_same_in_8_and_16_bits(channel, step):
+    grey = np.repeat(channel, 3, axis=2)
+    eight = Preset("p", (step,)).apply(grey)
+    sixteen = Preset("p", (step,)).apply(grey.astype(np.uint16) * 257)
+    assert int(np.ptp(eight.astype(int), axis=2).max()) <= 1
+    assert np.abs(eight - sixteen / 257).max() <= 0.51  # one is rounded to 8 bits, the other to 16
+
+
+def test_steps_agree_with_scikit_image(scene):
+    """Within one level: scikit-image computes in float64."""
+    from skimage import exposure, filters
+
+    unit = scene / 255.0
+    grey = np.repeat(scene[..., :1], 3, axis=2)
+    low, high = np.percentile(grey, [2, 95])
+    expected = {
+        "gamma": (
+            scene,
+            {"illumination": {"method": "gamma", "gamma": 0.7}},
+            exposure.adjust_gamma(unit, 0.7),
+        ),
+        "stretch": (
+            grey,
+            {"illumination": {"method": "contrast_stretch", "low": 2, "high": 95}},
+            exposure.rescale_intensity(grey / 255.0, (low / 255, high / 255), (0, 1)),
+        ),
+        "gaussian": (
+            scene,
+            {"denoise": {"method": "gaussian", "sigma": 1.5}},
+            filters.gaussian(unit, 1.5, mode="mirror", channel_axis=2),
+        ),
+        "median": (
+            scene,
+            {"denoise": "median"},
+            np.stack(
+                [filters.median(unit[..., c], np.ones((3, 3)), mode="nearest") for c in range(3)], axis=2
+            ),
+        ),
+    }
+    for name, (image, step, reference) in expected.items():
+        assert np.abs(apply(image, step) - np.rint(reference * 255)).max() <= 1, name
+
+
+def test_values_are_rounded_not_truncated():
+    image = np.full((24, 24, 3), 201, np.uint8)
+    image[:, ::3] = 200  # the mean of three columns is 200.67
+    eighths = {"resize": {"method": "squash", "height": 8, "width": 8}}
+    assert set(np.unique(apply(image, eighths))) == {201}
+    assert set(np.unique(apply(image.astype(np.uint16), eighths))) == {201}
+    brighter = apply(np.full((2, 2, 3), 100, np.uint8), {"illumination": {"method": "gamma", "gamma": 0.99}})
+    assert brighter.max() == round((100 / 255) ** 0.99 * 255) == 101
 
 
 @pytest.mark.parametrize("method", ["gray_world", "max_rgb"])

@@ -372,9 +372,6 @@ def test_messages_hold_no_credentials():
 
 NOT_BUILT = {
     "detectors: {p: {model: vision_rad}}": "detectors.p.model",
-    "presets: {p: [{roi: {}}]}": "presets.p[0]",
-    "presets: {p: [{resize: 3}]}": "presets.p[0]",
-    "presets: {p: [{augment: {}}]}": "presets.p[0]",
 }
 
 

@@ -18,7 +18,8 @@ from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.detectors.superadd_settings import TokenTileSettings
 from uad_orchestrator.detectors.tiling_settings import TileBlending, TileCutting, TileScoring, TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.preprocessing.settings import NOT_BUILT_STEPS, STEP_METHODS
+from uad_orchestrator.preprocessing.augmentation import AugmentSettings
+from uad_orchestrator.preprocessing.settings import STEP_METHODS
 from uad_orchestrator.project import settings
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.errors import dotted
@@ -45,6 +46,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "index": (stages.IndexSettings,),
     "tiles": (TokenTileSettings,),
     "calibration": (stages.CalibrationSettings,),
+    "augment": (AugmentSettings,),
     "maps": (stages.MapSettings,),
     "morphology": (stages.MorphologySettings,),
     "tiling": (TilingSettings,),
@@ -133,7 +135,7 @@ def test_every_part_of_the_file_has_a_heading():
 def test_what_is_not_built_yet_is_listed():
     listed = PAGE.read_text(encoding="utf-8").partition("## Not built yet")[2]
     named = set(re.findall(r"`([^`]+)`", listed))
-    assert named == {dotted(place) for place in NOT_BUILT_KEYS} | set(NOT_BUILT_STEPS)
+    assert named == {dotted(place) for place in NOT_BUILT_KEYS}
 
 
 def test_the_page_names_what_this_installation_offers():

@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator import __version__
-from uad_orchestrator.cli import export, grid, housekeeping, infer, intake, one_shot, serve, start, trust
+from uad_orchestrator.cli import (
+    export,
+    grid,
+    housekeeping,
+    infer,
+    intake,
+    one_shot,
+    robustness,
+    serve,
+    start,
+    trust,
+)
 
 app = typer.Typer(
     help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
@@ -23,7 +34,8 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why, grid.leaderboard, grid.report,
-    infer.infer, serve.serve, intake.intake, trust.trust, start.check, start.ui, housekeeping.gc, housekeeping.sql,
+    infer.infer, serve.serve, robustness.robustness, intake.intake, trust.trust, start.check, start.ui, housekeeping.gc,
+    housekeeping.sql,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""Progress bars over cells and over files, on standard error."""
+"""Progress bars over cells, files and steps, on standard error."""
 
 from __future__ import annotations
 
@@ -32,9 +32,21 @@ class CellProgress:
         self.bar.update(self.task, advance=1, description=cell)
 
 
+@dataclass
+class StepProgress:
+    """One step after the other, with what the last one was about."""
+
+    bar: Any
+    task: Any
+
+    def step(self, what: str) -> None:
+        """A step is done."""
+        self.bar.update(self.task, advance=1, description=what)
+
+
 @contextmanager
 def cell_progress() -> Iterator[CellProgress]:
-    """A bar for the time of the block; where standard error is no terminal, rich prints nothing but the end."""
+    """A bar over cells for the time of the block."""
     with _bar() as bar:
         yield CellProgress(bar, bar.add_task("starting", total=None))
 
@@ -54,7 +66,15 @@ def file_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
+@contextmanager
+def step_progress(steps: int) -> Iterator[StepProgress]:
+    """A bar over a known number of steps for the time of the block."""
+    with _bar() as bar:
+        yield StepProgress(bar, bar.add_task("starting", total=steps))
+
+
 def _bar(*, transient: bool = False) -> Progress:
+    """On standard error; where that is no terminal, rich prints nothing but the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

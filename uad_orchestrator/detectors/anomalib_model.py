@@ -16,6 +16,7 @@ from uad_orchestrator.detectors.anomalib_settings import AnomalibFit, AnomalibPa
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.calibration import CalibrationImages, optimistic_calibration
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+from uad_orchestrator.detectors.placement import PreparedImage, on_original
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.detectors.trusted_files import (
@@ -114,10 +115,10 @@ class AnomalibDetector(Detector):
         remaining, count, saturated = iter(images), 0, 0
         while batch := list(islice(remaining, self.stream.batch_size)):
             started = time.perf_counter()
-            pixels = [self.stream.prepare(source) for source in batch]
-            results = model.run(pixels)
+            prepared = [self.stream.prepare(source) for source in batch]
+            results = model.run([image.pixels for image in prepared])
             seconds = (time.perf_counter() - started) / len(batch)
-            for source, image, result in zip(batch, pixels, results, strict=True):
+            for source, image, result in zip(batch, prepared, results, strict=True):
                 count += 1
                 saturated += result.score in (0.0, 1.0)
                 yield _response(source, image, result, seconds)
@@ -172,7 +173,11 @@ class AnomalibDetector(Detector):
         if folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="uad-training-")
             folder = Path(self._temporary.name)
-        done = train(self.parts.network, images, settings, self.stream.prepare, self.parts.device, folder)
+
+        def pixels(source: ImageSource) -> RgbImage:
+            return self.stream.prepare(source).pixels
+
+        done = train(self.parts.network, images, settings, pixels, self.parts.device, folder)
         self._device = done.device
         facts = {
             "kind": "trained",
@@ -238,15 +243,15 @@ def _load(
     )
 
 
-def _response(source: ImageSource, image: RgbImage, result: RawResult, seconds: float) -> Response:
-    height, width = image.shape[:2]
+def _response(source: ImageSource, image: PreparedImage, result: RawResult, seconds: float) -> Response:
+    height, width = image.pixels.shape[:2]
     input_size = (height, width) if result.anomaly_map is None else result.anomaly_map.shape
     return Response(
         name=source.name,
         score=result.score,
         patch_grid=result.anomaly_map,
-        region=result.region,
-        original_size=(height, width),
+        region=on_original(result.region, image),
+        original_size=image.original_size,
         input_size=(int(input_size[0]), int(input_size[1])),
         seconds=seconds,
     )

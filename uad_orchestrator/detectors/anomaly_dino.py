@@ -59,8 +59,14 @@ class AnomalyDino(Detector):
         """A memory bank: the unit tokens of the references in all their views; never masked."""
         settings = self.fit_settings
         references = select_references(images, settings.references)
-        angles = reference_angles(settings.rotation)
-        recipe = BankRecipe(settings.coreset, settings.seed, angles, normalised=True, index=settings.index)
+        recipe = BankRecipe(
+            settings.coreset,
+            settings.seed,
+            reference_angles(settings.rotation),
+            normalised=True,
+            index=settings.index,
+            augment=settings.augment,
+        )
         return build_bank(self.stream, references, recipe)
 
     def respond(
@@ -84,7 +90,8 @@ class AnomalyDino(Detector):
         squared, _ = bank.nearest.search(unit_rows(tokens), settings.n_neighbors, left_out)
         patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         if settings.object_mask:
-            patches = np.where(object_mask(tokens, embedding.grid_shape).ravel(), patches, np.float32(0))
+            on_object = object_mask(tokens, embedding.grid_shape, embedding.inspected)
+            patches = np.where(on_object, patches, np.float32(0))
         return aggregate(patches, settings.aggregation, settings.topk), patches
 
 
@@ -99,30 +106,35 @@ def reference_angles(rotation: bool | tuple[float, ...]) -> tuple[float, ...]:
     return tuple(dict.fromkeys((0.0, *(float(angle) % 360 for angle in rotation))))
 
 
-def object_mask(tokens: np.ndarray, grid_shape: tuple[int, int]) -> np.ndarray:
+def object_mask(
+    tokens: np.ndarray, grid_shape: tuple[int, int], inspected: np.ndarray | None = None
+) -> np.ndarray:
     """Where the object is: the first principal component of an image's tokens, against a threshold.
 
     If the centre (without a border of 0.2) is at most 35 % object, the other sign of the component is taken.
     Then dilated and closed, 3x3.
 
     Args:
-        tokens: ``(gh * gw, d)`` after the model's final norm, not normalised.
+        tokens: ``(n, d)`` of the inspected patches, after the model's final norm, not normalised.
         grid_shape: ``(gh, gw)``.
+        inspected: ``(gh * gw,)`` bool, where the tokens lie; None: everywhere.
 
     Returns:
-        ``(gh, gw)`` bool.
+        ``(n,)`` bool, for each token.
     """
     import cv2
 
-    component = first_component(tokens).reshape(grid_shape)
+    where = np.ones(grid_shape, bool) if inspected is None else inspected.reshape(grid_shape)
+    component = np.zeros(grid_shape)
+    component[where] = first_component(tokens)
     mask = component > FOREGROUND
     gh, gw = grid_shape
-    centre = mask[int(gh * 0.2) : int(gh * 0.8), int(gw * 0.2) : int(gw * 0.8)]
-    if centre.sum() <= 0.35 * centre.size:
+    centre = np.s_[int(gh * 0.2) : int(gh * 0.8), int(gw * 0.2) : int(gw * 0.8)]
+    if mask[centre].sum() <= 0.35 * where[centre].sum():
         mask = -component > FOREGROUND
     kernel = np.ones((3, 3), np.uint8)
     dilated = cv2.dilate(mask.astype(np.uint8), kernel)
-    return cv2.morphologyEx(dilated, cv2.MORPH_CLOSE, kernel).astype(bool)
+    return cv2.morphologyEx(dilated, cv2.MORPH_CLOSE, kernel).astype(bool)[where]
 
 
 def first_component(tokens: np.ndarray) -> np.ndarray:

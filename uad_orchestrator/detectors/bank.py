@@ -13,6 +13,7 @@ import numpy as np
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
 from uad_orchestrator.detectors.settings import CoresetSettings, IndexSettings, ReferenceSettings
 from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images, groups_by_digest
+from uad_orchestrator.detectors.views import View
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
@@ -27,6 +28,7 @@ from uad_orchestrator.memory.coreset import (
     random_rows,
 )
 from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.preprocessing.augmentation import Augmentation, AugmentSettings
 
 COVERAGE_SAMPLE = 4096
 """Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
@@ -44,7 +46,7 @@ class ImageRows(NamedTuple):
     Attributes:
         source: the image.
         grid_shape: ``(gh, gw)`` of one view.
-        rows: ``(views * gh * gw, d)`` float32.
+        rows: ``(views * gh * gw, d)`` float32; fewer behind a region of interest.
     """
 
     source: ImageSource
@@ -71,6 +73,7 @@ class BankRecipe:
         left_out: the share of the patches, those of the largest weights, that never comes into the bank.
         index: how the bank is searched; None: exactly.
         precision: what embeddings are kept in; None: chosen.
+        augment: further views of every image, as another day's camera takes it; None: none.
     """
 
     coreset: CoresetSettings
@@ -83,6 +86,15 @@ class BankRecipe:
     left_out: float = 0.0
     index: IndexSettings | None = None
     precision: Precision | None = None
+    augment: AugmentSettings | None = None
+
+    @property
+    def views(self) -> list[View]:
+        """All views of an image whose rows are selected from."""
+        views = [View(angle) for angle in self.angles]
+        if self.augment is not None:
+            views += [View(augmentation=Augmentation(self.augment, i)) for i in range(self.augment.copies)]
+        return views
 
 
 class _Selection(NamedTuple):
@@ -153,7 +165,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
         arrays=arrays,
         facts={
             "images": fitted_images(images),
-            "angles": list(recipe.angles),
+            "views": [view.name for view in recipe.views],
             "normalised": recipe.normalised,
             "patches": int(patch_starts[-1]),
             "bank_rows": len(bank),
@@ -215,7 +227,8 @@ def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource],
 
 
 PatchScores = Callable[[Bank, PatchEmbedding, slice | None], tuple[float, np.ndarray]]
-"""From bank, embedding and the rows left out to the image score and the ``(gh * gw,)`` patch scores."""
+"""From bank, embedding and the rows left out to the image score and the patch scores, one per row: the rows are
+those of the inspected patches, ``(gh * gw,)`` of them without a region of interest."""
 
 
 def bank_responses(
@@ -230,8 +243,9 @@ def bank_responses(
     for embedded in stream.stream(images, precision=bank.precision):
         started = time.perf_counter()
         own = bank.rows_of(embedded.source) if leave_out else None
-        score, patches = patch_scores(bank, embedded.embedding, own)
-        yield response_to(embedded, score, patches, time.perf_counter() - started)
+        score, patches = patch_scores(bank, embedded.embedding.narrowed(), own)
+        grid = embedded.embedding.spread(patches)
+        yield response_to(embedded, score, grid, time.perf_counter() - started)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -271,14 +285,13 @@ def _views(
     precision: Precision,
     keep_exact: bool = False,
 ) -> Iterator[ImageRows]:
-    """The rows of each image, all views together."""
+    """The rows of each image's inspected patches, all views together."""
     views = [
-        stream.stream(images, angle=angle, precision=precision, keep_exact=keep_exact)
-        for angle in recipe.angles
+        stream.stream(images, view=view, precision=precision, keep_exact=keep_exact) for view in recipe.views
     ]
     dimension = None
     for embedded in zip(*views, strict=True):
-        rows = [view.embedding.patch_embeddings for view in embedded]
+        rows = [view.embedding.inspected_rows for view in embedded]
         if recipe.columns is not None:
             rows = [view[:, recipe.columns] for view in rows]
         dimension = dimension or rows[0].shape[1]
@@ -391,7 +404,7 @@ def _choose_precision(
     if declared is not None:
         return declared, None
     chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
-    plain = replace(recipe, angles=(0.0,), normalised=False)
+    plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
     views = _views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True)
     probes = [image.rows for image in views]
     before = _probe_scores(probes, recipe)

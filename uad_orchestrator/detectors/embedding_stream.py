@@ -11,32 +11,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from uad_orchestrator.detectors.placement import ImagePreset, PreparedImage, RoiPatches, on_original
+from uad_orchestrator.detectors.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.images.tiles import TileSource, cut_tile
+from uad_orchestrator.preprocessing.augmentation import Augmentation
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 Precision = Literal["float16", "float32"]
 
-
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
-class ImagePreset(Protocol):
-    """What is done to an image before it is embedded; ``recipe`` is everything that decides the pixels."""
-
-    def recipe(self) -> Mapping[str, Any]: ...
-
-    def apply(self, image: RgbImage) -> RgbImage: ...
-
-
 class EmbeddedImage(NamedTuple):
-    """An image with its embedding, complete (region and input size filled in), and what it cost.
+    """An image with its embedding, complete (region, input size, inspected patches), and what it cost.
 
     Attributes:
         source: the image.
@@ -62,7 +56,7 @@ class EmbeddingStream:
 
     Attributes:
         embedded_images: images sent through the embedder so far (their plain view).
-        embedded_views: images and rotated views sent through the embedder so far.
+        embedded_views: images and their other views sent through the embedder so far.
     """
 
     def __init__(
@@ -83,7 +77,8 @@ class EmbeddingStream:
         self.batch_size = batch_size
         self.embedded_images = 0
         self.embedded_views = 0
-        self._latest_whole: tuple[ImageSource, RgbImage] | None = None
+        self._latest_whole: tuple[ImageSource, Augmentation | None, RgbImage] | None = None
+        self._roi_patches = RoiPatches()
 
     @cached_property
     def embedder(self) -> PatchEmbedder:
@@ -99,7 +94,7 @@ class EmbeddingStream:
         self,
         sources: Iterable[ImageSource],
         *,
-        angle: float = 0.0,
+        view: View = PLAIN,
         precision: Precision = "float16",
         keep_exact: bool = False,
     ) -> Iterator[EmbeddedImage]:
@@ -107,19 +102,22 @@ class EmbeddingStream:
 
         Args:
             sources: the images; consumed a batch at a time.
-            angle: rotate each image by this many degrees first (same canvas, reflect-101 border).
+            view: which view of each image; the image itself where none is named.
             precision: embeddings are rounded to it whether they come from the cache or not, so that the state
                 of the cache never changes a score.
             keep_exact: those embedded now are cached in float32, to serve whichever precision is asked for next.
+
+        Raises:
+            ValueError: the region of interest does not fit an image; names the image.
         """
         remaining = iter(sources)
         while batch := list(itertools.islice(remaining, self.batch_size)):
-            known = [self._cached(source, angle, precision) for source in batch]
+            known = [self._cached(source, view, precision) for source in batch]
             fresh = self._embed(
-                [s for s, k in zip(batch, known, strict=True) if k is None], angle, precision, keep_exact
+                [s for s, k in zip(batch, known, strict=True) if k is None], view, precision, keep_exact
             )
             for entry in known:
-                yield entry if entry is not None else next(fresh)
+                yield self._with_inspected(entry if entry is not None else next(fresh), view)
 
     @contextmanager
     def caching(self) -> Iterator[None]:
@@ -137,56 +135,65 @@ class EmbeddingStream:
             finally:
                 self.cache = None
 
-    def prepare(self, source: ImageSource, angle: float = 0.0) -> RgbImage:
-        """The image as it goes into the embedder: read, with the preset applied, turned by ``angle`` degrees.
+    def prepare(self, source: ImageSource, view: View = PLAIN) -> PreparedImage:
+        """A view of an image as it goes into the embedder: read, with the preset applied.
 
         Of a tile the preset has gone over the whole image, once for all tiles that are asked for in a row.
         """
         if isinstance(source, TileSource):
-            image = cut_tile(self._whole(source.whole), source.box, source.padding)
-        else:
-            image = self._after_preset(source)
-        return rotate(image, angle) if angle else image
+            tile = cut_tile(self._whole(source.whole, view), source.box, source.padding)
+            return PreparedImage(view.after_preset(tile), (tile.shape[0], tile.shape[1]))
+        image = source.read()
+        pixels = view.after_preset(self._after_preset(image, view, source.digest))
+        return PreparedImage(pixels, (image.shape[0], image.shape[1]))
 
-    def _whole(self, image: ImageSource) -> RgbImage:
+    def _whole(self, image: ImageSource, view: View) -> RgbImage:
         """The image after its preset; the latest one is kept."""
-        if self._latest_whole is None or self._latest_whole[0] is not image:
+        augmentation, latest = view.augmentation, self._latest_whole
+        if latest is None or latest[0] is not image or latest[1] != augmentation:
             self._latest_whole = None  # let go of it before the next one is decoded
-            pixels, (height, width) = self._after_preset(image), image.size()
+            pixels, (height, width) = self._after_preset(image.read(), view, image.digest), image.size()
             if pixels.shape[:2] != (height, width):
                 raise ValueError(
                     f"{image.name}: {height} x {width} pixels, but {pixels.shape[0]} x {pixels.shape[1]} after its "
                     "preset: tiles need a preset that keeps an image's size"
                 )
-            self._latest_whole = image, pixels
-        return self._latest_whole[1]
+            latest = self._latest_whole = image, augmentation, pixels
+        return latest[2]
 
-    def _after_preset(self, source: ImageSource) -> RgbImage:
-        image = source.read()
+    def _after_preset(self, image: RgbImage, view: View, digest: str) -> RgbImage:
+        image = view.before_preset(image, digest)
         return self.preset.apply(image) if self.preset is not None else image
 
-    def _cached(self, source: ImageSource, angle: float, precision: Precision) -> EmbeddedImage | None:
-        stored = self.cache.get(self.space, _view(angle), source.digest) if self.cache else None
+    def _cached(self, source: ImageSource, view: View, precision: Precision) -> EmbeddedImage | None:
+        stored = self.cache.get(self.space, view.name, source.digest) if self.cache else None
         if stored is None or (precision == "float32" and stored["patch_embeddings"].dtype == np.float16):
             return None
         return _unpack(source, stored, precision)
 
     def _embed(
-        self, sources: list[ImageSource], angle: float, precision: Precision, keep_exact: bool
+        self, sources: list[ImageSource], view: View, precision: Precision, keep_exact: bool
     ) -> Iterator[EmbeddedImage]:
         if not sources:
             return
         started = time.perf_counter()
-        images = [self.prepare(source, angle) for source in sources]
-        embeddings = embed_batch(self.embedder, images)
+        images = [self.prepare(source, view) for source in sources]
+        embeddings = embed_batch(self.embedder, [image.pixels for image in images])
         seconds = (time.perf_counter() - started) / len(sources)
         self.embedded_views += len(sources)
-        self.embedded_images += len(sources) if angle == 0 else 0
-        for source, embedding in zip(sources, embeddings, strict=True):
-            entry = _pack(complete(embedding, source.name), seconds, "float32" if keep_exact else precision)
+        self.embedded_images += len(sources) if view == PLAIN else 0
+        for source, image, embedding in zip(sources, images, embeddings, strict=True):
+            placed = complete(embedding, source.name, image)
+            entry = _pack(placed, seconds, "float32" if keep_exact else precision)
             if self.cache is not None:
-                self.cache.put(self.space, _view(angle), source.digest, entry)
+                self.cache.put(self.space, view.name, source.digest, entry)
             yield _unpack(source, entry, precision)
+
+    def _with_inspected(self, embedded: EmbeddedImage, view: View) -> EmbeddedImage:
+        if self.preset is None or not self.preset.has_roi:
+            return embedded
+        marked = self._roi_patches.marked(embedded.embedding, self.preset, view, embedded.source)
+        return embedded._replace(embedding=marked)
 
 
 def open_stream(
@@ -211,7 +218,7 @@ def open_stream(
     load, embedder_recipe = _opened(embedder, weights, device, cache is not None)
     return EmbeddingStream(
         load,
-        lambda: {**embedder_recipe(), "preset": dict(preset.recipe())},
+        lambda: {**embedder_recipe(), "preset": dict(preset.pixel_recipe())},
         preset=preset,
         cache=cache,
         batch_size=batch_size,
@@ -271,8 +278,12 @@ def embed_batch(embedder: PatchEmbedder, images: list[RgbImage]) -> list[PatchEm
     return [embedder.embed(image) for image in images]
 
 
-def complete(embedding: PatchEmbedding | tuple[Any, ...], name: str) -> PatchEmbedding:
+def complete(
+    embedding: PatchEmbedding | tuple[Any, ...], name: str, image: PreparedImage | None = None
+) -> PatchEmbedding:
     """The embedding checked, as float32, with region and input size filled in.
+
+    Where the preset brought ``image`` to another size, the region is brought back to the original.
 
     Raises:
         ValueError: the rows do not fill the grid, or hold NaN or infinity; names the image.
@@ -291,25 +302,9 @@ def complete(embedding: PatchEmbedding | tuple[Any, ...], name: str) -> PatchEmb
     height, width = (int(n) for n in given.original_size)
     region = Region(*given.region) if given.region is not None else Region(0.0, 0.0, height, width)
     input_size = tuple(int(n) for n in given.input_size) if given.input_size is not None else (height, width)
+    if image is not None and image.pixels.shape[:2] != image.original_size:
+        region, (height, width) = on_original(region, image), image.original_size
     return PatchEmbedding(rows, (gh, gw), (height, width), region, (input_size[0], input_size[1]))
-
-
-def rotate(image: RgbImage, angle: float) -> RgbImage:
-    """``image`` turned by ``angle`` degrees about its centre: same canvas, bilinear, reflect-101 border.
-
-    As in AnomalyDINO's ``augment_image``.
-    """
-    import cv2
-
-    height, width = image.shape[:2]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-    return cv2.warpAffine(
-        image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-
-
-def _view(angle: float) -> str:
-    return f"rot{angle:g}"
 
 
 def _rounded(rows: np.ndarray, precision: Precision) -> np.ndarray:

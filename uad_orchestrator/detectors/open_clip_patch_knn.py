@@ -33,7 +33,13 @@ class OpenClipPatchKnn(Detector):
         """A memory bank: the coreset of the unit tokens of all normals (or of the few-shot references)."""
         settings = self.fit_settings
         references = select_references(images, settings.references)
-        recipe = BankRecipe(settings.coreset, settings.seed, normalised=True, index=settings.index)
+        recipe = BankRecipe(
+            settings.coreset,
+            settings.seed,
+            normalised=True,
+            index=settings.index,
+            augment=settings.augment,
+        )
         return build_bank(self.stream, references, recipe)
 
     def respond(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from uad_orchestrator.detectors.settings import (
+    AugmentedFit,
     BankFit,
     CoresetSettings,
     ReferenceSettings,
@@ -72,7 +73,7 @@ class PromptSettings(Settings):
         return texts
 
 
-class PatchKnnFit(BankFit):
+class PatchKnnFit(BankFit, AugmentedFit):
     """Stage ``memory_bank`` of vision_openclip_patchknn."""
 
     coreset: CoresetSettings = CoresetSettings(method="none")

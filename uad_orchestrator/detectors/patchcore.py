@@ -46,7 +46,7 @@ class PatchCore(Detector):
         """A memory bank: the coreset of all patch embeddings of the normals (or the few-shot references)."""
         settings = self.fit_settings
         references = select_references(images, settings.references)
-        recipe = BankRecipe(settings.coreset, settings.seed, index=settings.index)
+        recipe = BankRecipe(settings.coreset, settings.seed, index=settings.index, augment=settings.augment)
         return build_bank(self.stream, references, recipe)
 
     def respond(

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from uad_orchestrator.postprocess.finishing import Operation, Shape
+from uad_orchestrator.preprocessing.augmentation import AugmentSettings
 
 
 class Settings(BaseModel):
@@ -134,12 +135,27 @@ class BankFit(Settings):
     index: IndexSettings | None = Field(None, exclude_if=lambda index: index is None)
 
 
-class PatchCoreFit(BankFit):
-    """Stage ``memory_bank`` of vision_patchcore."""
+class AugmentedFit(Settings):
+    """Of the detectors that can be fitted on augmented views of the images."""
+
+    # left out of the recipe as ``BankFit.index`` is
+    augment: AugmentSettings | None = Field(
+        None,
+        exclude_if=lambda augment: augment is None,
+        description="fit on augmented views of the images, too",
+    )
+
+
+class CoresetFit(BankFit):
+    """A bank that is a coreset of the normals, or of the few-shot references."""
 
     coreset: CoresetSettings = CoresetSettings()
     references: ReferenceSettings | None = None
     seed: int = Field(0, ge=0)
+
+
+class PatchCoreFit(CoresetFit, AugmentedFit):
+    """Stage ``memory_bank`` of vision_patchcore."""
 
 
 class PatchCoreScoring(ScoringSettings):
@@ -163,7 +179,7 @@ class PatchCoreScoring(ScoringSettings):
         return self
 
 
-class AnomalyDinoFit(BankFit):
+class AnomalyDinoFit(BankFit, AugmentedFit):
     """Stage ``memory_bank`` of vision_anomalydino."""
 
     coreset: CoresetSettings = CoresetSettings(method="none")

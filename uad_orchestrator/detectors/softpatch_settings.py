@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from uad_orchestrator.detectors.settings import PatchCoreFit, ScoringSettings
+from uad_orchestrator.detectors.settings import CoresetFit, ScoringSettings
 
 
-class SoftPatchFit(PatchCoreFit):
+class SoftPatchFit(CoresetFit):
     """Stage ``memory_bank`` of vision_softpatch."""
 
     discriminator: Literal["lof", "nearest", "gaussian", "unaligned_lof"] = Field(

@@ -45,6 +45,8 @@ class TiledDetector(Detector):
             )
         if isinstance(detector, TiledDetector):
             raise ValueError("this detector works on tiles already: choose one tile_size")
+        if detector.stream.preset is not None and detector.stream.preset.has_roi:
+            raise ValueError("tiles do not know a region of interest: choose a preset without the step roi")
         if detector.transductive:
             raise ValueError(
                 f"{type(detector).__name__} compares whole images with each other: it can not work on tiles"

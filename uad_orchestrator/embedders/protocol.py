@@ -31,6 +31,8 @@ class PatchEmbedding(NamedTuple):
         original_size: ``(H, W)`` of the image in pixels.
         region: the part of the image the grid covers; None: all of it.
         input_size: ``(h, w)`` of ``region`` at the model's input, in pixels; None: as large as the image.
+        inspected: ``(gh * gw,)`` bool, the patches that are fitted and scored; None: all. Not the embedder's
+            to say: it follows from the preset's region of interest.
     """
 
     patch_embeddings: np.ndarray
@@ -38,6 +40,29 @@ class PatchEmbedding(NamedTuple):
     original_size: tuple[int, int]
     region: Region | None = None
     input_size: tuple[int, int] | None = None
+    inspected: np.ndarray | None = None
+
+    def narrowed(self) -> PatchEmbedding:
+        """The same with the rows of the inspected patches alone."""
+        return self if self.inspected is None else self._replace(patch_embeddings=self.inspected_rows)
+
+    @property
+    def inspected_rows(self) -> np.ndarray:
+        """The rows of the inspected patches."""
+        return self.patch_embeddings if self.inspected is None else self.patch_embeddings[self.inspected]
+
+    def spread(self, scores: np.ndarray) -> np.ndarray:
+        """Scores of the inspected patches on the whole grid, ``(gh * gw,)``: the others get the lowest of them.
+
+        >>> where = np.array([True, False, True])
+        >>> PatchEmbedding(np.ones((3, 1)), (1, 3), (8, 24), inspected=where).spread(np.array([2.0, 5.0]))
+        array([2., 2., 5.])
+        """
+        if self.inspected is None:
+            return scores
+        grid = np.full(len(self.inspected), scores.min(), scores.dtype)
+        grid[self.inspected] = scores
+        return grid
 
 
 @runtime_checkable

@@ -27,6 +27,7 @@ from uad_orchestrator.embedders.weights import HUB, WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 
 FORMAT_VERSION = 1
@@ -136,6 +137,11 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
 
 
 def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifest:
+    if any(isinstance(step, RoiMask) for step in bundle.preset.steps):
+        raise BundleError(
+            f"{bundle.name}: its preset reads a mask image, which a bundle does not hold: give the region of interest "
+            "as a rectangle or a polygon"
+        )
     calibration = bundle.calibration
     return BundleManifest(
         format_version=FORMAT_VERSION,

@@ -12,7 +12,7 @@ import numpy as np
 from uad_orchestrator.metrics.curves import Curve, mean_curve
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
 from uad_orchestrator.metrics.pimo import NormalPixels
-from uad_orchestrator.metrics.pixel_share import PixelPass, PixelShare, ScoredImage
+from uad_orchestrator.metrics.pixel_share import Images, PixelPass, PixelShare, ScoredImage, everywhere
 from uad_orchestrator.metrics.protocol import Protocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
 from uad_orchestrator.metrics.spro import Truth
@@ -65,6 +65,7 @@ def evaluate_cell(
     *,
     protocol: Protocol,
     points: Points,
+    inspected: Callable[[ScoredImage], np.ndarray | None] = everywhere,
 ) -> CellMetrics:
     """Evaluate the labelled test images of a cell; one map is held at a time.
 
@@ -75,12 +76,14 @@ def evaluate_cell(
             whose mask is not published.
         protocol: what to measure.
         points: the calibrated thresholds of image scores and map values.
+        inspected: gives the pixels ``(H, W)`` bool of an image that count; None: all.
 
     Raises:
         ValueError: a score or map is not finite, a mask is of another size or shows defects on a normal
             image, a channel's saturation area is 0; names the image.
     """
-    pixels = _count_pixels(rows, anomaly_map, truth, protocol, points)
+    images = None if anomaly_map is None else Images(anomaly_map, truth, inspected)
+    pixels = _count_pixels(rows, images, protocol, points)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
     names = (*PIXEL_FIGURES, *protocol.overlap_names, *protocol.extra_names)
@@ -168,21 +171,16 @@ class _Pixels:
 
 
 def _count_pixels(
-    rows: Sequence[ScoredImage],
-    anomaly_map: Callable[[ScoredImage], np.ndarray] | None,
-    truth: Callable[[ScoredImage], Truth | None],
-    protocol: Protocol,
-    points: Points,
+    rows: Sequence[ScoredImage], images: Images | None, protocol: Protocol, points: Points
 ) -> _Pixels:
     kinds = sorted({row.defect_type for row in rows if row.label})
-    if anomaly_map is None:
+    if images is None:
         nothing = PixelShare.of_nothing(protocol.overlap)
         figures = _Figures({}, {})
         return _Pixels(protocol, points, nothing, of_type=dict.fromkeys(kinds, figures), absent=NO_MAP)
     normal_pixels = NormalPixels() if protocol.aupimo else None
     passing = PixelPass(
-        anomaly_map,
-        truth,
+        images,
         protocol.overlap,
         points.pixel.threshold,
         points.segmentation.threshold if protocol.seg_f1 else math.nan,

@@ -46,12 +46,14 @@ class PixelCounts:
         self.n_defect_pixels = 0
         self.n_regions = 0
 
-    def update(self, anomaly_map: np.ndarray, mask: np.ndarray) -> None:
+    def update(self, anomaly_map: np.ndarray, mask: np.ndarray, inspected: np.ndarray | None = None) -> None:
         """Count one image.
 
         Args:
             anomaly_map: (H, W) finite, raw; counted as float32. 8 bits are refused: they are a picture.
             mask: (H, W) bool or integer, defect where not 0, at the map's size.
+            inspected: (H, W) bool, the pixels that count; None: all. A defect region counts with what of it
+                is inspected.
 
         Raises:
             ValueError: a map that is not 2-D, not finite or stretched for display (uint8), a mask of another
@@ -59,7 +61,13 @@ class PixelCounts:
         """
         self._expect("pro")
         scores = finite_map(anomaly_map)
-        self._count(scores, *region_weights(_defects(mask, scores.shape)))
+        defects = _defects(mask, scores.shape)
+        if inspected is None:
+            self._count(scores, *region_weights(defects))
+            return
+        positive, weights, n_regions = region_weights(defects & inspected)
+        places = np.cumsum(inspected) - 1  # among the inspected pixels
+        self._count(scores[inspected], places[positive], weights, n_regions)
 
     def update_channels(self, anomaly_map: np.ndarray, channels: Sequence[Channel]) -> None:
         """Count one image of a set whose ground truth is kept in channels (``overlap="spro"``).

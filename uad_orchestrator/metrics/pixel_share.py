@@ -112,20 +112,37 @@ class PixelShare:
         return image_metrics(scores, labels).auroc
 
 
+def everywhere(row: ScoredImage) -> None:
+    """All pixels of an image count."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is known of the pixels of each image.
+
+    Attributes:
+        anomaly_map: gives an image's raw map ``(H, W)``.
+        truth: gives its ground truth; None for a defective image whose mask is not published.
+        inspected: gives the pixels that count, ``(H, W)`` bool; None: all.
+    """
+
+    anomaly_map: Callable[[ScoredImage], np.ndarray]
+    truth: Callable[[ScoredImage], Truth | None]
+    inspected: Callable[[ScoredImage], np.ndarray | None] = everywhere
+
+
 @dataclass
 class PixelPass:
     """Reads maps and ground truth, one image at a time.
 
     Args:
-        anomaly_map: gives an image's raw map ``(H, W)``.
-        truth: gives its ground truth; None for a defective image whose mask is not published.
+        images: gives them.
         overlap: what the counts are of.
         pixel_threshold, segmentation_threshold: NaN where there is none.
         normal_pixels: counts the maps of normal images for AUPIMO; None where it is not asked for.
     """
 
-    anomaly_map: Callable[[ScoredImage], np.ndarray]
-    truth: Callable[[ScoredImage], Truth | None]
+    images: Images
     overlap: Overlap
     pixel_threshold: float
     segmentation_threshold: float
@@ -157,16 +174,21 @@ class PixelPass:
         at_segmentation = ThresholdCounts(self.segmentation_threshold)
         maxima, aupimos, unpublished = [], [], 0
         for row in rows:
-            truth = self.truth(row)
+            truth = self.images.truth(row)
             if truth is None:
                 unpublished += 1
                 continue
             if row.label == 0 and truth.mask.any():
                 shown = np.count_nonzero(truth.mask)
                 raise ValueError(f"{row.image}: labelled normal, but its mask shows {shown} pixels")
-            scores = self.anomaly_map(row)
+            scores, inspected = self.images.anomaly_map(row), self.images.inspected(row)
             try:
-                self._count_overlap(counts, scores, truth)
+                if self.overlap == "pro":
+                    counts.update(scores, truth.mask, inspected)
+                if inspected is not None:
+                    scores, truth = scores[inspected][None], truth.within(inspected)
+                if self.overlap == "spro":
+                    counts.update_channels(scores, truth.channels)
                 aupimos += self._count_aupimo(row, scores, truth)
                 at_pixel += at_pixel.of(scores, truth.mask)
                 at_segmentation += at_segmentation.of(scores, truth.mask)
@@ -174,12 +196,6 @@ class PixelPass:
                 raise ValueError(f"{row.image}: {error}") from error
             maxima.append((row.label, float(scores.max())))
         return PixelShare(counts, at_pixel, at_segmentation, tuple(maxima), tuple(aupimos), unpublished)
-
-    def _count_overlap(self, counts: PixelCounts, scores: np.ndarray, truth: Truth) -> None:
-        if self.overlap == "spro":
-            counts.update_channels(scores, truth.channels)
-        else:
-            counts.update(scores, truth.mask)
 
     def _count_aupimo(self, row: ScoredImage, scores: np.ndarray, truth: Truth) -> list[float]:
         """The image's AUPIMO; of a normal image its pixels are counted instead."""

@@ -31,3 +31,16 @@ def region_weights(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     areas = np.bincount(region, minlength=n_labels)[1:]
     shares = (REGION_UNIT + areas // 2) // areas
     return positive, shares[region - 1], n_labels - 1
+
+
+def regions_outside(mask: np.ndarray, inspected: np.ndarray) -> int:
+    """How many 8-connected defect regions have no inspected pixel.
+
+    Args:
+        mask: (H, W) bool.
+        inspected: (H, W) bool.
+    """
+    import cv2
+
+    n_labels, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
+    return n_labels - 1 - int(np.count_nonzero(np.unique(labels[inspected])))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -154,6 +154,15 @@ class IntervalReport(_Part):
     replicates: int = Field(ge=1, description="draws of the bootstrap over the test images")
 
 
+class RoiReport(_Part):
+    """What the region of interest of the detector's preset did to the pixel metrics."""
+
+    pixels: Literal["excluded", "included"] = Field(description="those outside, in the pixel metrics")
+    regions_outside: dict[str, int] = Field(
+        description="test image -> its defect regions that lie wholly outside: no detector could find them here"
+    )
+
+
 class Runtime(_Part):
     """Where it ran: recorded, never part of a version."""
 
@@ -188,6 +197,7 @@ class MetricsReport(_WithReasons):
     )
     timings: Timings
     bank: BankReport
+    roi: RoiReport | None = Field(None, description="None: whole images are inspected")
     seeds: dict[str, int]
     versions: dict[str, str] = Field(description="asset -> version")
     packages: dict[str, str] = Field(description="package -> version")

@@ -43,6 +43,15 @@ class Truth:
     mask: np.ndarray
     channels: Sequence[Channel] = ()
 
+    def within(self, inspected: np.ndarray) -> Truth:
+        """The ground truth of the ``(H, W)`` bool inspected pixels alone, laid out as ``(1, n)``.
+
+        Of a channel the part that is inspected must be covered, at most its saturation area.
+        """
+        parts = [(channel.mask[inspected][None], channel.saturation_area) for channel in self.channels]
+        channels = [Channel(part, min(area, int(part.sum()))) for part, area in parts if part.any()]
+        return Truth(self.mask[inspected][None], channels)
+
 
 def saturated_weights(scores: np.ndarray, channels: Sequence[Channel]) -> tuple[np.ndarray, np.ndarray, int]:
     """What each defect pixel adds to the sPRO of its channels, as integers that add up in any order.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -16,11 +17,13 @@ from uad_orchestrator.detectors.scoring import ScoreRow
 from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
 from uad_orchestrator.metrics.bootstrap import LEVEL, interval
 from uad_orchestrator.metrics.evaluation import CellMetrics
+from uad_orchestrator.metrics.regions import regions_outside
 from uad_orchestrator.metrics.report import (
     BankReport,
     Counts,
     IntervalReport,
     MetricsReport,
+    RoiReport,
     Runtime,
     Timings,
     UnlabelledSplit,
@@ -29,6 +32,7 @@ from uad_orchestrator.metrics.spro import Channel, Truth
 from uad_orchestrator.orchestration.cell_files import read_normal_maps, read_operating_point
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.postprocess.map_set import MapSet
+from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.storage.provenance import Provenance
 
 
@@ -46,6 +50,10 @@ class GroundTruth:
         """The image, ``(H, W, 3)`` RGB."""
         return read_image(self.manifest.root / self._records[name].path)
 
+    def size(self, name: str) -> tuple[int, int]:
+        """The image's ``(H, W)`` in pixels."""
+        return image_size(self.manifest.root / self._records[name].path)
+
     def of(self, name: str, *, in_channels: bool = False) -> Truth | None:
         """The image's mask, all its files together, and on demand each as a channel; None if none is published.
 
@@ -54,7 +62,7 @@ class GroundTruth:
                 a value that defects_config.json does not know, or with the saturation area 0; names the file.
         """
         record = self._records[name]
-        size = image_size(self.manifest.root / record.path)
+        size = self.size(name)
         if record.label and not record.masks:
             return None
         whole, channels = np.zeros(size, bool), []
@@ -90,6 +98,42 @@ class GroundTruth:
         return Channel(mask, saturation_area)
 
 
+@dataclass(frozen=True)
+class RegionOfInterest:
+    """What a preset's region of interest means for the metrics of a category's test images.
+
+    Attributes:
+        preset: whose ``roi`` steps count.
+        truth: the category's masks.
+        metrics: ``evaluation.roi_metrics``.
+    """
+
+    preset: Preset
+    truth: GroundTruth
+    metrics: Literal["exclude", "include"]
+
+    def counted(self, name: str) -> np.ndarray | None:
+        """The pixels of an image that the pixel metrics count, ``(H, W)`` bool; None: all."""
+        return self._inspected(name) if self.metrics == "exclude" else None
+
+    def report(self, names: Iterable[str]) -> RoiReport | None:
+        """What lies outside; None without a region of interest."""
+        if not self.preset.has_roi:
+            return None
+        outside = {name: self._regions_outside(name) for name in names}
+        return RoiReport(
+            pixels="excluded" if self.metrics == "exclude" else "included",
+            regions_outside={name: count for name, count in outside.items() if count},
+        )
+
+    def _regions_outside(self, name: str) -> int:
+        truth, inspected = self.truth.of(name), self._inspected(name)
+        return 0 if truth is None or inspected is None else regions_outside(truth.mask, inspected)
+
+    def _inspected(self, name: str) -> np.ndarray | None:
+        return self.preset.inspected(self.truth.size(name)) if self.preset.has_roi else None
+
+
 def draw_contact_sheet(
     run: CellRun, rows: Sequence[ScoreRow], maps: MapSet | None, truth: GroundTruth
 ) -> bytes:
@@ -122,6 +166,7 @@ def build_report(
     run: CellRun,
     found: CellMetrics,
     rows: Sequence[ScoreRow],
+    roi: RoiReport | None,
     *,
     replicates: np.ndarray | None,
     metrics_seconds: float,
@@ -153,6 +198,7 @@ def build_report(
         segmentation=found.segmentation,
         timings=_timings(bank, scores, maps, metrics_seconds),
         bank=_bank_report(bank),
+        roi=roi,
         seeds={f"{p.asset}.{name}": seed for p in (bank, scores) for name, seed in p.seeds.items()},
         versions={
             **bank.inputs,

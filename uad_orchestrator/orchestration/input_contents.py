@@ -100,8 +100,9 @@ def map_settings(entry: DetectorEntry) -> Content:
 
 
 def evaluation_protocol(project: Project, dataset: str) -> Content:
-    """Which metrics, up to which limits."""
-    return {"settings": project.protocol(dataset).recipe()}
+    """Which metrics, up to which limits, of which pixels."""
+    roi = project.evaluation.model_dump(include={"roi_metrics"})  # empty where it is the usual
+    return {"settings": project.protocol(dataset).recipe() | roi}
 
 
 def _tiling(entry: DetectorEntry, stage: Literal["fit", "scoring", "maps"]) -> dict[str, Any]:

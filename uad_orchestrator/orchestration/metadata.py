@@ -89,6 +89,8 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
         metadata["unlabelled"] = ", ".join(f"{s.split}: {s.n} images, {s.reason}" for s in report.unlabelled)
     if defects:
         metadata["per_defect"] = dg.MetadataValue.table(defects)
+    if report.roi is not None:
+        metadata["roi"] = dg.MetadataValue.json(report.roi.model_dump())
     if report.reasons:
         metadata["undefined"] = dg.MetadataValue.json(report.reasons)
     return metadata

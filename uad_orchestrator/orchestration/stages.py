@@ -35,9 +35,15 @@ from uad_orchestrator.orchestration.cell_files import (
     write_operating_point,
     write_replicates,
 )
-from uad_orchestrator.orchestration.cell_report import GroundTruth, build_report, draw_contact_sheet
+from uad_orchestrator.orchestration.cell_report import (
+    GroundTruth,
+    RegionOfInterest,
+    build_report,
+    draw_contact_sheet,
+)
 from uad_orchestrator.orchestration.cell_run import CellRun, StageResult
 from uad_orchestrator.postprocess.map_set import MapSet
+from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 if TYPE_CHECKING:
@@ -140,12 +146,15 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     scored = [row for row in read_scores(scores) if row.role != "calibration"]
     rows = [row for row in scored if row.role == "test"]
     without_maps = any(row.grid_shape is None for row in rows)
+    preset = resolve_preset(run.entry.preset, run.state.project.presets)
+    roi = RegionOfInterest(preset, truth, run.state.project.evaluation.roi_metrics)
     found = evaluate_cell(
         rows,
         None if without_maps else lambda row: maps.read(row.image, row.defect_type),
         lambda row: truth.of(row.image, in_channels=bool(protocol.spro_limits)),
         protocol=protocol,
-        points=_points(scores, maps_directory),
+        points=read_points(scores, maps_directory),
+        inspected=lambda row: roi.counted(row.image),
     )
     write_curves(found.pixel_curves, directory)
     replicates = None
@@ -160,15 +169,15 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     (directory / CONTACT_SHEET).write_bytes(
         draw_contact_sheet(run, rows, None if without_maps else maps, truth)
     )
-    seconds = time.perf_counter() - started
-    report = build_report(run, found, scored, replicates=replicates, metrics_seconds=seconds)
+    outside, seconds = roi.report(row.image for row in rows), time.perf_counter() - started
+    report = build_report(run, found, scored, outside, replicates=replicates, metrics_seconds=seconds)
     (directory / METRICS_FILE).write_text(report.to_json())
     return StageResult(
         metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds
     )
 
 
-def _points(scores: Path, maps: Path) -> Points:
+def read_points(scores: Path, maps: Path) -> Points:
     """The thresholds that the score table and the map set of a cell come with."""
     pixel_point, normals = read_operating_point(maps), read_normal_maps(maps)
     count = int(normals["maps"] or 0)
@@ -181,7 +190,6 @@ def _points(scores: Path, maps: Path) -> Points:
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
     """The cell's detector over the project's embedding cache; the embedder is loaded when it is first needed."""
     from uad_orchestrator.detectors.embedding_stream import EmbeddingStream, open_stream
-    from uad_orchestrator.preprocessing.presets import resolve_preset
 
     entry, project = run.entry, run.state.project
     preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size
@@ -193,7 +201,7 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
     recipe = {
         "embedder": run.state.input("fit_settings", run.cell).content["embedder"],
         "weights": run.state.input("checkpoint", run.cell).content["embedder_weights"],
-        "preset": run.state.input("preprocessing_preset", run.cell).content,
+        "preset": preset.pixel_recipe(),
     }
     stream = EmbeddingStream(
         lambda: embedders.get(embedder, weights, project.runtime.device),

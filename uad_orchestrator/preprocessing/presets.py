@@ -1,4 +1,4 @@
-"""Presets: what is done to an image's light and colour before it is embedded.
+"""Presets: what is done to an image before it is embedded, and which part of it is inspected.
 
 >>> preset = resolve_preset("industrial_fast")
 >>> [step["step"] for step in preset.recipe()["steps"]]
@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from uad_orchestrator.images.source import RgbImage
-from uad_orchestrator.preprocessing.settings import PresetSettings, StepSettings
+from uad_orchestrator.preprocessing.resize import ResizeStep, Size
+from uad_orchestrator.preprocessing.roi import Roi, inspected_pixels
+from uad_orchestrator.preprocessing.settings import PresetSettings
+from uad_orchestrator.preprocessing.step import StepSettings
 
 SHIPPED_PRESETS: Mapping[str, PresetSettings] = {
     "plain": PresetSettings(),
@@ -32,7 +37,7 @@ SHIPPED_PRESETS: Mapping[str, PresetSettings] = {
 
 @dataclass(frozen=True)
 class Preset:
-    """An ordered list of photometric steps, resolved to its last parameter.
+    """An ordered list of steps, resolved to its last parameter.
 
     Attributes:
         name: what the project file calls it; not part of the recipe, so renaming recomputes nothing.
@@ -43,11 +48,19 @@ class Preset:
     steps: tuple[StepSettings, ...] = ()
 
     def recipe(self) -> dict[str, Any]:
-        """Everything that decides the pixels, as JSON values: steps with versions and all parameters."""
+        """Everything that decides scores and metrics, as JSON values: steps with versions and all parameters.
+
+        Raises:
+            ImageError: the mask image of a ``roi`` step cannot be read.
+        """
         return {"steps": [step.recipe() for step in self.steps]}
 
+    def pixel_recipe(self) -> dict[str, Any]:
+        """What decides the pixels alone: another region of interest makes no other embeddings."""
+        return {"steps": [step.recipe() for step in self._pixel_steps]}
+
     def apply(self, image: RgbImage) -> RgbImage:
-        """The image after all steps: same ``(H, W, 3)`` shape and dtype, the input untouched.
+        """The image after all steps, ``(h, w, 3)`` of ``size_after`` and the same dtype; the input untouched.
 
         Steps hand each other float32 in [0, 1]; values are rounded and clipped once, at the end.
 
@@ -57,11 +70,39 @@ class Preset:
         from uad_orchestrator.preprocessing.steps import apply_step, from_unit, to_unit
 
         unit = to_unit(image)
-        if not self.steps:
+        if not self._pixel_steps:
             return image
-        for step in self.steps:
+        for step in self._pixel_steps:
             unit = apply_step(step, unit)
         return from_unit(unit, image.dtype)
+
+    def size_after(self, size: Size) -> Size:
+        """``(h, w)`` that ``apply`` gives an image of ``(H, W)``.
+
+        Every step stretches the whole image onto the whole canvas, so that both sizes together bring a place
+        on the canvas back to the image.
+        """
+        for step in self.steps:
+            size = step.size_after(size) if isinstance(step, ResizeStep) else size
+        return size
+
+    @property
+    def has_roi(self) -> bool:
+        """Whether only a part of the image is inspected."""
+        return any(isinstance(step, Roi) for step in self.steps)
+
+    def inspected(self, size: Size) -> np.ndarray | None:
+        """``(H, W)`` bool, True where the ``roi`` steps let an original image of that size be inspected;
+        None: everywhere.
+
+        Raises:
+            ValueError: a region reaches beyond the image, a mask is of another size, or nothing is left.
+        """
+        return inspected_pixels([step for step in self.steps if isinstance(step, Roi)], size)
+
+    @property
+    def _pixel_steps(self) -> tuple[StepSettings, ...]:
+        return tuple(step for step in self.steps if step.CHANGES_PIXELS)
 
 
 def resolve_preset(name: str, project_presets: Mapping[str, Any] | None = None) -> Preset:

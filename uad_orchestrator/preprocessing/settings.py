@@ -1,4 +1,4 @@
-"""The ``presets:`` entry of the project file: named lists of photometric steps.
+"""The ``presets:`` entry of the project file: named lists of steps.
 
 A step is written as ``{white_balance: gray_world}``, ``{illumination: {method: gamma, gamma: 1.2}}`` or just
 ``denoise``. Each method has its own settings model, so a parameter that the chosen method does not read is an
@@ -9,26 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
-
-class StepSettings(BaseModel):
-    """One step of a preset, with every parameter that decides its pixels.
-
-    ``STEP`` is the step's word in the project file; ``VERSION`` rises when the same parameters give other
-    pixels than before, and is part of the recipe.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    STEP: ClassVar[str]
-    VERSION: ClassVar[int] = 1
-
-    def recipe(self) -> dict[str, Any]:
-        """The step's word, version and parameters, as JSON values."""
-        return {"step": self.STEP, "version": self.VERSION, **self.model_dump(mode="json")}
+from uad_orchestrator.preprocessing.resize import ResizeScale, ResizeShorterEdge, ResizeSquash
+from uad_orchestrator.preprocessing.roi import RoiMask, RoiPolygon, RoiRectangle
+from uad_orchestrator.preprocessing.step import StepSettings
 
 
 class GrayWorld(StepSettings):
@@ -93,7 +81,7 @@ class GaussianDenoise(StepSettings):
 
     STEP = "denoise"
     method: Literal["gaussian"] = "gaussian"
-    sigma: float = Field(1.0, gt=0, le=50, description="in pixels of the original image")
+    sigma: float = Field(1.0, gt=0, le=50, description="in pixels")
 
 
 class MedianDenoise(StepSettings):
@@ -112,7 +100,7 @@ class BilateralDenoise(StepSettings):
     sigma_color: float = Field(
         0.1, gt=0, le=1, description="difference that counts as an edge, of full scale"
     )
-    sigma_space: float = Field(2.0, gt=0, le=20, description="in pixels of the original image")
+    sigma_space: float = Field(2.0, gt=0, le=20, description="in pixels")
 
 
 class ColorSpace(StepSettings):
@@ -132,11 +120,10 @@ STEP_METHODS: dict[str, dict[str, type[StepSettings]]] = {
     },
     "denoise": {"gaussian": GaussianDenoise, "median": MedianDenoise, "bilateral": BilateralDenoise},
     "color_space": {"gray": ColorSpace, "lab": ColorSpace},
+    "resize": {"scale": ResizeScale, "shorter_edge": ResizeShorterEdge, "squash": ResizeSquash},
+    "roi": {"rectangle": RoiRectangle, "polygon": RoiPolygon, "mask": RoiMask},
 }
 """Every step of the project file, each with its methods; the first is the default."""
-
-NOT_BUILT_STEPS = ("roi", "resize", "augment")
-"""Steps that are planned; a preset that names one is refused."""
 
 
 class PresetSettings(BaseModel):
@@ -162,6 +149,17 @@ class PresetSettings(BaseModel):
             raise ValueError(f"a preset is a list of steps, not {value!r}")
         return {"steps": tuple(_numbered_step(number, entry) for number, entry in enumerate(entries, 1))}
 
+    def located(self, home: Path) -> PresetSettings:
+        """The preset with the paths of its mask images taken relative to ``home``."""
+        return PresetSettings(
+            steps=tuple(
+                step.model_copy(update={"path": home / step.path.expanduser()})
+                if isinstance(step, RoiMask)
+                else step
+                for step in self.steps
+            )
+        )
+
 
 def parse_step(entry: Any) -> StepSettings:
     """One entry of a preset's list as its settings.
@@ -171,8 +169,8 @@ def parse_step(entry: Any) -> StepSettings:
             settings already parsed.
 
     Raises:
-        ValueError: an unknown step, method or parameter (with the nearest valid word), a step that is not
-            built yet, or a value out of range.
+        ValueError: an unknown step, method or parameter (with the nearest valid word), or a value that is
+            not allowed.
 
     Example:
         >>> parse_step({"denoise": "median"})
@@ -212,10 +210,8 @@ def _step_and_parameters(entry: Any) -> tuple[str, dict[str, Any]]:
         step, value = next(iter(entry.items()))
     else:
         raise ValueError(f"a step is written as `{{white_balance: gray_world}}` or `denoise`, not {entry!r}")
-    if step in NOT_BUILT_STEPS:
-        raise ValueError(
-            f"step {step!r} is not built yet in this version; built are {', '.join(STEP_METHODS)}"
-        )
+    if step == "augment":
+        raise ValueError("'augment' is no step of a preset: it stands with a detector, for fitting alone")
     if step not in STEP_METHODS:
         raise ValueError(f"unknown step {step!r}{_nearest(step, STEP_METHODS)}")
     if value is None:

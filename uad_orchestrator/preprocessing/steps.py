@@ -1,4 +1,4 @@
-"""The photometric steps: float32 RGB in [0, 1] in, the same out.
+"""The steps that change pixels: float32 RGB in [0, 1] in, the same out.
 
 Values may leave [0, 1] between steps where a step amplifies; ``from_unit`` clips once at the end.
 """
@@ -12,6 +12,8 @@ import numpy as np
 
 from uad_orchestrator.images.source import RgbImage
 from uad_orchestrator.preprocessing import settings
+from uad_orchestrator.preprocessing.resize import resize
+from uad_orchestrator.preprocessing.step import StepSettings
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Rec. 601 luma of R, G, B."""
@@ -36,7 +38,7 @@ def from_unit(unit: np.ndarray, dtype: np.dtype) -> RgbImage:
     return np.rint(np.clip(unit, 0, 1) * np.float32(full)).astype(dtype)
 
 
-def apply_step(step: settings.StepSettings, unit: np.ndarray) -> np.ndarray:
+def apply_step(step: StepSettings, unit: np.ndarray) -> np.ndarray:
     """One step on a float32 RGB image in [0, 1]; the input is left as it is."""
     return _STEPS[type(step)](unit, step)
 
@@ -138,7 +140,7 @@ def color_space(unit: np.ndarray, step: settings.ColorSpace) -> np.ndarray:
     return lab / np.array([100, 255, 255], np.float32) + np.array([0, 0.5, 0.5], np.float32)
 
 
-_STEPS: dict[type[settings.StepSettings], Callable[[np.ndarray, Any], np.ndarray]] = {
+_STEPS: dict[type[StepSettings], Callable[[np.ndarray, Any], np.ndarray]] = {
     settings.GrayWorld: gray_world,
     settings.MaxRgb: max_rgb,
     settings.Homomorphic: homomorphic,
@@ -149,4 +151,7 @@ _STEPS: dict[type[settings.StepSettings], Callable[[np.ndarray, Any], np.ndarray
     settings.MedianDenoise: median_denoise,
     settings.BilateralDenoise: bilateral_denoise,
     settings.ColorSpace: color_space,
+    settings.ResizeScale: resize,
+    settings.ResizeShorterEdge: resize,
+    settings.ResizeSquash: resize,
 }

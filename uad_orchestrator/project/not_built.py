@@ -8,10 +8,7 @@ from typing import Any
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import Place, Problem
 
-KEYS: dict[Place, str] = {
-    ("detectors", "*", "augment"): "augmentation of the fitted images",
-    ("detectors", "*", "roi_metrics"): "regions of interest",
-}
+KEYS: dict[Place, str] = {}
 
 MODELS = frozenset({"vision_rad"})
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.metrics.protocol import PROTOCOLS
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.detectors import missing_files, read_detector
-from uad_orchestrator.project.errors import ProjectError, choose_from, dotted, shown
+from uad_orchestrator.project.errors import Problem, ProjectError, choose_from, dotted, shown
 from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.not_built import built, not_built_problems
 from uad_orchestrator.project.repeats import MARK, expand_repeats
@@ -65,12 +67,13 @@ def _read_sections(
     automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
     checks = findings.section(ChecksSettings, values.get("checks"), ("checks",))
     dagster = findings.section(DagsterSettings, values.get("dagster"), ("dagster",))
-    presets = _read_presets(values.get("presets"), catalogue, findings)
+    presets = _read_presets(values.get("presets"), home, catalogue, findings)
     detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
     datasets = read_datasets(values.get("datasets"), home, storage, catalogue, findings)
+    _refuse_unread_regions(detectors, presets, catalogue, findings)
     trusted = _read_digests(values.get("trusted_checkpoints"), findings)
     _check_protocols(evaluation, datasets, findings)
-    missing = list(missing_files(detectors, home))
+    missing = [*missing_files(detectors, home), *_missing_masks(presets)]
     if not allow_missing_files:
         findings.note(*missing)
     if findings.problems:
@@ -150,7 +153,9 @@ def _read_digests(value: object, findings: Findings) -> tuple[str, ...]:
     return tuple(map(str, value))
 
 
-def _read_presets(value: object, catalogue: Catalogue, findings: Findings) -> dict[str, PresetSettings]:
+def _read_presets(
+    value: object, home: Path, catalogue: Catalogue, findings: Findings
+) -> dict[str, PresetSettings]:
     presets: dict[str, PresetSettings] = {}
     for name, steps in findings.mapping(value, ("presets",)).items():
         place = ("presets", name)
@@ -167,8 +172,36 @@ def _read_presets(value: object, catalogue: Catalogue, findings: Findings) -> di
             except ValueError as error:
                 findings.add((*place, i), str(error))
         if not any(problem.place[:2] == place for problem in findings.problems):
-            presets[name] = PresetSettings.model_validate(steps)
+            presets[name] = PresetSettings.model_validate(steps).located(home)
     return presets
+
+
+def _missing_masks(presets: Mapping[str, PresetSettings]) -> Iterator[Problem]:
+    """The mask images of regions of interest that are not there."""
+    for name, preset in presets.items():
+        for i, step in enumerate(preset.steps):
+            if isinstance(step, RoiMask) and not step.path.is_file():
+                place = ("presets", name, i, "roi", "path")
+                advice = "paths are relative to the project file"
+                yield Problem(place, f"there is no file {step.path}", advice)
+
+
+def _refuse_unread_regions(
+    detectors: Mapping[str, DetectorEntry],
+    presets: Mapping[str, PresetSettings],
+    catalogue: Catalogue,
+    findings: Findings,
+) -> None:
+    """A region of interest belongs to the original image: what sees other pictures would not honour it."""
+    for name, entry in detectors.items():
+        own = presets.get(entry.preset)  # no shipped preset has a region
+        if own is None or not Preset(entry.preset, own.steps).has_roi:
+            continue
+        place = ("detectors", name, "preset")
+        if not catalogue.detectors[entry.model].honours_roi:
+            findings.add(place, f"has the step roi, but {entry.model} inspects whole images")
+        elif entry.tiling is not None:
+            findings.add(place, "has the step roi, which is not built for tiles", "take out roi, or tiling")
 
 
 def _read_detectors(

@@ -126,6 +126,13 @@ class EvaluationSettings(Section):
         None, description="F1 of the pixels at mean + 3 std of held-out normals' maps"
     )
     aupimo: bool = Field(False, description="per-image overlap at false-positive rates of 1e-5 to 1e-4")
+    roi_metrics: Literal["exclude", "include"] = Field(
+        "exclude",
+        exclude_if=lambda choice: (
+            choice == "exclude"
+        ),  # so that what was measured before there was one stays current
+        description="pixels outside a preset's region of interest, in the pixel metrics",
+    )
 
     def of(self, dataset: str, layout: str) -> Protocol:
         """The protocol of a dataset: the one named for it, else its layout's, with what the keys change.

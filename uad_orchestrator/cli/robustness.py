@@ -1,0 +1,87 @@
+"""``uad robustness``: what camera drift does to the fitted cells, the picture by which a preset is chosen."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad_orchestrator.cli.grid import select
+from uad_orchestrator.cli.options import Category, DetectorGlob, Home, Json
+from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.progress import step_progress
+
+
+def robustness(
+    home: Home = None,
+    category: Category = "*",
+    detector: DetectorGlob = "*",
+    drift: Annotated[
+        str,
+        typer.Option(
+            help="Only these drifts: a glob over white_balance, exposure, glare, jpeg, blur, noise."
+        ),
+    ] = "*",
+    seed: Annotated[int, typer.Option(help="Of what is drawn per image: direction, place, noise.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="The figure, PNG.", show_default="<local>/robustness.png")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Metrics of the fitted cells under camera drift, in five levels, per detector and preset; refits nothing."""
+    from uad_orchestrator.orchestration.cell_run import CellRun, MissingUpstream
+    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.resources import EmbedderPool, open_state, open_store
+    from uad_orchestrator.orchestration.robustness import drifts_of, measure_robustness
+    from uad_orchestrator.orchestration.state import InputUnavailable
+    from uad_orchestrator.preprocessing.drift import KINDS
+    from uad_orchestrator.reporting.robustness import RobustnessRow, robustness_table
+    from uad_orchestrator.reporting.robustness_figure import robustness_figure
+
+    started = time.perf_counter()
+    kinds = [kind for kind in KINDS if fnmatchcase(kind, drift)]
+    if not kinds:
+        note(f"Error: --drift: none of {', '.join(KINDS)} is {drift!r}")
+        raise typer.Exit(WRONG_USAGE)
+    drifts = drifts_of(kinds, seed)
+    rows: list[RobustnessRow] = []
+    failed: list[dict[str, str]] = []
+    with speaking():
+        project = open_project(home)
+        state, store, embedders = open_state(project), open_store(project), EmbedderPool()
+        selection = select(category, detector, None)
+        cells = [cell for cell in state.cells if selection.covers(cell)]
+        with step_progress(len(cells) * len(drifts)) as progress:
+            for cell in cells:
+                name = f"{cell.category} x {cell.detector}"
+                try:
+                    measured = measure_robustness(
+                        CellRun(cell, state, store), embedders, drifts, partial(progress.step, name)
+                    )
+                    rows += list(measured)
+                except (MissingUpstream, InputUnavailable, ValueError) as error:
+                    failed.append({"category": cell.category, "detector": cell.detector, "error": str(error)})
+        figure = output or Path(project.storage.local) / "robustness.png"
+        if rows:
+            figure.parent.mkdir(parents=True, exist_ok=True)
+            figure.write_bytes(robustness_figure(rows))
+    for failure in failed:
+        note(f"FAILED {failure['category']} x {failure['detector']}: {failure['error']}")
+    if as_json:
+        print_json(
+            {
+                "rows": [row.to_json() for row in rows],
+                "failed": failed,
+                "figure": str(figure) if rows else None,
+                "seconds": time.perf_counter() - started,
+            }
+        )
+    elif rows:
+        typer.echo(robustness_table(rows, shutil.get_terminal_size((120, 24)).columns), nl=False)
+        typer.echo(figure)
+    raise typer.Exit(FAILED if failed or not rows else 0)
