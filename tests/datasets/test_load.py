@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -88,3 +89,10 @@ def test_a_file_that_vanishes_while_it_is_read_is_a_dataset_error(root: Path) ->
 
     with pytest.raises(DatasetError, match=r"a file cannot be read: .*000\.png"):
         load_dataset("mvtec_ad", root, "bottle", digests=digests)
+
+
+def test_the_garbage_collector_is_left_as_it_was(root: Path) -> None:
+    load_dataset("mvtec_ad", root, "bottle")
+    with pytest.raises(DatasetError):
+        load_dataset("mvtec_ad", root, "botle")
+    assert gc.isenabled()

@@ -201,3 +201,11 @@ def test_processes_share_one_cache(tmp_path: Path) -> None:
     assert [worker.communicate(timeout=60)[0].strip() for worker in workers] == ["30"] * 3
     with sqlite3.connect(tmp_path / "digests.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM file_digest").fetchone() == (30,)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a.txt", "sub/a.txt", "./sub/../a.txt", "sub/..", "/a.txt", "/x//y/a.txt", "sub/", "..", "../a.txt"],
+)
+def test_a_file_has_one_name_however_it_is_written(path: str) -> None:
+    assert digests._absolute([path]) == {path: os.path.abspath(path)}  # noqa: PTH100

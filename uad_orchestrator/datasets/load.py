@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
@@ -23,6 +25,21 @@ Digests = Callable[[Path], str]
 strings, which are a good deal faster than paths over 100,000 files."""
 
 
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """No garbage collection meanwhile: its passes would look at all of a manifest's lasting objects, over and over,
+    and free none; over 100,000 images that is up to a fifth of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@_collector_resting()
 def load_dataset(
     name: str,
     root: Path | str,
