@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import DETECTORS, create_detector
 from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.settings import MorphologySettings
 from uad_orchestrator.detectors.stages import Response
 from uad_orchestrator.images.source import ImageSource
 
@@ -53,6 +54,10 @@ ANOTHER: dict[str, Any] = {
     "lowest_share": 0.9,
     "maps.gaussian_sigma": 1.0,
     "maps.sigma_space": {"input": "image", "image": "input"},
+    "maps.normalisation": "normal_maps",
+    "maps.morphology": MorphologySettings(operation="opening", size=9),
+    "maps.clip": (1e6, None),
+    "maps.min_area": 10**6,
 }
 """Another value than the default for every key there is; by default where it depends on the detector."""
 
@@ -66,10 +71,20 @@ FIRST: dict[str, dict[str, Any]] = {
     "tiles.overlap": {"tiles": {"tile_size": 24, "overlap": 0.1}},
     "calibration.seed": {"calibration": {"max_images": 5}},
     "topk": {"aggregation": "topk_mean"},
+    "maps.min_area": {"contamination": 0.49, "maps": {"gaussian_sigma": 0.0}},
     "reweight": {"reweight": False},
     "reweight_neighbors": {"reweight": True},
 }
 """What a key needs beside it to have something to do; the same for both values."""
+
+NEED_NORMALS = {
+    "contamination",
+    "calibration.max_images",
+    "calibration.seed",
+    "maps.normalisation",
+    "maps.min_area",
+}
+"""Keys that mean nothing where no normals calibrate."""
 
 NEED_A_TEST_OF_THEIR_OWN = {"index": "takes another way to the same scores: test_softpatch, test_approximate"}
 
@@ -205,7 +220,7 @@ def parts(annotation: Any) -> Iterator[type[BaseModel]]:
 def cases() -> Iterator[Any]:
     for model in MODELS:
         spec = DETECTORS[model]
-        idle = {"contamination", "calibration.max_images", "calibration.seed"} if spec.transductive else set()
+        idle = NEED_NORMALS if spec.transductive else set()
         maps = [f"maps.{key}" for key in type(spec.default_maps).model_fields]
         for key in (*keys(spec.fit), *keys(spec.scoring), *maps):
             if key not in idle and key not in NEED_A_TEST_OF_THEIR_OWN:
@@ -226,7 +241,7 @@ def outcome(model: str, settings: dict[str, Any]) -> tuple[np.ndarray, ...]:
     return made.decision_function(asked), np.stack(list(made.predict_anomaly_map(asked))), thresholds
 
 
-@pytest.mark.parametrize(("model", "key"), cases())
+@pytest.mark.parametrize(("model", "key"), list(cases()))
 def test_pitfall_02_every_parameter_does_something(model: str, key: str) -> None:
     assert key in ANOTHER, f"say in ANOTHER which value of {key} differs from its default"
     spec = DETECTORS[model]

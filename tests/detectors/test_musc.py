@@ -91,3 +91,14 @@ def test_alone_is_an_error(images: int) -> None:
 def test_what_would_set_a_threshold_is_refused() -> None:
     with pytest.raises(ValueError, match="contamination would do nothing"):
         create_detector("vision_musc", embedder=CellMeans(), contamination=0.1)
+
+
+def test_tiles_and_maps_in_terms_of_normals_are_refused() -> None:
+    with pytest.raises(ValueError, match="can not work on tiles"):
+        create_detector("vision_musc", embedder=CellMeans(), tiling={"tile_size": 32})
+    with pytest.raises(ValueError, match="transductive"):
+        detector(maps={"normalisation": "normal_maps"})
+
+
+def test_the_registry_and_the_classes_agree_on_what_is_transductive() -> None:
+    assert all(spec.load().transductive == spec.transductive for spec in DETECTORS.values())

@@ -189,3 +189,34 @@ def test_a_large_bank_is_searched_approximately_where_that_gives_the_same_scores
     np.testing.assert_allclose(again, expected, rtol=0.05)
     small = create_detector(model, embedder=CellMeans(), coreset={"method": "none"}, index="ivf")
     assert small.fit_state(sources(images)).facts["index"]["used"] == "flat"
+
+
+@pytest.mark.parametrize("discriminator", ["lof", "unaligned_lof"])
+def test_tiles_are_compared_with_those_of_other_images_and_at_their_own_place(discriminator: str) -> None:
+    images = textures(12, size=(32, 64))
+    images[5] = images[5].copy()
+    images[5][8:24, 24:40] = (255, 0, 255)  # where the two tiles overlap: each shows the other's defect
+    settings = {"discriminator": discriminator, "coreset": {"method": "none"}, "lof_k": 4}
+    detector = create_detector(
+        "vision_softpatch", embedder=CellMeans(), tiling={"tile_size": 32, "stride": 16}, **settings
+    )
+    state = detector.fit_state(sources(images))
+    kept = state.arrays["rows"]
+    tiles, patches = 3, 16
+    spoiled = [
+        (5 * tiles + tile) * patches + row * 4 + column
+        for tile, columns in enumerate([(3,), (1, 2), (0,)])
+        for row in (1, 2)
+        for column in columns
+    ]
+    assert not np.isin(spoiled, kept).any()
+    if discriminator == "lof":
+        rows = rows_of([image[:, left : left + 32] for image in images for left in (0, 16, 32)])
+        for tile in range(tiles):
+            at = rows[tile::tiles]
+            weights = [-LocalOutlierFactor(4).fit(at[:, i]).negative_outlier_factor_ for i in range(patches)]
+            expected = np.stack(weights, axis=1)
+            for image in range(12):
+                own = (kept // patches) == image * tiles + tile
+                found = state.arrays["weights"][own]
+                np.testing.assert_allclose(found, expected[image][kept[own] % patches], rtol=1e-3)
