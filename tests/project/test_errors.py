@@ -126,6 +126,17 @@ def misspelt(draw: st.DrawFn, word: str) -> str:
     )
 
 
+def one_typing_error_apart(a: str, b: str) -> bool:
+    """Whether one letter lost, added or replaced makes one word the other: "oreset" may be meant for "preset", too."""
+    short, long = sorted((a, b), key=len)
+    start = next(
+        (i for i, pair in enumerate(zip(short, long, strict=False)) if pair[0] != pair[1]), len(short)
+    )
+    if len(short) == len(long):
+        return short[start + 1 :] == long[start + 1 :]
+    return len(long) == len(short) + 1 and short[start:] == long[start + 1 :]
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_any_misspelt_key_is_named_with_its_line_and_the_right_word(data):
@@ -135,6 +146,7 @@ def test_any_misspelt_key_is_named_with_its_line_and_the_right_word(data):
     wrong = data.draw(misspelt(key))
     same_level = [key_of(line) for line in lines]
     assume(wrong and wrong not in same_level and isinstance(yaml.safe_load(wrong), str))
+    assume(not any(one_typing_error_apart(wrong, other) for other in same_level if other != key))
     lines[i] = lines[i].replace(f"{key}:", f"{wrong}:", 1)
 
     found = [p for p in problems_of("\n".join(lines)) if p.line == i + 1 and "unknown key" in p.what]
