@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.bank import declared_precision, response_to, unit_rows
+from uad_orchestrator.detectors.bank import response_to, unit_rows
+from uad_orchestrator.detectors.bank_building import declared_precision
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.calibration import CalibrationImages
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision

@@ -7,15 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.bank import (
-    Bank,
-    BankRecipe,
-    bank_responses,
-    build_bank,
-    rows_left,
-    select_references,
-    unit_rows,
-)
+from uad_orchestrator.detectors.bank import Bank, bank_responses, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.open_clip_settings import PatchKnnFit, PatchKnnScoring
 from uad_orchestrator.detectors.stages import DetectorState, Response

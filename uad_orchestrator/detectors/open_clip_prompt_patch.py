@@ -13,14 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank import (
-    Bank,
-    BankRecipe,
-    build_bank,
-    rows_left,
-    select_references,
-    unit_rows,
-)
+from uad_orchestrator.detectors.bank import Bank, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip_settings import PromptPatchFit, PromptPatchScoring

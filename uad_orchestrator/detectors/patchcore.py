@@ -11,14 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.bank import (
-    Bank,
-    BankRecipe,
-    bank_responses,
-    build_bank,
-    rows_left,
-    select_references,
-)
+from uad_orchestrator.detectors.bank import Bank, bank_responses, rows_left, select_references
+from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
 from uad_orchestrator.detectors.settings import MapSettings, PatchCoreFit, PatchCoreScoring

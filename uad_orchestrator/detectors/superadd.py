@@ -17,16 +17,8 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.bank import (
-    Bank,
-    BankRecipe,
-    build_bank,
-    declared_precision,
-    response_to,
-    rows_left,
-    select_references,
-    unit_rows,
-)
+from uad_orchestrator.detectors.bank import Bank, response_to, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank, declared_precision
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
 from uad_orchestrator.detectors.settings import MapSettings
