@@ -215,7 +215,7 @@ def test_pitfall_03_precision_is_chosen_without_embedding_anything_again(tmp_pat
 def test_the_loss_by_float16_is_estimated_as_large_as_it_is() -> None:
     rows = np.random.default_rng(0).standard_normal((4000, 8)).astype(np.float32) * 300
     rounded = rows.astype(np.float16).astype(np.float32)
-    lost, moved = np.abs(rounded - rows), np.abs(bank._rounded_otherwise(rounded, 0) - rounded)
+    lost, moved = np.abs(rounded - rows), np.abs(bank_building._rounded_otherwise(rounded, 0) - rounded)
     assert moved.mean() == pytest.approx(lost.mean(), rel=0.1)
     beyond = np.full((3, 2), 1e6, np.float32)
-    assert np.array_equal(bank._rounded_otherwise(beyond, 0), beyond)
+    assert np.array_equal(bank_building._rounded_otherwise(beyond, 0), beyond)
