@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
-from uad_orchestrator.detectors import bank, create_detector
+from uad_orchestrator.detectors import bank_building, create_detector
 from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.patchcore import reweighting
 from uad_orchestrator.detectors.stages import DetectorState, Response
