@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uad_orchestrator.embedders.settings import EmbedderSettings
 
 MODELS = ("vision_patchcore", "vision_anomalydino", "vision_softpatch", "vision_superadd", "vision_musc")
-SETTINGS = {"vision_superadd": {"tiles": {"tile_size": 256}}}
+SETTINGS: dict[str, Any] = {"vision_superadd": {"tiles": {"tile_size": 256}}}
 BARS = {"fit": 10.0, "score": 10.0}
 """Times the embedder's own time, for as many images as are fitted or scored."""
 SCORE_BARS = {"vision_superadd": 20.0, "vision_musc": 40.0}
