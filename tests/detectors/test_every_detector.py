@@ -54,6 +54,14 @@ ANOTHER: dict[str, Any] = {
     "lowest_share": 0.9,
     "maps.gaussian_sigma": 1.0,
     "maps.sigma_space": {"input": "image", "image": "input"},
+    "augment.copies": 3,
+    "augment.seed": 4,
+    "augment.brightness": 0.6,
+    "augment.white_balance": 0.5,
+    "augment.blur": 2.0,
+    "augment.noise": 0.1,
+    "augment.jpeg": 20,
+    "augment.rotation": 20.0,
     "maps.normalisation": "normal_maps",
     "maps.morphology": MorphologySettings(operation="opening", size=9),
     "maps.clip": (1e6, None),
@@ -227,6 +235,11 @@ def cases() -> Iterator[Any]:
                 yield pytest.param(model, key, id=f"{model}-{key}")
 
 
+def beside(key: str) -> dict[str, Any]:
+    """The settings under which both values of a key are compared."""
+    return {"augment": {"brightness": 0.2}} if key.startswith("augment.") else FIRST.get(key, {})
+
+
 def laid_over(settings: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     head, _, inner = key.partition(".")
     return {**settings, head: {**settings.get(head, {}), inner: value} if inner else value}
@@ -245,13 +258,13 @@ def outcome(model: str, settings: dict[str, Any]) -> tuple[np.ndarray, ...]:
 def test_pitfall_02_every_parameter_does_something(model: str, key: str) -> None:
     assert key in ANOTHER, f"say in ANOTHER which value of {key} differs from its default"
     spec = DETECTORS[model]
-    stages = spec.cut(FIRST.get(key, {}))
+    stages = spec.cut(beside(key))
     value: Any = ANOTHER[key]
     if isinstance(value, dict):
         plain = {**stages.fit.model_dump(), **stages.scoring.model_dump(), "maps": stages.maps.model_dump()}
         for name in key.split("."):
             plain = plain[name]
         value = value[plain]
-    first = outcome(model, FIRST.get(key, {}))
-    other = outcome(model, laid_over(FIRST.get(key, {}), key, value))
+    first = outcome(model, beside(key))
+    other = outcome(model, laid_over(beside(key), key, value))
     assert not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, other, strict=True))
