@@ -212,6 +212,8 @@ def test_tile_scores_are_reduced(how: dict[str, Any], expected: Any) -> None:
 class Brightness:
     """A preset that needs the whole image: it subtracts its mean. Counts."""
 
+    has_roi = False
+
     def __init__(self, grow: int = 0) -> None:
         self.grow, self.seen = grow, []
 
