@@ -217,8 +217,14 @@ class Brightness:
     def __init__(self, grow: int = 0) -> None:
         self.grow, self.seen = grow, []
 
-    def recipe(self) -> dict[str, Any]:
+    def pixel_recipe(self) -> dict[str, Any]:
         return {"steps": ["mean"], "grow": self.grow}
+
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] + self.grow, size[1]
+
+    def inspected(self, size: tuple[int, int]) -> None:
+        return None
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         self.seen.append(image.shape)
