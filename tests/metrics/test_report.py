@@ -31,6 +31,7 @@ def content() -> dict[str, Any]:
         "unlabelled": [{"split": "test_private", "n": 3}],
         "image_operating_point": point, "pixel_operating_point": point,
         "segmentation": {name: value for name, value in point.items() if name != "contamination"},
+        "roi": {"pixels": "excluded", "regions_outside": {"tile/test/stain/003.png": 1}},
         "timings": dict.fromkeys(seconds, 1.0) | {"seconds_per_image_p95": 2.0},
         "bank": {
             "rows": 10, "dimension": 4, "bytes": 160,
@@ -57,9 +58,12 @@ def test_pitfall_16_no_field_can_be_left_out(field: str) -> None:
 
 def test_a_report_of_schema_1_is_still_read() -> None:
     written = json.loads(MetricsReport(**content()).to_json())
-    earlier = {n: v for n, v in written.items() if n not in ("unlabelled", "segmentation")}
+    earlier = {
+        n: v for n, v in written.items() if n not in ("unlabelled", "segmentation", "intervals", "roi")
+    }
     report = MetricsReport.from_json(json.dumps(earlier | {"schema_version": 1}))
     assert (report.schema_version, report.unlabelled, report.segmentation) == (2, [], None)
+    assert (report.intervals, report.roi) == ({}, None)
 
 
 def test_an_undefined_figure_needs_a_reason_and_a_reason_an_undefined_figure() -> None:

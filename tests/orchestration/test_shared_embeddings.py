@@ -36,7 +36,7 @@ def test_the_second_and_third_detector_embed_no_image(workshop: Workshop) -> Non
         )
         for name in DETECTORS
     }
-    assert embedded == {"patchcore": 10, "softpatch": 0, "dino": 0, "musc": 0}
+    assert sorted(embedded.values()) == [0, 0, 0, 10], "whichever comes first embeds for all"
 
 
 def test_a_transductive_detector_is_measured_and_has_no_threshold(workshop: Workshop) -> None:

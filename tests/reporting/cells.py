@@ -88,6 +88,7 @@ def report(
         per_defect=[_defect(kind, tested, point.threshold) for kind in DEFECTS],
         unlabelled=[],
         segmentation=None,
+        roi=None,
         image_operating_point=OperatingPointReport(
             threshold=point.threshold,
             source=point.source,

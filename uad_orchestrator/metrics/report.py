@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 2
-_SINCE_2: dict[str, Any] = {"intervals": {}, "unlabelled": [], "segmentation": None}
+_SINCE_2: dict[str, Any] = {"intervals": {}, "unlabelled": [], "segmentation": None, "roi": None}
 """What version 2 added, with what a report of version 1 says of it: nothing of the kind was measured."""
 
 
@@ -197,7 +197,7 @@ class MetricsReport(_WithReasons):
     )
     timings: Timings
     bank: BankReport
-    roi: RoiReport | None = Field(None, description="None: whole images are inspected")
+    roi: RoiReport | None = Field(description="None: whole images are inspected")
     seeds: dict[str, int]
     versions: dict[str, str] = Field(description="asset -> version")
     packages: dict[str, str] = Field(description="package -> version")
