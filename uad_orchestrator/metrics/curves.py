@@ -14,6 +14,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+GAUSS_LEGENDRE = (
+    (-0.8611363115940526, 0.34785484513745385),
+    (-0.33998104358485626, 0.6521451548625461),
+    (0.33998104358485626, 0.6521451548625461),
+    (0.8611363115940526, 0.34785484513745385),
+)
+"""Nodes and weights of order 4 on [-1, 1] (``numpy.polynomial.legendre.leggauss(4)``, which is slow to import)."""
+
 
 class Curve(NamedTuple):
     """Points of a curve, from the highest threshold to the lowest.
@@ -54,6 +62,16 @@ class Groups:
     def false(self) -> np.ndarray:
         """(n,) int64: negatives in the groups 0..i."""
         return np.cumsum(self.negatives)
+
+    @cached_property
+    def false_rate(self) -> np.ndarray:
+        """(n + 1,) float64: share of the negatives in the groups before i, from 0 to 1."""
+        return _with_origin(self.negatives)
+
+    @cached_property
+    def overlap(self) -> np.ndarray:
+        """(n + 1,) float64: share of the region weights in the groups before i, from 0 to 1."""
+        return _with_origin(self.region_weights)
 
     @property
     def mixed(self) -> np.ndarray:
@@ -106,8 +124,7 @@ def average_precision(groups: Groups) -> float:
     mixed = has_positives & groups.mixed
     inside, beside = positives[mixed].astype(np.float64), groups.negatives[mixed].astype(np.float64)
     found_before, false_before = found[mixed] - inside, false[mixed] - beside
-    nodes, weights = np.polynomial.legendre.leggauss(4)
-    for node, weight in zip(nodes, weights, strict=True):
+    for node, weight in GAUSS_LEGENDRE:
         entered = inside * (node + 1) / 2
         hits = found_before + entered + 0.5
         area += np.sum(inside * weight / 2 * hits / (hits + false_before + beside / inside * entered))
@@ -132,7 +149,7 @@ def aupro(groups: Groups, limit: float) -> float:
         groups: with region weights.
         limit: in (0, 1]; the curve is interpolated linearly at the limit.
     """
-    x, y = _with_origin(groups.negatives), _with_origin(groups.region_weights)
+    x, y = groups.false_rate, groups.overlap
     end = int(np.searchsorted(x, limit, side="right"))
     if end < x.size:
         slope = (y[end] - y[end - 1]) / (x[end] - x[end - 1])
@@ -143,9 +160,7 @@ def aupro(groups: Groups, limit: float) -> float:
 
 def roc_curve(groups: Groups) -> Curve:
     """False-positive rate against true-positive rate, from (0, 0)."""
-    return Curve(
-        _with_origin(groups.negatives), _with_origin(groups.positives), _thresholds_from_none(groups)
-    )
+    return Curve(groups.false_rate, _with_origin(groups.positives), _thresholds_from_none(groups))
 
 
 def pr_curve(groups: Groups) -> Curve:
@@ -157,9 +172,7 @@ def pr_curve(groups: Groups) -> Curve:
 
 def pro_curve(groups: Groups) -> Curve:
     """Pooled false-positive rate against mean region overlap, from (0, 0)."""
-    return Curve(
-        _with_origin(groups.negatives), _with_origin(groups.region_weights), _thresholds_from_none(groups)
-    )
+    return Curve(groups.false_rate, groups.overlap, _thresholds_from_none(groups))
 
 
 def thinned(curve: Curve, n_points: int) -> Curve:

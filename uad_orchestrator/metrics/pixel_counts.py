@@ -23,7 +23,7 @@ Overlap = Literal["pro", "spro"]
 class PixelCounts:
     """Counts of normal and defect pixels per score, in memory that does not grow with the images.
 
-    Counts add up: over images, shards and partitions, in any order, bit for bit. The highest 2^18 scores are
+    Counts add up: over images, shards and partitions, in any order, bit for bit. The highest 2^17 scores are
     kept one by one, below them neighbours among floats share a bin (see ``score_histogram``): few pixels give
     exact metrics, any number metrics within 1e-5.
 

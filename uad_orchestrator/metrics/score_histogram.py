@@ -23,13 +23,13 @@ from uad_orchestrator.metrics.top_scores import TopScores
 PAGE_BITS = 16
 PAGE_KEYS = 1 << PAGE_BITS
 N_PAGES = 1 << (32 - PAGE_BITS)
-BINS_BITS = 17
+BINS_BITS = 16
 """log2 of the bins that the kept pages share."""
 UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
 SEVERAL = np.uint32(2**32 - 1)
-STRIDE = 8
+STRIDE = 16
 """One score in so many is looked at to tell a bin of one value, many times, from a bin of several."""
-_BLOCK = 1 << 16  # scores counted at a time: what lies between two steps stays in the processor's cache
+_BLOCK = 1 << 17  # scores counted at a time: what lies between two steps stays in the processor's cache
 _NO_BIN = -(1 << 40)
 
 
@@ -77,6 +77,8 @@ class ScoreHistogram:
         # a key's bin is (key >> shift) + _adjust_of_page[its page]; _NO_BIN where the page is not kept
         self._adjust_of_page = np.full(N_PAGES, _NO_BIN, np.int64)
         self._used = 0
+        # written over by every block: fresh memory would cost more than what is computed in it
+        self._scratch = np.empty((2, _BLOCK), np.intp)
         self._totals, self._positives, self._weights = np.zeros((3, 1 << BINS_BITS), np.int64)
         self._only_key = np.full(
             1 << BINS_BITS, UNSEEN, np.uint32
@@ -94,7 +96,7 @@ class ScoreHistogram:
         for start in range(0, scores.size, _BLOCK):
             first, last = np.searchsorted(positive, (start, start + _BLOCK))
             keys = float_keys(scores[start : start + _BLOCK])
-            bins = self._bins(keys)
+            bins = self._bins(keys, self._scratch[:, : keys.size])
             np.add.at(self._totals, bins, 1)
             self._note_keys(bins[::STRIDE], keys[::STRIDE])
             places, of_positives = positive[first:last] - start, weights[first:last]
@@ -126,30 +128,38 @@ class ScoreHistogram:
             left[column] = arrays[column].copy()
             np.subtract.at(left[column], bins, arrays[f"top_{column}"])
         some = np.flatnonzero(left["totals"])
-        lowest, highest = self._bounds(arrays["first_keys"][some], arrays["only_keys"][some])
+        lowest, bin_highest = self._bounds(arrays["first_keys"][some], arrays["only_keys"][some])
         below = np.uint32(max(int(arrays["top_floor"]) - 1, 0))  # the bin at the floor is only half left
         totals, positives, weights = (
             np.concatenate([left[column][some], arrays[f"top_{column}"]])[::-1]
             for column in ("totals", "positives", "weights")
         )
-        lowest = np.concatenate([lowest, arrays["top_keys"]])[::-1]
-        highest = np.concatenate([np.minimum(highest, below), arrays["top_keys"]])[::-1]
+        lowest = scores_of_keys(np.concatenate([lowest, arrays["top_keys"]]))
+        highest = lowest.copy()
+        highest[: some.size] = scores_of_keys(np.minimum(bin_highest, below))
         return Groups(
             negatives=totals - positives,
             positives=positives,
             region_weights=weights,
-            lowest=scores_of_keys(lowest),
-            highest=scores_of_keys(highest),
+            lowest=lowest[::-1],
+            highest=highest[::-1],
         )
 
-    def _bins(self, keys: np.ndarray) -> np.ndarray:
-        """The bin of each key; pages not seen before get theirs."""
-        pages = (keys >> np.uint32(PAGE_BITS)).astype(np.intp)
-        bins = self._adjust_of_page.take(pages, mode="wrap")  # never wraps: take's fastest mode
+    def _bins(self, keys: np.ndarray, scratch: np.ndarray) -> np.ndarray:
+        """The bin of each key; pages not seen before get theirs.
+
+        Args:
+            scratch: (2, n) intp, written over; the second row is what is returned.
+        """
+        pages, bins = scratch
+        np.right_shift(keys, np.uint32(PAGE_BITS), out=pages, casting="unsafe")
+        self._adjust_of_page.take(pages, mode="wrap", out=bins)  # never wraps: take's fastest mode
         if bins.min(initial=0) == _NO_BIN:
-            self._keep_pages(np.unique(pages[bins == _NO_BIN]))
-            bins = self._adjust_of_page.take(pages, mode="wrap")
-        bins += keys >> self._shift
+            unknown = np.flatnonzero(bins == _NO_BIN)
+            if self._keep_pages(np.unique(pages[unknown])):
+                unknown = slice(None)
+            bins[unknown] = self._adjust_of_page[pages[unknown]]
+        np.add(bins, keys >> self._shift, out=bins, casting="unsafe")
         return bins
 
     def _bin_arrays(self) -> dict[str, np.ndarray]:
@@ -170,7 +180,8 @@ class ScoreHistogram:
         }
 
     def _add_bins(self, arrays: Mapping[str, np.ndarray]) -> None:
-        bins, only = self._bins(arrays["first_keys"]), arrays["only_keys"]
+        first_keys, only = arrays["first_keys"], arrays["only_keys"]
+        bins = self._bins(first_keys, np.empty((2, first_keys.size), np.intp))
         np.add.at(self._totals, bins, arrays["totals"])
         np.add.at(self._positives, bins, arrays["positives"])
         np.add.at(self._weights, bins, arrays["weights"])
@@ -195,19 +206,24 @@ class ScoreHistogram:
         self._only_key[bins] = keys
         self._only_key[bins[self._only_key[bins] != keys]] = SEVERAL
 
-    def _keep_pages(self, new_pages: np.ndarray) -> None:
-        """Give bins to pages that have none; where that makes all bins wider, lay all pages out anew."""
+    def _keep_pages(self, new_pages: np.ndarray) -> bool:
+        """Give bins to pages that have none; where that makes all bins wider, lay all pages out anew.
+
+        Returns:
+            whether bins of other pages moved.
+        """
         pages = np.concatenate([self._pages, new_pages])
         shift = np.uint32(bin_shift(pages.size))
         if shift == self._shift:
             self._append_pages(new_pages)
-            return
+            return False
         counted = self._bin_arrays()
         for column in (self._totals, self._positives, self._weights, self._only_key):
             column[: self._used] = 0
         self._pages, self._used, self._shift = np.empty(0, np.int64), 0, shift
         self._append_pages(pages)
         self._add_bins(counted)
+        return True
 
     def _append_pages(self, pages: np.ndarray) -> None:
         """Put the bins of these pages behind all others."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-TOP = 1 << 18
+TOP = 1 << 17
 """At most this many scores are kept."""
 
 
@@ -61,7 +61,7 @@ class TopScores:
             ``top_floor`` () int64.
         """
         self._trim()
-        every = self._keys[0]
+        every = np.sort(self._keys[0])
         heads = np.flatnonzero(np.diff(every, prepend=every[:1] + np.uint32(1)))
         keys = every[heads]
         positives, weights = np.zeros((2, keys.size), np.int64)
@@ -82,11 +82,11 @@ class TopScores:
         self._n += keys.size
 
     def _trim(self) -> None:
-        """Sort what is kept, raise the floor until at most ``TOP`` are."""
-        keys = np.sort(np.concatenate(self._keys)) if self._keys else np.empty(0, np.uint32)
+        """Raise the floor until at most ``TOP`` are kept."""
+        keys = np.concatenate(self._keys) if self._keys else np.empty(0, np.uint32)
         if keys.size > TOP:
-            self.floor = max(self.floor, int(keys[-TOP - 1]) + 1)
-        keys = keys[np.searchsorted(keys, np.uint32(self.floor)) :]
+            self.floor = max(self.floor, int(np.partition(keys, keys.size - TOP - 1)[-TOP - 1]) + 1)
+        keys = keys[np.flatnonzero(keys >= np.uint32(self.floor))]
         self._keys, self._n = [keys], keys.size
         positives = (np.concatenate(column) for column in zip(*self._positives, strict=True))
         if self._positives:
