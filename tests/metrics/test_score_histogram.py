@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import score_histogram, top_scores
 from uad_orchestrator.metrics.score_histogram import (
-    BINS_BITS,
+    CAPACITY,
     N_PAGES,
     PAGE_KEYS,
     ScoreHistogram,
@@ -38,7 +38,18 @@ def test_keys_sort_like_their_floats_and_come_back(values: list[float]) -> None:
 def test_bins_only_grow_with_the_pages_and_all_pages_fit() -> None:
     shifts = [bin_shift(n) for n in range(1, N_PAGES + 1)]
     assert np.all(np.diff(shifts) >= 0)
-    assert max(n * (PAGE_KEYS >> shift) for n, shift in enumerate(shifts, 1)) <= 1 << BINS_BITS
+    assert max(n * (PAGE_KEYS >> shift) for n, shift in enumerate(shifts, 1)) <= CAPACITY
+
+
+def test_every_page_can_be_kept() -> None:
+    """Also where a page's bins begin right behind those of the page before it, as if they were numbered by key."""
+    histogram = ScoreHistogram()
+    bits = np.arange(0x0080, 0x7F80, dtype=np.uint32)  # one score in each page of the positive numbers
+    scores = (bits << np.uint32(16)).view(np.float32)
+    histogram.add(scores, NOTHING, NOTHING)
+    histogram.add(-scores, NOTHING, NOTHING)
+    arrays = histogram.to_arrays()
+    assert arrays["totals"].sum() == 2 * scores.size == arrays["first_keys"].size
 
 
 @given(st.lists(st.lists(FLOATS, max_size=30), max_size=6), st.sampled_from([4, 1 << 18]))
@@ -94,13 +105,13 @@ def test_laying_bins_out_anew_loses_nothing() -> None:
     rng = np.random.default_rng(0)
     histogram, everything = ScoreHistogram(), []
     for exponent in range(-60, 60):  # each batch brings new pages
-        scores = (rng.uniform(1, 2, 504) * 2.0**exponent * rng.choice([-1, 1], 504)).astype(np.float32)
-        positive = np.flatnonzero(rng.random(504) < 0.3)
+        scores = (rng.uniform(1, 2, 512) * 2.0**exponent * rng.choice([-1, 1], 512)).astype(np.float32)
+        positive = np.flatnonzero(rng.random(512) < 0.3)
         histogram.add(scores, positive, np.full(positive.size, 7))
         everything.append((scores, positive))
     at_once = ScoreHistogram()
     scores = np.concatenate([s for s, _ in everything])
-    positive = np.concatenate([p + 504 * i for i, (_, p) in enumerate(everything)])
+    positive = np.concatenate([p + 512 * i for i, (_, p) in enumerate(everything)])
     at_once.add(scores, positive, np.full(positive.size, 7))
     for name, array in at_once.to_arrays().items():
         np.testing.assert_array_equal(histogram.to_arrays()[name], array, err_msg=name)

@@ -25,12 +25,14 @@ PAGE_KEYS = 1 << PAGE_BITS
 N_PAGES = 1 << (32 - PAGE_BITS)
 BINS_BITS = 16
 """log2 of the bins that the kept pages share."""
+CAPACITY = 1 << (BINS_BITS + 1)
+"""Bins there is room for: a page has two at least, so that very many pages have more together."""
 UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
 SEVERAL = np.uint32(2**32 - 1)
-STRIDE = 16
+STRIDE = 32
 """One score in so many is looked at to tell a bin of one value, many times, from a bin of several."""
 _BLOCK = 1 << 17  # scores counted at a time: what lies between two steps stays in the processor's cache
-_NO_BIN = -(1 << 40)
+_NO_BIN = np.uint32(2**32 - 1)  # what is added to a page's keys is a multiple of its bins, two or more: even
 
 
 def float_keys(scores: np.ndarray) -> np.ndarray:
@@ -63,9 +65,9 @@ def bin_shift(n_pages: int) -> int:
     """log2 of the keys per bin where ``n_pages`` pages share ``2^BINS_BITS`` bins; it only grows with them.
 
     >>> bin_shift(1), bin_shift(3), bin_shift(N_PAGES)
-    (0, 1, 15)
+    (0, 2, 15)
     """
-    return max(0, (n_pages - 1).bit_length() + PAGE_BITS - BINS_BITS)
+    return min(PAGE_BITS - 1, max(0, (n_pages - 1).bit_length() + PAGE_BITS - BINS_BITS))
 
 
 class ScoreHistogram:
@@ -74,12 +76,12 @@ class ScoreHistogram:
     def __init__(self) -> None:
         self._pages = np.empty(0, np.int64)  # kept pages, in the order of their bins
         self._shift = np.uint32(0)
-        # a key's bin is (key >> shift) + _adjust_of_page[its page]; _NO_BIN where the page is not kept
-        self._adjust_of_page = np.full(N_PAGES, _NO_BIN, np.int64)
+        # a key's bin is (key >> shift) + _adjust_of_page[its page], modulo 2^32; _NO_BIN: the page is not kept
+        self._adjust_of_page = np.full(N_PAGES, _NO_BIN, np.uint32)
         self._used = 0
         # written over by every block: fresh memory would cost more than what is computed in it
         self._scratch = np.empty((2, _BLOCK), np.intp)
-        self._totals, self._positives, self._weights = np.zeros((3, 1 << BINS_BITS), np.int64)
+        self._totals, self._positives, self._weights = np.zeros((3, CAPACITY), np.int64)
         self._only_key = np.full(
             1 << BINS_BITS, UNSEEN, np.uint32
         )  # the bin's one key, or UNSEEN, or SEVERAL
@@ -153,20 +155,21 @@ class ScoreHistogram:
         """
         pages, bins = scratch
         np.right_shift(keys, np.uint32(PAGE_BITS), out=pages, casting="unsafe")
-        self._adjust_of_page.take(pages, mode="wrap", out=bins)  # never wraps: take's fastest mode
-        if bins.min(initial=0) == _NO_BIN:
-            unknown = np.flatnonzero(bins == _NO_BIN)
+        adjusted = self._adjust_of_page.take(pages, mode="wrap")  # never wraps: take's fastest mode
+        if adjusted.max(initial=0) == _NO_BIN:
+            unknown = np.flatnonzero(adjusted == _NO_BIN)
             if self._keep_pages(np.unique(pages[unknown])):
-                unknown = slice(None)
-            bins[unknown] = self._adjust_of_page[pages[unknown]]
-        np.add(bins, keys >> self._shift, out=bins, casting="unsafe")
+                unknown = np.arange(keys.size)
+            adjusted[unknown] = self._adjust_of_page[pages[unknown]]
+        adjusted += keys >> self._shift
+        bins[:] = adjusted
         return bins
 
     def _bin_arrays(self) -> dict[str, np.ndarray]:
         """The occupied bins, ascending by key."""
         pages = np.sort(self._pages)
         per_page = PAGE_KEYS >> int(self._shift)
-        first = self._adjust_of_page[pages] + (pages << PAGE_BITS >> int(self._shift))
+        first = (self._adjust_of_page[pages] + (pages << PAGE_BITS >> int(self._shift))) % (1 << 32)
         bins = (first[:, None] + np.arange(per_page)).ravel()
         starts = ((pages[:, None] << PAGE_BITS) + (np.arange(per_page) << int(self._shift))).ravel()
         occupied = np.flatnonzero(self._totals[bins])
@@ -229,6 +232,6 @@ class ScoreHistogram:
         """Put the bins of these pages behind all others."""
         per_page = PAGE_KEYS >> int(self._shift)
         offsets = self._used + per_page * np.arange(pages.size)
-        self._adjust_of_page[pages] = offsets - (pages << PAGE_BITS >> int(self._shift))
+        self._adjust_of_page[pages] = (offsets - (pages << PAGE_BITS >> int(self._shift))) % (1 << 32)
         self._pages = np.concatenate([self._pages, pages])
         self._used += per_page * pages.size
