@@ -82,9 +82,7 @@ class ScoreHistogram:
         # written over by every block: fresh memory would cost more than what is computed in it
         self._scratch = np.empty((2, _BLOCK), np.intp)
         self._totals, self._positives, self._weights = np.zeros((3, CAPACITY), np.int64)
-        self._only_key = np.full(
-            1 << BINS_BITS, UNSEEN, np.uint32
-        )  # the bin's one key, or UNSEEN, or SEVERAL
+        self._only_key = np.full(CAPACITY, UNSEEN, np.uint32)  # the bin's one key, or UNSEEN, or SEVERAL
         self._top = TopScores()
 
     def add(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> None:
