@@ -49,7 +49,7 @@ _KNOWN = {
         Column("image_auroc", "image AUROC", "ratio", "Images: chance that a defect outscores a normal."),
         Column(
             "image_auroc_interval",
-            "95 % interval",
+            "95% interval",
             "interval",
             "Of the image AUROC: bootstrap over the test images, and nothing else.",
         ),
