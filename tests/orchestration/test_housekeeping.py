@@ -20,11 +20,18 @@ def test_embeddings_of_an_earlier_preset_are_collected(tmp_path: Path) -> None:
     before = set(spaces.iterdir())
     assert len(before) == 3
     assert not collected(workshop), "they are young"
+    texts = spaces / "tower/texts/ab/abcd.npz"
+    texts.parent.mkdir(parents=True)
+    texts.write_bytes(b"small, and asked for by whatever tower is loaded next")
     long_ago = time.time() - 7200
     for path in spaces.rglob("*"):
         os.utime(path, (long_ago, long_ago))
+    workshop.edit(lambda values: values["detectors"].update(unread={"model": "vision_anomalydino"}))
+    assert not collected(workshop), "what a cell without its weights would use is not known"
+    workshop.edit(lambda values: values["detectors"].pop("unread"))
     (gone,) = collected(workshop)
     assert before - set(spaces.iterdir()) == {Path(gone)}
+    assert texts.is_file()
     assert workshop.plan().stale == ()
     workshop.edit(lambda values: values["detectors"]["patchcore"].update(coreset={"ratio": 0.2}))
     assert workshop.refresh().embedded_images == 0, "what is used is kept"

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
+from uad_orchestrator.detectors.prompts import TEXTS
 from uad_orchestrator.orchestration.cell_files import EMBEDDINGS, TRAININGS
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import STAGES
@@ -54,13 +55,18 @@ def abandoned(
 
 
 def current_spaces(project: Project) -> set[str] | None:
-    """The spaces of the embedding cache that the project's cells use; None where a cell can not be read now."""
+    """The spaces of the embedding cache that the project's cells use, and those of texts, which are small and known
+    to a loaded text tower alone; None where a cell can not be read now."""
     state, store = open_state(project), open_store(project)
+    spaces = {texts.parent.name for texts in (Path(project.storage.local) / EMBEDDINGS).glob(f"*/{TEXTS}")}
     try:
-        detectors = [open_detector(CellRun(cell, state, store), EmbedderPool()) for cell in state.cells]
+        for cell in state.cells:
+            state.version("memory_bank", cell)  # whatever can not be read of a cell is said here
+            stream = open_detector(CellRun(cell, state, store), EmbedderPool()).stream
+            spaces |= {stream.space} if stream.cache is not None else set()
     except InputUnavailable:
         return None
-    return {detector.stream.space for detector in detectors if detector.stream.cache is not None}
+    return spaces
 
 
 def current_artifacts(project: Project) -> set[ArtifactKey]:
