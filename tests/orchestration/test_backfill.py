@@ -35,7 +35,7 @@ def test_the_daemon_gets_the_stale_cells_and_only_they(workshop: Workshop) -> No
     project = workshop.project
     with open_instance(project) as instance:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), BACKFILL_DAEMON, "here", []))
-        found = hand_over(project, instance, Selection(category="disc", detector="dino", asset=None))
+        found = hand_over(project, instance, Selection(categories=("disc",), detectors=("dino",)))
         assert found.to_json() | {"seconds": 0, "backfill": ""} == {
             "backfill": "",
             "cells": 1,

@@ -44,7 +44,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     )  # fmt: skip
     from uad_orchestrator.orchestration.selection import Selection
 
-    assert not found.refresh(Selection(detector="patchcore")).failed
+    assert not found.refresh(Selection(detectors=("patchcore",))).failed
     return found
 
 

@@ -62,7 +62,7 @@ def test_roi_metrics_recompute_metrics_alone(workshop: Workshop) -> None:
     workshop.edit(lambda values: values["evaluation"].update(roi_metrics="include"))
     try:
         assert {node.asset for node in workshop.plan().stale} == {"metrics_report", "leaderboard"}
-        workshop.refresh(Selection(detector="part"))
+        workshop.refresh(Selection(detectors=("part",)))
         included = report(workshop, "part")
         assert included.roi is not None and included.roi.pixels == "included"
         assert included.metrics["pixel_auroc"] is not None

@@ -238,7 +238,7 @@ def test_the_protocol_of_the_project_file_is_the_one_measured(refreshed: Worksho
     workshop = copied(refreshed, tmp_path)
     chosen = {"protocol": {"mvtec_loco": "mvtec_ad"}, "aupimo": True}
     workshop.edit(lambda values: values.update(evaluation=chosen))
-    assert not workshop.refresh(Selection(category=LOCO)).failed
+    assert not workshop.refresh(Selection(categories=(LOCO,))).failed
     found = report_of(workshop, LOCO)
     assert {"aupro_0.3", "aupro_0.05", "aupimo"} <= set(found.metrics)
     assert "spro_0.05" not in found.metrics

@@ -36,7 +36,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 def test_each_seed_is_a_detector_and_the_board_folds_them(workshop: Workshop) -> None:
     assert {node.detector for node in workshop.plan().stale if node.detector} == {*SEEDS, "all"}
-    done = computed(workshop.refresh(Selection(detector="few")))
+    done = computed(workshop.refresh(Selection(detectors=("few",))))
     assert {detector for _, _, detector in done} == set(SEEDS), "--detector few means all its seeds"
     assert not workshop.refresh().failed
 

@@ -53,8 +53,8 @@ def embedded_texts(workshop: Workshop) -> int:
 
 
 def test_prompts_class_names_and_texts_through_the_graph(workshop: Workshop) -> None:
-    first = workshop.refresh(Selection(category="line/disc"))
-    other = workshop.refresh(Selection(category="line/metal_nut", detector="score"))
+    first = workshop.refresh(Selection(categories=("line/disc",)))
+    other = workshop.refresh(Selection(categories=("line/metal_nut",), detectors=("score",)))
     assert not first.failed and not other.failed
     assert first.embedded_images == other.embedded_images == 8, "shared by the category's detectors"
     assert embedded_texts(workshop) == 4, "normal and anomalous x 2 categories, shared by two detectors"
@@ -72,7 +72,7 @@ def test_prompts_class_names_and_texts_through_the_graph(workshop: Workshop) -> 
     assert {reason for node in stale for reason in node.reasons} == {
         "fit settings changed: disc absent -> grey coin"
     }
-    result = workshop.refresh(Selection(category="disc", detector="score"))
+    result = workshop.refresh(Selection(categories=("disc",), detectors=("score",)))
     assert computed(result) == {(asset, "line/disc", "score") for asset in STAGES}
     assert result.embedded_images == 0
     assert embedded_texts(workshop) == 6

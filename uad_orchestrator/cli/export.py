@@ -9,7 +9,7 @@ import typer
 
 from uad_orchestrator.cli.infer import cell_model, inspecting
 from uad_orchestrator.cli.map_exports import maps, submission
-from uad_orchestrator.cli.options import Category, DetectorGlob, Home
+from uad_orchestrator.cli.options import Categories, Detectors, Home
 
 export = typer.Typer(help="Hand results over.", no_args_is_help=True)
 
@@ -26,8 +26,8 @@ def export_commands() -> None:
 def bundle(
     output: Annotated[Path, typer.Option(help="The folder to write; it must not exist.")],
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
     weights: Annotated[
         bool,
         typer.Option("--weights/--no-weights", help="Copy the embedder's weight file, or only its digest."),

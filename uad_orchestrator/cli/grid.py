@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Asset, Category, DetectorGlob, Home, Json, Rehash, Workers
+from uad_orchestrator.cli.options import Asset, Categories, Detectors, Home, Json, Rehash, Workers
 from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.progress import cell_progress
+from uad_orchestrator.cli.selecting import select
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -35,8 +36,8 @@ class BoardFormat(StrEnum):
 
 def plan(
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
     asset: Asset = None,
     rehash: Rehash = False,
     as_json: Json = False,
@@ -47,7 +48,7 @@ def plan(
 
     with speaking(), opened(home) as (project, instance):
         state = open_state(project, rehash=rehash)
-        found = Planner(state, open_store(project), instance).plan(select(category, detector, asset))
+        found = Planner(state, open_store(project), instance).plan(select(project, category, detector, asset))
         if as_json:
             print_json(found.to_json())
         else:
@@ -56,8 +57,8 @@ def plan(
 
 def refresh(
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
     asset: Asset = None,
     workers: Workers = None,
     rehash: Rehash = False,
@@ -69,10 +70,10 @@ def refresh(
     """Bring every stale cell up to date, through Dagster."""
     with speaking(), opened(home) as (project, instance):
         if backfill:
-            hand_to_daemon(project, instance, select(category, detector, asset), rehash, as_json)
+            hand_to_daemon(project, instance, select(project, category, detector, asset), rehash, as_json)
             return
         result = run_refresh(
-            project, instance, select(category, detector, asset), workers=workers, rehash=rehash
+            project, instance, select(project, category, detector, asset), workers=workers, rehash=rehash
         )
         if as_json:
             print_json(result.to_json())
@@ -83,8 +84,8 @@ def refresh(
 
 def leaderboard(
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
     format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +94,8 @@ def leaderboard(
 
     with speaking():
         project = open_project(home)
-        print_board(project, select(category, detector, None), BoardFormat.JSON if as_json else format)
+        selection = select(project, category, detector)
+        print_board(project, BoardFormat.JSON if as_json else format, selection)
 
 
 def report(
@@ -153,33 +155,23 @@ def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
         yield project, instance
 
 
-def select(category: str, detector: str, asset: str | None) -> Selection:
-    """The selection of the options; wrong usage where the asset does not exist."""
-    from uad_orchestrator.orchestration.selection import Selection
-
-    try:
-        return Selection(category, detector, asset)
-    except ValueError as error:
-        note(f"Error: --asset: {error}")
-        raise typer.Exit(WRONG_USAGE) from error
-
-
 def run_refresh(
     project: Project,
     instance: dg.DagsterInstance,
-    selection: Selection,
+    selection: Selection | None = None,
     *,
     workers: int | None = None,
     rehash: bool = False,
 ) -> RefreshResult:
     """Refresh with a progress bar on standard error."""
     from uad_orchestrator.orchestration.refresh import refresh as refresh_project
+    from uad_orchestrator.orchestration.selection import Selection
 
     with cell_progress() as progress:
         return refresh_project(
             project,
             instance,
-            selection=selection,
+            selection=selection or Selection(),
             workers=workers or project.runtime.workers,
             rehash=rehash,
             on_start=progress.start,
@@ -228,13 +220,14 @@ def print_result(result: RefreshResult) -> None:
     )
 
 
-def print_board(project: Project, selection: Selection, style: BoardFormat) -> None:
-    """The leaderboard on standard output."""
+def print_board(project: Project, style: BoardFormat, selection: Selection | None = None) -> None:
+    """The leaderboard on standard output; of all cells where none are selected."""
     from uad_orchestrator.orchestration.board import current_board
     from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.orchestration.selection import Selection
     from uad_orchestrator.reporting.board_text import render_leaderboard
 
-    board = current_board(open_state(project), open_store(project), selection)
+    board = current_board(open_state(project), open_store(project), selection or Selection())
     typer.echo(
         render_leaderboard(board, style.value, width=shutil.get_terminal_size((120, 24)).columns), nl=False
     )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Category, DetectorGlob, Home
+from uad_orchestrator.cli.options import Categories, Detectors, Home
 from uad_orchestrator.cli.output import FAILED, INTERRUPTED, WRONG_USAGE, note
+from uad_orchestrator.cli.selecting import select
 
 if TYPE_CHECKING:
     from uad_orchestrator.cli.inspection import Inspection
@@ -51,8 +52,8 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
         bool, typer.Option("--keep-going", help="Go on where a file can not be read; exit with 1 at the end.")
     ] = False,
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
     weights: Weights = None,
     trust: Trust = None,
     device: Device = "auto",
@@ -77,7 +78,10 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 def cell_model(
-    home: Path | None, category: str, detector: str, false_positive_rate: float | None = None
+    home: Path | None,
+    category: list[str] | None,
+    detector: list[str] | None,
+    false_positive_rate: float | None = None,
 ) -> Bundle:
     """The one cell of the project that the globs name, as a bundle; wrong usage where they name none or several."""
     from uad_orchestrator.cli.output import speaking
@@ -85,12 +89,12 @@ def cell_model(
     from uad_orchestrator.orchestration.cell_run import CellRun, MissingUpstream
     from uad_orchestrator.orchestration.code_location import open_project
     from uad_orchestrator.orchestration.resources import open_state, open_store
-    from uad_orchestrator.orchestration.selection import Selection
 
     with speaking():
         project = open_project(home)
         state = open_state(project)
-        found = [cell for cell in state.cells if Selection(category, detector).covers(cell)]
+        selection = select(project, category, detector)
+        found = [cell for cell in state.cells if selection.covers(cell)]
         if len(found) != 1:
             listed = "; ".join(f"--category {cell.category} --detector {cell.detector}" for cell in found[:9])
             there = f"{len(found)} cells match ({listed})" if found else "no cell matches"

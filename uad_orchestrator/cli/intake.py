@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Category, Home, Json
+from uad_orchestrator.cli.options import Categories, Home, Json
 from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def intake(
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Take them in: you have looked at them.")] = False,
     home: Home = None,
-    category: Category = "*",
+    category: Categories = None,
     as_json: Json = False,
 ) -> None:
     """List the new normal images that are held back, with the reason; with --accept take them in."""
@@ -40,23 +40,24 @@ def intake(
     raise typer.Exit(FAILED if failed else 0)
 
 
-def _categories(project: Project, pattern: str) -> list[str]:
+def _categories(project: Project, globs: list[str] | None) -> list[str]:
     """The categories that take images in; wrong usage where there are none."""
     from uad_orchestrator.orchestration.graph import Cell
     from uad_orchestrator.orchestration.intake_folders import incoming_categories
     from uad_orchestrator.orchestration.selection import Selection
 
     found = incoming_categories(project)
-    chosen = [key for key in found if Selection(category=pattern).covers(Cell(key, ""))]
-    if not chosen:
-        there = (
-            f"--category {pattern!r} matches none of {', '.join(found)}"
-            if found
-            else ("no dataset has an `incoming` folder in uad.yaml (layout folder only)")
-        )
-        note(f"Error: {there}")
+    if not found:
+        note("Error: no dataset has an `incoming` folder in uad.yaml (layout folder only)")
         raise typer.Exit(WRONG_USAGE)
-    return chosen
+    cells = [Cell(key, "") for key in found]
+    selection = Selection(categories=tuple(globs or ["*"]))
+    try:
+        selection.check(cells)
+    except ValueError as error:
+        note(f"Error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+    return [cell.category for cell in cells if selection.covers(cell)]
 
 
 def _list(project: Project, categories: list[str], images: list[str], as_json: bool) -> None:

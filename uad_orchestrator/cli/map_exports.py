@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.grid import select
-from uad_orchestrator.cli.options import Category, DetectorGlob, Home
+from uad_orchestrator.cli.options import Categories, Detectors, Home
 from uad_orchestrator.cli.output import WRONG_USAGE, note, speaking
 from uad_orchestrator.cli.progress import file_progress
+from uad_orchestrator.cli.selecting import select
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def maps(
     output: Annotated[Path, typer.Option(help="The folder to write; an earlier export there is replaced.")],
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
 ) -> None:
     """The tree that MVTec's evaluation scripts read: OUTPUT/CATEGORY/test/DEFECT/NNN.tiff, float32."""
     from uad_orchestrator.export.map_tree import LAYOUTS, write_map_tree
@@ -36,8 +36,8 @@ def submission(
         Path, typer.Option(help="The .tar.gz to write; an earlier submission there is replaced.")
     ],
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
 ) -> None:
     """The archive that the evaluation server of MVTec AD 2 takes, of all its categories."""
     from uad_orchestrator.export.submission import write_submission
@@ -50,8 +50,8 @@ def _export(
     layouts: Collection[str],
     output: Path,
     home: Path | None,
-    category: str,
-    detector: str,
+    category: list[str] | None,
+    detector: list[str] | None,
 ) -> None:
     from uad_orchestrator.export.category_maps import ExportError
     from uad_orchestrator.orchestration.code_location import open_project
@@ -60,7 +60,7 @@ def _export(
 
     with speaking():
         project = open_project(home)
-        selection = select(category, detector, None)
+        selection = select(project, category, detector)
         try:
             name, found = maps_to_export(open_state(project), open_store(project), selection, layouts)
             with file_progress() as show:

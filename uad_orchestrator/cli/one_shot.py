@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.grid import opened, print_result, run_refresh, select
+from uad_orchestrator.cli.grid import opened, print_result, run_refresh
 from uad_orchestrator.cli.options import Workers
 from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, speaking
 
@@ -36,7 +36,7 @@ def benchmark(
             note(f"Error: {error}")
             raise typer.Exit(WRONG_USAGE) from error
         with opened(home) as (project, instance):
-            result = run_refresh(project, instance, select("*", "*", None), workers=workers)
+            result = run_refresh(project, instance, workers=workers)
             print_result(result)
             save_metrics(project, output)
         typer.echo(output)

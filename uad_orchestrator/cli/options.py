@@ -11,10 +11,21 @@ Home = Annotated[
     Path | None,
     typer.Option(help="Folder of uad.yaml.", envvar="UAD_HOME", show_default="the current folder"),
 ]
-Category = Annotated[
-    str, typer.Option(help="Only these categories: a glob over dataset/category, or over category.")
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--category",
+        metavar="GLOB",
+        help="Only these categories: a glob over dataset/category, or over category; several times.",
+        show_default="all",
+    ),
 ]
-DetectorGlob = Annotated[str, typer.Option("--detector", help="Only these detectors: a glob.")]
+Detectors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--detector", metavar="GLOB", help="Only these detectors: a glob; several times.", show_default="all"
+    ),
+]
 Asset = Annotated[str | None, typer.Option(help="Only this asset.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Workers = Annotated[

@@ -11,16 +11,16 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.grid import select
-from uad_orchestrator.cli.options import Category, DetectorGlob, Home, Json
+from uad_orchestrator.cli.options import Categories, Detectors, Home, Json
 from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.progress import step_progress
+from uad_orchestrator.cli.selecting import select
 
 
 def robustness(
     home: Home = None,
-    category: Category = "*",
-    detector: DetectorGlob = "*",
+    category: Categories = None,
+    detector: Detectors = None,
     drift: Annotated[
         str,
         typer.Option(
@@ -54,7 +54,7 @@ def robustness(
     with speaking():
         project = open_project(home)
         state, store, embedders = open_state(project), open_store(project), EmbedderPool()
-        selection = select(category, detector, None)
+        selection = select(project, category, detector)
         cells = [cell for cell in state.cells if selection.covers(cell)]
         with step_progress(len(cells) * len(drifts)) as progress:
             for cell in cells:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh, select
+from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh
 from uad_orchestrator.cli.options import Home, Json, Workers
 from uad_orchestrator.cli.output import FAILED, note, print_json, speaking
 from uad_orchestrator.cli.progress import file_progress
@@ -25,9 +25,8 @@ def demo(
     with speaking():
         write_demo_project(home)
         with opened(home) as (project, instance):
-            everything = select("*", "*", None)
-            result = run_refresh(project, instance, everything, workers=workers)
-            print_board(project, everything, BoardFormat.TABLE)
+            result = run_refresh(project, instance, workers=workers)
+            print_board(project, BoardFormat.TABLE)
             print_result(result)
             note(f"Report: {save_report(project)}")
             note(f"Next: uad ui --home {shlex.quote(str(home))}")

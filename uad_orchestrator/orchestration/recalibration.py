@@ -237,7 +237,9 @@ def _intake(
 def _refresh(project: Project, instance: dg.DagsterInstance, category: str) -> RefreshResult:
     from uad_orchestrator.orchestration.refresh import refresh  # it builds the code location this is part of
 
-    return refresh(project, instance, selection=Selection(category=category), workers=project.runtime.workers)
+    return refresh(
+        project, instance, selection=Selection(categories=(category,)), workers=project.runtime.workers
+    )
 
 
 def _check_thresholds(project: Project, instance: dg.DagsterInstance, category: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,16 +15,16 @@ class Selection:
     """Narrows the grid by globs; what is not given selects everything.
 
     Attributes:
-        category: glob over ``dataset/category``, or over the category alone, e.g. ``mvtec_ad/*``, ``bottle``.
-        detector: glob over the detectors' names; the name of one with ``repeats`` covers all its seeds.
+        categories: globs over ``dataset/category``, or over the category alone, e.g. ``mvtec_ad/*``, ``bottle``.
+        detectors: globs over the detectors' names; the name of one with ``repeats`` covers all its seeds.
         asset: one asset's name.
 
-    >>> Selection(category="b*").covers(Cell("mvtec_ad/bottle", "patchcore"))
+    >>> Selection(categories=("b*",)).covers(Cell("mvtec_ad/bottle", "patchcore"))
     True
     """
 
-    category: str = "*"
-    detector: str = "*"
+    categories: tuple[str, ...] = ("*",)
+    detectors: tuple[str, ...] = ("*",)
     asset: str | None = None
 
     def __post_init__(self) -> None:
@@ -35,12 +36,37 @@ class Selection:
 
     def covers(self, cell: Cell) -> bool:
         """Whether the cell is selected."""
-        by_category = fnmatchcase(cell.category, self.category) or fnmatchcase(
-            cell.category_name, self.category
+        return any(_names_category(glob, cell) for glob in self.categories) and any(
+            _names_detector(glob, cell) for glob in self.detectors
         )
-        names = (cell.detector, cell.detector.partition(MARK)[0])
-        return by_category and any(fnmatchcase(name, self.detector) for name in names)
 
     def names(self, asset: str) -> bool:
         """Whether the asset is selected."""
         return self.asset is None or self.asset == asset
+
+    def check(self, cells: Collection[Cell]) -> None:
+        """Hold every glob against the grid.
+
+        Raises:
+            ValueError: one names no category, or no detector, of ``cells``; says what there is.
+
+        >>> Selection(detectors=("patchcor",)).check([Cell("mvtec_ad/bottle", "patchcore")])
+        Traceback (most recent call last):
+        ValueError: --detector 'patchcor' matches none of: patchcore
+        """
+        for option, globs, named_by, name_of in (
+            ("--category", self.categories, _names_category, lambda cell: cell.category),
+            ("--detector", self.detectors, _names_detector, lambda cell: cell.detector),
+        ):
+            for glob in globs:
+                if glob != "*" and not any(named_by(glob, cell) for cell in cells):
+                    there = ", ".join(sorted({name_of(cell) for cell in cells})) or "(the grid is empty)"
+                    raise ValueError(f"{option} {glob!r} matches none of: {there}")
+
+
+def _names_category(glob: str, cell: Cell) -> bool:
+    return fnmatchcase(cell.category, glob) or fnmatchcase(cell.category_name, glob)
+
+
+def _names_detector(glob: str, cell: Cell) -> bool:
+    return fnmatchcase(cell.detector, glob) or fnmatchcase(cell.detector.partition(MARK)[0], glob)

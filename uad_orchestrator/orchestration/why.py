@@ -106,7 +106,7 @@ def _cell(state: ProjectState, asset: str, category: str | None, detector: str |
             raise WhyError(f"{asset} {problem}: uad why {shape}")
     if category is not None:
         keys = state.project.category_keys()
-        matches = [k for k in keys if Selection(category=category).covers(Cell(k, ""))]
+        matches = [k for k in keys if Selection(categories=(category,)).covers(Cell(k, ""))]
         if len(matches) != 1:
             raise WhyError(f"{len(matches)} categories match {category!r}; there are: {', '.join(keys)}")
         category = matches[0]

@@ -1,0 +1,29 @@
+"""From ``--category``, ``--detector`` and ``--asset`` to a part of the project's grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from uad_orchestrator.cli.output import WRONG_USAGE, note
+
+if TYPE_CHECKING:
+    from uad_orchestrator.orchestration.selection import Selection
+    from uad_orchestrator.project import Project
+
+
+def select(
+    project: Project, category: list[str] | None, detector: list[str] | None, asset: str | None = None
+) -> Selection:
+    """The selection of the options; wrong usage where one names nothing that the project has."""
+    from uad_orchestrator.orchestration.graph import Cell
+    from uad_orchestrator.orchestration.selection import Selection
+
+    try:
+        selection = Selection(tuple(category or ["*"]), tuple(detector or ["*"]), asset)
+        selection.check([Cell(*key) for key in project.cells()])
+    except ValueError as error:
+        note(f"Error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+    return selection
