@@ -43,11 +43,21 @@ class DetectorState:
 
     @classmethod
     def load(cls, directory: Path) -> DetectorState:
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: a file that ``state.json`` names does not lie in the directory itself.
+        """
         with np.load(directory / "state.npz", allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         facts = json.loads((directory / "state.json").read_text())
-        return cls(arrays, facts, {name: directory / name for name in facts.get("files", ())})
+        files = {name: directory / name for name in facts.get("files", ())}
+        for name, path in files.items():
+            if path.name != name or not path.is_file():
+                raise ValueError(
+                    f"{directory / 'state.json'} names the file {name!r}, which does not lie beside it"
+                )
+        return cls(arrays, facts, files)
 
 
 def fitted_images(images: Iterable[ImageSource]) -> list[dict[str, str]]:
