@@ -1,7 +1,8 @@
 """Fit and score of every detector against its embedder's own time, SoftPatch's LOF, faiss against itself.
 
-On a category of the demo and, where they are at hand, on real images with a real network. Detectors that need
-text prompts or a checkpoint are left out; one whose default is DINOv2 runs on the embedder of the others.
+On a category of the demo and, where they are at hand, on real images with a real network. One whose default is
+DINOv2 runs on the embedder of the others; those of OpenCLIP on their own default with random weights, which take
+the same time. anomalib's models are in ``anomalib_models``: they have no embedder.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from uad_orchestrator.embedders.settings import EmbedderSettings
 
 MODELS = ("vision_patchcore", "vision_anomalydino", "vision_softpatch", "vision_superadd", "vision_musc")
+OPEN_CLIP = ("vision_openclip_patchknn", "vision_openclip_promptscore", "vision_openclip_prompt_patch")
 SETTINGS: dict[str, Any] = {"vision_superadd": {"tiles": {"tile_size": 256}}}
 BARS = {"fit": 10.0, "score": 10.0}
 """Times the embedder's own time, for as many images as are fitted or scored."""
@@ -38,10 +40,10 @@ BANK, DIMENSION, QUERIES, FAISS_BAR = 100_000, 384, 1024, 1.1
 def run() -> list[BenchmarkRow]:
     import faiss  # noqa: F401  the peer
 
-    cases = {"demo": "connector, filter_bank"}
+    cases = {"demo": ("connector, filter_bank", MODELS), "clip": ("connector, ViT-B-16-plus-240", OPEN_CLIP)}
     if REAL.exists():
-        cases["real"] = "hazelnut, resnet18, 256 px"
-    rows = [row for name, case in cases.items() for row in _detector_rows(name, case)]
+        cases["real"] = ("hazelnut, resnet18, 256 px", MODELS)
+    rows = [row for name, (case, models) in cases.items() for row in _detector_rows(name, case, models)]
     lof = measured("detectors", "lof")
     shape = f"{LOF_IMAGES} images x {LOF_LOCATIONS} locations, 128-d"
     rows.append(
@@ -57,9 +59,9 @@ def run() -> list[BenchmarkRow]:
     return rows
 
 
-def _detector_rows(name: str, case: str) -> list[BenchmarkRow]:
+def _detector_rows(name: str, case: str, models: tuple[str, ...]) -> list[BenchmarkRow]:
     rows = []
-    for model in MODELS:
+    for model in models:
         found = measured("detectors", name, model)
         bars = BARS | ({"score": SCORE_BARS[model]} if model in SCORE_BARS else {})
         for stage, bar in bars.items():
@@ -73,7 +75,7 @@ def _detector_rows(name: str, case: str) -> list[BenchmarkRow]:
     return rows
 
 
-def _demo(folder: Path) -> tuple[Manifest, EmbedderSettings]:
+def _demo(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
     from uad_orchestrator.datasets.demo_generator import generate_demo
     from uad_orchestrator.datasets.load import load_dataset
     from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -83,7 +85,16 @@ def _demo(folder: Path) -> tuple[Manifest, EmbedderSettings]:
     return manifest, EmbedderSettings(name="filter_bank")
 
 
-def _real(folder: Path) -> tuple[Manifest, EmbedderSettings]:
+def _clip(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
+    from uad_orchestrator.detectors.registry import detector_spec
+
+    manifest, _ = _demo(folder, model)
+    embedder = detector_spec(model).default_embedder
+    assert embedder is not None
+    return manifest, embedder.model_copy(update={"weights": "random:0"})
+
+
+def _real(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
     from uad_orchestrator.datasets.load import load_dataset
     from uad_orchestrator.embedders.settings import EmbedderSettings
 
@@ -92,14 +103,14 @@ def _real(folder: Path) -> tuple[Manifest, EmbedderSettings]:
     return manifest, EmbedderSettings(name="resnet18", weights=weights, image_size=256, dimension=384)
 
 
-def _detector(case: Callable[[Path], tuple[Manifest, EmbedderSettings]], model: str) -> dict[str, float]:
+def _detector(case: Callable[[Path, str], tuple[Manifest, EmbedderSettings]], model: str) -> dict[str, float]:
     """Seconds of fit and score beyond the embedding, which is measured first and then comes from the cache."""
     from uad_orchestrator.detectors import create_detector
     from uad_orchestrator.detectors.embedding_stream import embed_batch
     from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
     with tempfile.TemporaryDirectory() as folder:
-        manifest, embedder = case(Path(folder))
+        manifest, embedder = case(Path(folder), model)
         train, test = (list(manifest.sources(part)) for part in (manifest.train, manifest.test))
         cache = EmbeddingCache(Path(folder) / "embeddings")
         detector = create_detector(
@@ -179,9 +190,12 @@ def _in_turn(
     return {name: min(values) for name, values in seconds.items()}
 
 
+CASES = {"demo": _demo, "clip": _clip, "real": _real}
+
+
 if __name__ == "__main__":
     what = sys.argv[1]
-    if what in ("demo", "real"):
-        print(json.dumps(_detector({"demo": _demo, "real": _real}[what], sys.argv[2])))
+    if what in CASES:
+        print(json.dumps(_detector(CASES[what], sys.argv[2])))
     else:
         print(json.dumps({"lof": _lof, "flat": _flat, "ivf": _ivf}[what]()))
