@@ -2,7 +2,8 @@
 
 ``SHA256SUMS`` (which ``sha256sum -c`` checks, too) has the digest of every other file; it is written last, and
 the folder is written aside and renamed. ``bundle.json`` says what the detector is, ``state/`` is what it
-learnt, ``weights/`` the embedder's file as it is; the rest is for people: model card, metrics, provenance.
+learnt, ``weights/`` the embedder's file as it is, ``masks/`` the mask images of its preset; the rest is for
+people: model card, metrics, provenance.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MANIFEST = "bundle.json"
 DIGESTS = "SHA256SUMS"
 STATE = "state"
 WEIGHTS = "weights"
+MASKS = "masks"
 
 
 class WeightsReference(BaseModel):
@@ -80,12 +82,13 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
     """
     with _written_aside(directory) as aside:
         weights = _put_weights(bundle, aside, include_weights)
+        preset = _put_preset(bundle, aside)
         (aside / STATE).mkdir()
         bundle.state.save(aside / STATE)
         for name, text in bundle.documents.items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_text(text)
-        manifest = _manifest(bundle, weights)
+        manifest = _manifest(bundle, weights, preset)
         (aside / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False))
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         lines = [f"{_sha256(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
@@ -119,7 +122,9 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             model=model,
             settings=detector_spec(model).cut(manifest.settings),
             embedder=embedder,
-            preset=Preset(manifest.name, PresetSettings.model_validate(manifest.preset).steps),
+            preset=Preset(
+                manifest.name, PresetSettings.model_validate(manifest.preset).located(directory).steps
+            ),
             weights=_find_weights(directory, manifest.weights, embedder, weights),
             state=DetectorState.load(directory / STATE),
             calibration=_calibration(manifest),
@@ -136,12 +141,9 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
     return bundle
 
 
-def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifest:
-    if any(isinstance(step, RoiMask) for step in bundle.preset.steps):
-        raise BundleError(
-            f"{bundle.name}: its preset reads a mask image, which a bundle does not hold: give the region of interest "
-            "as a rectangle or a polygon"
-        )
+def _manifest(
+    bundle: Bundle, weights: WeightsReference | None, preset: list[dict[str, Any]]
+) -> BundleManifest:
     calibration = bundle.calibration
     return BundleManifest(
         format_version=FORMAT_VERSION,
@@ -150,7 +152,7 @@ def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifes
         recipe=_json(bundle.recipe()),
         settings=_flat(bundle.settings),
         embedder=_embedder(bundle.embedder, weights),
-        preset=[{step.STEP: step.model_dump(mode="json")} for step in bundle.preset.steps],
+        preset=preset,
         weights=weights,
         image_point=calibration.image_point.to_json(),
         pixel_point=calibration.pixel_point.to_json(),
@@ -198,6 +200,19 @@ def _put_weights(bundle: Bundle, aside: Path, include: bool) -> WeightsReference
     (aside / WEIGHTS).mkdir()
     copy = Path(shutil.copyfile(bundle.weights, aside / WEIGHTS / name))
     return WeightsReference(name=name, sha256=_sha256(copy), file=f"{WEIGHTS}/{name}")
+
+
+def _put_preset(bundle: Bundle, aside: Path) -> list[dict[str, Any]]:
+    """The preset's steps as a project file has them; a mask image is copied, its path relative to the bundle."""
+    steps = []
+    for number, step in enumerate(bundle.preset.steps):
+        values = step.model_dump(mode="json")
+        if isinstance(step, RoiMask):
+            (aside / MASKS).mkdir(exist_ok=True)
+            copy = Path(shutil.copyfile(step.path, aside / MASKS / f"{number}{step.path.suffix}"))
+            values["path"] = copy.relative_to(aside).as_posix()
+        steps.append({step.STEP: values})
+    return steps
 
 
 def _find_weights(
