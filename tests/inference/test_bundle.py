@@ -201,6 +201,15 @@ def test_a_mask_image_that_no_digest_covers_is_refused(bundle: Bundle, tmp_path:
         load_bundle(folder)
 
 
+@pytest.mark.parametrize("path", ["../roi.png", "masks/../../roi.png", "{}/roi.png"])
+def test_a_bundle_reads_no_mask_image_from_elsewhere(copied: Path, tmp_path: Path, path: str) -> None:
+    write_image(tmp_path / "roi.png", np.full((64, 64), 255, np.uint8))
+    step = {"roi": {"method": "mask", "path": path.format(tmp_path)}}
+    rewrite(copied, lambda values: values.update(preset=[step]))
+    with pytest.raises(BundleError, match=r"names the mask image .*roi\.png, which does not lie"):
+        load_bundle(copied)
+
+
 def test_a_transductive_detector_is_refused(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="vision_musc scores an image by the others"):
         replace(bundle, model="vision_musc")

@@ -26,17 +26,14 @@ from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weights import HUB, WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
+from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.postprocess.finishing import MapScale
-from uad_orchestrator.preprocessing.presets import Preset
-from uad_orchestrator.preprocessing.roi import RoiMask
-from uad_orchestrator.preprocessing.settings import PresetSettings
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 DIGESTS = "SHA256SUMS"
 STATE = "state"
 WEIGHTS = "weights"
-MASKS = "masks"
 
 
 class WeightsReference(BaseModel):
@@ -82,7 +79,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
     """
     with _written_aside(directory) as aside:
         weights = _put_weights(bundle, aside, include_weights)
-        preset = _put_preset(bundle, aside)
+        preset = write_preset(bundle.preset, aside)
         (aside / STATE).mkdir()
         bundle.state.save(aside / STATE)
         for name, text in bundle.documents.items():
@@ -122,9 +119,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             model=model,
             settings=detector_spec(model).cut(manifest.settings),
             embedder=embedder,
-            preset=Preset(
-                manifest.name, PresetSettings.model_validate(manifest.preset).located(directory).steps
-            ),
+            preset=read_preset(manifest.name, manifest.preset, directory),
             weights=_find_weights(directory, manifest.weights, embedder, weights),
             state=DetectorState.load(directory / STATE),
             calibration=_calibration(manifest),
@@ -200,19 +195,6 @@ def _put_weights(bundle: Bundle, aside: Path, include: bool) -> WeightsReference
     (aside / WEIGHTS).mkdir()
     copy = Path(shutil.copyfile(bundle.weights, aside / WEIGHTS / name))
     return WeightsReference(name=name, sha256=_sha256(copy), file=f"{WEIGHTS}/{name}")
-
-
-def _put_preset(bundle: Bundle, aside: Path) -> list[dict[str, Any]]:
-    """The preset's steps as a project file has them; a mask image is copied, its path relative to the bundle."""
-    steps = []
-    for number, step in enumerate(bundle.preset.steps):
-        values = step.model_dump(mode="json")
-        if isinstance(step, RoiMask):
-            (aside / MASKS).mkdir(exist_ok=True)
-            copy = Path(shutil.copyfile(step.path, aside / MASKS / f"{number}{step.path.suffix}"))
-            values["path"] = copy.relative_to(aside).as_posix()
-        steps.append({step.STEP: values})
-    return steps
 
 
 def _find_weights(
