@@ -1,6 +1,7 @@
 """A small embedder and small images, so that these tests need neither torch nor weights."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,25 @@ class CellMeans:
         )
         rows = np.concatenate([cells.mean(axis=(1, 3)), cells.std(axis=(1, 3))], axis=-1).reshape(gh * gw, 6)
         return PatchEmbedding((rows * self.scale).astype(np.float32), (gh, gw), (h, w))
+
+
+class WithTexts(CellMeans):
+    """Embeds a text as random numbers that depend on it; counts the texts it is given."""
+
+    def __init__(self, tower: str = "a", **values: Any) -> None:
+        super().__init__(**values)
+        self.tower, self.texts = tower, 0
+
+    def text_recipe(self) -> dict[str, Any]:
+        return {"tower": self.tower}
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.texts += len(texts)
+        return np.stack([self._row(text) for text in texts])
+
+    def _row(self, text: str) -> np.ndarray:
+        seed = int.from_bytes(sha256(f"{self.tower} {text}".encode()).digest()[:8], "big")
+        return np.random.default_rng(seed).standard_normal(6).astype(np.float32)
 
 
 def textures(n: int, seed: int = 0, size: tuple[int, int] = (48, 64)) -> list[np.ndarray]:

@@ -12,8 +12,12 @@ from uad_orchestrator.datasets.demo_generator import DemoSizes, generate_demo
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.memory.outlier_weights import outlier_weights
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.settings import parse_step
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 ALIGNED = ("lof", "nearest", "gaussian")
@@ -220,3 +224,71 @@ def test_tiles_are_compared_with_those_of_other_images_and_at_their_own_place(di
                 own = (kept // patches) == image * tiles + tile
                 found = state.arrays["weights"][own]
                 np.testing.assert_allclose(found, expected[image][kept[own] % patches], rtol=1e-3)
+
+
+@pytest.mark.parametrize("discriminator", ALIGNED)
+def test_a_region_that_covers_other_patches_in_one_image_is_an_error_that_names_it(
+    discriminator: str,
+) -> None:
+    class Squashing(CellMeans):
+        def _embed(self, image: np.ndarray) -> PatchEmbedding:
+            step = len(image) // 48
+            return super()._embed(image[::step, ::step])._replace(original_size=image.shape[:2])
+
+    images = [*textures(8), textures(1)[0].repeat(2, axis=0).repeat(2, axis=1)]
+    roi = parse_step({"roi": {"right": 32, "bottom": 48, "unit": "pixels"}})
+    settings = {"embedder": Squashing(), "preset": Preset("part", (roi,))}
+    detector = create_detector("vision_softpatch", discriminator=discriminator, **settings)
+    with pytest.raises(ValueError, match=r"other patches of 08\.png than of 00\.png"):
+        detector.fit_state(sources(images))
+    detector = create_detector("vision_softpatch", discriminator="unaligned_lof", **settings)
+    assert detector.fit_state(sources(images)).facts["patches"] == 8 * 24 + 3 * 2
+
+
+@pytest.mark.parametrize("discriminator", ALIGNED)
+def test_augmented_views_are_weighed_as_further_images(discriminator: str) -> None:
+    augment = {"copies": 2, "noise": 0.2, "brightness": 0.3}
+    settings = {"discriminator": discriminator, "lof_k": 4, "coreset": {"method": "none"}, "threshold": 0.0}
+    detector = create_detector("vision_softpatch", embedder=CellMeans(), augment=augment, **settings)
+    state = detector.fit_state(sources(textures(9)))
+    # no row is left out, and 6 dimensions are not projected
+    rows = state.arrays["bank"].reshape(9 * 3, 48, 6)
+    expected = outlier_weights(rows, discriminator, 4, views=3)
+    np.testing.assert_allclose(state.arrays["weights"], expected.ravel(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("discriminator", ["lof", "nearest", "unaligned_lof"])
+def test_the_augmented_views_of_a_defect_do_not_vouch_for_it(discriminator: str) -> None:
+    images = textures(12)
+    images[3] = with_spot(images[3])
+    augment = {"copies": 6, "noise": 0.01}
+    state = fitted(images, discriminator=discriminator, augment=augment, coreset={"method": "none"}, lof_k=5)
+    first, last = state.arrays["row_starts"][3:5]
+    kept = state.arrays["bank"][first:last, :3]
+    assert (kept[:, 1] > 20).all(), "no patch of the spot, which has no green, in any view"
+    assert len(kept) > 7 * 24
+
+
+def test_an_image_is_left_out_of_calibration_in_all_its_augmented_views() -> None:
+    """Views that hardly differ from it would be its neighbours, and its score almost nothing."""
+    plain, augmented = (
+        create_detector(
+            "vision_softpatch",
+            embedder=CellMeans(),
+            coreset={"method": "none"},
+            threshold=0.0,
+            soft_weights=False,
+            **more,
+        ).fit(textures(9))
+        for more in ({}, {"augment": {"copies": 1, "noise": 0.001}})
+    )
+    assert len(augmented.state_.arrays["bank"]) == 2 * len(plain.state_.arrays["bank"])
+    assert augmented.decision_scores_ == pytest.approx(plain.decision_scores_, rel=0.05)
+
+
+def test_rotation_is_for_parts_that_need_not_lie_alike() -> None:
+    for discriminator in ALIGNED:
+        with pytest.raises(ValueError, match="take discriminator unaligned_lof"):
+            fitted([], discriminator=discriminator, augment={"rotation": 2})
+    state = fitted(textures(9), discriminator="unaligned_lof", augment={"rotation": 10, "copies": 2})
+    assert state.facts["patches"] == 3 * 9 * 48

@@ -13,6 +13,8 @@ from uad_orchestrator.detectors.token_tiles import TokenTiles
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.settings import parse_step
 
 WHOLE = {"tile_size": 1000, "overlap": 0}
 
@@ -111,6 +113,23 @@ def test_pitfall_10_each_token_is_that_of_the_tile_in_which_it_is_most_central(
         line = grid[:, 0, 2] if axis == 2 else grid[0, :, 3]
         assert np.array_equal(line, np.float32(centrality))
     assert inner.seen == tiles
+
+
+def test_behind_a_region_the_banks_hold_tokens_of_its_inside_alone() -> None:
+    image = np.zeros((48, 80, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.indices((48, 80))
+    roi = parse_step({"roi": {"left": 30, "top": 8, "right": 80, "bottom": 48, "unit": "pixels"}})
+    detector = create_detector(
+        "vision_superadd",
+        embedder=PlaceTokens(),
+        preset=Preset("part", (roi,)),
+        tiles={"tile_size": 32, "overlap": 0.5},
+    )
+    bank = detector.fit_state(sources([image])).arrays["bank_0"]
+    # tokens of 4 px; from half inside on they are inspected
+    assert np.unique(bank[:, 0]).tolist() == list(range(8, 48, 4))
+    assert np.unique(bank[:, 1]).tolist() == list(range(28, 80, 4))
+    assert len(bank) == 10 * 13
 
 
 def test_tiles_have_their_own_place_in_the_cache(tmp_path: object) -> None:

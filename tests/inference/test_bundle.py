@@ -152,15 +152,62 @@ def test_a_failed_export_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_region_and_a_size_travel_a_mask_image_does_not(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_region_and_a_size_travel(bundle: Bundle, tmp_path: Path) -> None:
     polygon = {"roi": {"method": "polygon", "points": [[0, 0], [1, 0], [1, 1]]}}
     steps = tuple(parse_step(step) for step in ({"resize": {"factor": 0.5}}, polygon))
     save_bundle(replace(bundle, preset=Preset("own", steps)), tmp_path / "bundle")
     assert load_bundle(tmp_path / "bundle").preset.steps == steps
+
+
+def test_mask_images_travel_along(bundle: Bundle, tmp_path: Path) -> None:
+    upper, left = np.zeros((2, 64, 64), np.uint8)
+    upper[:40], left[:, :40] = 255, 255
+    steps = []
+    for name, mask in (("upper", upper), ("left", left)):
+        write_image(tmp_path / name / "roi.png", mask)
+        steps.append(parse_step({"roi": {"method": "mask", "path": tmp_path / name / "roi.png"}}))
+        steps.append(parse_step("denoise"))
+    masked = replace(bundle, preset=Preset("own", tuple(steps)))
+    images = [normal_image(50), defective_image(51)[0]]
+    expected = [result.score for result in infer(masked, images)]
+    first = save_bundle(masked, tmp_path / "first")
+    for name in ("upper", "left"):
+        shutil.rmtree(tmp_path / name)
+    again = save_bundle(load_bundle(first), tmp_path / "again")  # a loaded one can be written again
+    moved = Path(shutil.move(again, tmp_path / "moved"))
+    shutil.rmtree(first)
+    assert str(tmp_path) not in (moved / "bundle.json").read_text(), "no path of this machine"
+    assert [result.score for result in infer(moved, images)] == expected
+    assert np.array_equal(load_bundle(moved).preset.inspected((64, 64)), (upper > 0) & (left > 0))
+    write_image(moved / "masks/2.png", upper)
+    with pytest.raises(BundleError, match=r"masks/2\.png was changed"):
+        load_bundle(moved)
+
+
+def test_a_mask_image_that_no_digest_covers_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     write_image(tmp_path / "roi.png", np.full((64, 64), 255, np.uint8))
-    mask = parse_step({"roi": {"method": "mask", "path": tmp_path / "roi.png"}})
-    with pytest.raises(BundleError, match="reads a mask image"):
-        save_bundle(replace(bundle, preset=Preset("own", (mask,))), tmp_path / "other")
+    step = parse_step({"roi": {"method": "mask", "path": tmp_path / "roi.png"}})
+    folder = save_bundle(replace(bundle, preset=Preset("own", (step,))), tmp_path / "bundle")
+    sums = folder / bundle_files.DIGESTS
+    lines = [line for line in sums.read_text().splitlines(keepends=True) if "masks/" not in line]
+    sums.write_text("".join(lines))
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[:40] = 0
+    write_image(folder / "masks/0.png", mask)
+    with pytest.raises(BundleError, match=r"preset\.steps\[0\]\.sha256 was"):
+        load_bundle(folder)
+    (folder / "masks/0.png").unlink()
+    with pytest.raises(BundleError, match=r"masks/0\.png"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("path", ["../roi.png", "masks/../../roi.png", "{}/roi.png"])
+def test_a_bundle_reads_no_mask_image_from_elsewhere(copied: Path, tmp_path: Path, path: str) -> None:
+    write_image(tmp_path / "roi.png", np.full((64, 64), 255, np.uint8))
+    step = {"roi": {"method": "mask", "path": path.format(tmp_path)}}
+    rewrite(copied, lambda values: values.update(preset=[step]))
+    with pytest.raises(BundleError, match=r"names the mask image .*roi\.png, which does not lie"):
+        load_bundle(copied)
 
 
 def test_a_transductive_detector_is_refused(bundle: Bundle) -> None:

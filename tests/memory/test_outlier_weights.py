@@ -89,6 +89,22 @@ def brute_force_lof(rows: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
     return np.array([density[neighbours[i]].mean() / density[i] for i in range(len(rows))])
 
 
+def test_the_views_of_an_image_are_no_neighbours_of_each_other() -> None:
+    rng = np.random.default_rng(3)
+    parts = points(9, 4, 5)
+    given_points = np.repeat(parts, 3, axis=0) + 0.1 * rng.standard_normal((27, 4, 5)).astype(np.float32)
+    own = np.repeat(np.arange(9), 3)
+    lof, nearest = (outlier_weights(given_points, name, 4, views=3) for name in ("lof", "nearest"))
+    for location in range(4):
+        rows = given_points[:, location].astype(np.float64)
+        np.testing.assert_allclose(lof[:, location], brute_force_lof(rows, own, 4), rtol=1e-4)
+        between = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+        between[own[:, None] == own] = np.inf
+        np.testing.assert_allclose(nearest[:, location], between.min(axis=1) + 1, rtol=1e-5)
+    with pytest.raises(ValueError, match="there are 9 images"):
+        outlier_weights(given_points, "lof", 9, views=3)
+
+
 def test_feature_space_lof_is_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK_VALUES", 400)
     starts = np.array([0, 5, 9, 16, 20, 26])

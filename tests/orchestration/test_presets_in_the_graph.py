@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.orchestration.workshop import EMBEDDER, Workshop, computed, write_image
+from uad_orchestrator.cli import app
+from uad_orchestrator.detectors.scoring import read_responses
+from uad_orchestrator.inference import infer
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.board import report_of
 from uad_orchestrator.orchestration.cell_run import CellRun, MissingUpstream
@@ -83,6 +88,23 @@ def test_another_mask_refits_its_detector_and_embeds_nothing(workshop: Workshop)
     assert {detector for _, _, detector in computed(result)} == {"part"}
     assert result.embedded_images == 0
     assert report(workshop, "part").metrics["pixel_auroc"] is not None
+
+
+def test_a_bundle_needs_neither_the_project_nor_its_mask_image(workshop: Workshop, tmp_path: Path) -> None:
+    home, images = tmp_path / "project", tmp_path / "images"
+    shutil.copytree(workshop.home, home)
+    shutil.copytree(home / "data/alpha", images)
+    project = Workshop(home).project
+    run = CellRun(Cell(CATEGORY, "part"), open_state(project), open_store(project))
+    expected = {
+        row.image: row.score for row, _ in read_responses(run.directory("score_table")) if row.role == "test"
+    }
+    command = ["export", "bundle", "--home", str(home), "--category", CATEGORY, "--detector", "part"]
+    done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "bundle")])
+    assert done.exit_code == 0, done.output
+    shutil.rmtree(home)
+    found = infer(tmp_path / "bundle", [images / name for name in expected])
+    assert [result.score for result in found] == list(expected.values())
 
 
 def test_drift_is_measured_on_the_fitted_cell(workshop: Workshop, tmp_path: Path) -> None:

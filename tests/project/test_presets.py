@@ -43,7 +43,7 @@ def test_a_missing_mask_image_is_named_with_its_place(tmp_path: Path) -> None:
 def test_a_detector_that_inspects_whole_images_is_not_given_a_region(tmp_path: Path) -> None:
     text = "datasets: {demo: {}}\npresets: {half: [{roi: {bottom: 0.5}}]}\ndetectors:\n"
     text += "  a: {model: vision_patchcore, preset: half}\n"
-    text += "  b: {model: vision_openclip_promptscore, preset: half}\n"
+    text += "  b: {model: vision_padim_anomalib, train: {}, preset: half}\n"
     (problem,) = problems(tmp_path, text)
     assert dotted(problem.place) == "detectors.b.preset"
     assert "inspects whole images" in problem.what
@@ -55,10 +55,11 @@ def test_a_detector_that_inspects_whole_images_is_not_given_a_region(tmp_path: P
         ("{}", "detectors.p.augment", "nothing is augmented"),
         ("{brigthness: 0.1}", "detectors.p.augment.brigthness", "brightness"),
         ("{brightness: 3}", "detectors.p.augment.brightness", "1"),
+        ("{rotation: 2}", "detectors.p", "discriminator lof compares each patch with those at its own place"),
     ],
 )
 def test_what_is_wrong_with_augmentation_is_said(tmp_path: Path, augment: str, place: str, said: str) -> None:
-    text = f"datasets: {{demo: {{}}}}\ndetectors: {{p: {{model: vision_patchcore, augment: {augment}}}}}"
+    text = f"datasets: {{demo: {{}}}}\ndetectors: {{p: {{model: vision_softpatch, augment: {augment}}}}}"
     (problem,) = problems(tmp_path, text)
     assert dotted(problem.place) == place
     assert said in str(problem)

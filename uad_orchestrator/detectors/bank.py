@@ -109,8 +109,7 @@ def bank_responses(
         started = time.perf_counter()
         own = bank.rows_of(embedded.source) if leave_out else None
         score, patches = patch_scores(bank, embedded.embedding.narrowed(), own)
-        grid = embedded.embedding.spread(patches)
-        yield response_to(embedded, score, grid, time.perf_counter() - started)
+        yield response_to(embedded, score, patches, time.perf_counter() - started)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -120,13 +119,14 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def response_to(embedded: EmbeddedImage, score: float, patches: np.ndarray, seconds: float) -> Response:
-    """The response to an image: its score and ``(gh * gw,)`` patch scores, ``seconds`` beyond its embedding."""
+    """The response to an image: its score and the ``(n,)`` scores of its inspected patches, which took ``seconds``
+    beyond its embedding."""
     embedding = embedded.embedding
     assert embedding.region is not None and embedding.input_size is not None  # the stream completes them
     return Response(
         name=embedded.source.name,
         score=score,
-        patch_grid=patches.astype(np.float32).reshape(embedding.grid_shape),
+        patch_grid=embedding.spread(patches).astype(np.float32).reshape(embedding.grid_shape),
         region=embedding.region,
         original_size=embedding.original_size,
         input_size=embedding.input_size,

@@ -44,11 +44,13 @@ class ImageRows(NamedTuple):
         source: the image.
         grid_shape: ``(gh, gw)`` of one view.
         rows: ``(views * gh * gw, d)`` float32; fewer behind a region of interest.
+        inspected: ``(views, gh * gw)`` bool, the patches whose rows these are.
     """
 
     source: ImageSource
     grid_shape: tuple[int, int]
     rows: np.ndarray
+    inspected: np.ndarray
 
 
 WeighPatches = Callable[[list[ImageRows]], np.ndarray]
@@ -182,7 +184,8 @@ def _views(
                 "as those of the images before it are"
             )
         joined = unit_rows(np.concatenate(rows)) if recipe.normalised else np.concatenate(rows)
-        yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined)
+        inspected = np.stack([view.embedding.inspected_patches for view in embedded])
+        yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined, inspected)
 
 
 def _select(

@@ -98,13 +98,13 @@ class MuSc(Detector):
     def _patch_scores(
         self, block: list[EmbeddedImage], sources: list[ImageSource], precision: Precision
     ) -> list[np.ndarray]:
-        """``(gh * gw,)`` float32 of each image of a block, against all sources."""
-        queries = [unit_rows(embedded.embedding.patch_embeddings) for embedded in block]
+        """``(n,)`` float32 of each image of a block, against all sources: inspected patches against inspected ones."""
+        queries = [unit_rows(embedded.embedding.inspected_rows) for embedded in block]
         ends = np.cumsum([len(rows) for rows in queries])[:-1]
         asked = np.concatenate(queries)
         distances = np.empty((len(asked), len(sources)), np.float32)
         for column, other in enumerate(self.stream.stream(sources, precision=precision)):
-            squared, _ = NearestNeighbors(unit_rows(other.embedding.patch_embeddings)).search(asked)
+            squared, _ = NearestNeighbors(unit_rows(other.embedding.inspected_rows)).search(asked)
             distances[:, column] = np.sqrt(squared[:, 0])
         digests = np.array([source.digest for source in sources])
         return [

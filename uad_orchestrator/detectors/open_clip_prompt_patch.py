@@ -21,6 +21,7 @@ from uad_orchestrator.detectors.open_clip_settings import PromptPatchFit, Prompt
 from uad_orchestrator.detectors.prompts import prompt_responses, prompt_state, similarities
 from uad_orchestrator.detectors.settings import CoresetSettings
 from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 
 Window = Literal[2, 3, "image"]
@@ -56,8 +57,8 @@ class OpenClipPromptPatch(Detector):
         bank = Bank(state) if "bank" in state.arrays else None
 
         def patch_scores(embedded: EmbeddedImage, units: np.ndarray) -> np.ndarray:
-            grid = units.reshape(*embedded.embedding.grid_shape, -1)
-            scores = window_probability(grid, text, settings.temperature, settings.windows).ravel()
+            grid, where = _on_grid(units, embedded.embedding)
+            scores = window_probability(grid, text, settings.temperature, settings.windows)[where]
             if bank is None:
                 return scores
             own = bank.rows_of(embedded.source) if leave_out else None
@@ -82,7 +83,8 @@ def window_probability(
     kinds of windows the harmonic mean is taken again, as in WinCLIP.
 
     Args:
-        grid: ``(gh, gw, d)`` unit patch embeddings.
+        grid: ``(gh, gw, d)`` unit patch embeddings; zeros where a patch is not inspected: a window then is
+            the mean of the others in it.
         text: ``(2, d)`` unit directions of normal and anomalous.
         temperature: of the softmax.
         windows: sides in patches (at most the grid's), or ``image``: the whole grid.
@@ -98,6 +100,15 @@ def window_probability(
         units = unit_rows(means.reshape(-1, grid.shape[2])).reshape(means.shape)
         scales.append(harmonic_over_windows(anomaly_probability(units, text, temperature), sides))
     return 1 / np.mean([1 / scale for scale in scales], axis=0)
+
+
+def _on_grid(units: np.ndarray, embedding: PatchEmbedding) -> tuple[np.ndarray, np.ndarray]:
+    """The inspected patches' unit rows ``(n, d)`` on the grid ``(gh, gw, d)``, zeros between them, and where they
+    lie: ``(gh, gw)`` bool."""
+    where = embedding.inspected_patches.reshape(embedding.grid_shape)
+    grid = np.zeros((*embedding.grid_shape, units.shape[1]), units.dtype)
+    grid[where] = units
+    return grid, where
 
 
 def anomaly_probability(units: np.ndarray, text: np.ndarray, temperature: float) -> np.ndarray:

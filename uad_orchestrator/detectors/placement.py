@@ -68,7 +68,7 @@ class RoiPatches:
         Raises:
             ValueError: the region does not fit the image, or covers no patch by half; names the image.
         """
-        if view.augmentation is not None:
+        if view.augmentation is not None and view.augmentation.settings.rotation:
             return embedding._replace(inspected=_inspected(embedding, preset, view, source))
         key = (preset, view, embedding.original_size, embedding.region, embedding.grid_shape)
         if key not in self._known:

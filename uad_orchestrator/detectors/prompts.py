@@ -98,12 +98,13 @@ def prompt_responses(
 
     Args:
         state: as ``prompt_state`` makes it.
-        patch_scores: from an image and its unit patch embeddings ``(gh * gw, d)`` to ``(gh * gw,)`` scores.
+        patch_scores: from an image and the unit embeddings ``(n, d)`` of its inspected patches to their ``(n,)``
+            scores.
     """
     dimension = state.arrays["text"].shape[1]
     for embedded in stream.stream(images, precision=state.facts["precision"]):
         started = time.perf_counter()
-        rows = embedded.embedding.patch_embeddings
+        rows = embedded.embedding.inspected_rows
         if rows.shape[1] != dimension:
             raise ValueError(
                 f"{embedded.source.name}: its patch embeddings are of dimension {rows.shape[1]}, the prompts' "

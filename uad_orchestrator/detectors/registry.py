@@ -237,6 +237,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_open_clip_prompt_score,
             check_embedder=check_text_embedder,
+            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_openclip_prompt_patch",
@@ -247,6 +248,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_open_clip_prompt_patch,
             check_embedder=check_text_embedder,
+            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_softpatch",
@@ -256,6 +258,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_softpatch,
+            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_superadd",
@@ -266,6 +269,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_superadd,
+            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_musc",
@@ -276,6 +280,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_musc,
             transductive=True,
+            honours_roi=True,
         ),
         *map(_anomalib_spec, (ANY_MODEL, *map(detector_name, anomalib_models()))),
     )

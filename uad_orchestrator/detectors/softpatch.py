@@ -45,8 +45,8 @@ class SoftPatch(Detector):
         """A memory bank as PatchCore's, without the patches that look like contamination, and a weight per row.
 
         Raises:
-            ValueError: no more images than neighbours; images of different patch grids, unless the
-                discriminator is ``unaligned_lof``.
+            ValueError: no more images than neighbours; images of different patch grids, or inspected at different
+                patches, unless the discriminator is ``unaligned_lof``.
         """
         settings = self.fit_settings
         references = select_references(images, settings.references)
@@ -56,6 +56,7 @@ class SoftPatch(Detector):
             weigh=self._weigh,
             left_out=settings.threshold,
             index=settings.index,
+            augment=settings.augment,
         )
         return build_bank(self.stream, references, recipe)
 
@@ -74,12 +75,15 @@ class SoftPatch(Detector):
         if settings.discriminator == "unaligned_lof":
             points = np.concatenate([image.rows for image in images])
             return feature_space_lof(points, _starts_of_wholes(images), settings.lof_k, settings.seed)
-        _check_one_grid(images)
-        weights = np.empty((len(images), len(images[0].rows)), np.float32)
+        views = len(images[0].inspected)
+        weights: dict[int, np.ndarray] = {}
         for numbers in _by_place(images):  # tiles lie alike where they are cut at the same place
-            points = np.stack([images[number].rows for number in numbers])
-            weights[numbers] = outlier_weights(points, settings.discriminator, settings.lof_k)
-        return weights.ravel()
+            alike = [images[number] for number in numbers]
+            _check_they_lie_alike(alike)
+            points = np.concatenate([image.rows.reshape(views, -1, image.rows.shape[1]) for image in alike])
+            found = outlier_weights(points, settings.discriminator, settings.lof_k, views)
+            weights |= zip(numbers, np.split(found, len(alike)), strict=True)
+        return np.concatenate([weights[number].ravel() for number in range(len(images))])
 
     def _score(
         self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
@@ -110,7 +114,7 @@ def _starts_of_wholes(images: list[ImageRows]) -> np.ndarray:
     return np.cumsum([0, *counts.values()])
 
 
-def _check_one_grid(images: list[ImageRows]) -> None:
+def _check_they_lie_alike(images: list[ImageRows]) -> None:
     first = images[0]
     for image in images:
         if image.grid_shape != first.grid_shape:
@@ -118,6 +122,11 @@ def _check_one_grid(images: list[ImageRows]) -> None:
                 f"{first.source.name} has a patch grid of {first.grid_shape}, {image.source.name} one of "
                 f"{image.grid_shape}: patches are compared with those at their own place in the other images, "
                 "so all need one grid; take an embedder that squashes every image to one size (resize: squash), "
-                "or discriminator "
-                "unaligned_lof"
+                "or discriminator unaligned_lof"
+            )
+        if not np.array_equal(image.inspected, first.inspected):
+            raise ValueError(
+                f"the region of interest covers other patches of {image.source.name} than of {first.source.name}: "
+                "patches are compared with those at their own place in the other images, so all need one region; "
+                "take images of one size, or discriminator unaligned_lof"
             )

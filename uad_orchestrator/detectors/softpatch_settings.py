@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from uad_orchestrator.detectors.settings import CoresetFit, ScoringSettings
+from uad_orchestrator.detectors.settings import AugmentedFit, CoresetFit, ScoringSettings
 
 
-class SoftPatchFit(CoresetFit):
+class SoftPatchFit(CoresetFit, AugmentedFit):
     """Stage ``memory_bank`` of vision_softpatch."""
 
     discriminator: Literal["lof", "nearest", "gaussian", "unaligned_lof"] = Field(
@@ -19,6 +19,15 @@ class SoftPatchFit(CoresetFit):
     threshold: float = Field(
         0.15, ge=0, lt=1, description="share of the patches, the largest weights, kept out of the bank"
     )
+
+    @model_validator(mode="after")
+    def _keeps_aligned_parts_aligned(self) -> SoftPatchFit:
+        if self.augment is not None and self.augment.rotation and self.discriminator != "unaligned_lof":
+            raise ValueError(
+                f"augment.rotation moves the parts, and discriminator {self.discriminator} compares each patch with "
+                "those at its own place in the other images: leave rotation out, or take discriminator unaligned_lof"
+            )
+        return self
 
 
 class SoftPatchScoring(ScoringSettings):

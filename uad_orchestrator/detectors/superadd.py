@@ -76,7 +76,7 @@ class SuperAdd(Detector):
         banks = [Bank(layer) for layer in _layer_states(state)]
         for embedded in self.stream.stream(images, precision=state.facts["precision"]):
             started = time.perf_counter()
-            parts = np.split(embedded.embedding.patch_embeddings, len(banks), axis=1)
+            parts = np.split(embedded.embedding.inspected_rows, len(banks), axis=1)
             patches = np.zeros(len(parts[0]), np.float32)
             for bank, part in zip(banks, parts, strict=True):
                 patches += self._distances(bank, part, bank.rows_of(embedded.source) if leave_out else None)

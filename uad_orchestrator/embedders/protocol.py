@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -50,6 +51,11 @@ class PatchEmbedding(NamedTuple):
     def inspected_rows(self) -> np.ndarray:
         """The rows of the inspected patches."""
         return self.patch_embeddings if self.inspected is None else self.patch_embeddings[self.inspected]
+
+    @property
+    def inspected_patches(self) -> np.ndarray:
+        """``(gh * gw,)`` bool: ``inspected``, True everywhere where it is None."""
+        return np.ones(math.prod(self.grid_shape), bool) if self.inspected is None else self.inspected
 
     def spread(self, scores: np.ndarray) -> np.ndarray:
         """Scores of the inspected patches on the whole grid, ``(gh * gw,)``: the others get the lowest of them.

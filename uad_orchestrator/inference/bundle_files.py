@@ -2,7 +2,8 @@
 
 ``SHA256SUMS`` (which ``sha256sum -c`` checks, too) has the digest of every other file; it is written last, and
 the folder is written aside and renamed. ``bundle.json`` says what the detector is, ``state/`` is what it
-learnt, ``weights/`` the embedder's file as it is; the rest is for people: model card, metrics, provenance.
+learnt, ``weights/`` the embedder's file as it is, ``masks/`` the mask images of its preset; the rest is for
+people: model card, metrics, provenance.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weights import HUB, WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
+from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.postprocess.finishing import MapScale
-from uad_orchestrator.preprocessing.presets import Preset
-from uad_orchestrator.preprocessing.roi import RoiMask
-from uad_orchestrator.preprocessing.settings import PresetSettings
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -80,12 +79,13 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
     """
     with _written_aside(directory) as aside:
         weights = _put_weights(bundle, aside, include_weights)
+        preset = write_preset(bundle.preset, aside)
         (aside / STATE).mkdir()
         bundle.state.save(aside / STATE)
         for name, text in bundle.documents.items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_text(text)
-        manifest = _manifest(bundle, weights)
+        manifest = _manifest(bundle, weights, preset)
         (aside / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False))
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         lines = [f"{_sha256(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
@@ -119,7 +119,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             model=model,
             settings=detector_spec(model).cut(manifest.settings),
             embedder=embedder,
-            preset=Preset(manifest.name, PresetSettings.model_validate(manifest.preset).steps),
+            preset=read_preset(manifest.name, manifest.preset, directory),
             weights=_find_weights(directory, manifest.weights, embedder, weights),
             state=DetectorState.load(directory / STATE),
             calibration=_calibration(manifest),
@@ -136,12 +136,9 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
     return bundle
 
 
-def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifest:
-    if any(isinstance(step, RoiMask) for step in bundle.preset.steps):
-        raise BundleError(
-            f"{bundle.name}: its preset reads a mask image, which a bundle does not hold: give the region of interest "
-            "as a rectangle or a polygon"
-        )
+def _manifest(
+    bundle: Bundle, weights: WeightsReference | None, preset: list[dict[str, Any]]
+) -> BundleManifest:
     calibration = bundle.calibration
     return BundleManifest(
         format_version=FORMAT_VERSION,
@@ -150,7 +147,7 @@ def _manifest(bundle: Bundle, weights: WeightsReference | None) -> BundleManifes
         recipe=_json(bundle.recipe()),
         settings=_flat(bundle.settings),
         embedder=_embedder(bundle.embedder, weights),
-        preset=[{step.STEP: step.model_dump(mode="json")} for step in bundle.preset.steps],
+        preset=preset,
         weights=weights,
         image_point=calibration.image_point.to_json(),
         pixel_point=calibration.pixel_point.to_json(),

@@ -30,33 +30,43 @@ REFERENCES = 10_000
 """Patches that ``feature_space_lof`` compares with; all of them would cost their number squared."""
 
 
-def outlier_weights(points: np.ndarray, discriminator: Discriminator, k: int = 6) -> np.ndarray:
+def outlier_weights(
+    points: np.ndarray, discriminator: Discriminator, k: int = 6, views: int = 1
+) -> np.ndarray:
     """The weight of each patch among those at its own location in all images.
 
     ``lof`` is the local outlier factor (Breunig et al., SIGMOD 2000) over ``k`` neighbours; ``nearest`` the
     distance to the nearest other image, plus 1; ``gaussian`` the Mahalanobis distance, plus 1.
 
+    Of several views each is weighed like an image of its own. An image's neighbours are other images, each by its
+    nearest view: the views of a defect would vouch for each other.
+
     Args:
-        points: ``(images, locations, p)`` float32 patch embeddings, usually projected.
+        points: ``(images * views, locations, p)`` float32 patch embeddings, usually projected; image by image.
         discriminator: which of the three.
         k: neighbours of ``lof``.
+        views: of every image.
 
     Returns:
-        ``(images, locations)`` float32.
+        ``(images * views, locations)`` float32.
 
     Raises:
         ValueError: no more images than neighbours.
     """
-    images = len(points)
+    rows, images = len(points), len(points) // views
     needed = k if discriminator == "lof" else 1
     if images <= needed:
         raise ValueError(
             f"discriminator {discriminator} compares each patch with {needed} other images at its own place, "
             f"but there are {images} images: more than {needed} are needed"
         )
-    weigh = {"lof": lambda at: _local_outlier_factor(at, k), "nearest": _nearest, "gaussian": _gaussian}
+    weigh = {
+        "lof": lambda at: _local_outlier_factor(at, k, views),
+        "nearest": lambda at: _nearest(at, views),
+        "gaussian": _gaussian,
+    }
     weights = np.empty(points.shape[:2], np.float32)
-    for block in _blocks(points.shape[1], images * max(images, points.shape[2])):
+    for block in _blocks(points.shape[1], rows * max(rows, points.shape[2])):
         at = points[:, block].transpose(1, 0, 2).astype(np.float64)
         weights[:, block] = weigh[discriminator](at - at.mean(axis=1, keepdims=True)).T
     return weights
@@ -106,17 +116,17 @@ def _blocks(n: int, values_each: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, n, size))
 
 
-def _local_outlier_factor(at: np.ndarray, k: int) -> np.ndarray:
-    """``(locations, images)`` of ``(locations, images, p)``."""
-    distances, neighbours = _neighbours(at, k)
+def _local_outlier_factor(at: np.ndarray, k: int, views: int) -> np.ndarray:
+    """``(locations, rows)`` of ``(locations, rows, p)``."""
+    distances, neighbours = _neighbours(at, k, views)
     location = np.arange(len(at))[:, None, None]
     reach = distances.max(axis=2)
     density = _density(distances, reach[location, neighbours])
     return density[location, neighbours].mean(axis=2) / density
 
 
-def _nearest(at: np.ndarray) -> np.ndarray:
-    distances, _ = _neighbours(at, 1)
+def _nearest(at: np.ndarray, views: int) -> np.ndarray:
+    distances, _ = _neighbours(at, 1, views)
     return distances[..., 0] + 1
 
 
@@ -127,17 +137,20 @@ def _gaussian(at: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("lip,lip->li", at, whitened)) + 1
 
 
-def _neighbours(at: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and numbers of the ``k`` nearest other images, both ``(locations, images, k)``, in no order.
+def _neighbours(at: np.ndarray, k: int, views: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and row numbers of the ``k`` nearest other images, both ``(locations, rows, k)``, in no order.
 
     Found by the expanded square; the distances are taken once more from the differences, so that two equal
     patches are at distance 0.
     """
     squares = np.einsum("lip,lip->li", at, at)
     squared = squares[:, :, None] + squares[:, None, :] - 2 * (at @ at.transpose(0, 2, 1))
-    images = np.arange(at.shape[1])
-    squared[:, images, images] = np.inf
-    neighbours = np.argpartition(squared, k - 1, axis=2)[..., :k]
+    own = np.arange(at.shape[1]) // views
+    squared[:, own[:, None] == own] = np.inf
+    by_image = squared.reshape(*squared.shape[:2], -1, views)
+    images = np.argpartition(by_image.min(axis=3), k - 1, axis=2)[..., :k]
+    nearest_views = np.take_along_axis(by_image, images[..., None], axis=2).argmin(axis=3)
+    neighbours = images * views + nearest_views
     distances = np.empty(neighbours.shape)
     for column in range(k):
         difference = at - np.take_along_axis(at, neighbours[..., column, None], axis=1)
