@@ -257,6 +257,22 @@ class TestWeights:
         with pytest.raises(BundleError, match=r"other\.pth has sha256"):
             load_bundle(folder, weights=tmp_path / "other.pth")
 
+    @pytest.mark.parametrize("path", ["../resnet18.pth", "weights/../../resnet18.pth", "{}/resnet18.pth"])
+    def test_read_from_nowhere_else(self, weighted: Bundle, tmp_path: Path, path: str) -> None:
+        folder = save_bundle(weighted, tmp_path / "bundle")
+        rewrite(folder, lambda values: values["weights"].update(file=path.format(tmp_path)))
+        with pytest.raises(BundleError, match=r"names the weight file .*resnet18\.pth, which does not lie"):
+            load_bundle(folder)
+
+    def test_that_no_digest_covers_are_refused(self, weighted: Bundle, tmp_path: Path) -> None:
+        folder = save_bundle(weighted, tmp_path / "bundle")
+        sums = folder / bundle_files.DIGESTS
+        lines = [line for line in sums.read_text().splitlines(keepends=True) if "weights/" not in line]
+        sums.write_text("".join(lines))
+        (folder / "weights/resnet18.pth").write_bytes(b"changed")
+        with pytest.raises(BundleError, match=r"resnet18\.pth has sha256"):
+            load_bundle(folder)
+
 
 def test_a_bundle_runs_without_dagster_and_torch(bundle_folder: Path, images: dict[str, Path]) -> None:
     script = f"""

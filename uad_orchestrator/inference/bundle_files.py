@@ -202,10 +202,9 @@ def _find_weights(
 ) -> Path | None:
     if reference is None or embedder is None:
         return None
-    if reference.file is not None:
-        return directory / reference.file
+    found = _own_weights(directory, reference.file) if reference.file is not None else given
     try:
-        found = given or weight_file(embedder, directory)
+        found = found or weight_file(embedder, directory)
     except WeightsError:
         found = None
     if found is None or not found.is_file():
@@ -217,6 +216,15 @@ def _find_weights(
     if (digest := _sha256(found)) != reference.sha256:
         raise BundleError(f"{found} has sha256 {digest}; {directory} needs {reference.sha256}")
     return found
+
+
+def _own_weights(directory: Path, file: str) -> Path:
+    own = directory / file
+    if own.parent != directory / WEIGHTS or not own.is_file():
+        raise BundleError(
+            f"{directory} is damaged: it names the weight file {file}, which does not lie in its folder {WEIGHTS}"
+        )
+    return own
 
 
 @contextmanager
