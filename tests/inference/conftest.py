@@ -20,8 +20,9 @@ MODEL = "vision_patchcore"
 SETTINGS = {"coreset": {"ratio": 0.2}, "contamination": 0.1}
 
 
-def fitted_bundle(preset: str = "plain", **settings: object) -> Bundle:
+def fitted_bundle(preset: Preset | str = "plain", **settings: object) -> Bundle:
     """A detector fitted on eight pictures of discs, as a bundle."""
+    preset = resolve_preset(preset) if isinstance(preset, str) else preset
     detector = create_detector(
         MODEL, embedder=EmbedderSettings(**EMBEDDER), preset=preset, **{**SETTINGS, **settings}
     ).fit([normal_image(seed) for seed in range(8)])
@@ -33,7 +34,7 @@ def fitted_bundle(preset: str = "plain", **settings: object) -> Bundle:
         model=MODEL,
         settings=detector_spec(MODEL).cut({**SETTINGS, **settings}),
         embedder=EmbedderSettings(**EMBEDDER),
-        preset=Preset("own", resolve_preset(preset).steps),
+        preset=Preset("own", preset.steps),
         weights=None,
         state=detector.state_,
         calibration=Calibration(

@@ -45,6 +45,14 @@ TILED = {
     "maps": {"normalisation": "normal_maps", "morphology": {"operation": "opening"}, "min_area": 9},
 }
 
+STRETCHED_PART = Preset(
+    "stretched part",
+    (
+        parse_step({"resize": {"method": "squash", "height": 80, "width": 56}}),
+        parse_step({"roi": {"left": 0.2, "right": 0.6}}),
+    ),
+)
+
 
 @pytest.mark.parametrize(
     ("preset", "settings"),
@@ -52,9 +60,10 @@ TILED = {
         ("plain", {"n_neighbors": 2, "maps": {"gaussian_sigma": 2.0}}),
         ("industrial_fast", {}),
         ("plain", TILED),
+        (STRETCHED_PART, TILED),
     ],
 )
-def test_a_loaded_bundle_gives_the_same_bits(tmp_path: Path, preset: str, settings: dict) -> None:
+def test_a_loaded_bundle_gives_the_same_bits(tmp_path: Path, preset: Preset | str, settings: dict) -> None:
     made = fitted_bundle(preset, **settings)
     save_bundle(made, tmp_path / "bundle")
     images = [normal_image(50), defective_image(51)[0]]

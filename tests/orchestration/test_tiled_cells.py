@@ -13,7 +13,10 @@ from tests.orchestration.workshop import EMBEDDER, Workshop
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import open_stream
 from uad_orchestrator.detectors.registry import StageSettings, build_detector
+from uad_orchestrator.detectors.scoring import read_scores
 from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.inference import infer, load_bundle, save_bundle
+from uad_orchestrator.orchestration.cell_bundle import cell_bundle
 from uad_orchestrator.orchestration.cell_files import (
     MAPS,
     read_map_scale,
@@ -24,6 +27,7 @@ from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.disk import estimated_bytes
 from uad_orchestrator.orchestration.graph import STAGES, Cell
 from uad_orchestrator.orchestration.resources import open_state, open_store
+from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.postprocess.map_set import MapSet
 
 CELL = Cell("alpha/disc", "tiled")
@@ -106,6 +110,48 @@ def test_what_is_a_default_may_be_said(workshop: Workshop) -> None:
     workshop.edit(lambda values: values["detectors"]["tiled"]["tiling"].pop("stride"))  # 24 is its default
     workshop.edit(lambda values: values["detectors"]["tiled"]["maps"].update(clip=None))
     assert workshop.plan().stale == ()
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A tiled detector of a corner of images that are stretched first; one of all of them, not yet refreshed."""
+    workshop = Workshop.build(tmp_path_factory.mktemp("part"), {"alpha": ["disc"]}, train=4)
+    stretch = {"resize": {"method": "squash", "height": 80, "width": 56}}
+    corner = {"roi": {"left": 36, "right": 64, "bottom": 40, "unit": "pixels"}}
+
+    def change(values: dict[str, Any]) -> None:
+        values["presets"] = {"corner": [stretch, corner], "stretched": [stretch]}
+        values["detectors"] = {
+            "tiled": {**TILED, "preset": "corner"},
+            "all": {**TILED, "preset": "stretched"},
+        }
+
+    workshop.edit(change)
+    assert not workshop.refresh(Selection(detector="tiled")).failed
+    return workshop
+
+
+def test_tiles_outside_are_not_embedded_and_those_inside_are_shared(part: Workshop) -> None:
+    run = CellRun(CELL, open_state(part.project), open_store(part.project))
+    counted = [run.provenance(asset).facts["embedded_views"] for asset in ("memory_bank", "score_table")]
+    assert counted == [4 * 2, 4 * 2]  # the upper two on the right, of three rows of two
+    result = part.refresh(Selection(detector="all"))
+    assert sum(node.embedded_views for node in result.materialized) == 8 * (6 - 2)
+    assert part.plan().stale == ()
+
+
+def test_a_bundle_of_a_part_of_stretched_images_answers_as_its_cell(part: Workshop) -> None:
+    run = CellRun(CELL, open_state(part.project), open_store(part.project))
+    folder = save_bundle(cell_bundle(run), part.home / "bundle")
+    manifest, scores = run.state.manifest(CELL.category), run.directory("score_table")
+    rows = {row.image: row for row in read_scores(scores) if row.role == "test"}
+    maps = MapSet(run.directory("anomaly_maps") / MAPS)
+    results = infer(folder, [manifest.root / record.path for record in manifest.test])
+    for record, result in zip(manifest.test, results, strict=True):
+        assert result.score == rows[record.path].score
+        assert result.anomaly_map.shape == (64, 64)
+        assert np.array_equal(result.anomaly_map, maps.read(record.path, record.defect_type))
+    assert load_bundle(folder).detector().threshold_ == read_operating_point(scores).threshold
 
 
 def test_the_disk_a_tiled_detector_needs_grows_with_its_tiles(workshop: Workshop) -> None:

@@ -15,7 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from uad_orchestrator.detectors.placement import ImagePreset, PreparedImage, RoiPatches, on_original
+from uad_orchestrator.detectors.placement import (
+    ImagePreset,
+    PatchCells,
+    PreparedImage,
+    RoiPatches,
+    on_original,
+)
 from uad_orchestrator.detectors.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -55,6 +61,7 @@ class EmbeddingStream:
         batch_size: images per forward pass.
 
     Attributes:
+        roi: says which patches the preset's region of interest lets be inspected; None: all.
         embedded_images: images sent through the embedder so far (their plain view).
         embedded_views: images and their other views sent through the embedder so far.
     """
@@ -78,7 +85,7 @@ class EmbeddingStream:
         self.embedded_images = 0
         self.embedded_views = 0
         self._latest_whole: tuple[ImageSource, Augmentation | None, RgbImage] | None = None
-        self._roi_patches = RoiPatches()
+        self.roi = RoiPatches(preset) if preset is not None and preset.has_roi else None
 
     @cached_property
     def embedder(self) -> PatchEmbedder:
@@ -147,16 +154,27 @@ class EmbeddingStream:
         pixels = view.after_preset(self._after_preset(image, view, source.digest))
         return PreparedImage(pixels, (image.shape[0], image.shape[1]))
 
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """``(h, w)`` after the preset of an image of ``(H, W)``; of this canvas tiles are cut."""
+        return size if self.preset is None else self.preset.size_after(size)
+
+    def cells(self, source: ImageSource) -> PatchCells:
+        """Where the patches of an image or a tile lie on it; it is embedded, unless the cache has it."""
+        known = self._cached(source, PLAIN, "float16")
+        embedded = known or next(self._embed([source], PLAIN, "float16", keep_exact=True))
+        return PatchCells.of(embedded.embedding)
+
     def _whole(self, image: ImageSource, view: View) -> RgbImage:
         """The image after its preset; the latest one is kept."""
         augmentation, latest = view.augmentation, self._latest_whole
         if latest is None or latest[0] is not image or latest[1] != augmentation:
             self._latest_whole = None  # let go of it before the next one is decoded
-            pixels, (height, width) = self._after_preset(image.read(), view, image.digest), image.size()
-            if pixels.shape[:2] != (height, width):
+            pixels = self._after_preset(image.read(), view, image.digest)
+            expected = self.size_after(image.size())
+            if pixels.shape[:2] != expected:
                 raise ValueError(
-                    f"{image.name}: {height} x {width} pixels, but {pixels.shape[0]} x {pixels.shape[1]} after its "
-                    "preset: tiles need a preset that keeps an image's size"
+                    f"{image.name}: its preset gives {pixels.shape[0]} x {pixels.shape[1]} pixels, but says "
+                    f"{expected[0]} x {expected[1]} (size_after), which its tiles are cut by"
                 )
             latest = self._latest_whole = image, augmentation, pixels
         return latest[2]
@@ -190,10 +208,10 @@ class EmbeddingStream:
             yield _unpack(source, entry, precision)
 
     def _with_inspected(self, embedded: EmbeddedImage, view: View) -> EmbeddedImage:
-        if self.preset is None or not self.preset.has_roi:
+        if self.roi is None:
             return embedded
-        marked = self._roi_patches.marked(embedded.embedding, self.preset, view, embedded.source)
-        return embedded._replace(embedding=marked)
+        inspected = self.roi.inspected(embedded.source, PatchCells.of(embedded.embedding), view)
+        return embedded._replace(embedding=embedded.embedding._replace(inspected=inspected))
 
 
 def open_stream(

@@ -15,9 +15,10 @@ import numpy as np
 from uad_orchestrator.detectors.settings import MapSettings
 from uad_orchestrator.detectors.stages import Response
 from uad_orchestrator.detectors.tiling_settings import TilingSettings
+from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, calibrate
 from uad_orchestrator.postprocess import finishing
-from uad_orchestrator.postprocess.anomaly_map import anomaly_map
+from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, lay_on
 from uad_orchestrator.postprocess.blending import Blend, blend_tiles
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics
@@ -89,19 +90,30 @@ class MapRecipe:
         """The patch scores laid on the image and blurred, ``(H, W)`` float32; tiles blended."""
         if response.patch_grid is None:
             raise ValueError(f"{response.name}: {NO_MAP}")
-        tiles = response.tiles
+        size, tiles, sigma = response.original_size, response.tiles, self.settings.gaussian_sigma
         if tiles is None:
-            return self._lay(response.patch_grid, response, response.original_size)
-        maps = (self._lay(grid, response, (tiles.side, tiles.side)) for grid in response.patch_grid)
-        return blend_tiles(maps, tiles, self.blend)
+            return self._lay(response.patch_grid, response, size, sigma)
+        resized = tiles.size != size
+        # sigma is in pixels of the image, which those of a tile are not
+        blurred_last = resized and self.settings.sigma_space == "image"
+        maps = (
+            self._lay(grid, response, (tiles.side, tiles.side), 0.0 if blurred_last else sigma)
+            for grid in response.patch_grid
+        )
+        blended = blend_tiles(maps, tiles, self.blend)
+        if resized:
+            blended = lay_on(blended, Region(0.0, 0.0, *size), size)
+        return gaussian_blur(blended, sigma) if blurred_last and sigma > 0 else blended
 
-    def _lay(self, patch_grid: np.ndarray, response: Response, size: tuple[int, int]) -> np.ndarray:
+    def _lay(
+        self, patch_grid: np.ndarray, response: Response, size: tuple[int, int], sigma: float
+    ) -> np.ndarray:
         return anomaly_map(
             patch_grid,
             response.region,
             size,
             response.input_size,
-            gaussian_sigma=self.settings.gaussian_sigma,
+            gaussian_sigma=sigma,
             sigma_space=self.settings.sigma_space,
         )
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from uad_orchestrator.detectors.views import View
+from uad_orchestrator.detectors.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
 from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.tiles import Box, Padding, TileSource, cut_tile, whole_of
 
 COVERED = 0.5 - 1e-9
 """Share of a patch's cell inside the region of interest from which on it is inspected: half, sums being inexact."""
+
+REMEMBERED = 4096
+"""Images, or tiles and views of them, of which is remembered what is inspected: some megabytes."""
 
 
 class ImagePreset(Protocol):
@@ -50,51 +56,88 @@ def on_original(region: Region, image: PreparedImage) -> Region:
     return Region(region.top * down, region.left * across, region.bottom * down, region.right * across)
 
 
-class RoiPatches:
-    """Marks the inspected patches: those with at least half of their cell inside the region of interest.
+class PatchCells(NamedTuple):
+    """Where the patches of an image, or of a tile, lie on it.
 
-    What was found for one image is kept for the others of its size, except where a view moves each image
-    another way.
+    Attributes:
+        size: ``(H, W)`` of the image or the tile, in pixels.
+        region: the part of it that the grid covers.
+        grid_shape: ``(gh, gw)``.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], np.ndarray] = {}
+    size: tuple[int, int]
+    region: Region
+    grid_shape: tuple[int, int]
 
-    def marked(
-        self, embedding: PatchEmbedding, preset: ImagePreset, view: View, source: ImageSource
-    ) -> PatchEmbedding:
-        """A complete embedding of a view of ``source`` with ``inspected`` filled in.
+    @classmethod
+    def of(cls, embedding: PatchEmbedding) -> PatchCells:
+        """Those of a complete embedding."""
+        size = embedding.original_size
+        return cls(size, embedding.region or Region(0, 0, *size), embedding.grid_shape)
+
+
+class _Cut(NamedTuple):
+    """How a tile is cut from the canvas after the preset."""
+
+    box: Box
+    padding: Padding
+
+
+class RoiPatches:
+    """Says which patches are inspected: those with at least half of their cell inside the region of interest.
+
+    What was found for one image is remembered for the others of its size, except where a view moves each image
+    another way; so much of it as bounds the memory.
+
+    Args:
+        preset: has a region of interest.
+    """
+
+    def __init__(self, preset: ImagePreset) -> None:
+        self.preset = preset
+        self._on_image = lru_cache(maxsize=1)(preset.inspected)
+        self._on_canvas = lru_cache(maxsize=2)(self._moved)  # of the images, and of what a view moves
+        self._marks = lru_cache(maxsize=REMEMBERED)(self._found)
+
+    def inspected(self, source: ImageSource, cells: PatchCells, view: View = PLAIN) -> np.ndarray:
+        """``(gh * gw,)`` bool of a view of ``source``. A tile's patches may all be outside, an image's may not.
 
         Raises:
-            ValueError: the region does not fit the image, or covers no patch by half; names the image.
+            ValueError: the region does not fit the image, or covers no patch of it by half; names the image.
         """
-        if view.augmentation is not None and view.augmentation.settings.rotation:
-            return embedding._replace(inspected=_inspected(embedding, preset, view, source))
-        key = (preset, view, embedding.original_size, embedding.region, embedding.grid_shape)
-        if key not in self._known:
-            self._known[key] = _inspected(embedding, preset, view, source)
-        return embedding._replace(inspected=self._known[key])
+        whole, size, cut = whole_of(source), cells.size, None
+        if isinstance(source, TileSource):
+            size, cut = whole.size(), _Cut(source.box, source.padding)
+        moved = view.augmentation is not None and view.augmentation.settings.rotation
+        digest = whole.digest if moved else ""  # else all images of a size are alike
+        try:
+            found = self._marks(cells, view, size, cut, digest)
+        except ValueError as error:
+            raise ValueError(f"{whole.name}: {error}") from error
+        if cut is None and not found.any():
+            raise nothing_inspected(source.name, f"its {cells.grid_shape} grid")
+        return found
+
+    def _found(
+        self, cells: PatchCells, view: View, size: tuple[int, int], cut: _Cut | None, digest: str
+    ) -> np.ndarray:
+        from uad_orchestrator.preprocessing.roi import patch_coverage
+
+        inside = self._on_canvas(size, replace(view, angle=0.0), digest)
+        inside = view.turned_mask(inside if cut is None else cut_tile(inside, *cut))
+        down, across = inside.shape[0] / cells.size[0], inside.shape[1] / cells.size[1]
+        top, left, bottom, right = cells.region
+        region = (top * down, left * across, bottom * down, right * across)
+        return patch_coverage(inside, region, cells.grid_shape).ravel() >= COVERED
+
+    def _moved(self, size: tuple[int, int], view: View, digest: str) -> np.ndarray:
+        inside, canvas = self._on_image(size), self.preset.size_after(size)
+        return np.ones(canvas, bool) if inside is None else view.mask_on_canvas(inside, canvas, digest)
 
 
-def _inspected(embedding: PatchEmbedding, preset: ImagePreset, view: View, source: ImageSource) -> np.ndarray:
-    from uad_orchestrator.preprocessing.roi import patch_coverage
-
-    size = embedding.original_size
-    canvas = preset.size_after(size)
-    top, left, bottom, right = embedding.region or Region(0, 0, *size)
-    down, across = canvas[0] / size[0], canvas[1] / size[1]
-    region = (top * down, left * across, bottom * down, right * across)
-    try:
-        inside = preset.inspected(size)
-    except ValueError as error:
-        raise ValueError(f"{source.name}: {error}") from error
-    if inside is None:
-        return np.ones(len(embedding.patch_embeddings), bool)
-    covered = patch_coverage(view.of_mask(inside, canvas, source.digest), region, embedding.grid_shape)
-    inspected = covered.ravel() >= COVERED
-    if not inspected.any():
-        raise ValueError(
-            f"{source.name}: no patch of its {embedding.grid_shape} grid lies at least half inside the roi: make "
-            "the roi larger, or the patches smaller (embedder.image_size)"
-        )
-    return inspected
+def nothing_inspected(name: str, grid: str) -> ValueError:
+    """What is raised where a region of interest leaves no patch of an image."""
+    return ValueError(
+        f"{name}: no patch of {grid} lies at least half inside the roi: make the roi larger, or the patches "
+        "smaller (embedder.image_size)"
+    )

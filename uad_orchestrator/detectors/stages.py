@@ -90,7 +90,8 @@ class Response:
         original_size: ``(H, W)`` of the image.
         input_size: ``(h, w)`` of the region at the model's input.
         seconds: time this image took, its share of the batch.
-        tiles: where the tiles of a tiled image lie; None: the image was inspected whole.
+        tiles: where the tiles of a tiled image lie on what its preset makes of it, which may be of another size;
+            None: the image was inspected whole.
     """
 
     name: str

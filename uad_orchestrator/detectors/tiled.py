@@ -14,19 +14,28 @@ from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.calibration import CalibrationImages
 from uad_orchestrator.detectors.maps import MapRecipe
+from uad_orchestrator.detectors.placement import PatchCells, nothing_inspected
 from uad_orchestrator.detectors.stages import DetectorState, Response
 from uad_orchestrator.detectors.tiling_settings import TilingSettings
+from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource, RgbImage
 from uad_orchestrator.images.tiles import TileGrid, TileSource, tile_grid
+
+CELLS = "tile_cells"
+"""The fact of a state that says where a tile's patches lie, where there is a region of interest."""
+
+LIKELY_GRID = (32, 32)
+"""Patches of a tile, as far as can be said before one is embedded."""
 
 
 class TiledDetector(Detector):
     """A detector that sees images in overlapping tiles: fitted, calibrated and scoring through the same ones.
 
-    A tile is an image of its own, in the embedding cache too, and belongs to its image's group: where an image
-    is left out, all its tiles are. Few-shot references are whole images. The image score is made of the tiles'
-    scores, the map of their maps. Memory grows with the batch of tiles, with the image's pixels and with its
-    map, not with the number of tiles.
+    Tiles are cut of what the preset makes of an image, of the size it brings it to. A tile is an image of its own,
+    in the embedding cache too, and belongs to its image's group: where an image is left out, all its tiles are.
+    Few-shot references are whole images. Tiles without a patch inside the preset's region of interest are neither
+    fitted nor scored. The image score is made of the tiles' scores, the map of their maps. Memory grows with the
+    batch of tiles, with the image's pixels and with its map, not with the number of tiles.
 
     Args:
         detector: not fitted.
@@ -45,8 +54,6 @@ class TiledDetector(Detector):
             )
         if isinstance(detector, TiledDetector):
             raise ValueError("this detector works on tiles already: choose one tile_size")
-        if detector.stream.preset is not None and detector.stream.preset.has_roi:
-            raise ValueError("tiles do not know a region of interest: choose a preset without the step roi")
         if detector.transductive:
             raise ValueError(
                 f"{type(detector).__name__} compares whole images with each other: it can not work on tiles"
@@ -56,7 +63,7 @@ class TiledDetector(Detector):
         )
         self.detector = detector
         self.tiling = TilingSettings.model_validate(tiling)
-        self._opened: set[str] = set()
+        self._embedded_images = 0
 
     @property
     def map_recipe(self) -> MapRecipe:
@@ -65,8 +72,8 @@ class TiledDetector(Detector):
 
     @property
     def embedded_images(self) -> int:
-        """Distinct images of which a tile was read so far; the tiles are their views."""
-        return len(self._opened)
+        """Images of which a tile was read so far; the tiles are their views."""
+        return self._embedded_images
 
     @property
     def embedded_views(self) -> int:
@@ -79,24 +86,36 @@ class TiledDetector(Detector):
         return self.detector.device
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
-        """The detector's state, fitted on the tiles of the images."""
-        return self.detector.fit_state([tile for image in images for tile in self._cut(image).tiles])
+        """The detector's state, fitted on the tiles of the images; with a region of interest its facts say where
+        a tile's patches lie (``tile_cells``).
+
+        Raises:
+            ValueError: no images; the region of interest does not fit an image, or leaves nothing of it.
+        """
+        with self.stream.caching():
+            cuts = [self._cut(image) for image in images]
+            cells = self._cells_of_a_tile(cuts)
+            state = self.detector.fit_state([t for cut in cuts for t in self._narrowed(cut, cells).tiles])
+        if cells is None:
+            return state
+        return replace(state, facts={**state.facts, CELLS: cells._asdict()})
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """The tiles' patch grids, stacked, and their scores reduced to the image's."""
         waiting: deque[_CutImage] = deque()
+        cells = _cells(state)
 
         def tiles() -> Iterator[ImageSource]:
             for image in images:
-                waiting.append(self._cut(image))
+                waiting.append(self._narrowed(self._cut(image), cells))
                 yield from waiting[-1].tiles
 
         responses = self.detector.respond(state, tiles(), leave_out)
         for first in responses:
             cut = waiting.popleft()
-            yield self._joined(cut, [first, *islice(responses, len(cut.grid) - 1)])
+            yield self._joined(cut, [first, *islice(responses, len(cut.tiles) - 1)])
 
     def calibration_images(
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
@@ -109,16 +128,41 @@ class TiledDetector(Detector):
         return self.detector.can_leave_out(state)
 
     def _cut(self, image: ImageSource) -> _CutImage:
-        """Where the image's tiles lie, and a source for each; no pixel is decoded before one is read."""
+        """Where the image's tiles lie, and a source for each of them; no pixel is decoded before one is read."""
+        size, opened = image.size(), False
 
         def read() -> RgbImage:
-            self._opened.add(image.digest)
+            nonlocal opened
+            self._embedded_images += not opened
+            opened = True
             return image.read()
 
-        whole = replace(image, read=read)
-        grid = tile_grid(image.size(), self.tiling.tile_size, self.tiling.resolved_stride)
+        whole = replace(image, read=read, measure=lambda: size)
+        grid = tile_grid(self.stream.size_after(size), self.tiling.tile_size, self.tiling.resolved_stride)
         tiles = [TileSource.cut_from(whole, box, self.tiling.padding) for box in grid.boxes()]
-        return _CutImage(image.name, grid, tiles)
+        return _CutImage(image.name, size, grid, tiles)
+
+    def _cells_of_a_tile(self, cuts: Sequence[_CutImage]) -> PatchCells | None:
+        """Where the patches of every tile lie on it, which only its embedding says: one is embedded before the
+        others are chosen, a tile that is likely to be among them. None: there is no region of interest to choose by.
+        """
+        roi = self.stream.roi
+        if roi is None or not cuts:
+            return None
+        side = self.tiling.tile_size
+        likely = PatchCells((side, side), Region(0, 0, side, side), LIKELY_GRID)
+        return self.stream.cells(max(cuts[0].tiles, key=lambda t: roi.inspected(t, likely).sum()))
+
+    def _narrowed(self, cut: _CutImage, cells: PatchCells | None) -> _CutImage:
+        """The image with its inspected tiles alone: those with a patch inside the region of interest."""
+        roi = self.stream.roi
+        if roi is None or cells is None:
+            return cut
+        inspected = np.stack([roi.inspected(tile, cells) for tile in cut.tiles])
+        if not inspected.any():
+            raise nothing_inspected(cut.name, f"its tiles' {cells.grid_shape} grids")
+        kept = [tile for tile, patches in zip(cut.tiles, inspected, strict=True) if patches.any()]
+        return cut._replace(tiles=kept, inspected=inspected.reshape(-1, *cells.grid_shape))
 
     def _joined(self, cut: _CutImage, parts: list[Response]) -> Response:
         first = parts[0]
@@ -132,9 +176,9 @@ class TiledDetector(Detector):
         return Response(
             name=cut.name,
             score=aggregate(scores, self.tiling.score_reduce, self.tiling.topk),
-            patch_grid=np.stack(grids) if grids else None,
+            patch_grid=cut.spread(np.stack(grids)) if grids else None,
             region=first.region,
-            original_size=cut.grid.size,
+            original_size=cut.size,
             input_size=first.input_size,
             seconds=sum(part.seconds for part in parts),
             tiles=cut.grid,
@@ -142,8 +186,36 @@ class TiledDetector(Detector):
 
 
 class _CutImage(NamedTuple):
-    """An image's name, where its tiles lie, and a source for each of them, in order."""
+    """An image in tiles.
+
+    Attributes:
+        name: the image's.
+        size: ``(H, W)`` of the image, before its preset.
+        grid: where its tiles lie.
+        tiles: a source for each of them, in order; where a region of interest is known, for those inside.
+        inspected: ``(tiles, gh, gw)`` bool, the inspected patches of all tiles; None: every patch.
+    """
 
     name: str
+    size: tuple[int, int]
     grid: TileGrid
     tiles: list[TileSource]
+    inspected: np.ndarray | None = None
+
+    def spread(self, grids: np.ndarray) -> np.ndarray:
+        """The inspected tiles' patch grids among those of all tiles, ``(tiles, gh, gw)``: what is not inspected
+        gets the image's lowest score."""
+        if self.inspected is None:
+            return grids
+        spread = np.empty(self.inspected.shape, grids.dtype)
+        spread[self.inspected.any(axis=(1, 2))] = grids
+        spread[~self.inspected] = spread[self.inspected].min()
+        return spread
+
+
+def _cells(state: DetectorState) -> PatchCells | None:
+    """What ``fit_state`` noted, from JSON, too."""
+    if CELLS not in state.facts:
+        return None
+    size, region, shape = (state.facts[CELLS][name] for name in PatchCells._fields)
+    return PatchCells(tuple(size), Region(*region), tuple(shape))

@@ -18,7 +18,9 @@ TILING_VERSIONS = {"fit": 1, "scoring": 1, "maps": 1}
 class TileCutting(Settings):
     """How images are cut: what ``memory_bank`` reads of ``tiling:``."""
 
-    tile_size: PositiveInt = Field(description="side of a tile in pixels of the image")
+    tile_size: PositiveInt = Field(
+        description="side of a tile in pixels of the image as its preset leaves it"
+    )
     stride: PositiveInt | None = Field(
         None, description="pixels from one tile to the next; default: three quarters of tile_size"
     )

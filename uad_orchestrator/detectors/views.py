@@ -41,8 +41,8 @@ class View:
 
         return turn(image, self.angle) if self.angle else image
 
-    def of_mask(self, inside: np.ndarray, size: tuple[int, int], digest: str) -> np.ndarray:
-        """Where the True pixels of a mask of the original image lie on the canvas that is embedded.
+    def mask_on_canvas(self, inside: np.ndarray, size: tuple[int, int], digest: str) -> np.ndarray:
+        """Where the True pixels of a mask of the original image lie after the preset.
 
         Args:
             inside: ``(H, W)`` bool, on the original image.
@@ -51,13 +51,17 @@ class View:
         """
         import cv2
 
-        from uad_orchestrator.preprocessing.camera import turn_mask
-
         if self.augmentation is not None:
             inside = self.augmentation.move_mask(inside, digest)
         if size != inside.shape:
             resized = cv2.resize(inside.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
             inside = resized.astype(bool)
+        return inside
+
+    def turned_mask(self, inside: np.ndarray) -> np.ndarray:
+        """Where the True pixels of a mask of the canvas, or of a tile of it, lie on what is embedded."""
+        from uad_orchestrator.preprocessing.camera import turn_mask
+
         return turn_mask(inside, self.angle) if self.angle else inside
 
 

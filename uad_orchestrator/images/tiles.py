@@ -38,7 +38,7 @@ class TileGrid:
     Attributes:
         tops, lefts: first pixel of each row and of each column of tiles, ascending.
         side: side of a tile in pixels.
-        size: ``(H, W)`` of the image.
+        size: ``(H, W)`` of the image, as its preset leaves it.
     """
 
     tops: tuple[int, ...]

@@ -9,6 +9,7 @@ from uad_orchestrator.datasets.load import scan_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.images.decode import ImageError, image_size
 from uad_orchestrator.images.tiles import tile_grid
+from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.project import DetectorEntry, Project
 from uad_orchestrator.storage.digests import digest_of
 
@@ -32,17 +33,19 @@ def estimated_bytes(project: Project) -> int:
     }
     for key in project.category_keys():
         images, (height, width), normals = _category_size(project, key)
-        cached = sum(images * _embedding_bytes(entry, (height, width)) for entry in spaces.values())
-        banks = sum(_kept(e) * normals * _embedding_bytes(e, (height, width)) * 2 for e in embedding)
+        if not images:
+            continue
+        cached = sum(images * _embedding_bytes(project, e, (height, width)) for e in spaces.values())
+        banks = sum(_kept(e) * normals * _embedding_bytes(project, e, (height, width)) * 2 for e in embedding)
         maps = len(entries) * (images - normals) * height * width * MAP_BYTES_PER_PIXEL
         total += cached + banks + maps
     return int(total)
 
 
-def _embedding_bytes(entry: DetectorEntry, size: tuple[int, int]) -> int:
+def _embedding_bytes(project: Project, entry: DetectorEntry, size: tuple[int, int]) -> int:
     """Of one image in the cache: of all its tiles, if it is tiled."""
-    tiling = entry.tiling
-    tiles = 1 if tiling is None else len(tile_grid(size, tiling.tile_size, tiling.resolved_stride))
+    tiling, canvas = entry.tiling, resolve_preset(entry.preset, project.presets).size_after(size)
+    tiles = 1 if tiling is None else len(tile_grid(canvas, tiling.tile_size, tiling.resolved_stride))
     return tiles * PATCHES * DIMENSION * 2
 
 

@@ -200,8 +200,6 @@ def _refuse_unread_regions(
         place = ("detectors", name, "preset")
         if not catalogue.detectors[entry.model].honours_roi:
             findings.add(place, f"has the step roi, but {entry.model} inspects whole images")
-        elif entry.tiling is not None:
-            findings.add(place, "has the step roi, which is not built for tiles", "take out roi, or tiling")
 
 
 def _read_detectors(
