@@ -26,12 +26,13 @@ from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 SIDE, STRIDE, CELL = 32, 24, 8
 SIZE = (72, 112)
 UNLIKE = {"resize": {"method": "squash", "height": 100, "width": 64}}  # one edge grows, the other shrinks
+LOW = {"resize": {"method": "squash", "height": 20, "width": 70}}  # lower than a tile
 RESIZES = [
     {"resize": {"factor": 0.5}},
     {"resize": {"factor": 1.2}},
     {"resize": {"method": "shorter_edge", "pixels": 53}},
     UNLIKE,
-    {"resize": {"method": "squash", "height": 20, "width": 70}},  # lower than a tile
+    LOW,
 ]
 LEFT = {"roi": {"right": 0.4}}
 CORNER = {"roi": {"top": 37, "left": 61, "bottom": 72, "right": 112, "unit": "pixels"}}
@@ -144,7 +145,8 @@ def inside_patches(steps: tuple[object, ...]) -> Iterator[tuple[np.ndarray, np.n
         yield cells >= CELL * CELL / 2, piece
 
 
-REGIONS = [(LEFT,), (CORNER,), (TRIANGLE,), (UNLIKE, LEFT), (UNLIKE, CORNER), ({"resize": {}}, TRIANGLE)]
+BELOW = {"roi": {"top": 0.5, "right": 0.3}}
+REGIONS = [(LEFT,), (CORNER,), (UNLIKE, CORNER), (LOW, BELOW), (TRIANGLE,), ({"resize": {}}, TRIANGLE)]
 
 
 @pytest.mark.parametrize("steps", REGIONS, ids=str)
