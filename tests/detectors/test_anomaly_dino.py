@@ -6,10 +6,15 @@ import pytest
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.anomaly_dino import first_component, object_mask, reference_angles
+from uad_orchestrator.detectors.anomaly_dino import reference_angles
+from uad_orchestrator.detectors.embedding_stream import open_stream
+from uad_orchestrator.detectors.object_mask import ObjectFinder, first_component, object_mask
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import tile_grid
 from uad_orchestrator.preprocessing.camera import turn
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.preprocessing.settings import parse_step
 
 
 def sources(images: list[np.ndarray]) -> list[ImageSource]:
@@ -156,3 +161,75 @@ def test_masked_patches_score_zero_and_count_as_zero() -> None:
     off = grids[True] == 0
     assert off.any() and not off.all()
     assert np.array_equal(grids[True][~off], grids[False][~off])
+
+
+def object_on_ground(seed: int, size: tuple[int, int] = (96, 144)) -> np.ndarray:
+    """A bright textured part in the middle of a dark ground: many tiles show nothing but one of the two."""
+    image = textures(1, seed, size)[0] // 8
+    part = np.s_[size[0] // 5 : -size[0] // 5, size[1] // 5 : -size[1] // 5]
+    image[part] = 120 + textures(1, seed + 100, size)[0][part] // 2
+    return image
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (),
+        ({"resize": {"method": "squash", "height": 144, "width": 72}},),
+        ({"roi": {"right": 0.4}},),
+        ({"roi": {"method": "polygon", "points": [[0, 0.1], [0.9, 0.1], [0.1, 0.9]]}},),
+    ],
+    ids=str,
+)
+def test_the_object_is_found_on_the_whole_image_and_masks_its_tiles(steps: tuple[object, ...]) -> None:
+    preset, tiling = Preset("test", tuple(map(parse_step, steps))), {"tile_size": 32, "stride": 24}
+    train, image = [object_on_ground(i) for i in range(4)], object_on_ground(9)
+    canvas = preset.size_after(image.shape[:2])
+    responses = {}
+    for masked in (False, True):
+        embedder = CellMeans()
+        detector = create_detector(
+            "vision_anomalydino", embedder=embedder, preset=preset, tiling=tiling, object_mask=masked
+        )
+        state = detector.fit_state(sources(train))
+        fitted = embedder.seen
+        (responses[masked],) = detector.respond(state, sources([image]))
+        assert embedder.seen - fitted == fitted / 4 + masked, "the whole image, too"
+    (whole,) = open_stream(CellMeans(), preset=preset).stream(sources([image]))
+    grid = whole.embedding.grid_shape
+    on_object = whole.embedding.spread(
+        object_mask(whole.embedding.inspected_rows, grid, whole.embedding.inspected)
+    ).reshape(grid)
+    assert 0.1 < on_object.mean() < 0.8
+    tiles = zip(tile_grid(canvas, **tiling).boxes(), responses[False].patch_grid, strict=True)
+    expected = [  # patches of tiles lie on the lattice of those of the whole
+        np.where(on_object[box.top // 8 : box.bottom // 8, box.left // 8 : box.right // 8], scores, 0)
+        for box, scores in tiles
+    ]
+    found = responses[True].patch_grid
+    if whole.embedding.inspected is None:
+        assert np.array_equal(found, np.stack(expected))
+    else:
+        assert np.array_equal(found[found > 0], np.stack(expected)[np.stack(expected) > 0])
+
+
+def test_one_masked_tile_is_the_masked_image() -> None:
+    train, image = [object_on_ground(i, (64, 64)) for i in range(4)], object_on_ground(9, (64, 64))
+    one, whole = (
+        create_detector("vision_anomalydino", embedder=CellMeans(), object_mask=True, tiling=tiling).fit(
+            train
+        )
+        for tiling in ({"tile_size": 64}, None)
+    )
+    assert one.threshold_ == whole.threshold_
+    assert one.decision_function([image]) == whole.decision_function([image]) > 0
+    assert np.array_equal(one.get_anomaly_map(image), whole.get_anomaly_map(image))
+
+
+def test_a_patch_beside_the_whole_images_region_is_as_the_nearest_inside() -> None:
+    """A patch of a tile may be inside where the larger one of the whole image is not."""
+    right = parse_step({"roi": {"left": 35, "right": 144, "bottom": 96, "unit": "pixels"}})
+    finder = ObjectFinder(open_stream(CellMeans(), preset=Preset("right", (right,))))
+    _, mask = finder._on_whole(sources([object_on_ground(0)])[0], "float16")
+    assert mask.shape == (12, 18) and mask[:, 4].any() and not mask.all()
+    assert (mask[:, :4] == mask[:, 4:5]).all(), "the first column with half a patch inside"

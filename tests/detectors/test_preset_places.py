@@ -9,10 +9,10 @@ import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector, registry
-from uad_orchestrator.detectors.anomaly_dino import object_mask
 from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import open_stream
+from uad_orchestrator.detectors.object_mask import object_mask
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.detectors.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import Region

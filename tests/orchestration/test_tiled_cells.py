@@ -26,6 +26,7 @@ from uad_orchestrator.orchestration.cell_files import (
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.disk import estimated_bytes
 from uad_orchestrator.orchestration.graph import STAGES, Cell
+from uad_orchestrator.orchestration.input_contents import scoring_settings
 from uad_orchestrator.orchestration.resources import open_state, open_store
 from uad_orchestrator.orchestration.selection import Selection
 from uad_orchestrator.postprocess.map_set import MapSet
@@ -110,6 +111,17 @@ def test_what_is_a_default_may_be_said(workshop: Workshop) -> None:
     workshop.edit(lambda values: values["detectors"]["tiled"]["tiling"].pop("stride"))  # 24 is its default
     workshop.edit(lambda values: values["detectors"]["tiled"]["maps"].update(clip=None))
     assert workshop.plan().stale == ()
+
+
+def test_masked_tiles_alone_have_another_version_than_when_each_was_masked_by_itself(
+    workshop: Workshop,
+) -> None:
+    dino = {"model": "vision_anomalydino", "embedder": EMBEDDER}
+    tiled, masked = {"tiling": {"tile_size": 32}}, {"object_mask": True}
+    entries = {"plain": dino, "tiled": dino | tiled, "masked": dino | masked, "both": dino | tiled | masked}
+    workshop.edit(lambda values: values.update(detectors=entries))
+    found = {name: scoring_settings(entry) for name, entry in workshop.project.detectors.items()}
+    assert [name for name, content in found.items() if "object_mask_version" in content] == ["both"]
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,14 @@ from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.bank import Bank, bank_responses, rows_left, select_references, unit_rows
 from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.object_mask import ObjectFinder
 from uad_orchestrator.detectors.settings import AnomalyDinoFit, AnomalyDinoScoring, MapSettings
 from uad_orchestrator.detectors.stages import DetectorState, Response
-from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 
 AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
 """Degrees of the references' views where nothing is known of how parts lie ("agnostic")."""
-
-FOREGROUND = 10.0
-"""First principal component beyond which a DINOv2 token (after the final norm) shows the object."""
 
 
 class AnomalyDino(Detector):
@@ -47,6 +44,7 @@ class AnomalyDino(Detector):
             scoring or AnomalyDinoScoring(),
             maps or MapSettings(sigma_space="image"),
         )
+        self._objects = ObjectFinder(stream)
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the unit tokens of the references in all their views; never masked."""
@@ -75,15 +73,13 @@ class AnomalyDino(Detector):
         """Whether ``n_neighbors`` bank rows of other groups are left."""
         return rows_left(state, self.scoring_settings.n_neighbors)
 
-    def _score(
-        self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
-    ) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        tokens = embedding.patch_embeddings
+        tokens = embedded.embedding.patch_embeddings
         squared, _ = bank.nearest.search(unit_rows(tokens), settings.n_neighbors, left_out)
         patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         if settings.object_mask:
-            on_object = object_mask(tokens, embedding.grid_shape, embedding.inspected)
+            on_object = self._objects.on_object(embedded, bank.precision)
             patches = np.where(on_object, patches, np.float32(0))
         return aggregate(patches, settings.aggregation, settings.topk), patches
 
@@ -97,42 +93,3 @@ def reference_angles(rotation: bool | tuple[float, ...]) -> tuple[float, ...]:
     if isinstance(rotation, bool):
         return AGNOSTIC_ANGLES if rotation else (0.0,)
     return tuple(dict.fromkeys((0.0, *(float(angle) % 360 for angle in rotation))))
-
-
-def object_mask(
-    tokens: np.ndarray, grid_shape: tuple[int, int], inspected: np.ndarray | None = None
-) -> np.ndarray:
-    """Where the object is: the first principal component of an image's tokens, against a threshold.
-
-    If the centre (without a border of 0.2) is at most 35 % object, the other sign of the component is taken.
-    Then dilated and closed, 3x3.
-
-    Args:
-        tokens: ``(n, d)`` of the inspected patches, after the model's final norm, not normalised.
-        grid_shape: ``(gh, gw)``.
-        inspected: ``(gh * gw,)`` bool, where the tokens lie; None: everywhere.
-
-    Returns:
-        ``(n,)`` bool, for each token.
-    """
-    import cv2
-
-    where = np.ones(grid_shape, bool) if inspected is None else inspected.reshape(grid_shape)
-    component = np.zeros(grid_shape)
-    component[where] = first_component(tokens)
-    mask = component > FOREGROUND
-    gh, gw = grid_shape
-    centre = np.s_[int(gh * 0.2) : int(gh * 0.8), int(gw * 0.2) : int(gw * 0.8)]
-    if mask[centre].sum() <= 0.35 * where[centre].sum():
-        mask = -component > FOREGROUND
-    kernel = np.ones((3, 3), np.uint8)
-    dilated = cv2.dilate(mask.astype(np.uint8), kernel)
-    return cv2.morphologyEx(dilated, cv2.MORPH_CLOSE, kernel).astype(bool)[where]
-
-
-def first_component(tokens: np.ndarray) -> np.ndarray:
-    """``(n,)`` coordinates along the first principal axis, whose largest entry is taken to be positive."""
-    centred = tokens.astype(np.float64) - tokens.mean(axis=0, dtype=np.float64)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    axis = axes[:, -1]
-    return centred @ (axis * np.sign(axis[np.abs(axis).argmax()]))

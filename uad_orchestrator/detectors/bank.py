@@ -11,7 +11,6 @@ import numpy as np
 from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
 from uad_orchestrator.detectors.settings import ReferenceSettings
 from uad_orchestrator.detectors.stages import DetectorState, Response, groups_by_digest
-from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
 from uad_orchestrator.memory.approximate import ApproximateNeighbors
@@ -91,9 +90,9 @@ def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource],
     return lambda image: bank.rows_without(image) >= n_neighbors
 
 
-PatchScores = Callable[[Bank, PatchEmbedding, slice | None], tuple[float, np.ndarray]]
-"""From bank, embedding and the rows left out to the image score and the patch scores, one per row: the rows are
-those of the inspected patches, ``(gh * gw,)`` of them without a region of interest."""
+PatchScores = Callable[[Bank, EmbeddedImage, slice | None], tuple[float, np.ndarray]]
+"""From bank, embedded image and the rows left out to the image score and the patch scores, one per row: the rows
+are those of the inspected patches, ``(gh * gw,)`` of them without a region of interest."""
 
 
 def bank_responses(
@@ -108,7 +107,8 @@ def bank_responses(
     for embedded in stream.stream(images, precision=bank.precision):
         started = time.perf_counter()
         own = bank.rows_of(embedded.source) if leave_out else None
-        score, patches = patch_scores(bank, embedded.embedding.narrowed(), own)
+        narrowed = embedded._replace(embedding=embedded.embedding.narrowed())
+        score, patches = patch_scores(bank, narrowed, own)
         yield response_to(embedded, score, patches, time.perf_counter() - started)
 
 

@@ -10,9 +10,9 @@ from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.bank import Bank, bank_responses, rows_left, select_references, unit_rows
 from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank
 from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.embedding_stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip_settings import PatchKnnFit, PatchKnnScoring
 from uad_orchestrator.detectors.stages import DetectorState, Response
-from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 
 
@@ -45,12 +45,10 @@ class OpenClipPatchKnn(Detector):
         """Whether ``n_neighbors`` bank rows of other groups are left."""
         return rows_left(state, self.scoring_settings.n_neighbors)
 
-    def _score(
-        self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
-    ) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
         squared, _ = bank.nearest.search(
-            unit_rows(embedding.patch_embeddings), settings.n_neighbors, left_out
+            unit_rows(embedded.embedding.patch_embeddings), settings.n_neighbors, left_out
         )
         patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         return aggregate(patches, settings.aggregation, settings.topk), patches

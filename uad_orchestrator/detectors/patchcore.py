@@ -14,10 +14,9 @@ from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.bank import Bank, bank_responses, rows_left, select_references
 from uad_orchestrator.detectors.bank_building import BankRecipe, build_bank
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream
 from uad_orchestrator.detectors.settings import MapSettings, PatchCoreFit, PatchCoreScoring
 from uad_orchestrator.detectors.stages import DetectorState, Response
-from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 
 
@@ -53,11 +52,9 @@ class PatchCore(Detector):
         """Whether ``n_neighbors`` bank rows of other groups are left."""
         return rows_left(state, self.scoring_settings.n_neighbors)
 
-    def _score(
-        self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
-    ) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        rows = embedding.patch_embeddings
+        rows = embedded.embedding.patch_embeddings
         squared, matches = bank.nearest.search(rows, settings.n_neighbors, left_out)
         distances = squared if settings.distance == "l2_squared" else np.sqrt(squared)
         patches = distances.mean(axis=1)

@@ -113,6 +113,10 @@ class ScoringSettings(Settings):
     )
     calibration: CalibrationSettings = CalibrationSettings()
 
+    def on_tiles(self) -> dict[str, Any]:
+        """What decides scores besides where images are cut into tiles, as JSON values."""
+        return {}
+
 
 class IndexSettings(Settings):
     """How a large bank is searched; ``index: ivf`` is short for ``index: {method: ivf}``."""
@@ -197,3 +201,7 @@ class AnomalyDinoScoring(ScoringSettings):
     aggregation: Literal["max", "mean", "topk_mean"] = "topk_mean"
     topk: float = Field(0.01, gt=0, le=1, description="share of the patches that topk_mean averages")
     object_mask: bool = Field(False, description="score only the patches on the object (first PCA component)")
+
+    def on_tiles(self) -> dict[str, Any]:
+        """Since when the object is found on the whole image."""
+        return {"object_mask_version": 2} if self.object_mask else {}

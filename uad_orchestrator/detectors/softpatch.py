@@ -16,11 +16,10 @@ from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.bank import Bank, bank_responses, rows_left, select_references
 from uad_orchestrator.detectors.bank_building import BankRecipe, ImageRows, build_bank
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream
 from uad_orchestrator.detectors.settings import MapSettings
 from uad_orchestrator.detectors.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.stages import DetectorState, Response
-from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource, whole_of
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
@@ -85,11 +84,11 @@ class SoftPatch(Detector):
             weights |= zip(numbers, np.split(found, len(alike)), strict=True)
         return np.concatenate([weights[number].ravel() for number in range(len(images))])
 
-    def _score(
-        self, bank: Bank, embedding: PatchEmbedding, left_out: slice | None
-    ) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        squared, matches = bank.nearest.search(embedding.patch_embeddings, settings.n_neighbors, left_out)
+        squared, matches = bank.nearest.search(
+            embedded.embedding.patch_embeddings, settings.n_neighbors, left_out
+        )
         if settings.soft_weights and bank.weights is not None:
             squared = squared * bank.weights[matches]
         patches = squared.mean(axis=1)

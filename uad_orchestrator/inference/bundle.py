@@ -106,8 +106,9 @@ class Bundle:
             "stage_versions": dict(spec.versions),
             "embedder": None if self.embedder is None else dict(embedder_recipe(self.embedder)),
             "preset": self.preset.recipe(),
-            **({} if self.settings.tiling is None else {"tiling_versions": TILING_VERSIONS}),
         }
+        if self.settings.tiling is not None:
+            recipe |= {"tiling_versions": TILING_VERSIONS, **self.settings.scoring.on_tiles()}
         if spec.package is not None:
             require_extra(spec.package, extra=spec.package, what=self.model)
             recipe["package"] = {spec.package: version(spec.package)}

@@ -91,7 +91,8 @@ def fit_settings(entry: DetectorEntry) -> Content:
 
 def scoring_settings(entry: DetectorEntry) -> Content:
     """What the score table depends on beyond the bank."""
-    return {"settings": entry.scoring.model_dump(mode="json"), **_tiling(entry, "scoring")}
+    on_tiles = {} if entry.tiling is None else entry.scoring.on_tiles()
+    return {"settings": entry.scoring.model_dump(mode="json"), **_tiling(entry, "scoring"), **on_tiles}
 
 
 def map_settings(entry: DetectorEntry) -> Content:
