@@ -227,8 +227,13 @@ def test_no_image_is_an_error(model: str) -> None:
         detector(model).fit([])
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_behind_a_region_all_is_as_if_there_were_nothing_else(model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "tiling"),
+    [*((model, None) for model in MODELS), *((model, {"tile_size": 24, "stride": 24}) for model in ALONE)],
+)
+def test_behind_a_region_all_is_as_if_there_were_nothing_else(
+    model: str, tiling: dict[str, int] | None
+) -> None:
     """What is learnt, scores and maps are those of the inside cut out, bit by bit; a defect outside is not seen."""
 
     def inside(images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -237,8 +242,9 @@ def test_behind_a_region_all_is_as_if_there_were_nothing_else(model: str) -> Non
     train = [with_spot(image, left=8 * (i % 2)) if i % 3 else image for i, image in enumerate(square(12))]
     outside, within = (with_spot(square(1, 60)[0], left=left) for left in (8, 32))
     asked = [*square(4, 50), outside, within]
-    behind = detector(model, preset=Preset("right", (parse_step({"roi": {"left": 0.5}}),)))
-    alone = detector(model)
+    behind = detector(model, tiling=tiling, preset=Preset("right", (parse_step({"roi": {"left": 0.5}}),)))
+    alone = detector(model, tiling=tiling)
+    left, right = (np.s_[:, :3], np.s_[:, 3:]) if tiling is None else (np.s_[::2], np.s_[1::2])
     states = behind.fit_state(sources(train)), alone.fit_state(sources(inside(train)))
     assert states[0].arrays.keys() == states[1].arrays.keys()
     for name, array in states[0].arrays.items():
@@ -247,8 +253,8 @@ def test_behind_a_region_all_is_as_if_there_were_nothing_else(model: str) -> Non
     expected = list(alone.respond(states[1], sources(inside(asked))))
     for one, two in zip(found, expected, strict=True):
         assert one.score == two.score
-        assert np.array_equal(one.patch_grid[:, 3:], two.patch_grid)
-        assert (one.patch_grid[:, :3] == two.patch_grid.min()).all()
+        assert np.array_equal(one.patch_grid[right], two.patch_grid)
+        assert (one.patch_grid[left] == two.patch_grid.min()).all()
     assert found[-1].score > found[-2].score
 
 
