@@ -17,7 +17,7 @@ from uad_orchestrator.images.tiles import Box, Padding, TileSource, cut_tile, wh
 COVERED = 0.5 - 1e-9
 """Share of a patch's cell inside the region of interest from which on it is inspected: half, sums being inexact."""
 
-REMEMBERED = 4096
+REMEMBERED = 2048
 """Images, or tiles and views of them, of which is remembered what is inspected: some megabytes."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,7 +140,7 @@ class TiledDetector(Detector):
         whole = replace(image, read=read, measure=lambda: size)
         grid = tile_grid(self.stream.size_after(size), self.tiling.tile_size, self.tiling.resolved_stride)
         tiles = [TileSource.cut_from(whole, box, self.tiling.padding) for box in grid.boxes()]
-        return _CutImage(image.name, size, grid, tiles)
+        return _CutImage(image.name, size, grid, tiles, [True] * len(tiles))
 
     def _cells_of_a_tile(self, cuts: Sequence[_CutImage]) -> PatchCells | None:
         """Where the patches of every tile lie on it, which only its embedding says: one is embedded before the
@@ -158,11 +158,10 @@ class TiledDetector(Detector):
         roi = self.stream.roi
         if roi is None or cells is None:
             return cut
-        inspected = np.stack([roi.inspected(tile, cells) for tile in cut.tiles])
-        if not inspected.any():
+        inside = [bool(roi.inspected(tile, cells).any()) for tile in cut.tiles]
+        if not any(inside):
             raise nothing_inspected(cut.name, f"its tiles' {cells.grid_shape} grids")
-        kept = [tile for tile, patches in zip(cut.tiles, inspected, strict=True) if patches.any()]
-        return cut._replace(tiles=kept, inspected=inspected.reshape(-1, *cells.grid_shape))
+        return cut._replace(tiles=list(compress(cut.tiles, inside)), inside=inside)
 
     def _joined(self, cut: _CutImage, parts: list[Response]) -> Response:
         first = parts[0]
@@ -176,13 +175,26 @@ class TiledDetector(Detector):
         return Response(
             name=cut.name,
             score=aggregate(scores, self.tiling.score_reduce, self.tiling.topk),
-            patch_grid=cut.spread(np.stack(grids)) if grids else None,
+            patch_grid=self._spread(cut, np.stack(grids), first) if grids else None,
             region=first.region,
             original_size=cut.size,
             input_size=first.input_size,
             seconds=sum(part.seconds for part in parts),
             tiles=cut.grid,
         )
+
+    def _spread(self, cut: _CutImage, grids: np.ndarray, first: Response) -> np.ndarray:
+        """The inspected tiles' grids among those of all tiles, ``(tiles, gh, gw)``: what is not inspected gets the
+        image's lowest score."""
+        roi = self.stream.roi
+        if roi is None:
+            return grids
+        cells = PatchCells(first.original_size, first.region, grids.shape[1:])
+        inspected = np.stack([roi.inspected(tile, cells) for tile in cut.tiles]).reshape(grids.shape)
+        lowest = grids[inspected].min()
+        spread = np.full((len(cut.grid), *cells.grid_shape), lowest)
+        spread[cut.inside] = np.where(inspected, grids, lowest)
+        return spread
 
 
 class _CutImage(NamedTuple):
@@ -193,24 +205,14 @@ class _CutImage(NamedTuple):
         size: ``(H, W)`` of the image, before its preset.
         grid: where its tiles lie.
         tiles: a source for each of them, in order; where a region of interest is known, for those inside.
-        inspected: ``(tiles, gh, gw)`` bool, the inspected patches of all tiles; None: every patch.
+        inside: which of all tiles these are.
     """
 
     name: str
     size: tuple[int, int]
     grid: TileGrid
     tiles: list[TileSource]
-    inspected: np.ndarray | None = None
-
-    def spread(self, grids: np.ndarray) -> np.ndarray:
-        """The inspected tiles' patch grids among those of all tiles, ``(tiles, gh, gw)``: what is not inspected
-        gets the image's lowest score."""
-        if self.inspected is None:
-            return grids
-        spread = np.empty(self.inspected.shape, grids.dtype)
-        spread[self.inspected.any(axis=(1, 2))] = grids
-        spread[~self.inspected] = spread[self.inspected].min()
-        return spread
+    inside: list[bool]
 
 
 def _cells(state: DetectorState) -> PatchCells | None:

@@ -64,7 +64,7 @@ class TileSource(ImageSource):
 
     Attributes:
         whole: the image.
-        box: its place on it.
+        box: its place on it, as its preset leaves it.
         padding: what fills it where the image is smaller.
     """
 
