@@ -139,7 +139,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
         }
 
     workshop.edit(change)
-    assert not workshop.refresh(Selection(detector="tiled")).failed
+    assert not workshop.refresh(Selection(detectors=("tiled",))).failed
     return workshop
 
 
@@ -147,7 +147,7 @@ def test_tiles_outside_are_not_embedded_and_those_inside_are_shared(part: Worksh
     run = CellRun(CELL, open_state(part.project), open_store(part.project))
     counted = [run.provenance(asset).facts["embedded_views"] for asset in ("memory_bank", "score_table")]
     assert counted == [4 * 2, 4 * 2]  # the upper two on the right, of three rows of two
-    result = part.refresh(Selection(detector="all"))
+    result = part.refresh(Selection(detectors=("all",)))
     assert sum(node.embedded_views for node in result.materialized) == 8 * (6 - 2)
     assert part.plan().stale == ()
 
