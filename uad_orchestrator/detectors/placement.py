@@ -76,11 +76,30 @@ class PatchCells(NamedTuple):
         return cls(size, embedding.region or Region(0, 0, *size), embedding.grid_shape)
 
 
-class _Cut(NamedTuple):
-    """How a tile is cut from the canvas after the preset."""
+class _Place(NamedTuple):
+    """What decides where a region of interest lies on what is embedded.
 
-    box: Box
-    padding: Padding
+    Attributes:
+        size: ``(H, W)`` of the whole image.
+        view: of it.
+        digest: the image's, where the view moves each image another way; else all of a size are alike.
+        box, padding: how a tile is cut from the canvas after the preset; None: it is not.
+    """
+
+    size: tuple[int, int]
+    view: View
+    digest: str
+    box: Box | None = None
+    padding: Padding = "reflect"
+
+    @classmethod
+    def of(cls, source: ImageSource, size: tuple[int, int], view: View) -> _Place:
+        """That of a view of an image of ``size``, or of a tile."""
+        moved = view.augmentation is not None and view.augmentation.settings.rotation
+        digest = whole_of(source).digest if moved else ""
+        if isinstance(source, TileSource):
+            return cls(source.whole.size(), view, digest, source.box, source.padding)
+        return cls(size, view, digest)
 
 
 class RoiPatches:
@@ -105,30 +124,28 @@ class RoiPatches:
         Raises:
             ValueError: the region does not fit the image, or covers no patch of it by half; names the image.
         """
-        whole, size, cut = whole_of(source), cells.size, None
-        if isinstance(source, TileSource):
-            size, cut = whole.size(), _Cut(source.box, source.padding)
-        moved = view.augmentation is not None and view.augmentation.settings.rotation
-        digest = whole.digest if moved else ""  # else all images of a size are alike
         try:
-            found = self._marks(cells, view, size, cut, digest)
+            found = self._marks(_Place.of(source, cells.size, view), cells)
         except ValueError as error:
-            raise ValueError(f"{whole.name}: {error}") from error
-        if cut is None and not found.any():
+            raise ValueError(f"{whole_of(source).name}: {error}") from error
+        if not isinstance(source, TileSource) and not found.any():
             raise nothing_inspected(source.name, f"its {cells.grid_shape} grid")
         return found
 
-    def _found(
-        self, cells: PatchCells, view: View, size: tuple[int, int], cut: _Cut | None, digest: str
-    ) -> np.ndarray:
+    def _found(self, place: _Place, cells: PatchCells) -> np.ndarray:
         from uad_orchestrator.preprocessing.roi import patch_coverage
 
-        inside = self._on_canvas(size, replace(view, angle=0.0), digest)
-        inside = view.turned_mask(inside if cut is None else cut_tile(inside, *cut))
+        inside = self._inside(place)
         down, across = inside.shape[0] / cells.size[0], inside.shape[1] / cells.size[1]
         top, left, bottom, right = cells.region
         region = (top * down, left * across, bottom * down, right * across)
         return patch_coverage(inside, region, cells.grid_shape).ravel() >= COVERED
+
+    def _inside(self, place: _Place) -> np.ndarray:
+        """``(h, w)`` bool, where the region lies on what is embedded."""
+        inside = self._on_canvas(place.size, replace(place.view, angle=0.0), place.digest)
+        piece = inside if place.box is None else cut_tile(inside, place.box, place.padding)
+        return place.view.turned_mask(piece)
 
     def _moved(self, size: tuple[int, int], view: View, digest: str) -> np.ndarray:
         inside, canvas = self._on_image(size), self.preset.size_after(size)
