@@ -167,6 +167,13 @@ def test_a_bundle_of_a_part_of_stretched_images_answers_as_its_cell(part: Worksh
 
 
 def test_the_disk_a_tiled_detector_needs_grows_with_its_tiles(workshop: Workshop) -> None:
-    tiled = estimated_bytes(workshop.project)
+    def of_preset(*steps: object) -> int:
+        workshop.edit(lambda values: values.update(presets={"own": list(steps)}))
+        workshop.edit(lambda values: values["detectors"]["tiled"].update(preset="own"))
+        return estimated_bytes(workshop.project)
+
+    tiled = of_preset()
+    assert of_preset({"resize": {"factor": 3}}) > 5 * tiled, "tiles are counted where they are cut"
+    assert of_preset() == tiled
     workshop.edit(lambda values: values["detectors"]["tiled"].pop("tiling"))
     assert tiled > 5 * estimated_bytes(workshop.project)
