@@ -60,7 +60,8 @@ class TileGrid:
 class TileSource(ImageSource):
     """A tile as a detector sees it: an image of its own, in the group of the image it is cut from.
 
-    Its digest follows from the image's and from how it is cut, so that it is known before a pixel is read.
+    Its digest follows from the image's and from how it is cut, so that it is known before a pixel is read. ``read``
+    knows no preset: after one, tiles come from ``EmbeddingStream.prepare``.
 
     Attributes:
         whole: the image.
