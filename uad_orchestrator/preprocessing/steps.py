@@ -29,13 +29,16 @@ def to_unit(image: RgbImage) -> np.ndarray:
         raise ValueError(
             f"expected an RGB image (H, W, 3) of uint8 or uint16, got {image.shape} of {image.dtype}"
         )
-    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    unit = image.astype(np.float32)
+    unit /= np.float32(np.iinfo(image.dtype).max)  # in place here and below: these are the large arrays
+    return unit
 
 
 def from_unit(unit: np.ndarray, dtype: np.dtype) -> RgbImage:
     """float32 -> uint8 or uint16, clipped to [0, 1] and rounded to the nearest value."""
-    full = np.iinfo(dtype).max
-    return np.rint(np.clip(unit, 0, 1) * np.float32(full)).astype(dtype)
+    values = np.clip(unit, 0, 1)
+    values *= np.float32(np.iinfo(dtype).max)
+    return np.rint(values, out=values).astype(dtype)
 
 
 def apply_step(step: StepSettings, unit: np.ndarray) -> np.ndarray:
@@ -66,11 +69,25 @@ def homomorphic(unit: np.ndarray, step: settings.Homomorphic) -> np.ndarray:
     The mean illumination is kept, so brightness stays where it was; channels are scaled by the luminance's
     ratio, so the chromaticity stays too.
     """
-    log_luminance = np.log(np.clip(unit @ LUMA, 0, None) + np.float32(1 / 255))
-    illumination = _wide_gaussian(log_luminance, step.cutoff * min(unit.shape[:2]))
+    return unit * _homomorphic_gain(unit @ LUMA, step)[..., None]
+
+
+def _homomorphic_gain(luminance: np.ndarray, step: settings.Homomorphic) -> np.ndarray:
+    """``(H, W)``: the wanted luminance over that which is there, taken in logarithms; in place, as ``to_unit``."""
+    logarithm = np.maximum(luminance, 0)
+    logarithm += np.float32(1 / 255)
+    np.log(logarithm, out=logarithm)
+    illumination = _wide_gaussian(logarithm, step.cutoff * min(luminance.shape))
     mean = np.float32(illumination.mean(dtype=np.float64))
-    wanted = mean + step.low_gain * (illumination - mean) + step.high_gain * (log_luminance - illumination)
-    return unit * np.exp(wanted - log_luminance)[..., None]
+    reflectance = logarithm - illumination
+    reflectance *= step.high_gain
+    wanted = illumination
+    wanted -= mean
+    wanted *= step.low_gain
+    wanted += mean
+    wanted += reflectance
+    wanted -= logarithm
+    return np.exp(wanted, out=wanted)
 
 
 def _wide_gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
