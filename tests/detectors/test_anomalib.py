@@ -258,8 +258,8 @@ def test_a_checkpoint_is_read_without_the_weights_it_was_begun_from(tmp_path: Pa
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     read = read_lightning((tmp_path / "model.ckpt").read_bytes(), "model.ckpt", "stfpm", safely=True)
-    for mine, theirs in zip(read.state_dict().values(), module.state_dict().values(), strict=True):
-        assert torch.equal(mine.nan_to_num(), theirs.nan_to_num())
+    # what the post-processor has not learnt yet is NaN, which is equal to nothing
+    torch.testing.assert_close(read.state_dict(), module.state_dict(), rtol=0, atol=0, equal_nan=True)
 
 
 def test_what_can_not_be_trained_says_why(tmp_path: Path) -> None:

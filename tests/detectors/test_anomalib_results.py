@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.detectors.conftest import textures, with_spot
+from tests.orchestration.workshop import write_image
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.anomalib_results import read_prediction
 
@@ -156,6 +158,22 @@ def test_pitfall_01_training_normals_are_the_last_resort_and_said(caplog) -> Non
     assert "may have seen" in caplog.text
 
 
+@pytest.mark.parametrize("tiling", [None, {"tile_size": 32}])
+def test_a_folder_of_normals_it_has_not_seen_calibrates_a_checkpoint(tmp_path: Path, tiling) -> None:
+    normals = textures(9, seed=2)
+    for i, image in enumerate(normals):
+        write_image(tmp_path / f"{i}.png", image)
+    settings = {"contamination": 0.2, "calibration": {"folder": str(tmp_path)}, "tiling": tiling}
+    detector, other = (
+        create_detector("vision_padim_anomalib", inferencer=Brightness("image"), **given)
+        for given in (settings, {"contamination": 0.2, "tiling": tiling})
+    )
+    detector.fit(textures(3), validation=textures(4, seed=8))
+    assert detector.image_point_.source == detector.pixel_point_.source == "calibration folder"
+    other.fit(textures(3), validation=normals)
+    assert (detector.threshold_, detector.pixel_threshold_) == (other.threshold_, other.pixel_threshold_)
+
+
 def test_scores_that_were_cut_off_are_warned_of(caplog) -> None:
     class Clamped:
         def predict(self, image: np.ndarray) -> dict[str, Any]:
@@ -172,6 +190,13 @@ def test_what_does_not_fit_together_is_refused() -> None:
         create_detector("vision_padim_anomalib").fit(images)
     with pytest.raises(ValueError, match="checkpoint and train are given"):
         create_detector("vision_padim_anomalib", checkpoint="a.ckpt", train={})
+    with pytest.raises(ValueError, match=r"calibration\.folder is for checkpoints"):
+        create_detector("vision_padim_anomalib", train={}, calibration={"folder": "fresh"})
+    missing = create_detector(
+        "vision_padim_anomalib", inferencer=Brightness("image"), calibration={"folder": "fresh"}
+    )
+    with pytest.raises(ValueError, match="there is no folder fresh"):
+        missing.fit(images)
     with pytest.raises(ValueError, match="accepts is 'tensor'"):
         create_detector("vision_padim_anomalib", inferencer=Brightness("image"), accepts="tensor").fit(images)
     with pytest.raises(TypeError, match="no method predict"):

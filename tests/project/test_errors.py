@@ -282,6 +282,17 @@ DETECTORS = {
     "{model: vision_anomalib_checkpoint, checkpoint: a.pt, train: {}}": ("train", "unknown key", ""),
     "{model: vision_padim_anomalib, checkpoint: a.pt, train: {}}": ("train", "a checkpoint is named", ""),
     "{model: vision_padim_anomalib, checkpoint: a.pt, embedder: resnet18}": ("embedder", "of its own", ""),
+    "{model: vision_padim_anomalib, train: {}, calibration: {folder: fresh}}": (
+        "calibration.folder",
+        "for checkpoints",
+        "validation split",
+    ),
+    "{model: vision_padim_anomalib, checkpoint: '{category}.pt', calibration: {folder: fresh}}": (
+        "calibration.folder",
+        "there is no folder",
+        "relative to the project file",
+    ),
+    "{model: vision_patchcore, calibration: {folder: fresh}}": ("calibration.folder", "unknown key", ""),
     "{model: vision_padim_anomalib, train: {epochs: 3}}": ("train.epochs", "unknown key", "max_epochs"),
     "{model: vision_padim_anomalib, train: {withheld: 1}}": ("train.withheld", "is 1", ""),
     "{model: vision_padmi_anomalib, train: {}}": ("model", "no detector is called", "vision_padim_anomalib"),

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from uad_orchestrator.detectors import open_clip_settings
 from uad_orchestrator.detectors import settings as stages
 from uad_orchestrator.detectors.anomalib_names import KNOWN_MODELS
-from uad_orchestrator.detectors.anomalib_settings import TrainSettings
+from uad_orchestrator.detectors.anomalib_settings import CheckpointCalibration, TrainSettings
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.detectors.superadd_settings import TokenTileSettings
 from uad_orchestrator.detectors.tiling_settings import TileBlending, TileCutting, TileScoring, TilingSettings
@@ -45,7 +45,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "prompts": (open_clip_settings.PromptSettings,),
     "index": (stages.IndexSettings,),
     "tiles": (TokenTileSettings,),
-    "calibration": (stages.CalibrationSettings,),
+    "calibration": (CheckpointCalibration,),
     "augment": (AugmentSettings,),
     "maps": (stages.MapSettings,),
     "morphology": (stages.MorphologySettings,),

@@ -12,12 +12,22 @@ from typing import Any
 
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS
 from uad_orchestrator.detectors.anomalib_results import AnomalibModel, RawResult
-from uad_orchestrator.detectors.anomalib_settings import AnomalibFit, AnomalibParts, TrainSettings
+from uad_orchestrator.detectors.anomalib_settings import (
+    AnomalibFit,
+    AnomalibParts,
+    CheckpointScoring,
+    TrainSettings,
+)
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.calibration import CalibrationImages, optimistic_calibration
+from uad_orchestrator.detectors.calibration import (
+    CalibrationImages,
+    folder_calibration,
+    optimistic_calibration,
+)
+from uad_orchestrator.detectors.calibration_folder import calibration_sources
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
 from uad_orchestrator.detectors.placement import PreparedImage, on_original
-from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.settings import MapSettings, Settings
 from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.detectors.trusted_files import (
     check_same,
@@ -47,18 +57,19 @@ class AnomalibDetector(Detector):
         parts: the fields of ``AnomalibParts``.
 
     Raises:
-        ValueError: more than one of checkpoint, inferencer and ``train:`` is given.
+        ValueError: more than one of checkpoint, inferencer and ``train:`` is given, or ``train:`` with a
+            calibration folder.
     """
 
     def __init__(
         self,
         stream: EmbeddingStream,
         fit: Settings | None = None,
-        scoring: ScoringSettings | None = None,
+        scoring: CheckpointScoring | None = None,
         maps: MapSettings | None = None,
         **parts: Any,
     ) -> None:
-        fit, scoring = fit or AnomalibFit(), scoring or ScoringSettings()
+        fit, scoring = fit or AnomalibFit(), scoring or CheckpointScoring()
         super().__init__(stream, fit, scoring, maps or MapSettings(gaussian_sigma=0.0))
         self.parts = AnomalibParts(**parts)
         self._loaded: tuple[Mapping[str, str], AnomalibModel] | None = None
@@ -72,6 +83,11 @@ class AnomalibDetector(Detector):
         named = [name for name, value in given.items() if value is not None]
         if len(named) > 1:
             raise ValueError(f"{' and '.join(named)} are given: the model comes from one of them")
+        self._calibration_folder = scoring.calibration.folder
+        if self.train_settings is not None and self._calibration_folder is not None:
+            raise ValueError(
+                "calibration.folder is for checkpoints; a training withholds normals to calibrate on"
+            )
 
     @property
     def train_settings(self) -> TrainSettings | None:
@@ -134,12 +150,19 @@ class AnomalibDetector(Detector):
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
     ) -> CalibrationImages:
         """Normals that were not trained on; what a checkpoint was trained on nobody knows, so its training
-        normals are the last resort, and the source says so."""
+        normals are the last resort, and the source says so.
+
+        Raises:
+            DatasetError: the calibration folder is not there, is empty, or holds something else than images.
+        """
+        if self._calibration_folder is not None:
+            images = calibration_sources(Path(self._calibration_folder))
+            return folder_calibration(images, self.scoring_settings.calibration)
         if state.facts["kind"] == "trained" or validation:
             return super().calibration_images(state, train, validation)
         logger.warning(
             "The thresholds come from training normals, which the checkpoint may have seen: then they are too low. "
-            "Lay normals it has not seen into the validation split."
+            "Name a folder of normals it has not seen, `calibration: {folder: ...}`."
         )
         return optimistic_calibration(train, self.scoring_settings.calibration)
 

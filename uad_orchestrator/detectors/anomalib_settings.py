@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, PositiveInt
 
-from uad_orchestrator.detectors.settings import Settings
+from uad_orchestrator.detectors.settings import CalibrationSettings, ScoringSettings, Settings
 
 TRAINING_LOG = "training.csv"
 """Beside a trained model's checkpoint: all that was logged, as (name, step, value)."""
@@ -43,6 +43,30 @@ class AnomalibFit(Settings):
 
 class CheckpointFit(Settings):
     """Stage ``memory_bank`` of vision_anomalib_checkpoint: all is in the checkpoint."""
+
+
+class CheckpointCalibration(CalibrationSettings):
+    """Which normals set the operating points of a checkpoint."""
+
+    # what lies in it counts, not where it lies: its images' digests go with the checkpoint's
+    folder: str | None = Field(
+        None,
+        min_length=1,
+        exclude=True,
+        description="a folder of normals the checkpoint has not seen; {dataset} and {category} make it one per cell",
+    )
+
+
+class CheckpointScoring(ScoringSettings):
+    """Stage ``score_table`` of anomalib's models."""
+
+    calibration: CheckpointCalibration = CheckpointCalibration()
+
+    def calibrated_in(self, folder: Path) -> Self:
+        """These settings with the calibration folder as it is for one cell."""
+        return self.model_copy(
+            update={"calibration": self.calibration.model_copy(update={"folder": str(folder)})}
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from uad_orchestrator.detectors.settings import CalibrationSettings
 from uad_orchestrator.detectors.stages import DetectorState, groups_by_digest
 from uad_orchestrator.images.source import ImageSource
 
+FOLDER = "calibration folder"
+"""The source of thresholds from the normals that ``calibration: {folder: ...}`` names."""
+
 OPTIMISTIC = "train (optimistic)"
 """The source of thresholds from normals that the model may have been trained on."""
 
@@ -62,6 +65,11 @@ def choose_calibration_images(
 def optimistic_calibration(train: Sequence[ImageSource], settings: CalibrationSettings) -> CalibrationImages:
     """The training normals of a model that may have seen them: the thresholds are too low if it has."""
     return _some(list(train), settings), OPTIMISTIC, False
+
+
+def folder_calibration(images: Sequence[ImageSource], settings: CalibrationSettings) -> CalibrationImages:
+    """Normals that the user says the model has not seen."""
+    return _some(list(images), settings), FOLDER, False
 
 
 def _some(images: list[ImageSource], settings: CalibrationSettings) -> list[ImageSource]:

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uad_orchestrator.detectors.anomalib_names import ANY_MODEL, anomalib_models, detector_name, model_of
-from uad_orchestrator.detectors.anomalib_settings import AnomalibFit, AnomalibParts, CheckpointFit
+from uad_orchestrator.detectors.anomalib_settings import (
+    AnomalibFit,
+    AnomalibParts,
+    CheckpointFit,
+    CheckpointScoring,
+)
 from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
 from uad_orchestrator.detectors.open_clip_settings import (
     PatchKnnFit,
@@ -165,7 +170,7 @@ def _anomalib_spec(model: str) -> DetectorSpec:
     return DetectorSpec(
         model=model,
         fit=CheckpointFit if model == ANY_MODEL else AnomalibFit,
-        scoring=ScoringSettings,
+        scoring=CheckpointScoring,
         default_embedder=None,
         default_maps=MapSettings(gaussian_sigma=0.0, sigma_space="image"),
         versions={"fit": 1, "scoring": 1, "maps": 1},

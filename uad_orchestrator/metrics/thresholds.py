@@ -27,8 +27,8 @@ class OperatingPoint:
     Attributes:
         threshold: NaN where no normals were left to calibrate on; ``source`` then says why.
         source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
-            ``leave_one_group_out``, ``train (optimistic)`` (normals a checkpoint may have seen), or
-            ``none: <reason>``.
+            ``leave_one_group_out``, ``calibration folder`` (normals a checkpoint has not seen),
+            ``train (optimistic)`` (those it may have seen), or ``none: <reason>``.
         n: how many normals it was taken from.
         contamination: the nominal false-positive rate.
     """

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator import __version__
+from uad_orchestrator.detectors.anomalib_settings import CheckpointScoring
 from uad_orchestrator.detectors.registry import StageSettings
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.state import InputUnavailable, ProjectState
@@ -63,8 +64,11 @@ class CellRun:
     def settings(self) -> StageSettings:
         """The detector's settings for this cell, by stage."""
         entry = self.entry
-        fit = entry.fit.for_category(self.cell.category_name)
-        return StageSettings(fit, entry.scoring, entry.maps, entry.tiling)
+        fit, scoring = entry.fit.for_category(self.cell.category_name), entry.scoring
+        folder = self.state.calibration_folder(self.cell)
+        if folder is not None and isinstance(scoring, CheckpointScoring):
+            scoring = scoring.calibrated_in(folder)
+        return StageSettings(fit, scoring, entry.maps, entry.tiling)
 
     def key(self, asset: str) -> ArtifactKey:
         """The address of a node's artifact in the version it should have now."""

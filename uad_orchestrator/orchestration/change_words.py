@@ -15,6 +15,9 @@ IMAGE_WORDS = {
     "test_images": "test image",
 }
 
+CALIBRATION = "calibration"
+"""Among the contents of a checkpoint: the images of the folder that it is calibrated on."""
+
 
 def input_words(asset: str, before: Content | None, after: Content | None, preset: str) -> list[str]:
     """What changed between two contents of an input; None where one was not kept.
@@ -58,9 +61,11 @@ def file_words(before: list[Content], after: list[Content], word: str) -> list[s
 
 
 def checkpoint_words(before: Content, after: Content) -> list[str]:
-    """Which weight file changed, by the first digits of its digest."""
-    pairs = [(before.get(name), after.get(name)) for name in {**before, **after}]
-    return [f"checkpoint changed ({_short(old)} -> {_short(new)})" for old, new in pairs if old != new]
+    """Which weight file changed, by the first digits of its digest; which images calibrate it."""
+    names = [name for name in {**before, **after} if name != CALIBRATION]
+    pairs = [(before.get(name), after.get(name)) for name in names]
+    words = [f"checkpoint changed ({_short(old)} -> {_short(new)})" for old, new in pairs if old != new]
+    return words + file_words(before.get(CALIBRATION, []), after.get(CALIBRATION, []), "calibration image")
 
 
 def _short(digest: str | None) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.datasets.check import check_dataset
+from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.detectors.calibration_folder import calibration_files
 from uad_orchestrator.detectors.trusted_files import (
     UntrustedFile,
     check_trusted,
@@ -20,11 +22,12 @@ from uad_orchestrator.detectors.trusted_files import (
 )
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.images.decode import ImageError, check_header
 from uad_orchestrator.orchestration.disk import estimated_bytes
 from uad_orchestrator.orchestration.graph import Cell
 from uad_orchestrator.orchestration.input_contents import fit_settings
 from uad_orchestrator.orchestration.instance import project_dagster_home
-from uad_orchestrator.orchestration.weight_paths import checkpoint_path
+from uad_orchestrator.orchestration.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.errors import choose_from
 from uad_orchestrator.storage.provenance import package_versions
@@ -74,6 +77,7 @@ def check_project(project: Project, on_file: OnFile = lambda category, done, tot
         *_weight_problems(project),
         *_class_name_problems(project),
         *_checkpoint_problems(project),
+        *_calibration_problems(project),
         *_instance_problems(project),
     ]
     needed, free = estimated_bytes(project), _free_bytes(Path(project.storage.local))
@@ -139,6 +143,21 @@ def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
             check_trusted(digests(read_files(checkpoint_files(path))), project.trusted_checkpoints, path)
         except (OSError, UntrustedFile) as error:
             yield ProjectProblem(f"detectors.{name}.checkpoint", str(error))
+
+
+def _calibration_problems(project: Project) -> Iterator[ProjectProblem]:
+    """Calibration folders that are not there or empty, and images in them that can not be read."""
+    folders = {
+        folder: detector
+        for category, detector in project.cells()
+        if (folder := calibration_folder(project, Cell(category, detector))) is not None
+    }
+    for folder, name in folders.items():
+        try:
+            for path in calibration_files(folder):
+                check_header(path)
+        except (OSError, DatasetError, ImageError) as error:
+            yield ProjectProblem(f"detectors.{name}.calibration.folder", str(error))
 
 
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:

@@ -133,7 +133,7 @@ def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:
     if point.origin != OPTIMISTIC:
         return Verdict(True, point.source, {"n": point.n})
     said = "from training normals, which the checkpoint may have seen: then the threshold is too low"
-    advice = "lay normals it has not seen into the validation split"
+    advice = "name a folder of normals it has not seen: calibration: {folder: ...}"
     return Verdict(False, f"{said}; {advice}", {"n": point.n}, is_error=holds_normals)
 
 

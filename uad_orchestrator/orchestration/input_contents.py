@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.detectors.calibration_folder import calibration_files
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.detectors.trusted_files import checkpoint_files
 from uad_orchestrator.embedders.create import embedder_recipe
@@ -66,6 +67,18 @@ def checkpoint(weights: Path | None, trained: Path | None, digests: Digests) -> 
         first, *beside = checkpoint_files(trained)
         content |= {"checkpoint": digests(first)} | {f"checkpoint{f.suffix}": digests(f) for f in beside}
     return content
+
+
+def calibration(folder: Path | None, digests: Digests) -> Content:
+    """The images of the folder that the checkpoint is calibrated on; nothing where it names none.
+
+    It goes with the checkpoint: which normals are new depends on what that one was trained on. The memory bank of
+    a checkpoint is the file itself, so that reading it once more costs next to nothing.
+    """
+    if folder is None:
+        return {}
+    rows = [{"path": path.name, "sha256": digests(path)} for path in calibration_files(folder)]
+    return {"calibration": rows}
 
 
 def fit_settings(entry: DetectorEntry) -> Content:

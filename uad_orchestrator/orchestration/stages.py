@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.detectors.calibration import FOLDER
 from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.registry import build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
 from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
@@ -76,6 +79,8 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
     calibration, source, leave_out = detector.calibration_images(
         state, list(manifest.sources(manifest.train)), list(manifest.sources(manifest.validation))
     )
+    if source == FOLDER:
+        _refuse_test_images(calibration, manifest)
     with ScoreWriter(directory) as table:
         normals = [
             table.add(response, role="calibration").score
@@ -103,6 +108,17 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
     }
     seeds = {"calibration": run.entry.scoring.calibration.seed}
     return StageResult(metrics=metrics, facts=facts, seeds=seeds, device=detector.device)
+
+
+def _refuse_test_images(calibration: Iterable[ImageSource], manifest: Manifest) -> None:
+    """Calibration images that are scored, too: their thresholds would be no judges."""
+    scored = {record.digest: record.path for record in manifest.scored}
+    for image in calibration:
+        if image.digest in scored:
+            raise ValueError(
+                f"calibration.folder: {image.name} is the same file as {scored[image.digest]}, which is scored: "
+                "take it out, thresholds come from other images than metrics"
+            )
 
 
 def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:

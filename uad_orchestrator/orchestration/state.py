@@ -22,7 +22,7 @@ from uad_orchestrator.metrics.evaluation import METRICS_VERSION
 from uad_orchestrator.orchestration import input_contents
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.input_contents import Digests
-from uad_orchestrator.orchestration.weight_paths import checkpoint_path
+from uad_orchestrator.orchestration.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import DetectorEntry, Project
 from uad_orchestrator.storage.digests import digest_of
 
@@ -142,6 +142,11 @@ class ProjectState:
         self.entry(cell)
         return checkpoint_path(self.project, cell)
 
+    def calibration_folder(self, cell: Cell) -> Path | None:
+        """The folder of normals that the cell's checkpoint is calibrated on; None where it names none."""
+        self.entry(cell)
+        return calibration_folder(self.project, cell)
+
     def _read(self, asset: str, cell: Cell) -> Input | InputUnavailable:
         try:
             content = self._content(asset, cell)
@@ -151,7 +156,10 @@ class ProjectState:
 
     def _content(self, asset: str, cell: Cell) -> Mapping[str, Any]:
         if asset == "checkpoint":
-            return input_contents.checkpoint(self.weights(cell), self.checkpoint(cell), self.digests)
+            return {
+                **input_contents.checkpoint(self.weights(cell), self.checkpoint(cell), self.digests),
+                **input_contents.calibration(self.calibration_folder(cell), self.digests),
+            }
         if asset == "evaluation_protocol":
             return input_contents.evaluation_protocol(self.project, cell.dataset)
         if asset == "preprocessing_preset":

@@ -1,4 +1,4 @@
-"""Where the weight files and checkpoints of a cell lie, there or not."""
+"""Where the weight files, checkpoints and calibration folders of a cell lie, there or not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ def weight_files(project: Project, cell: Cell) -> list[str]:
 
 def checkpoint_path(project: Project, cell: Cell) -> Path | None:
     """The checkpoint of a cell, with its dataset and category filled in; None where the detector names none."""
-    value = project.detectors[cell.detector].checkpoint
+    return _of_cell(project, cell, project.detectors[cell.detector].checkpoint)
+
+
+def calibration_folder(project: Project, cell: Cell) -> Path | None:
+    """The folder of normals that a checkpoint is calibrated on, as ``checkpoint_path``."""
+    return _of_cell(project, cell, project.detectors[cell.detector].calibration_folder)
+
+
+def _of_cell(project: Project, cell: Cell, value: str | None) -> Path | None:
     if value is None:
         return None
     for name, word in {"dataset": cell.dataset, "category": cell.category_name}.items():

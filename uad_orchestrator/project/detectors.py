@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,31 +63,37 @@ def read_detector(
     read = findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
     if read is not None:
         check_repeats(read, findings)
+        _check_calibration_folder(read, findings)
     return read
 
 
 def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterator[Problem]:
-    """The weight files and checkpoints named in the file that are not there.
+    """The weight files, checkpoints and calibration folders named in the file that are not there.
 
-    A checkpoint that differs by dataset or category is looked for when its cell is computed.
+    What differs by dataset or category is looked for when its cell is computed.
     """
     for name, detector in detectors.items():
         weights = None if detector.embedder is None else detector.embedder.weights
-        named = {("embedder", "weights"): weights, ("checkpoint",): detector.checkpoint}
+        named: dict[Place, str | None] = {
+            ("embedder", "weights"): weights,
+            ("checkpoint",): detector.checkpoint,
+            ("calibration", "folder"): detector.calibration_folder,
+        }
         for key, value in named.items():
-            per_cell = key == ("checkpoint",) and "{" in (value or "")
+            per_cell = key != ("embedder", "weights") and "{" in (value or "")
             if value is None or value.startswith(("hub:", "random:")) or per_cell:
                 continue
             path = home / Path(value).expanduser()
-            if not path.is_file():
-                close = nearest(path.name, _file_names(path.parent))
+            kind, is_there = ("folder", Path.is_dir) if key[-1] == "folder" else ("file", Path.is_file)
+            if not is_there(path):
+                close = nearest(path.name, _names(path.parent, is_there))
                 advice = f'did you mean "{close}"?' if close else "paths are relative to the project file"
-                yield Problem(("detectors", name, *key), f"there is no file {path}", advice)
+                yield Problem(("detectors", name, *key), f"there is no {kind} {path}", advice)
 
 
-def _file_names(folder: Path) -> list[str]:
+def _names(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir() if path.is_file()]
+        return [path.name for path in folder.iterdir() if wanted(path)]
     except OSError:
         return []
 
@@ -125,6 +131,14 @@ def _check_source_of_network(
         findings.add((*place, "checkpoint"), "is missing: where does the model come from?", advice)
     elif len(named) == 2 and trains:
         findings.add((*place, "train"), "a checkpoint is named, too", "the model comes from one of them")
+
+
+def _check_calibration_folder(entry: DetectorEntry, findings: Findings) -> None:
+    """Only a checkpoint has normals of its own to be calibrated on."""
+    if entry.calibration_folder is not None and entry.checkpoint is None:
+        what = "is for checkpoints: a model that is trained here is calibrated on normals withheld from it"
+        advice = "lay the images into the validation split, or take the key out"
+        findings.add(("detectors", entry.name, "calibration", "folder"), what, advice)
 
 
 def _refuse_unknown_keys(

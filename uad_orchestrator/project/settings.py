@@ -111,6 +111,11 @@ class DetectorEntry(Section):
     scoring: SerializeAsAny[ScoringSettings] = Field(description="what score_table reads")
     maps: MapSettings = Field(description="what anomaly_maps reads")
 
+    @property
+    def calibration_folder(self) -> str | None:
+        """The folder of normals that a checkpoint is calibrated on, as the file says it; None: the dataset's own."""
+        return getattr(self.scoring.calibration, "folder", None)
+
 
 class EvaluationSettings(Section):
     """What differs from the protocols that the layouts come with."""
