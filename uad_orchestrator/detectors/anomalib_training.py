@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import math
 import random
 import signal
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +18,13 @@ import numpy as np
 
 from uad_orchestrator.detectors.anomalib_fetching import nothing_fetched
 from uad_orchestrator.detectors.anomalib_names import FETCHES, NO_TRAINING, detector_name
+from uad_orchestrator.detectors.anomalib_progress import (
+    left_behind,
+    read_curves,
+    thinned,
+    whole_checkpoints,
+    write_log,
+)
 from uad_orchestrator.detectors.anomalib_results import unit_float
 from uad_orchestrator.detectors.anomalib_settings import TRAINING_LOG, TrainSettings
 from uad_orchestrator.detectors.anomalib_torch import first_transform, model_class
@@ -28,12 +32,7 @@ from uad_orchestrator.embedders.torch_embedder import choose_device
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.source import ImageSource, RgbImage
 
-logger = logging.getLogger(__name__)
-
 CHECKPOINT = "model.ckpt"
-CURVE_POINTS = 200
-"""Points of a curve that are kept in the facts; the log file has them all."""
-
 CHATTY = (
     "anomalib",
     "lightning.pytorch",
@@ -132,11 +131,11 @@ def train(
         module = _build(network, settings)
         chosen = choose_device(device)
         engine = _engine(settings, chosen, folder)
-        resumed = _left_behind(folder / CHECKPOINT)
+        resumed = left_behind(folder / CHECKPOINT)
         training = _loader(fitted, prepare, module, settings, shuffle=True)
         _fit(engine, module, training, _loader(withheld, prepare, module, settings, shuffle=False), resumed)
-    curves = _read_curves(folder)
-    _write_log(curves, folder / TRAINING_LOG)
+    curves = read_curves(folder)
+    write_log(curves, folder / TRAINING_LOG)
     return Training(
         fitted,
         withheld,
@@ -148,7 +147,7 @@ def train(
             "withheld_images": len(withheld),
             "seed": settings.seed,
             "anomalib": version("anomalib"),
-            "curves": {name: _thinned(points) for name, points in curves.items()},
+            "curves": {name: thinned(points) for name, points in curves.items()},
             **{f"final_{name}": points[-1][1] for name, points in curves.items()},
         },
         device=str(chosen),
@@ -214,6 +213,7 @@ def _engine(settings: TrainSettings, device: Any, folder: Path) -> Any:
     )
     return Engine(
         callbacks=[kept],
+        plugins=[whole_checkpoints()],
         logger=CSVLogger(folder, name="log"),
         default_root_dir=folder / "engine",
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
@@ -240,16 +240,6 @@ def _loader(
     transform = getattr(module.pre_processor, "export_transform", None)
     data: Any = NormalImages(images, prepare, first_transform(transform, Resize))
     return DataLoader(data, settings.batch_size, shuffle=shuffle, collate_fn=ImageBatch.collate)
-
-
-def _left_behind(checkpoint: Path) -> Path | None:
-    """The checkpoint of a training that was cut off; None where there is none, or the kill left half of one."""
-    if not checkpoint.is_file():
-        return None
-    if not zipfile.is_zipfile(checkpoint):  # what torch writes; its directory stands at the end
-        logger.warning("%s is torn, training starts anew", checkpoint)
-        return None
-    return checkpoint
 
 
 def _fit(engine: Any, module: Any, training: Any, validation: Any, resumed: Path | None) -> None:
@@ -288,28 +278,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-def _read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """``(step, value)`` of all that was logged, by name, as far as it is finite; a training that was gone on with
-    has several logs."""
-    curves: dict[str, dict[int, float]] = {}
-    for log in sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime_ns):
-        with log.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                for name, value in row.items():
-                    if name not in ("step", "epoch") and value and math.isfinite(float(value)):
-                        curves.setdefault(name, {})[int(row["step"])] = float(value)
-    return {name: sorted(points.items()) for name, points in sorted(curves.items())}
-
-
-def _write_log(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
-    with path.open("w", newline="") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(("name", "step", "value"))
-        writer.writerows((name, step, value) for name, points in curves.items() for step, value in points)
-
-
-def _thinned(points: Sequence[tuple[int, float]]) -> list[list[float]]:
-    chosen = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
-    return [list(points[i]) for i in chosen]
