@@ -84,3 +84,11 @@ def patchcore(embedder: CellMeans) -> Detector:
     return create_detector(
         "vision_patchcore", embedder=embedder, coreset={"method": "none"}, contamination=0.2
     )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A PaDiM and a PatchCore of anomalib, each a ``Trained``: in every format."""
+    from tests.detectors.anomalib_models import MODELS, train_and_export
+
+    return {name: train_and_export(name, tmp_path_factory.mktemp(name)) for name in MODELS}

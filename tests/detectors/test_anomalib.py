@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.detectors.anomalib_models import MODELS, training
 from tests.detectors.conftest import textures, with_spot
 from tests.orchestration.workshop import Workshop, computed
 from uad_orchestrator.detectors import DETECTORS, create_detector
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS, KNOWN_MODELS, anomalib_models, model_of
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.trusted_files import UntrustedFile, checkpoint_files
+from uad_orchestrator.detectors.trusted_files import UntrustedFile
 from uad_orchestrator.images.formats import sources_from
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import Bundle, infer, load_bundle, save_bundle
@@ -30,64 +30,12 @@ from uad_orchestrator.preprocessing.presets import resolve_preset
 
 pytest.importorskip("anomalib", reason="extra anomalib not installed")
 
-TINY = {"pre_trained": False, "backbone": "resnet18", "layers": ["layer1", "layer2"]}
-MODELS = {
-    "padim": TINY | {"n_features": 16},
-    "patchcore": TINY | {"coreset_sampling_ratio": 0.05, "num_neighbors": 1},
-}
-GANOMALY = {"n_features": 8, "latent_vec_size": 8, "batch_size": 4}
 SUFFIXES = (".pt", ".ckpt", ".xml", ".onnx")
 IMAGES = [*textures(3, seed=5), with_spot(textures(1, seed=6)[0]), *textures(2, seed=7, size=(60, 36))]
 
 
-def training(network: str, **changes: Any) -> dict[str, Any]:
-    arguments = MODELS.get(network, GANOMALY)
-    return {"image_size": 64, "batch_size": 4, "model": arguments} | changes
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A detector that was trained, and its model in every format."""
-
-    detector: Detector
-    files: dict[str, Path]
-
-    @property
-    def trusted(self) -> list[str]:
-        parts = [part for file in self.files.values() for part in checkpoint_files(file)]
-        return [hashlib.sha256(part.read_bytes()).hexdigest() for part in parts]
-
-    def loaded(self, suffix: str, model: str) -> Detector:
-        return create_detector(
-            model, checkpoint=self.files[suffix], trusted_checkpoints=self.trusted, device="cpu"
-        )
-
-
-def train_and_export(network: str, folder: Path) -> Trained:
-    import openvino
-
-    detector = create_detector(
-        f"vision_{network}_anomalib",
-        train=training(network),
-        device="cpu",
-        folder=folder / "training",
-        contamination=0.3,
-    )
-    detector.fit(textures(10))
-    module = detector._model(detector.state_).module  # type: ignore[attr-defined]
-    fixed = None if network == "padim" else (64, 64)  # one export takes any size, the other its own
-    onnx = module.to_onnx(folder, input_size=fixed)
-    graph = folder / "model.xml"
-    openvino.save_model(openvino.convert_model(onnx), graph, compress_to_fp16=False)
-    checkpoint = detector.state_.files["model.ckpt"]
-    return Trained(
-        detector, {".pt": module.to_torch(folder), ".ckpt": checkpoint, ".xml": graph, ".onnx": onnx}
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
-    return {name: train_and_export(name, tmp_path_factory.mktemp(name)) for name in MODELS}
+def sources(images: list[np.ndarray]) -> list[ImageSource]:
+    return sources_from(images, "rgb_u8_hwc")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -125,10 +73,6 @@ def test_one_image_alone_or_in_a_batch(trained) -> None:
         together = [r.score for r in fresh.respond(item.detector.state_, sources(IMAGES))]
         alone = [next(iter(fresh.respond(item.detector.state_, [s]))).score for s in sources(IMAGES)]
         assert together == pytest.approx(alone, rel=1e-4)
-
-
-def sources(images: list[np.ndarray]) -> list[ImageSource]:
-    return sources_from(images, "rgb_u8_hwc")
 
 
 def test_a_defect_raises_the_score_and_lights_up_in_the_map(trained) -> None:

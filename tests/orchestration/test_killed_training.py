@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.detectors.test_anomalib import training
+from tests.detectors.anomalib_models import training
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.cell_run import CellRun
 from uad_orchestrator.orchestration.graph import STAGES, Cell

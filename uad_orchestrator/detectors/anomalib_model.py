@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS
+from uad_orchestrator.detectors.anomalib_regions import InspectedPart
 from uad_orchestrator.detectors.anomalib_results import AnomalibModel, RawResult
 from uad_orchestrator.detectors.anomalib_settings import (
     AnomalibFit,
@@ -49,7 +50,8 @@ class AnomalibDetector(Detector):
 
     With a checkpoint (or an injected inferencer) ``fit`` looks at no image but those that calibrate. With
     ``train:`` the model is trained, on a part of the normals; the others calibrate it. Scores and maps are the
-    model's own, before the normalisation that anomalib bakes into its exports.
+    model's own, before the normalisation that anomalib bakes into its exports. A preset's region of interest is
+    kept as ``anomalib_regions`` says.
 
     Args:
         stream: gives preset and batch size; nothing is embedded.
@@ -75,6 +77,8 @@ class AnomalibDetector(Detector):
         self._loaded: tuple[Mapping[str, str], AnomalibModel] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._device = "cpu"
+        preset = stream.preset
+        self._part = InspectedPart(preset) if preset is not None and preset.has_roi else None
         given = {
             "checkpoint": self.parts.checkpoint,
             "inferencer": self.parts.inferencer,
@@ -126,18 +130,23 @@ class AnomalibDetector(Detector):
 
         Raises:
             UntrustedFile: the checkpoint is not the one that was fitted, or not trusted any more.
+            ValueError: the region of interest does not fit an image, or can not be kept by a checkpoint's model,
+                which gives no map.
         """
-        model = self._model(state)
+        model, trained = self._model(state), state.facts["kind"] == "trained"
         remaining, count, saturated = iter(images), 0, 0
         while batch := list(islice(remaining, self.stream.batch_size)):
             started = time.perf_counter()
-            prepared = [self.stream.prepare(source) for source in batch]
+            prepared = [self._prepared(source, alone=trained) for source in batch]
             results = model.run([image.pixels for image in prepared])
             seconds = (time.perf_counter() - started) / len(batch)
             for source, image, result in zip(batch, prepared, results, strict=True):
                 count += 1
                 saturated += result.score in (0.0, 1.0)
-                yield _response(source, image, result, seconds)
+                kept = result
+                if self._part is not None:
+                    kept = self._part.of_result(source, image, result, saw_all=not trained)
+                yield _response(source, image, kept, seconds)
         if saturated > SATURATED_SHARE * count:
             logger.warning(
                 "%d of %d scores are exactly 0 or 1: the model seems to cut them off, which ties images that differ. "
@@ -165,6 +174,11 @@ class AnomalibDetector(Detector):
             "Name a folder of normals it has not seen, `calibration: {folder: ...}`."
         )
         return optimistic_calibration(train, self.scoring_settings.calibration)
+
+    def _prepared(self, source: ImageSource, *, alone: bool) -> PreparedImage:
+        """An image as the model sees it; ``alone``: without what lies outside the region of interest."""
+        image = self.stream.prepare(source)
+        return self._part.alone(source, image) if alone and self._part is not None else image
 
     # ---- where the model comes from ----------------------------------------------------------------------
 
@@ -198,7 +212,7 @@ class AnomalibDetector(Detector):
             folder = Path(self._temporary.name)
 
         def pixels(source: ImageSource) -> RgbImage:
-            return self.stream.prepare(source).pixels
+            return self._prepared(source, alone=True).pixels
 
         done = train(self.parts.network, images, settings, pixels, self.parts.device, folder)
         self._device = done.device

@@ -177,6 +177,7 @@ def _anomalib_spec(model: str) -> DetectorSpec:
         load=_load_anomalib,
         parts={part.name: part.default for part in fields(AnomalibParts)} | {"network": model_of(model)},
         package="anomalib",
+        honours_roi=True,
     )
 
 
