@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from uad_orchestrator.detectors.anomalib_torch import first_transform, model_cla
 from uad_orchestrator.embedders.torch_embedder import choose_device
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.tiles import TileSource
 
 CHECKPOINT = "model.ckpt"
 CHATTY = (
@@ -132,8 +134,9 @@ def train(
         chosen = choose_device(device)
         engine = _engine(settings, chosen, folder)
         resumed = left_behind(folder / CHECKPOINT)
-        training = _loader(fitted, prepare, module, settings, shuffle=True)
-        _fit(engine, module, training, _loader(withheld, prepare, module, settings, shuffle=False), resumed)
+        read = stack.enter_context(_tiles_cut_once(images, prepare, folder / "tiles"))
+        training = _loader(fitted, read, module, settings, shuffle=True)
+        _fit(engine, module, training, _loader(withheld, read, module, settings, shuffle=False), resumed)
     curves = read_curves(folder)
     write_log(curves, folder / TRAINING_LOG)
     return Training(
@@ -179,6 +182,29 @@ class NormalImages:
         pixels = torch.from_numpy(unit_float(self.prepare(source))).permute(2, 0, 1)
         pixels = pixels if self.resize is None else self.resize(pixels)
         return ImageItem(image=pixels, gt_label=torch.tensor(0), image_path=source.name)
+
+
+@contextmanager
+def _tiles_cut_once(
+    images: Sequence[ImageSource], prepare: Callable[[ImageSource], RgbImage], folder: Path
+) -> Iterator[Callable[[ImageSource], RgbImage]]:
+    """A way to read images that has tiles on disk, in ``folder``, as long as this lasts.
+
+    They are cut image by image before the training begins. In a training's order the whole image would be decoded
+    for each of its tiles, in each epoch.
+    """
+    tiles = [image for image in images if isinstance(image, TileSource)]
+    if not tiles:
+        yield prepare
+        return
+    folder.mkdir(exist_ok=True)
+    for tile in tiles:
+        if not (kept := folder / f"{tile.digest}.npy").is_file():
+            aside = kept.with_suffix(".part.npy")
+            np.save(aside, prepare(tile), allow_pickle=False)
+            aside.replace(kept)
+    yield lambda tile: np.load(folder / f"{tile.digest}.npy", allow_pickle=False)
+    shutil.rmtree(folder)
 
 
 def _build(network: str, settings: TrainSettings) -> Any:
