@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,40 @@ def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(tmp_path: Path)
     assert steps[0] == 0 and len(steps) >= 8, "the curve has what came before the cut, too"
     response = next(iter(detector().respond(state, sources(textures(1)))))
     assert response.patch_grid is None and np.isfinite(response.score), "GANomaly gives a score and no map"
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it leave anything elsewhere: there is no system's temporary folder here. A line of the log is torn,
+    too."""
+    import torch
+
+    save, checkpoint = torch.save, tmp_path / "training" / "model.ckpt"
+
+    def cut_off(values: Any, place: Path, *arguments: Any, **options: Any) -> None:
+        if checkpoint.exists():
+            place.write_bytes(b"half of it")
+            raise KeyboardInterrupt
+        save(values, place, *arguments, **options)
+
+    def detector() -> Detector:
+        train = training("ganomaly", max_epochs=3)
+        return create_detector(
+            "vision_ganomaly_anomalib", train=train, device="cpu", folder=checkpoint.parent
+        )
+
+    normals = sources(textures(10))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch, "save", cut_off)
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+        detector().fit_state(normals)
+    (log,) = checkpoint.parent.glob("log/*/metrics.csv")
+    with log.open("a") as lines:
+        lines.write("1,0.")
+    state = detector().fit_state(normals)
+    assert state.facts["resumed"] and state.facts["epochs"] == 3
+    assert not list(checkpoint.parent.glob("*.part"))
 
 
 def test_a_checkpoint_is_read_without_the_weights_it_was_begun_from(tmp_path: Path) -> None:

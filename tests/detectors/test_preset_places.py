@@ -1,6 +1,5 @@
 """Presets that resize or leave a part out: maps land on the original image, banks hold what is inspected."""
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
-from uad_orchestrator.detectors import create_detector, registry
+from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.base import Detector
 from uad_orchestrator.detectors.embedding_stream import open_stream
@@ -181,14 +180,6 @@ def test_settings_that_are_off_are_no_part_of_a_version() -> None:
         off, on = spec.cut({}).fit, spec.cut({"augment": {"blur": 1}}).fit
         assert "augment" not in off.model_dump(mode="json")
         assert on.model_dump(mode="json")["augment"]["blur"] == 1
-
-
-def test_a_detector_that_knows_no_region_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = replace(DETECTORS["vision_patchcore"], honours_roi=False)
-    monkeypatch.setattr(registry, "DETECTORS", {**DETECTORS, "vision_patchcore": whole})
-    patchcore("denoise")
-    with pytest.raises(ValueError, match="vision_patchcore inspects whole images"):
-        patchcore(RIGHT_HALF)
 
 
 def test_anomaly_dinos_share_of_patches_is_of_those_inspected() -> None:

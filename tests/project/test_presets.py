@@ -40,15 +40,6 @@ def test_a_missing_mask_image_is_named_with_its_place(tmp_path: Path) -> None:
     assert list(noted) == ["presets.part[1].roi.path"]
 
 
-def test_a_detector_that_inspects_whole_images_is_not_given_a_region(tmp_path: Path) -> None:
-    text = "datasets: {demo: {}}\npresets: {half: [{roi: {bottom: 0.5}}]}\ndetectors:\n"
-    text += "  a: {model: vision_patchcore, preset: half}\n"
-    text += "  b: {model: vision_padim_anomalib, train: {}, preset: half}\n"
-    (problem,) = problems(tmp_path, text)
-    assert dotted(problem.place) == "detectors.b.preset"
-    assert "inspects whole images" in problem.what
-
-
 @pytest.mark.parametrize(
     ("augment", "place", "said"),
     [

@@ -78,8 +78,6 @@ class DetectorSpec:
         package: the package whose version is part of the fit's recipe, beside the versions above.
         transductive: an image's score depends on the images it is scored with: for benchmarks only, without
             threshold or bundle.
-        honours_roi: it neither fits nor scores what a preset's region of interest leaves out; where False, such
-            a preset is refused.
     """
 
     model: str
@@ -93,7 +91,6 @@ class DetectorSpec:
     parts: Mapping[str, Any] = field(default_factory=dict)
     package: str | None = None
     transductive: bool = False
-    honours_roi: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -177,7 +174,6 @@ def _anomalib_spec(model: str) -> DetectorSpec:
         load=_load_anomalib,
         parts={part.name: part.default for part in fields(AnomalibParts)} | {"network": model_of(model)},
         package="anomalib",
-        honours_roi=True,
     )
 
 
@@ -212,7 +208,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_patchcore,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_anomalydino",
@@ -222,7 +217,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="image"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_anomaly_dino,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_openclip_patchknn",
@@ -232,7 +226,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_open_clip_patch_knn,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_openclip_promptscore",
@@ -243,7 +236,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_open_clip_prompt_score,
             check_embedder=check_text_embedder,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_openclip_prompt_patch",
@@ -254,7 +246,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_open_clip_prompt_patch,
             check_embedder=check_text_embedder,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_softpatch",
@@ -264,7 +255,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_softpatch,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_superadd",
@@ -275,7 +265,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_superadd,
-            honours_roi=True,
         ),
         DetectorSpec(
             model="vision_musc",
@@ -286,7 +275,6 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             versions={"fit": 1, "scoring": 1, "maps": 1},
             load=_load_musc,
             transductive=True,
-            honours_roi=True,
         ),
         *map(_anomalib_spec, (ANY_MODEL, *map(detector_name, anomalib_models()))),
     )
@@ -306,13 +294,8 @@ def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream, *
     """The detector ``model`` over an embedding stream, from settings that are already cut into stages.
 
     ``parts`` are those of the spec that are not to have their defaults.
-
-    Raises:
-        ValueError: the stream's preset has a region of interest, which the detector does not know.
     """
     spec = detector_spec(model)
-    if stream.preset is not None and stream.preset.has_roi and not spec.honours_roi:
-        raise ValueError(f"{model} inspects whole images: choose a preset without the step roi")
     detector = spec.load()(stream, stages.fit, stages.scoring, stages.maps, **{**spec.parts, **parts})
     if stages.tiling is None:
         return detector

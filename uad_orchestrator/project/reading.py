@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.metrics.protocol import PROTOCOLS
-from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
@@ -70,7 +69,6 @@ def _read_sections(
     presets = _read_presets(values.get("presets"), home, catalogue, findings)
     detectors = _read_detectors(values.get("detectors"), values.get("presets"), catalogue, findings)
     datasets = read_datasets(values.get("datasets"), home, storage, catalogue, findings)
-    _refuse_unread_regions(detectors, presets, catalogue, findings)
     trusted = _read_digests(values.get("trusted_checkpoints"), findings)
     _check_protocols(evaluation, datasets, findings)
     missing = [*missing_files(detectors, home), *_missing_masks(presets)]
@@ -184,22 +182,6 @@ def _missing_masks(presets: Mapping[str, PresetSettings]) -> Iterator[Problem]:
                 place = ("presets", name, i, "roi", "path")
                 advice = "paths are relative to the project file"
                 yield Problem(place, f"there is no file {step.path}", advice)
-
-
-def _refuse_unread_regions(
-    detectors: Mapping[str, DetectorEntry],
-    presets: Mapping[str, PresetSettings],
-    catalogue: Catalogue,
-    findings: Findings,
-) -> None:
-    """A region of interest belongs to the original image: what sees other pictures would not honour it."""
-    for name, entry in detectors.items():
-        own = presets.get(entry.preset)  # no shipped preset has a region
-        if own is None or not Preset(entry.preset, own.steps).has_roi:
-            continue
-        place = ("detectors", name, "preset")
-        if not catalogue.detectors[entry.model].honours_roi:
-            findings.add(place, f"has the step roi, but {entry.model} inspects whole images")
 
 
 def _read_detectors(
