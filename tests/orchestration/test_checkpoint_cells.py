@@ -223,7 +223,7 @@ def test_a_calibration_folder_that_can_not_be_used_is_named(calibrated: Workshop
 def test_images_that_are_tested_may_not_calibrate(calibrated: Workshop) -> None:
     tested = "data/alpha/disc/test/good"
     name_calibration_folder(calibrated, tested)
-    failed = calibrated.refresh(Selection(category="alpha/disc")).failed
+    failed = calibrated.refresh(Selection(categories=("alpha/disc",))).failed
     assert (
         "calibration/000.png is the same file as disc/test/good/000.png, which is scored" in failed[0].error
     )
@@ -235,7 +235,7 @@ def test_a_region_of_interest_needs_a_model_with_maps(calibrated: Workshop) -> N
         values["detectors"]["ck"]["preset"] = "half"
 
     calibrated.edit(see_half)
-    (failed,) = calibrated.refresh(Selection(category="alpha/disc")).failed
+    (failed,) = calibrated.refresh(Selection(categories=("alpha/disc",))).failed
     assert (
         failed.asset == "score_table"
         and "calibration/8000.png: this model gives no anomaly map" in failed.error
