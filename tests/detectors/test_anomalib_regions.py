@@ -112,3 +112,35 @@ def test_nothing_outside_is_trained_on_or_scored(network: str) -> None:
         shown = one.get_anomaly_map(asked[2])
         _, column = np.unravel_index(shown.argmax(), shown.shape)
         assert column < 32 and np.ptp(shown[:, 36:]) == 0
+
+
+def cut_in_tiles(**given: Any) -> Detector:
+    return half_seen(tiling={"tile_size": 32, "stride": 24}, **given)
+
+
+def test_tiles_of_a_checkpoint_are_inspected_where_the_region_lies_on_them() -> None:
+    """Columns of tiles at 0, 24 and 32: the last one lies outside and is never looked at."""
+    fake = Brightness("image")
+    detector = cut_in_tiles(inferencer=fake)
+    detector.fit(dimmed(textures(3)), validation=dimmed(textures(9, seed=2)))
+    fake.calls = 0
+    (image,) = dimmed(textures(1, seed=5))
+    plain, outside, inside = detector.decision_function(
+        [image, with_spot(image, left=36), with_spot(image, left=LEFT)]
+    )
+    assert fake.calls == 3 * 2 * 2
+    assert outside == plain < inside == pytest.approx(1.0, abs=0.01)
+    shown = detector.get_anomaly_map(with_spot(image, left=36))
+    assert shown.shape == image.shape[:2] and shown.max() < 0.9
+
+
+def test_tiles_that_are_trained_on_are_grey_outside_as_the_image_is() -> None:
+    pytest.importorskip("anomalib", reason="extra anomalib not installed")
+    made = cut_in_tiles(train=training("padim", image_size=32), device="cpu").fit(textures(10))
+    (image,) = textures(1, seed=5)
+    asked = [image, with_spot(image, left=36), with_spot(image, left=LEFT)]
+    plain, outside, inside = made.decision_function(asked)
+    assert outside == plain < inside
+    before, after = (made.get_anomaly_map(asked[i]) for i in (0, 2))
+    row, column = np.unravel_index((after - before).argmax(), after.shape)
+    assert 14 <= row < 26 and column < 20

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS
-from uad_orchestrator.detectors.anomalib_regions import InspectedPart
-from uad_orchestrator.detectors.anomalib_results import AnomalibModel, RawResult
+from uad_orchestrator.detectors.anomalib_regions import alone, cells_of, inside_of
+from uad_orchestrator.detectors.anomalib_results import AnomalibModel, RawResult, whole
 from uad_orchestrator.detectors.anomalib_settings import (
     AnomalibFit,
     AnomalibParts,
@@ -27,7 +27,7 @@ from uad_orchestrator.detectors.calibration import (
 )
 from uad_orchestrator.detectors.calibration_folder import calibration_sources
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
-from uad_orchestrator.detectors.placement import PreparedImage, on_original
+from uad_orchestrator.detectors.placement import PatchCells, PreparedImage, on_original
 from uad_orchestrator.detectors.settings import MapSettings, Settings
 from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.detectors.trusted_files import (
@@ -77,8 +77,6 @@ class AnomalibDetector(Detector):
         self._loaded: tuple[Mapping[str, str], AnomalibModel] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._device = "cpu"
-        preset = stream.preset
-        self._part = InspectedPart(preset) if preset is not None and preset.has_roi else None
         given = {
             "checkpoint": self.parts.checkpoint,
             "inferencer": self.parts.inferencer,
@@ -137,15 +135,15 @@ class AnomalibDetector(Detector):
         remaining, count, saturated = iter(images), 0, 0
         while batch := list(islice(remaining, self.stream.batch_size)):
             started = time.perf_counter()
-            prepared = [self._prepared(source, alone=trained) for source in batch]
+            prepared = [self._prepared(source, blanked=trained) for source in batch]
             results = model.run([image.pixels for image in prepared])
             seconds = (time.perf_counter() - started) / len(batch)
             for source, image, result in zip(batch, prepared, results, strict=True):
                 count += 1
                 saturated += result.score in (0.0, 1.0)
                 kept = result
-                if self._part is not None:
-                    kept = self._part.of_result(source, image, result, saw_all=not trained)
+                if self.stream.roi is not None:
+                    kept = inside_of(self.stream.roi, source, image, result, saw_all=not trained)
                 yield _response(source, image, kept, seconds)
         if saturated > SATURATED_SHARE * count:
             logger.warning(
@@ -175,10 +173,20 @@ class AnomalibDetector(Detector):
         )
         return optimistic_calibration(train, self.scoring_settings.calibration)
 
-    def _prepared(self, source: ImageSource, *, alone: bool) -> PreparedImage:
-        """An image as the model sees it; ``alone``: without what lies outside the region of interest."""
+    def cells(self, source: ImageSource) -> PatchCells:
+        """Where the values of a checkpoint's map lie. What a map will be that is yet to be trained nobody knows:
+        there every pixel is a cell, so that all that reaches into a region of interest is trained on.
+        """
         image = self.stream.prepare(source)
-        return self._part.alone(source, image) if alone and self._part is not None else image
+        if self.train_settings is not None:
+            return cells_of(image, RawResult(0.0, None, whole(image.pixels)))
+        (result,) = self._model(self.fit_state([source])).run([image.pixels])
+        return cells_of(image, result)
+
+    def _prepared(self, source: ImageSource, *, blanked: bool) -> PreparedImage:
+        """An image as the model sees it; ``blanked``: without what lies outside the region of interest."""
+        image, roi = self.stream.prepare(source), self.stream.roi
+        return alone(roi, source, image) if blanked and roi is not None else image
 
     # ---- where the model comes from ----------------------------------------------------------------------
 
@@ -212,7 +220,7 @@ class AnomalibDetector(Detector):
             folder = Path(self._temporary.name)
 
         def pixels(source: ImageSource) -> RgbImage:
-            return self._prepared(source, alone=True).pixels
+            return self._prepared(source, blanked=True).pixels
 
         done = train(self.parts.network, images, settings, pixels, self.parts.device, folder)
         self._device = done.device

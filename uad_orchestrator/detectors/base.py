@@ -14,6 +14,7 @@ import numpy as np
 from uad_orchestrator.detectors.calibration import CalibrationImages, choose_calibration_images
 from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
 from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
+from uad_orchestrator.detectors.placement import PatchCells
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint, Response
 from uad_orchestrator.images.source import ImageSource, RgbImage
@@ -116,6 +117,10 @@ class Detector(ABC):
         """Whether ``respond`` can leave out what the state learnt from an image it was fitted on; by default
         it can not."""
         return lambda image: False
+
+    def cells(self, source: ImageSource) -> PatchCells:
+        """Where the patches of an image, or of a tile, lie on it, before anything is fitted."""
+        return self.stream.cells(source)
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------
 

@@ -132,6 +132,17 @@ class RoiPatches:
             raise nothing_inspected(source.name, f"its {cells.grid_shape} grid")
         return found
 
+    def pixels(self, source: ImageSource, size: tuple[int, int], view: View = PLAIN) -> np.ndarray:
+        """``(h, w)`` bool: where the region lies on what is embedded of an image of ``size``, or of a tile.
+
+        Raises:
+            ValueError: the region does not fit the image; names it.
+        """
+        try:
+            return self._inside(_Place.of(source, size, view))
+        except ValueError as error:
+            raise ValueError(f"{whole_of(source).name}: {error}") from error
+
     def _found(self, place: _Place, cells: PatchCells) -> np.ndarray:
         from uad_orchestrator.preprocessing.roi import patch_coverage
 

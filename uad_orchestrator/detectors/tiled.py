@@ -151,7 +151,7 @@ class TiledDetector(Detector):
             return None
         side = self.tiling.tile_size
         likely = PatchCells((side, side), Region(0, 0, side, side), LIKELY_GRID)
-        return self.stream.cells(max(cuts[0].tiles, key=lambda t: roi.inspected(t, likely).sum()))
+        return self.detector.cells(max(cuts[0].tiles, key=lambda t: roi.inspected(t, likely).sum()))
 
     def _narrowed(self, cut: _CutImage, cells: PatchCells | None) -> _CutImage:
         """The image with its inspected tiles alone: those with a patch inside the region of interest."""
