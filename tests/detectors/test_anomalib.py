@@ -17,6 +17,7 @@ from tests.orchestration.workshop import Workshop, computed
 from uad_orchestrator.detectors import DETECTORS, create_detector
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS, KNOWN_MODELS, anomalib_models, model_of
 from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.detectors.trusted_files import UntrustedFile
 from uad_orchestrator.images.formats import sources_from
 from uad_orchestrator.images.source import ImageSource
@@ -220,6 +221,22 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one_whole(
     state = detector().fit_state(normals)
     assert state.facts["resumed"] and state.facts["epochs"] == 3
     assert not list(checkpoint.parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("network", [*MODELS, "ganomaly"])
+def test_a_training_killed_after_its_last_epoch_is_not_trained_again(tmp_path: Path, network: str) -> None:
+    """What was left to do is the artifact."""
+
+    def fitted(reads: Reads) -> tuple[DetectorState, list[float]]:
+        train = training(network, max_epochs=2)
+        made = create_detector(f"vision_{network}_anomalib", train=train, device="cpu", folder=tmp_path)
+        state = made.fit_state(reads.sources(textures(10)))
+        return state, [response.score for response in made.respond(state, sources(IMAGES))]
+
+    (first, scores), reads = fitted(Reads([])), Reads([])
+    again, same = fitted(reads)
+    assert again.facts["resumed"] and again.facts["epochs"] == first.facts["epochs"]
+    assert not reads.names and same == scores
 
 
 def test_a_checkpoint_is_read_without_the_weights_it_was_begun_from(tmp_path: Path) -> None:
