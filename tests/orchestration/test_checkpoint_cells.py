@@ -229,19 +229,6 @@ def test_images_that_are_tested_may_not_calibrate(calibrated: Workshop) -> None:
     )
 
 
-def test_a_region_of_interest_needs_a_model_with_maps(calibrated: Workshop) -> None:
-    def see_half(values: dict[str, Any]) -> None:
-        values["presets"] = {"half": [{"roi": {"right": 0.5}}]}
-        values["detectors"]["ck"]["preset"] = "half"
-
-    calibrated.edit(see_half)
-    (failed,) = calibrated.refresh(Selection(categories=("alpha/disc",))).failed
-    assert (
-        failed.asset == "score_table"
-        and "calibration/8000.png: this model gives no anomaly map" in failed.error
-    )
-
-
 def test_trainings_that_were_given_up_are_collected(tmp_path: Path) -> None:
     for version in ("wanted", "given_up"):
         (tmp_path / version).mkdir()
