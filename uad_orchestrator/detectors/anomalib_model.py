@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.detectors.anomalib_names import BANK_MODELS
-from uad_orchestrator.detectors.anomalib_regions import alone, cells_of, inside_of
-from uad_orchestrator.detectors.anomalib_results import AnomalibModel, RawResult, whole
+from uad_orchestrator.detectors.anomalib_regions import alone, inside_of, map_cells, pixel_cells
+from uad_orchestrator.detectors.anomalib_results import AnomalibModel, RawResult
 from uad_orchestrator.detectors.anomalib_settings import (
     AnomalibFit,
     AnomalibParts,
@@ -179,9 +179,9 @@ class AnomalibDetector(Detector):
         """
         image = self.stream.prepare(source)
         if self.train_settings is not None:
-            return cells_of(image, RawResult(0.0, None, whole(image.pixels)))
+            return pixel_cells(image)
         (result,) = self._model(self.fit_state([source])).run([image.pixels])
-        return cells_of(image, result)
+        return map_cells(image, result)
 
     def _prepared(self, source: ImageSource, *, blanked: bool) -> PreparedImage:
         """An image as the model sees it; ``blanked``: without what lies outside the region of interest."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.anomalib_results import RawResult
 from uad_orchestrator.detectors.placement import PatchCells, PreparedImage, RoiPatches, on_original
-from uad_orchestrator.embedders.protocol import PatchEmbedding
+from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.thresholds import NO_MAP
 
@@ -31,13 +31,18 @@ def alone(roi: RoiPatches, source: ImageSource, image: PreparedImage) -> Prepare
     return image._replace(pixels=np.where(shown[..., None], image.pixels, grey))
 
 
-def cells_of(image: PreparedImage, result: RawResult) -> PatchCells:
-    """Where the values of a model's map lie on the image; its pixels, where there is none."""
-    size = image.original_size
+def pixel_cells(image: PreparedImage) -> PatchCells:
+    """Each pixel that a model sees as a cell of its own."""
+    height, width = image.original_size
+    return PatchCells((height, width), Region(0.0, 0.0, height, width), image.pixels.shape[:2])
+
+
+def map_cells(image: PreparedImage, result: RawResult) -> PatchCells:
+    """Where the values of a model's map lie on the image; its pixels, where there is no map."""
     if result.anomaly_map is None:
-        return PatchCells(size, on_original(result.region, image), image.pixels.shape[:2])
-    shape = result.anomaly_map.shape
-    return PatchCells(size, on_original(result.region, image), (shape[0], shape[1]))
+        return pixel_cells(image)
+    height, width = result.anomaly_map.shape
+    return PatchCells(image.original_size, on_original(result.region, image), (height, width))
 
 
 def inside_of(
@@ -59,7 +64,7 @@ def inside_of(
                 "roi, or train the model here"
             )
         return result
-    cells = cells_of(image, result)
+    cells = map_cells(image, result)
     inspected = roi.inspected(source, cells)
     if not inspected.any():  # a tile that reaches into the region by less than half of the map's cells
         return result
