@@ -7,8 +7,8 @@ from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.aggregation import aggregate
 from uad_orchestrator.detectors.anomaly_dino import reference_angles
-from uad_orchestrator.detectors.embedding_stream import open_stream
 from uad_orchestrator.detectors.object_mask import ObjectFinder, first_component, object_mask
+from uad_orchestrator.detectors.open_stream import open_stream
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import tile_grid

@@ -9,8 +9,9 @@ import pytest
 
 from uad_orchestrator.datasets.demo_generator import DEMO_CATEGORIES, generate_demo, generate_normals
 from uad_orchestrator.datasets.load import load_dataset
-from uad_orchestrator.detectors.embedding_stream import open_stream
-from uad_orchestrator.detectors.registry import StageSettings, build_detector
+from uad_orchestrator.detectors.create import build_detector
+from uad_orchestrator.detectors.open_stream import open_stream
+from uad_orchestrator.detectors.spec import StageSettings
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.project import demo_project

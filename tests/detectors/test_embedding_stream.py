@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.detectors.conftest import CellMeans, textures
-from uad_orchestrator.detectors.embedding_stream import complete, open_stream
+from uad_orchestrator.detectors.embedding_stream import complete
+from uad_orchestrator.detectors.open_stream import open_stream
 from uad_orchestrator.detectors.views import View
 from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
 from uad_orchestrator.images.source import ImageSource

@@ -10,8 +10,8 @@ from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.bank import Bank
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.embedding_stream import open_stream
 from uad_orchestrator.detectors.object_mask import object_mask
+from uad_orchestrator.detectors.open_stream import open_stream
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.detectors.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import Region

@@ -11,7 +11,7 @@ import pytest
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.embedding_stream import open_stream
+from uad_orchestrator.detectors.open_stream import open_stream
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses
 from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images, groups_by_digest

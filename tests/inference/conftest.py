@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.orchestration.workshop import EMBEDDER, defective_image, normal_image, write_image
-from uad_orchestrator.detectors.registry import create_detector, detector_spec
+from uad_orchestrator.detectors.create import create_detector
+from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.inference import Bundle, save_bundle
 from uad_orchestrator.inference.bundle import Calibration

@@ -11,9 +11,10 @@ import pytest
 
 from tests.orchestration.workshop import EMBEDDER, Workshop
 from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.embedding_stream import open_stream
-from uad_orchestrator.detectors.registry import StageSettings, build_detector
+from uad_orchestrator.detectors.create import build_detector
+from uad_orchestrator.detectors.open_stream import open_stream
 from uad_orchestrator.detectors.scoring import read_scores
+from uad_orchestrator.detectors.spec import StageSettings
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.inference import infer, load_bundle, save_bundle
 from uad_orchestrator.orchestration.cell_bundle import cell_bundle

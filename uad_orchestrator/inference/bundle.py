@@ -8,7 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uad_orchestrator.detectors.registry import StageSettings, build_detector, detector_spec
+from uad_orchestrator.detectors.create import build_detector
+from uad_orchestrator.detectors.registry import detector_spec
+from uad_orchestrator.detectors.spec import StageSettings
 from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
 from uad_orchestrator.detectors.tiling_settings import TILING_VERSIONS
 from uad_orchestrator.embedders.create import embedder_recipe
@@ -124,7 +126,7 @@ class Bundle:
         Raises:
             ImportError: the embedder needs an extra that is not installed.
         """
-        from uad_orchestrator.detectors.embedding_stream import open_stream
+        from uad_orchestrator.detectors.open_stream import open_stream
 
         stream = open_stream(
             self.embedder, preset=self.preset, weights=self.weights, device=device, batch_size=batch_size

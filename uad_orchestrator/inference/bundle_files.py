@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uad_orchestrator import __version__
-from uad_orchestrator.detectors.registry import DETECTORS, StageSettings, detector_spec
+from uad_orchestrator.detectors.registry import DETECTORS, detector_spec
+from uad_orchestrator.detectors.spec import StageSettings
 from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings

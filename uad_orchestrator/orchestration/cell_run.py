@@ -12,7 +12,7 @@ import dagster as dg
 
 from uad_orchestrator import __version__
 from uad_orchestrator.detectors.anomalib_settings import CheckpointScoring
-from uad_orchestrator.detectors.registry import StageSettings
+from uad_orchestrator.detectors.spec import StageSettings
 from uad_orchestrator.orchestration.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.state import InputUnavailable, ProjectState
 from uad_orchestrator.project import DetectorEntry

@@ -16,8 +16,8 @@ import numpy as np
 
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.calibration import FOLDER
+from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.maps import MapRecipe, calibrate_maps
-from uad_orchestrator.detectors.registry import build_detector
 from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
@@ -205,7 +205,8 @@ def read_points(scores: Path, maps: Path) -> Points:
 
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
     """The cell's detector over the project's embedding cache; the embedder is loaded when it is first needed."""
-    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream, open_stream
+    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+    from uad_orchestrator.detectors.open_stream import open_stream
 
     entry, project = run.entry, run.state.project
     preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size

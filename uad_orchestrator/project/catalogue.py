@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.registry import DetectorSpec
+    from uad_orchestrator.detectors.spec import DetectorSpec
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from uad_orchestrator.project.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.registry import DetectorSpec
+    from uad_orchestrator.detectors.spec import DetectorSpec
 
 ENTRY_KEYS = ("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats")
 """The keys of an entry that every model has; the rest are the model's fit and scoring settings."""

@@ -1,0 +1,85 @@
+"""Detectors made ready to be fitted, from settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uad_orchestrator.detectors.registry import detector_spec
+from uad_orchestrator.detectors.spec import StageSettings
+from uad_orchestrator.embedders.settings import EmbedderSettings
+
+if TYPE_CHECKING:
+    from uad_orchestrator.detectors.base import Detector
+    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
+    from uad_orchestrator.detectors.placement import ImagePreset
+    from uad_orchestrator.embedders.protocol import PatchEmbedder
+    from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+
+
+def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream, **parts: Any) -> Detector:
+    """The detector ``model`` over an embedding stream, from settings that are already cut into stages.
+
+    ``parts`` are those of the spec that are not to have their defaults.
+    """
+    spec = detector_spec(model)
+    detector = spec.load()(stream, stages.fit, stages.scoring, stages.maps, **{**spec.parts, **parts})
+    if stages.tiling is None:
+        return detector
+    from uad_orchestrator.detectors.tiled import TiledDetector
+
+    return TiledDetector(detector, **stages.tiling.model_dump())
+
+
+def create_detector(
+    model: str,
+    *,
+    embedder: EmbedderSettings | PatchEmbedder | str | None = None,
+    preset: ImagePreset | str | None = None,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    cache: EmbeddingCache | None = None,
+    **settings: Any,
+) -> Detector:
+    """A detector, ready to be fitted. Nothing is loaded until it is needed.
+
+    Args:
+        model: ``vision_patchcore``, ``vision_anomalydino``, ...
+        embedder: settings, an embedder's name, or an object with ``embed`` (``PatchEmbedder``); None: the
+            detector's own default. An embedder that is handed in is called with the images as the preset
+            leaves them, and its ``recipe()`` has to tell its weights apart when a ``cache`` is given.
+        preset: what is done to every image before it is embedded: a preset, a shipped one's name, or None.
+        weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
+        device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
+        batch_size: images per forward pass.
+        cache: where patch embeddings are kept between calls; None: only while one ``fit`` runs.
+        settings: the detector's settings, flat as in a project file: ``coreset={"ratio": 0.1}``,
+            ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``, ``tiling={"tile_size": 512}``,
+            ``class_name="bottle"``; and what it is handed besides, where it takes such parts:
+            ``checkpoint="m.pt"``, ``trusted_checkpoints=[...]``, ``inferencer=...`` (``AnomalibParts``).
+
+    Raises:
+        ValueError: an unknown model, setting or embedder; a value that is not allowed.
+        ImportError: the embedder needs an extra that is not installed.
+    """
+    from uad_orchestrator.detectors.open_stream import open_stream
+
+    spec = detector_spec(model)
+    parts = {name: settings.pop(name) for name in spec.parts.keys() & settings.keys()}
+    if "device" in spec.parts:
+        parts["device"] = device
+    stages = spec.cut(settings)
+    embedder = spec.default_embedder if embedder is None else embedder
+    embedder = EmbedderSettings(name=embedder) if isinstance(embedder, str) else embedder
+    if spec.check_embedder is not None and isinstance(embedder, EmbedderSettings):
+        spec.check_embedder(embedder)
+    stream = open_stream(
+        embedder,
+        preset=preset,
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        cache=cache,
+    )
+    return build_detector(model, stages, stream, **parts)
