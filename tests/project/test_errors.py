@@ -391,18 +391,3 @@ def test_messages_hold_no_credentials():
     url = "s3://key:s3cr3t@bucket/a?token=s3cr3t"
     for text in (f"runtime: {{device: '{url}'}}", f"storage: {{keep: '{url}', password: s3cr3t}}"):
         assert "s3cr3t" not in "\n".join(map(str, problems_of(text)))
-
-
-NOT_BUILT = {
-    "detectors: {p: {model: vision_rad}}": "detectors.p.model",
-}
-
-
-@pytest.mark.parametrize("text", NOT_BUILT)
-def test_pitfall_02_what_nothing_acts_on_yet_is_refused_by_name(text):
-    for key, rest in {"datasets": "{demo: {}}", "detectors": "{p: {model: vision_patchcore}}"}.items():
-        if not text.startswith(key):
-            text += f"\n{key}: {rest}"
-    (problem,) = problems_of(text)
-    assert dotted(problem.place) == NOT_BUILT[text.splitlines()[0]]
-    assert "not built yet" in problem.what

@@ -22,8 +22,6 @@ from uad_orchestrator.preprocessing.augmentation import AugmentSettings
 from uad_orchestrator.preprocessing.settings import STEP_METHODS
 from uad_orchestrator.project import settings
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.errors import dotted
-from uad_orchestrator.project.not_built import KEYS as NOT_BUILT_KEYS
 from uad_orchestrator.project.reading import KEYS, project_from_text
 
 
@@ -130,12 +128,6 @@ def test_every_preset_step_method_and_parameter_stands_there(step):
 def test_every_part_of_the_file_has_a_heading():
     headings = {heading.partition(".")[0] for heading in tables()}
     assert set(KEYS) <= headings
-
-
-def test_what_is_not_built_yet_is_listed():
-    listed = PAGE.read_text(encoding="utf-8").partition("## Not built yet")[2]
-    named = set(re.findall(r"`([^`]+)`", listed))
-    assert named == {dotted(place) for place in NOT_BUILT_KEYS}
 
 
 def test_the_page_names_what_this_installation_offers():

@@ -23,7 +23,6 @@ from uad_orchestrator.project.errors import (
     shown,
 )
 from uad_orchestrator.project.findings import Findings
-from uad_orchestrator.project.not_built import built
 from uad_orchestrator.project.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
 
@@ -149,8 +148,7 @@ def _refuse_unknown_keys(
     known = {*ENTRY_KEYS, *(key for stage in stages for key in stage.model_fields)}
     for key in entry.keys() - known:
         homes = _homes_of(key, stages)
-        valid = built(known, ("detectors", "*"))
-        advice = f"it belongs into `{homes[0]}`" if homes else choose_from(key, valid)
+        advice = f"it belongs into `{homes[0]}`" if homes else choose_from(key, known)
         findings.add((*place, key), f"unknown key of a {kind}", advice)
 
 

@@ -14,7 +14,6 @@ from uad_orchestrator.project.datasets import look_for_categories, read_datasets
 from uad_orchestrator.project.detectors import missing_files, read_detector
 from uad_orchestrator.project.errors import Problem, ProjectError, choose_from, dotted, shown
 from uad_orchestrator.project.findings import Findings
-from uad_orchestrator.project.not_built import built, not_built_problems
 from uad_orchestrator.project.repeats import MARK, expand_repeats
 from uad_orchestrator.project.settings import (
     PROJECT_FILE,
@@ -48,7 +47,6 @@ def project_from_text(
     project = None
     if not findings.problems:
         project = _read_sections(findings, home.resolve(), catalogue, allow_missing_files)
-        _refuse_not_built(findings, catalogue)
     if project is None or findings.problems:
         raise ProjectError(findings.text.path, findings.problems)
     return project
@@ -59,7 +57,7 @@ def _read_sections(
 ) -> Project | None:
     values = findings.text.values
     for key in values.keys() - set(KEYS):
-        findings.add((key,), "unknown key", choose_from(key, built(KEYS, ())))
+        findings.add((key,), "unknown key", choose_from(key, KEYS))
     storage = _read_storage(values.get("storage"), home, findings)
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
     evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
@@ -112,17 +110,6 @@ def _check_protocols(
                 f"sPRO needs masks in channels, which layout {datasets[name].layout} of {name} does not have"
             )
             findings.add(place, what, "leave it to the layout, or name another protocol")
-
-
-def _refuse_not_built(findings: Findings, catalogue: Catalogue) -> None:
-    """These replace what else was found wrong at the same places."""
-    refused = list(not_built_problems(findings.text.values, catalogue))
-    findings.problems = [
-        problem
-        for problem in findings.problems
-        if not any(problem.place[: len(other.place)] == other.place for other in refused)
-    ]
-    findings.note(*refused)
 
 
 def _read_storage(value: object, home: Path, findings: Findings) -> StorageSettings:
