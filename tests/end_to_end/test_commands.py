@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,15 @@ def test_a_cell_goes_to_the_line_as_a_bundle(refreshed: tuple[Path, Answer], tmp
     assert several.status == 2 and "3 cells match" in several.err
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Where tests run in a shell's background they ignore Ctrl-C, and so would the processes they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_watching_ends_with_ctrl_c(refreshed: tuple[Path, Answer], tmp_path: Path) -> None:
     home, _ = refreshed
     line = tmp_path / "line"
