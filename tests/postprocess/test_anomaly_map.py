@@ -83,3 +83,9 @@ def test_pitfall_19_large_offset_scores_keep_their_order() -> None:
 def test_an_empty_region_is_refused() -> None:
     with pytest.raises(ValueError, match="covers nothing"):
         lay_on(GRID, Region(0, 5, 7, 5), (7, 9))
+
+
+def test_a_value_per_pixel_stays_and_is_not_shared() -> None:
+    laid = lay_on(GRID, Region(0.0, 0.0, 7.0, 9.0), (7, 9))
+    np.testing.assert_array_equal(laid, GRID)
+    assert not np.shares_memory(laid, GRID)
