@@ -144,3 +144,20 @@ def test_tiles_that_are_trained_on_are_grey_outside_as_the_image_is() -> None:
     before, after = (made.get_anomaly_map(asked[i]) for i in (0, 2))
     row, column = np.unravel_index((after - before).argmax(), after.shape)
     assert 14 <= row < 26 and column < 20
+
+
+def test_a_region_too_narrow_for_the_map_of_a_model_trained_on_tiles_is_said() -> None:
+    """Cells of three pixels: one pixel is trained on, and covers none of them by half."""
+    pytest.importorskip("anomalib", reason="extra anomalib not installed")
+    detector = half_seen(
+        train=training("padim"),
+        device="cpu",
+        tiling={"tile_size": 192},
+        preset=Preset(
+            "line", (parse_step({"roi": {"left": 30, "right": 31, "bottom": 192, "unit": "pixels"}}),)
+        ),
+    )
+    with pytest.raises(
+        ValueError, match=r"images\[\d\]: no patch of its tiles' .* at least half inside the roi"
+    ):
+        detector.fit(textures(4, size=(192, 192)))

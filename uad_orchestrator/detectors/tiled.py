@@ -191,6 +191,8 @@ class TiledDetector(Detector):
             return grids
         cells = PatchCells(first.original_size, first.region, grids.shape[1:])
         inspected = np.stack([roi.inspected(tile, cells) for tile in cut.tiles]).reshape(grids.shape)
+        if not inspected.any():
+            raise nothing_inspected(cut.name, f"its tiles' {cells.grid_shape} grids")
         lowest = grids[inspected].min()
         spread = np.full((len(cut.grid), *cells.grid_shape), lowest)
         spread[cut.inside] = np.where(inspected, grids, lowest)
