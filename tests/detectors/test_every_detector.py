@@ -229,7 +229,7 @@ def test_no_image_is_an_error(model: str) -> None:
 
 @pytest.mark.parametrize(
     ("model", "tiling"),
-    [*((model, None) for model in MODELS), *((model, {"tile_size": 24, "stride": 24}) for model in ALONE)],
+    [(model, tiling) for model in MODELS for tiling in (None, {"tile_size": 24, "stride": 24})],
 )
 def test_behind_a_region_all_is_as_if_there_were_nothing_else(
     model: str, tiling: dict[str, int] | None

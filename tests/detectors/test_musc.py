@@ -6,6 +6,7 @@ import pytest
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import DETECTORS, create_detector, musc
 from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.images.tiles import iter_tiles
 
 
 def scene(seed: int) -> np.ndarray:
@@ -65,6 +66,41 @@ def test_blocks_change_nothing_and_all_images_are_embedded_once(monkeypatch: pyt
     assert embedder.seen == 10
 
 
+@pytest.mark.parametrize("block", [1, 3, 16])
+def test_a_tile_is_compared_with_other_images_by_all_their_tiles(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(musc, "BLOCK", block)
+    images = batch()[-6:]
+    found = detector(tiling={"tile_size": 32, "stride": 16}, lowest_share=0.4)
+    tiles = [[tile.pixels for tile in iter_tiles(image, 32, 16)] for image in images]
+    unit = []
+    for of_image in tiles:
+        rows = np.stack([e.patch_embeddings for e in CellMeans().embed_batch(of_image)])
+        rows = rows.astype(np.float16).astype(np.float64)
+        unit.append(rows / np.linalg.norm(rows, axis=2, keepdims=True))
+    for i, response in enumerate(found._responses(_sources(images))):
+        asked = unit[i].reshape(-1, 1, unit[i].shape[2])
+        closest = [
+            np.linalg.norm(asked - other.reshape(1, -1, other.shape[2]), axis=2).min(axis=1)
+            for j, other in enumerate(unit)
+            if j != i
+        ]
+        expected = np.sort(closest, axis=0)[:2].mean(axis=0)
+        np.testing.assert_allclose(response.patch_grid.ravel(), expected, rtol=1e-3, atol=1e-6)
+        assert response.score == pytest.approx(expected.max(), rel=1e-3)
+    scores = found.decision_function(images)
+    assert scores.argmax() == 5 and np.isnan(found.threshold_)
+    spot = found.predict_anomaly_map(images)[5]
+    row, column = np.unravel_index(spot.argmax(), spot.shape)
+    assert 16 <= row < 24 and 24 <= column < 32
+
+
+def test_the_tiles_of_one_image_are_no_other_images() -> None:
+    with pytest.raises(ValueError, match="hand over all test images together"):
+        detector(tiling={"tile_size": 32}).decision_function([scene(0)])
+
+
 def test_the_others_decide_a_score_so_there_is_no_threshold() -> None:
     found = detector()
     images = batch()
@@ -93,9 +129,7 @@ def test_what_would_set_a_threshold_is_refused() -> None:
         create_detector("vision_musc", embedder=CellMeans(), contamination=0.1)
 
 
-def test_tiles_and_maps_in_terms_of_normals_are_refused() -> None:
-    with pytest.raises(ValueError, match="can not work on tiles"):
-        create_detector("vision_musc", embedder=CellMeans(), tiling={"tile_size": 32})
+def test_maps_in_terms_of_normals_are_refused() -> None:
     with pytest.raises(ValueError, match="transductive"):
         detector(maps={"normalisation": "normal_maps"})
 

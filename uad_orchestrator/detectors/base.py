@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Detector(ABC):
         map_scale_: what ``maps.normalisation`` takes from the normals' maps; None where it is off.
     """
 
-    transductive: ClassVar[bool] = False
+    transductive: bool = False
     """Whether an image's score depends on the images it is scored with: then all are handed over together."""
 
     state_: DetectorState
@@ -67,6 +67,7 @@ class Detector(ABC):
         self.scoring_settings = scoring
         self.map_settings = maps
         self._recent: OrderedDict[str, Response] = OrderedDict()
+        self._together: tuple[list[str], list[Response]] = ([], [])
 
     # ---- stages ------------------------------------------------------------------------------------------
 
@@ -233,6 +234,18 @@ class Detector(ABC):
         return (self.anomaly_map(response) for response in self._responses(sources))
 
     def _responses(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
+        if self.transductive:
+            return self._responses_together(list(sources))
+        return self._responses_in_batches(sources)
+
+    def _responses_together(self, sources: list[ImageSource]) -> Iterator[Response]:
+        """The latest answer to all of them is kept: scores and maps of the same images cost one pass."""
+        digests = [source.digest for source in sources]
+        if digests != self._together[0]:
+            self._together = (digests, list(self.respond(self.state_, sources)))
+        return iter(self._together[1])
+
+    def _responses_in_batches(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
         remaining = iter(sources)
         while batch := list(islice(remaining, self.stream.batch_size)):
             new = {s.digest: s for s in batch if s.digest not in self._recent}

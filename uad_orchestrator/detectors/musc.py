@@ -23,6 +23,7 @@ from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
 from uad_orchestrator.detectors.settings import MapSettings
 from uad_orchestrator.detectors.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import whole_of
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 BLOCK = 16
@@ -51,7 +52,6 @@ class MuSc(Detector):
         maps: MapSettings | None = None,
     ) -> None:
         super().__init__(stream, fit or MuscFit(), scoring or MuscScoring(), maps or MapSettings())
-        self._answered: tuple[list[str], list[Response]] = ([], [])
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """An empty state: nothing is learnt from normals."""
@@ -64,7 +64,8 @@ class MuSc(Detector):
     ) -> Iterator[Response]:
         """Patch scores (mean distance to the images that come closest) and the image score, of all images.
 
-        Every image is compared with every other; one with the same content is passed over.
+        Every image is compared with every other; one with the same content is passed over. A tile is compared with
+        the other images, each by the nearest patch of all its tiles.
 
         Raises:
             ValueError: no two different images.
@@ -72,7 +73,7 @@ class MuSc(Detector):
         sources = list(images)
         if not sources:
             return
-        if len({source.digest for source in sources}) < 2:
+        if len({whole_of(source).digest for source in sources}) < 2:
             raise ValueError(
                 f"{sources[0].name}: vision_musc scores an image by comparing it with the others of its batch, "
                 "and there are none: hand over all test images together"
@@ -102,23 +103,20 @@ class MuSc(Detector):
         queries = [unit_rows(embedded.embedding.inspected_rows) for embedded in block]
         ends = np.cumsum([len(rows) for rows in queries])[:-1]
         asked = np.concatenate(queries)
-        distances = np.empty((len(asked), len(sources)), np.float32)
-        for column, other in enumerate(self.stream.stream(sources, precision=precision)):
+        images = {id(whole_of(source)): whole_of(source).digest for source in sources}
+        columns = {image: column for column, image in enumerate(images)}
+        distances = np.full((len(asked), len(images)), np.inf, np.float32)
+        for source, other in zip(sources, self.stream.stream(sources, precision=precision), strict=True):
             squared, _ = NearestNeighbors(unit_rows(other.embedding.inspected_rows)).search(asked)
-            distances[:, column] = np.sqrt(squared[:, 0])
-        digests = np.array([source.digest for source in sources])
+            nearest = distances[:, columns[id(whole_of(source))]]
+            np.minimum(nearest, np.sqrt(squared[:, 0]), out=nearest)
+        digests = np.array(list(images.values()))
         return [
-            _lowest_mean(part[:, digests != embedded.source.digest], self.scoring_settings.lowest_share)
+            _lowest_mean(
+                part[:, digests != whole_of(embedded.source).digest], self.scoring_settings.lowest_share
+            )
             for embedded, part in zip(block, np.split(distances, ends), strict=True)
         ]
-
-    def _responses(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
-        """All sources in one batch, whose latest answer is kept: scores and maps of the same images cost one."""
-        asked = list(sources)
-        digests = [source.digest for source in asked]
-        if digests != self._answered[0]:
-            self._answered = (digests, list(self.respond(self.state_, asked)))
-        return iter(self._answered[1])
 
 
 def _lowest_mean(distances: np.ndarray, share: float) -> np.ndarray:

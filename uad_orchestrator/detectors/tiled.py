@@ -54,14 +54,11 @@ class TiledDetector(Detector):
             )
         if isinstance(detector, TiledDetector):
             raise ValueError("this detector works on tiles already: choose one tile_size")
-        if detector.transductive:
-            raise ValueError(
-                f"{type(detector).__name__} compares whole images with each other: it can not work on tiles"
-            )
         super().__init__(
             detector.stream, detector.fit_settings, detector.scoring_settings, detector.map_settings
         )
         self.detector = detector
+        self.transductive = detector.transductive
         self.tiling = TilingSettings.model_validate(tiling)
         self._embedded_images = 0
 

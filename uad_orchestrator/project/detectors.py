@@ -52,9 +52,6 @@ def read_detector(
     tiling = None
     if entry.get("tiling") is not None:
         tiling = findings.check(TilingSettings, entry["tiling"], (*place, "tiling"))
-        if spec.transductive:
-            what = f"{spec.model} compares whole images with each other and can not work on tiles"
-            findings.add((*place, "tiling"), what, "take the key out")
     if len(findings.problems) > before:
         return None
     stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder, "tiling": tiling}
