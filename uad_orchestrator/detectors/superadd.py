@@ -63,6 +63,7 @@ class SuperAdd(Detector):
                     columns=columns,
                     max_rows=settings.max_rows,
                     precision=declared_precision(self.stream) or "float32",
+                    augment=settings.augment,
                 )
                 bank = build_bank(self.stream, references, recipe)
                 arrays |= {f"{name}_{layer}": bank.arrays[name] for name in OF_A_LAYER}

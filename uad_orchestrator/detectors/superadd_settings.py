@@ -6,7 +6,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from uad_orchestrator.detectors.settings import CoresetSettings, ReferenceSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.settings import (
+    AugmentedFit,
+    CoresetSettings,
+    ReferenceSettings,
+    ScoringSettings,
+    Settings,
+)
 
 
 class TokenTileSettings(Settings):
@@ -16,7 +22,7 @@ class TokenTileSettings(Settings):
     overlap: float = Field(0.25, ge=0, lt=1, description="share of a tile that its neighbour covers too")
 
 
-class SuperAddFit(Settings):
+class SuperAddFit(AugmentedFit):
     """Stage ``memory_bank`` of vision_superadd."""
 
     tiles: TokenTileSettings = TokenTileSettings()
