@@ -71,24 +71,13 @@ def _ours(folder: Path) -> dict[str, float]:
 
 
 def _anomalib(folder: Path) -> dict[str, float]:
-    from anomalib.data import Folder
-    from anomalib.engine import Engine
     from anomalib.models import Padim
 
+    from benchmarks.anomalib_peer import data_module, engine
+
     category = _category(folder)
-    test = sorted((category / "test").glob("*/*.png"))
-    data = Folder(
-        name=CATEGORY,
-        root=category,
-        normal_dir="train/good",
-        abnormal_dir=[f"test/{path.name}" for path in (category / "test").iterdir() if path.name != "good"],
-        normal_test_dir="test/good",
-        train_batch_size=BATCH,
-        eval_batch_size=BATCH,
-        num_workers=0,
-        seed=0,
-        val_split_mode="same_as_test",  # never run: it only has to be there
-    )
+    test = list((category / "test").glob("*/*.png"))
+    data = data_module(category, train_batch_size=BATCH, eval_batch_size=BATCH)
     model = Padim(
         backbone="resnet18",
         pre_trained=False,
@@ -96,18 +85,11 @@ def _anomalib(folder: Path) -> dict[str, float]:
         evaluator=False,
         visualizer=False,
     )
-    engine = Engine(
-        default_root_dir=folder / "engine",
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        limit_val_batches=0,
-    )
+    running = engine(folder / "engine")
     started = time.perf_counter()
-    engine.fit(model, datamodule=data)
+    running.fit(model, datamodule=data)
     fitted = time.perf_counter()
-    found = engine.predict(model, dataloaders=data.test_dataloader(), return_predictions=True)
+    found = running.predict(model, dataloaders=data.test_dataloader(), return_predictions=True)
     seconds = time.perf_counter() - fitted
     assert found is not None and sum(len(batch.pred_score) for batch in found) == len(test)
     return {"fit": fitted - started, "score": seconds}

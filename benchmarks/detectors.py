@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from uad_orchestrator.datasets.manifest import Manifest
     from uad_orchestrator.embedders.settings import EmbedderSettings
 
+    Case = tuple[Manifest, EmbedderSettings | None]
+    """Images, and the embedder; None: the detector's own default, with random weights."""
+
 MODELS = ("vision_patchcore", "vision_anomalydino", "vision_softpatch", "vision_superadd", "vision_musc")
 OPEN_CLIP = ("vision_openclip_patchknn", "vision_openclip_promptscore", "vision_openclip_prompt_patch")
 SETTINGS: dict[str, Any] = {"vision_superadd": {"tiles": {"tile_size": 256}}}
@@ -75,7 +78,7 @@ def _detector_rows(name: str, case: str, models: tuple[str, ...]) -> list[Benchm
     return rows
 
 
-def _demo(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
+def _demo(folder: Path) -> Case:
     from uad_orchestrator.datasets.demo_generator import generate_demo
     from uad_orchestrator.datasets.load import load_dataset
     from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -85,16 +88,11 @@ def _demo(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
     return manifest, EmbedderSettings(name="filter_bank")
 
 
-def _clip(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
-    from uad_orchestrator.detectors.registry import detector_spec
-
-    manifest, _ = _demo(folder, model)
-    embedder = detector_spec(model).default_embedder
-    assert embedder is not None
-    return manifest, embedder.model_copy(update={"weights": "random:0"})
+def _clip(folder: Path) -> Case:
+    return _demo(folder)[0], None
 
 
-def _real(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
+def _real(folder: Path) -> Case:
     from uad_orchestrator.datasets.load import load_dataset
     from uad_orchestrator.embedders.settings import EmbedderSettings
 
@@ -103,14 +101,15 @@ def _real(folder: Path, model: str) -> tuple[Manifest, EmbedderSettings]:
     return manifest, EmbedderSettings(name="resnet18", weights=weights, image_size=256, dimension=384)
 
 
-def _detector(case: Callable[[Path, str], tuple[Manifest, EmbedderSettings]], model: str) -> dict[str, float]:
+def _detector(case: Callable[[Path], Case], model: str) -> dict[str, float]:
     """Seconds of fit and score beyond the embedding, which is measured first and then comes from the cache."""
     from uad_orchestrator.detectors import create_detector
     from uad_orchestrator.detectors.embedding_stream import embed_batch
     from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
     with tempfile.TemporaryDirectory() as folder:
-        manifest, embedder = case(Path(folder), model)
+        manifest, embedder = case(Path(folder))
+        embedder = embedder or _random_default(model)
         train, test = (list(manifest.sources(part)) for part in (manifest.train, manifest.test))
         cache = EmbeddingCache(Path(folder) / "embeddings")
         detector = create_detector(
@@ -130,6 +129,14 @@ def _detector(case: Callable[[Path, str], tuple[Manifest, EmbedderSettings]], mo
         list(detector.respond(state, test))
         found["score, s"] = time.perf_counter() - started
     return found
+
+
+def _random_default(model: str) -> EmbedderSettings:
+    from uad_orchestrator.detectors.registry import detector_spec
+
+    embedder = detector_spec(model).default_embedder
+    assert embedder is not None
+    return embedder.model_copy(update={"weights": "random:0"})
 
 
 def _lof() -> dict[str, float]:

@@ -81,22 +81,12 @@ def _ours() -> dict[str, float]:
 
 def _anomalib() -> dict[str, float]:
     import torch
-    from anomalib.data import Folder
-    from anomalib.engine import Engine
     from anomalib.models import Patchcore
 
-    defects = sorted(folder.name for folder in (CATEGORY / "test").iterdir() if folder.name != "good")
-    data = Folder(
-        name="hazelnut",
-        root=CATEGORY,
-        normal_dir="train/good",
-        normal_test_dir="test/good",
-        abnormal_dir=[f"test/{defect}" for defect in defects],
-        mask_dir=[f"ground_truth/{defect}" for defect in defects],
-        num_workers=0,
-        seed=0,
-        val_split_mode="same_as_test",  # never run: it only has to be there
-    )
+    from benchmarks.anomalib_peer import data_module, defects, engine
+
+    masks = [f"ground_truth/{defect}" for defect in defects(CATEGORY)]
+    data = data_module(CATEGORY, mask_dir=masks)
     model = Patchcore(
         backbone="resnet18",
         layers=("layer2", "layer3"),
@@ -109,18 +99,11 @@ def _anomalib() -> dict[str, float]:
     given = torch.load(WEIGHTS, weights_only=True)
     backbone.load_state_dict({name: value for name, value in given.items() if name in wanted})
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(
-            default_root_dir=folder,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            enable_progress_bar=False,
-            limit_val_batches=0,
-        )
+        running = engine(folder)
         started = time.perf_counter()
-        engine.fit(model, datamodule=data)
+        running.fit(model, datamodule=data)
         fitted = time.perf_counter()
-        (found,) = engine.test(model, datamodule=data, verbose=False)
+        (found,) = running.test(model, datamodule=data, verbose=False)
         seconds = time.perf_counter() - started
     return {
         "seconds": seconds,

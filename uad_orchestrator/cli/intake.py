@@ -8,6 +8,7 @@ import typer
 
 from uad_orchestrator.cli.options import Categories, Home, Json
 from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.selecting import select_from
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.intake import IntakeResult
@@ -44,19 +45,13 @@ def _categories(project: Project, globs: list[str] | None) -> list[str]:
     """The categories that take images in; wrong usage where there are none."""
     from uad_orchestrator.orchestration.graph import Cell
     from uad_orchestrator.orchestration.intake_folders import incoming_categories
-    from uad_orchestrator.orchestration.selection import Selection
 
     found = incoming_categories(project)
     if not found:
         note("Error: no dataset has an `incoming` folder in uad.yaml (layout folder only)")
         raise typer.Exit(WRONG_USAGE)
     cells = [Cell(key, "") for key in found]
-    selection = Selection(categories=tuple(globs or ["*"]))
-    try:
-        selection.check(cells)
-    except ValueError as error:
-        note(f"Error: {error}")
-        raise typer.Exit(WRONG_USAGE) from error
+    selection = select_from(cells, globs)
     return [cell.category for cell in cells if selection.covers(cell)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from uad_orchestrator.cli.output import WRONG_USAGE, note
 
 if TYPE_CHECKING:
+    from uad_orchestrator.orchestration.graph import Cell
     from uad_orchestrator.orchestration.selection import Selection
     from uad_orchestrator.project import Project
 
@@ -18,11 +20,22 @@ def select(
 ) -> Selection:
     """The selection of the options; wrong usage where one names nothing that the project has."""
     from uad_orchestrator.orchestration.graph import Cell
+
+    return select_from([Cell(*key) for key in project.cells()], category, detector, asset)
+
+
+def select_from(
+    cells: Collection[Cell],
+    category: list[str] | None,
+    detector: list[str] | None = None,
+    asset: str | None = None,
+) -> Selection:
+    """The same for a part of the grid."""
     from uad_orchestrator.orchestration.selection import Selection
 
     try:
         selection = Selection(tuple(category or ["*"]), tuple(detector or ["*"]), asset)
-        selection.check([Cell(*key) for key in project.cells()])
+        selection.check(cells)
     except ValueError as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error

@@ -12,7 +12,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.anomalib_results import RawResult
 from uad_orchestrator.detectors.placement import PatchCells, PreparedImage, RoiPatches, on_original
-from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
+from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.thresholds import NO_MAP
 
@@ -65,13 +65,11 @@ def inside_of(
             )
         return result
     cells = map_cells(image, result)
-    inspected = roi.inspected(source, cells)
+    inspected = roi.inspected(source, cells).reshape(cells.grid_shape)
     if not inspected.any():  # a tile that reaches into the region by less than half of the map's cells
         return result
-    values = result.anomaly_map.reshape(-1, 1)
-    marked = PatchEmbedding(values, cells.grid_shape, cells.size, inspected=inspected)
-    inside = marked.inspected_rows[:, 0]
+    inside = result.anomaly_map[inspected]
     return result._replace(
         score=float(inside.max()) if saw_all else result.score,
-        anomaly_map=marked.spread(inside).reshape(cells.grid_shape),
+        anomaly_map=np.where(inspected, result.anomaly_map, inside.min()),
     )

@@ -204,7 +204,7 @@ def _tiles_cut_once(
             np.save(aside, prepare(tile), allow_pickle=False)
             aside.replace(kept)
     yield lambda tile: np.load(folder / f"{tile.digest}.npy", allow_pickle=False)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder)  # not where the training was cut off: the next one goes on with them
 
 
 def _build(network: str, settings: TrainSettings) -> Any:

@@ -149,7 +149,7 @@ class Detector(ABC):
         held_out = [] if validation is None else _sources(validation, input_format)
         with self.stream.caching():
             state = self.fit_state(train)
-            self._recent.clear()
+            self._forget()
             self.state_ = state
             self._calibrate(train, held_out)
         return self
@@ -166,7 +166,7 @@ class Detector(ABC):
         Args:
             map_scale: needed where ``maps.normalisation`` is on.
         """
-        self._recent.clear()
+        self._forget()
         self.map_scale_ = map_scale
         self.state_ = state
         self.image_point_, self.threshold_ = image_point, image_point.threshold
@@ -232,6 +232,11 @@ class Detector(ABC):
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:
         self._check_fitted()
         return (self.anomaly_map(response) for response in self._responses(sources))
+
+    def _forget(self) -> None:
+        """Another state gives other responses."""
+        self._recent.clear()
+        self._together = ([], [])
 
     def _responses(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
         if self.transductive:

@@ -106,7 +106,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
         BundleError: a file is missing or changed (names it), another format, or made by stages, an embedder or
             steps of another version than those installed: its thresholds would not hold.
     """
-    _check_digests(directory)
+    checked = _check_digests(directory)
     manifest = _read_manifest(directory / MANIFEST)
     model = str(manifest.recipe.get("model"))
     if model not in DETECTORS:
@@ -121,7 +121,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             settings=detector_spec(model).cut(manifest.settings),
             embedder=embedder,
             preset=read_preset(manifest.name, manifest.preset, directory),
-            weights=_find_weights(directory, manifest.weights, embedder, weights),
+            weights=_find_weights(directory, manifest.weights, embedder, weights, checked),
             state=DetectorState.load(directory / STATE),
             calibration=_calibration(manifest),
             trusted=tuple(trusted),
@@ -199,7 +199,11 @@ def _put_weights(bundle: Bundle, aside: Path, include: bool) -> WeightsReference
 
 
 def _find_weights(
-    directory: Path, reference: WeightsReference | None, embedder: EmbedderSettings | None, given: Path | None
+    directory: Path,
+    reference: WeightsReference | None,
+    embedder: EmbedderSettings | None,
+    given: Path | None,
+    checked: Mapping[str, str],
 ) -> Path | None:
     if reference is None or embedder is None:
         return None
@@ -214,7 +218,7 @@ def _find_weights(
             f"{directory}: it was exported without the embedder's weights: hand over {reference.name} "
             f"(sha256 {reference.sha256}) with --weights{place}"
         )
-    if (digest := _sha256(found)) != reference.sha256:
+    if (digest := checked.get(reference.file or "") or _sha256(found)) != reference.sha256:
         raise BundleError(f"{found} has sha256 {digest}; {directory} needs {reference.sha256}")
     return found
 
@@ -244,7 +248,8 @@ def _written_aside(directory: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _check_digests(directory: Path) -> None:
+def _check_digests(directory: Path) -> dict[str, str]:
+    """The digest of every file of the bundle, by its place in it; BundleError where one is not as it was written."""
     try:
         lines = (directory / DIGESTS).read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -263,6 +268,7 @@ def _check_digests(directory: Path) -> None:
             raise BundleError(
                 f"{path} was changed: sha256 {found}, {digest} was written; copy the bundle again"
             )
+    return listed
 
 
 def _read_manifest(path: Path) -> BundleManifest:

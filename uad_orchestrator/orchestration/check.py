@@ -133,12 +133,7 @@ def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
             fit_settings(entry)
         except ImportError as error:
             yield ProjectProblem(f"detectors.{name}.model", str(error))
-    paths = {
-        path: detector
-        for category, detector in project.cells()
-        if (path := checkpoint_path(project, Cell(category, detector))) is not None
-    }
-    for path, name in paths.items():
+    for path, name in _of_cells(project, checkpoint_path).items():
         try:
             check_trusted(digests(read_files(checkpoint_files(path))), project.trusted_checkpoints, path)
         except (OSError, UntrustedFile) as error:
@@ -147,17 +142,21 @@ def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
 
 def _calibration_problems(project: Project) -> Iterator[ProjectProblem]:
     """Calibration folders that are not there or empty, and images in them that can not be read."""
-    folders = {
-        folder: detector
-        for category, detector in project.cells()
-        if (folder := calibration_folder(project, Cell(category, detector))) is not None
-    }
-    for folder, name in folders.items():
+    for folder, name in _of_cells(project, calibration_folder).items():
         try:
             for path in calibration_files(folder):
                 check_header(path)
         except (OSError, DatasetError, ImageError) as error:
             yield ProjectProblem(f"detectors.{name}.calibration.folder", str(error))
+
+
+def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None]) -> dict[Path, str]:
+    """Each path that a cell names, once, with a detector that does."""
+    return {
+        path: detector
+        for category, detector in project.cells()
+        if (path := path_of(project, Cell(category, detector))) is not None
+    }
 
 
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:
