@@ -49,7 +49,7 @@ def run() -> list[BenchmarkRow]:
 
 def real_embeddings() -> np.ndarray:
     """resnet18 embeddings (layer2 + layer3) of the hazelnut normals at 256 px."""
-    from uad_orchestrator.detectors.open_stream import open_stream
+    from uad_orchestrator.detectors.embedding.open_stream import open_stream
     from uad_orchestrator.embedders.settings import EmbedderSettings
     from uad_orchestrator.images.source import ImageSource
 

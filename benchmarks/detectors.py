@@ -104,7 +104,7 @@ def _real(folder: Path) -> Case:
 def _detector(case: Callable[[Path], Case], model: str) -> dict[str, float]:
     """Seconds of fit and score beyond the embedding, which is measured first and then comes from the cache."""
     from uad_orchestrator.detectors import create_detector
-    from uad_orchestrator.detectors.embedding_stream import embed_batch
+    from uad_orchestrator.detectors.embedding.stream import embed_batch
     from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
     with tempfile.TemporaryDirectory() as folder:

@@ -12,9 +12,9 @@ import numpy as np
 import yaml
 
 from uad_orchestrator.images.stored_png import encode_stored_png
-from uad_orchestrator.orchestration.board import board_version
-from uad_orchestrator.orchestration.cell_run import CellRun, recipe_of
-from uad_orchestrator.orchestration.events import (
+from uad_orchestrator.orchestration.cells.board import board_version
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, recipe_of
+from uad_orchestrator.orchestration.dagster_instance.event_log import (
     DATA_VERSION_TAG,
     asset_key,
     last_numbers,
@@ -22,9 +22,9 @@ from uad_orchestrator.orchestration.events import (
     report_inputs,
     stamp,
 )
-from uad_orchestrator.orchestration.graph import CELL_ASSETS, INPUTS, NODES, STAGES, partition_of
-from uad_orchestrator.orchestration.resources import open_state, open_store, remember_input
-from uad_orchestrator.orchestration.state import ProjectState
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES, STAGES, partition_of
+from uad_orchestrator.orchestration.versions.state import ProjectState
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store, remember_input
 from uad_orchestrator.project import load_project
 from uad_orchestrator.storage.artifacts import ArtifactStore
 

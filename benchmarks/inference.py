@@ -29,7 +29,7 @@ from benchmarks.fresh_process import REAL
 from benchmarks.rows import BenchmarkRow
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.base import Detector
+    from uad_orchestrator.detectors.protocol.detector import Detector
 
 T = TypeVar("T")
 

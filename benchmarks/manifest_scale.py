@@ -68,8 +68,8 @@ def write_dataset(home: Path) -> None:
 
 def _look_at(home: Path) -> dict[str, float | str]:
     """Seconds to the versions of all inputs that the images are part of; imports are not counted."""
-    from uad_orchestrator.orchestration.graph import Cell
-    from uad_orchestrator.orchestration.resources import open_state
+    from uad_orchestrator.orchestration.versions.graph import Cell
+    from uad_orchestrator.orchestration.versions.stores import open_state
     from uad_orchestrator.project import load_project
 
     cell = Cell("line/part", "patchcore")

@@ -51,7 +51,7 @@ def run() -> list[BenchmarkRow]:
 def _cell(test_images: int) -> dict[str, float]:
     """Fit 20 images; score, map and measure ``test_images`` through the files a cell writes."""
     from uad_orchestrator.detectors import create_detector
-    from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses
+    from uad_orchestrator.detectors.protocol.scoring import ScoreWriter, read_responses
     from uad_orchestrator.metrics import PixelCounts
     from uad_orchestrator.postprocess.map_set import MapSet
 

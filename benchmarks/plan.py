@@ -21,15 +21,15 @@ import dagster as dg
 
 from benchmarks.filled_grid import build_project, fill
 from benchmarks.rows import BenchmarkRow
-from uad_orchestrator.orchestration.cell_run import CellRun
-from uad_orchestrator.orchestration.cell_runs import QUIET, CellRunner, CellTask
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.code_location import build_definitions
-from uad_orchestrator.orchestration.events import asset_key
-from uad_orchestrator.orchestration.graph import CELL_ASSETS, STAGES, Cell
-from uad_orchestrator.orchestration.instance import open_instance
-from uad_orchestrator.orchestration.plan import Planner
-from uad_orchestrator.orchestration.resources import inputs_stamp, open_state, open_store
-from uad_orchestrator.orchestration.selection import Selection
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.execution.cell_runs import QUIET, CellRunner, CellTask
+from uad_orchestrator.orchestration.planning.plan import Planner
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, STAGES, Cell
+from uad_orchestrator.orchestration.versions.selection import Selection
+from uad_orchestrator.orchestration.versions.stores import inputs_stamp, open_state, open_store
 from uad_orchestrator.project import Project, load_project
 
 REPEATS, EVERY, CELL_RUNS = 3, 5, 7
@@ -143,8 +143,8 @@ def _cell_rows(project: Project, instance: dg.DagsterInstance) -> list[Benchmark
 
 def _empty_assets(project: Project, *, alike: bool) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Assets that do nothing, one per asset of a cell; ``alike`` reads the inputs a cell reads, too."""
-    from uad_orchestrator.orchestration.graph import INPUTS, NODES
-    from uad_orchestrator.orchestration.partitions import project_partitions
+    from uad_orchestrator.orchestration.assets.partitions import project_partitions
+    from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES
 
     partitions = project_partitions(project)
 

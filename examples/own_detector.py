@@ -15,10 +15,10 @@ import numpy as np
 
 from uad_orchestrator.datasets.demo_generator import generate_demo
 from uad_orchestrator.datasets.load import load_dataset
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.open_stream import open_stream
-from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images
+from uad_orchestrator.detectors.embedding.open_stream import open_stream
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics import image_metrics, threshold_metrics
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.pictures import write_image, write_mask
-from uad_orchestrator.datasets.check import check_category
-from uad_orchestrator.datasets.layouts import LAYOUTS
+from uad_orchestrator.datasets.image_check import check_category
+from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.pictures import write_defects_config, write_image, write_mask
-from uad_orchestrator.datasets.check import check_dataset
-from uad_orchestrator.datasets.layouts import LAYOUTS
+from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import load_dataset
 
 
@@ -217,9 +217,7 @@ def test_as_published_nothing_is_wrong(layout: str, made: Miniature) -> None:
     }
 
 
-def test_pitfall_07_a_missing_mask_names_the_image_and_what_was_expected(
-    layout: str, made: Miniature
-) -> None:
+def test_a_missing_mask_names_the_image_and_what_was_expected(layout: str, made: Miniature) -> None:
     remove(made, made.masks[0])
     found = faults(layout, made)
     assert list(found) == [made.defects[0]]

@@ -31,7 +31,7 @@ def test_a_users_folder(lid: Path) -> None:
     assert {record.defect_type for record in manifest.records if not record.label} == {"good"}
 
 
-def test_pitfall_01_validation_normals_stay_out_of_training(lid: Path) -> None:
+def test_validation_normals_stay_out_of_training(lid: Path) -> None:
     manifest = load_dataset("line7", lid.parent, "lid", layout="folder")
     assert not {r.digest for r in manifest.train} & {r.digest for r in manifest.validation}
 

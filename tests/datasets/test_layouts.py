@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.datasets.pictures import write_defects_config, write_image, write_mask, write_mvtec_category
-from uad_orchestrator.datasets.check import check_dataset
-from uad_orchestrator.datasets.layouts import LAYOUTS
+from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError
@@ -51,9 +51,7 @@ def test_mpdd_is_arranged_as_mvtec_ad(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("image", "mask"), [(".bmp", ".png"), (".png", ".bmp"), (".bmp", ".bmp")])
-def test_pitfall_08_btad_masks_are_found_whatever_their_extension(
-    tmp_path: Path, image: str, mask: str
-) -> None:
+def test_btad_masks_are_found_whatever_their_extension(tmp_path: Path, image: str, mask: str) -> None:
     folder = tmp_path / "01"
     write_image(folder / "train" / "ok" / f"0000{image}")
     write_image(folder / "test" / "ok" / f"0000{image}")
@@ -81,7 +79,7 @@ def loco(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pitfall_08_loco_channels_are_all_read_and_kept_apart(loco: Path) -> None:
+def test_loco_channels_are_all_read_and_kept_apart(loco: Path) -> None:
     manifest = load_dataset("mvtec_loco", loco, "pushpins")
     assert [len(manifest.train), len(manifest.validation), len(manifest.test)] == [1, 1, 3]
     [logical] = [r for r in manifest.test if r.defect_type == "logical_anomalies"]
@@ -142,7 +140,7 @@ def test_mvtec_ad2_private_splits_have_no_labels(tmp_path: Path) -> None:
     )
 
 
-def test_pitfall_17_mvtec_ad2_validation_never_enters_the_bank(tmp_path: Path) -> None:
+def test_mvtec_ad2_validation_never_enters_the_bank(tmp_path: Path) -> None:
     _write_ad2(tmp_path)
     manifest = load_dataset("mvtec_ad2", tmp_path, "vial")
     assert [r.path for r in manifest.train] == ["vial/train/good/000_regular.png"]
@@ -212,7 +210,7 @@ def test_kolektor_sdd2_labels_come_from_the_masks(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_pitfall_07_an_unreadable_kolektor_mask_is_no_normal_image(tmp_path: Path) -> None:
+def test_an_unreadable_kolektor_mask_is_no_normal_image(tmp_path: Path) -> None:
     _write_sdd2(tmp_path)
     (tmp_path / "train" / "00002_GT.png").write_bytes(b"broken")
     (tmp_path / "test" / "00001_GT.png").unlink()

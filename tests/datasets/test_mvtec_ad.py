@@ -40,7 +40,7 @@ def test_digests_are_those_of_the_files(bottle: Path) -> None:
             assert digest == hashlib.sha256((bottle.parent / path).read_bytes()).hexdigest()
 
 
-def test_pitfall_15_changed_pixels_change_the_manifest(bottle: Path) -> None:
+def test_changed_pixels_change_the_manifest(bottle: Path) -> None:
     before = load_dataset("mvtec_ad", bottle.parent, "bottle")
     write_image(bottle / "train" / "good" / "000.png", size=(5, 5))
     after = load_dataset("mvtec_ad", bottle.parent, "bottle")
@@ -57,7 +57,7 @@ def test_sources_read_the_files(bottle: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg", ".bmp", ".PNG", ".tif", ".TIFF"])
 @pytest.mark.parametrize("mask_name", ["000_mask.png", "000.png", "000_mask.bmp", "000_MASK.TIF"])
-def test_pitfall_08_any_extension_in_any_case(bottle: Path, suffix: str, mask_name: str) -> None:
+def test_any_extension_in_any_case(bottle: Path, suffix: str, mask_name: str) -> None:
     (bottle / "test" / "scratched" / "000.png").unlink()
     (bottle / "ground_truth" / "scratched" / "000_mask.png").unlink()
     write_image(bottle / "test" / "scratched" / f"000{suffix}")
@@ -80,7 +80,7 @@ def _faults(bottle: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_pitfall_07_a_missing_mask_is_an_error_that_names_the_image(bottle: Path) -> None:
+def test_a_missing_mask_is_an_error_that_names_the_image(bottle: Path) -> None:
     (bottle / "ground_truth" / "broken" / "001_mask.png").unlink()
     assert _faults(bottle) == [
         "bottle/test/broken/001.png: has no mask; expected bottle/ground_truth/broken/001_mask.png"
@@ -146,7 +146,7 @@ def test_a_missing_test_split_is_an_error(bottle: Path) -> None:
     assert "bottle/test: no such folder; expected bottle/test/good/ with images" in _faults(bottle)
 
 
-def test_pitfall_17_defects_beside_the_training_images_are_refused(bottle: Path) -> None:
+def test_defects_beside_the_training_images_are_refused(bottle: Path) -> None:
     write_image(bottle / "train" / "broken" / "000.png")
     assert _faults(bottle) == ["bottle/train/broken: train holds normal images only; expected good"]
 

@@ -45,7 +45,7 @@ def _faults(root: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_pitfall_08_visa_as_released(released: Path) -> None:
+def test_visa_as_released(released: Path) -> None:
     assert find_categories("visa", released) == ["candle"]
     manifest = load_dataset("visa", released, "candle")
     assert [(r.split, r.path, r.defect_type, [m.path for m in r.masks]) for r in manifest.records] == [
@@ -85,7 +85,7 @@ def test_a_missing_or_odd_split_file_is_an_error(released: Path) -> None:
     assert _faults(released)[0].startswith("split_csv/1cls.csv: no such file")
 
 
-def test_pitfall_17_anomalies_in_the_train_split_are_refused(released: Path) -> None:
+def test_anomalies_in_the_train_split_are_refused(released: Path) -> None:
     split = released / "split_csv" / "1cls.csv"
     split.write_text(split.read_text().replace("test,anomaly", "train,anomaly", 1))
     assert _faults(released) == [
@@ -106,7 +106,7 @@ def test_visa_as_converted(tmp_path: Path, base: str) -> None:
     assert load_dataset("visa", tmp_path, "candle", exclude=[excluded]).excluded == (excluded,)
 
 
-def test_pitfall_08_files_are_found_whatever_their_extension_and_its_case(released: Path) -> None:
+def test_files_are_found_whatever_their_extension_and_its_case(released: Path) -> None:
     (released / IMAGES / "Anomaly" / "000.JPG").rename(released / IMAGES / "Anomaly" / "000.jpeg")
     (released / MASKS / "000.png").unlink()
     write_mask(released / MASKS / "000.BMP")

@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.detectors.conftest import textures
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.trusted_files import checkpoint_files
+from uad_orchestrator.detectors.anomalib.trusted_files import checkpoint_files
+from uad_orchestrator.detectors.protocol.detector import Detector
 
 TINY = {"pre_trained": False, "backbone": "resnet18", "layers": ["layer1", "layer2"]}
 MODELS = {

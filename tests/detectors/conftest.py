@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 
 

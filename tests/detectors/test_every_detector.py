@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from tests.detectors.conftest import CellMeans, WithTexts, textures, with_spot
 from uad_orchestrator.detectors import DETECTORS, create_detector
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.settings import MorphologySettings
-from uad_orchestrator.detectors.stages import Response
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.settings import MorphologySettings
+from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.preprocessing.settings import parse_step
@@ -314,7 +314,7 @@ def outcome(model: str, settings: dict[str, Any]) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.parametrize(("model", "key"), list(cases()))
-def test_pitfall_02_every_parameter_does_something(model: str, key: str) -> None:
+def test_every_parameter_does_something(model: str, key: str) -> None:
     assert key in ANOTHER, f"say in ANOTHER which value of {key} differs from its default"
     spec = DETECTORS[model]
     stages = spec.cut(beside(model, key))

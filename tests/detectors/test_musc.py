@@ -5,7 +5,7 @@ import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import DETECTORS, create_detector, musc
-from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.images.tiles import iter_tiles
 
 

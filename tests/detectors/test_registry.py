@@ -7,7 +7,7 @@ import pytest
 
 from tests.detectors.conftest import CellMeans
 from uad_orchestrator.detectors import DETECTORS, create_detector
-from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.registry import detector_spec
 
 
@@ -66,7 +66,7 @@ def test_misspelt_words_are_errors_with_the_right_one() -> None:
         create_detector("vision_patchcore", embedder=CellMeans(), distance="l1")
 
 
-def test_pitfall_21_no_weights_no_detector() -> None:
+def test_no_weights_no_detector() -> None:
     pytest.importorskip("torch", reason="extra torch not installed")
     import numpy as np
 

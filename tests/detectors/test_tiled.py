@@ -10,11 +10,16 @@ import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.open_stream import open_stream
-from uad_orchestrator.detectors.scoring import ScoreWriter, read_responses
-from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.stages import DetectorState, Response, fitted_images, groups_by_digest
+from uad_orchestrator.detectors.embedding.open_stream import open_stream
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.scoring import ScoreWriter, read_responses
+from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.stages import (
+    DetectorState,
+    Response,
+    fitted_images,
+    groups_by_digest,
+)
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import TiledDetector
@@ -54,14 +59,14 @@ def sources(images: list[np.ndarray], groups: list[str] | None = None) -> list[I
     ]
 
 
-def test_pitfall_10_fit_calibration_and_score_see_the_same_scale() -> None:
+def test_fit_calibration_and_score_see_the_same_scale() -> None:
     embedder = Seen()
     detector = tiled(embedder).fit(textures(6, size=SIZE), validation=textures(3, seed=1, size=SIZE))
     detector.predict([*textures(2, seed=2, size=SIZE), *textures(1, seed=3, size=(20, 200))])
     assert set(embedder.shapes) == {(SIDE, SIDE, 3)}
 
 
-def test_pitfall_10_a_detector_fitted_on_whole_images_is_refused() -> None:
+def test_a_detector_fitted_on_whole_images_is_refused() -> None:
     whole = patchcore(CellMeans()).fit(textures(4))
     with pytest.raises(ValueError, match="another scale"):
         TiledDetector(whole, tile_size=SIDE)
@@ -69,7 +74,7 @@ def test_pitfall_10_a_detector_fitted_on_whole_images_is_refused() -> None:
         TiledDetector(tiled(CellMeans()), tile_size=SIDE)
 
 
-def test_pitfall_03_each_tile_is_embedded_once() -> None:
+def test_each_tile_is_embedded_once() -> None:
     embedder = Seen()
     detector = tiled(embedder).fit(textures(5, size=SIZE))
     assert detector.image_point_.source == "leave_one_image_out"

@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.stages import DetectorState
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import cut_tile, tile_grid
 from uad_orchestrator.inference import infer

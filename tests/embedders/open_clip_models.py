@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from uad_orchestrator.embedders.create import create_embedder
-from uad_orchestrator.embedders.open_clip_vit import OpenClipEmbedder
+from uad_orchestrator.embedders.open_clip.vit import OpenClipEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 TINY = "ViT-Tiny-8-064"

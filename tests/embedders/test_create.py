@@ -83,7 +83,7 @@ def test_every_setting_that_decides_numbers_is_in_the_recipe(changed):
         ("timm/inception_next_tiny", {}, "embedder.mean, embedder.std"),
     ],
 )
-def test_pitfall_02_settings_that_do_not_fit_are_refused_not_ignored(name, values, said):
+def test_settings_that_do_not_fit_are_refused_not_ignored(name, values, said):
     with pytest.raises(ValueError, match=said):
         resolve_settings(settings_of(name, **values))
 
@@ -95,7 +95,7 @@ def test_a_local_weight_file_is_relative_to_the_project_file(tmp_path):
         weight_file(settings_of("resnet18", weights="missing.pth"), tmp_path)
 
 
-def test_pitfall_21_no_weights_is_an_error_that_says_what_to_put_where(tmp_path, monkeypatch):
+def test_no_weights_is_an_error_that_says_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     expected = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     with pytest.raises(WeightsError) as error:
@@ -115,7 +115,7 @@ def test_pitfall_21_no_weights_is_an_error_that_says_what_to_put_where(tmp_path,
         weight_file(settings_of("mobilenetv2_100"), tmp_path)
 
 
-def test_pitfall_21_random_weights_only_by_name(tmp_path):
+def test_random_weights_only_by_name(tmp_path):
     assert weight_file(settings_of("resnet18", weights="random:0"), tmp_path) is None
     assert weight_file(settings_of("filter_bank"), tmp_path) is None
 

@@ -97,7 +97,7 @@ def test_a_defect_stands_out_far_above_rotation_and_shift(bank):
     assert 12 <= column <= 19 and 17 <= row <= 22
 
 
-def test_pitfall_09_a_planted_spot_lights_up_at_its_own_place_on_a_non_square_image():
+def test_a_planted_spot_lights_up_at_its_own_place_on_a_non_square_image():
     image = np.full((200, 500, 3), 128, np.uint8)
     spotted = image.copy()
     cv2.circle(spotted, (480, 20), 8, (255, 255, 255), -1)
@@ -112,7 +112,7 @@ def test_pitfall_09_a_planted_spot_lights_up_at_its_own_place_on_a_non_square_im
         assert abs(x - 480) < 16 and abs(y - 20) < 16
 
 
-def test_pitfall_02_size_and_policy_do_something():
+def test_size_and_policy_do_something():
     image = part()[:, :200]
 
     def shape(**values):

@@ -35,7 +35,7 @@ def test_shorter_edge_keeps_the_aspect_and_cuts_to_patches(original, resized, ke
 
 @settings(deadline=None)
 @given(st.integers(20, 3000), st.integers(20, 3000), st.sampled_from([1, 14, 16]))
-def test_pitfall_09_no_margin_is_lost_but_less_than_a_patch_at_the_right_and_bottom(height, width, multiple):
+def test_no_margin_is_lost_but_less_than_a_patch_at_the_right_and_bottom(height, width, multiple):
     plan = plan_input((height, width), settings_of(448, "shorter_edge"), multiple)
     assert plan.region.top == plan.region.left == 0
     for resized, kept, full, end in zip(

@@ -6,7 +6,7 @@ import pytest
 from uad_orchestrator.embedders.create import create_embedder, resolve_settings
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.torchvision_names import TORCHVISION_CNNS
+from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
 
 torch = pytest.importorskip("torch", reason="needs the torch extra")
 
@@ -82,7 +82,7 @@ def test_dino_at_448_gives_the_grid_of_the_paper():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
-def test_pitfall_09_a_planted_spot_lights_up_at_its_own_place_on_a_non_square_image(name):
+def test_a_planted_spot_lights_up_at_its_own_place_on_a_non_square_image(name):
     model = embedder(name, image_size=128, **({"layers": ("0",)} if name.startswith("vit") else {}))
     image = np.full((150, 320, 3), 128, np.uint8)
     spotted = image.copy()
@@ -122,7 +122,7 @@ def test_layers_and_models_that_are_not_there(name, values, said):
         embedder(name, **values).embed(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_pitfall_02_every_setting_does_something(images):
+def test_every_setting_does_something(images):
     base = embedder("resnet18").embed(images[1]).patch_embeddings
     for values in ({"layers": ("layer2",)}, {"dimension": 256}, {"mean": (0.5,) * 3}, {"std": (0.5,) * 3},
                    {"image_size": 96}, {"resize": "shorter_edge"}):  # fmt: skip
@@ -177,7 +177,7 @@ def _without_init(name):
 def test_the_normalisation_read_from_a_timm_name_is_timms():
     import timm
 
-    from uad_orchestrator.embedders.timm_names import patch_size, timm_normalisation
+    from uad_orchestrator.embedders.timm.names import patch_size, timm_normalisation
 
     known = 0
     for name in timm.list_models(pretrained=True):

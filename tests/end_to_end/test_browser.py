@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.ui_process import Server, running_ui, wait_for
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator.orchestration.graph import CELL_ASSETS, NODES, STAGES
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, NODES, STAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -22,14 +22,14 @@ import tifffile
 
 from tests.end_to_end.ui_process import clean_environment, wait_for
 from tests.orchestration.workshop import EMBEDDER, Workshop
-from uad_orchestrator.detectors.scoring import read_scores
+from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.board import current_board
-from uad_orchestrator.orchestration.cell_files import read_operating_point
-from uad_orchestrator.orchestration.cell_run import CellRun
-from uad_orchestrator.orchestration.graph import STAGES, Cell
-from uad_orchestrator.orchestration.instance import open_instance
-from uad_orchestrator.orchestration.resources import open_state, open_store
+from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
+from uad_orchestrator.orchestration.cells.board import current_board
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 
 pytestmark = pytest.mark.end_to_end
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.ui_process import Server, running_ui, wait_for
 from tests.orchestration.workshop import SIDE, Workshop
-from uad_orchestrator.orchestration.graph import CELL_ASSETS
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS
 
 torch = pytest.importorskip("torch", reason="needs the torch extra: a checkpoint is a file of its weights")
 torchvision = pytest.importorskip("torchvision", reason="needs the torch extra")
@@ -67,8 +67,8 @@ def write_checkpoint(path: Path, seed: int) -> None:
 
 def versions(workshop: Workshop) -> dict[tuple[str, str], str]:
     """The data version Dagster has of every node of every cell."""
-    from uad_orchestrator.orchestration.events import recorded_versions
-    from uad_orchestrator.orchestration.instance import open_instance
+    from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_versions
+    from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 
     with open_instance(workshop.project) as instance:
         return {

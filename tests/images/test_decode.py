@@ -257,7 +257,7 @@ def test_a_mask_is_whatever_is_above_0(tmp_path: Path, value: int) -> None:
         np.testing.assert_array_equal(read, mask, err_msg=path.name)
 
 
-def test_pitfall_15_a_digest_is_of_content(tmp_path: Path) -> None:
+def test_a_digest_is_of_content(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"before")
     assert file_digest(path) == hashlib.sha256(b"before").hexdigest()

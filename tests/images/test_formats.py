@@ -88,7 +88,7 @@ def test_equal_bytes_of_another_shape_have_another_digest() -> None:
     assert a.digest != b.digest
 
 
-def test_pitfall_13_a_batch_is_told_from_a_list_by_type_never_by_length() -> None:
+def test_a_batch_is_told_from_a_list_by_type_never_by_length() -> None:
     with pytest.raises(ValueError, match="expected 4 axes"):
         sources_from(RGB)
     assert len(sources_from(np.stack([RGB, RGB, RGB]))) == 3

@@ -12,7 +12,7 @@ from tests.detectors.conftest import CellMeans, textures, with_spot
 from tests.inference.conftest import noise
 from tests.orchestration.workshop import defective_image, normal_image
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.formats import ImageFormat
 from uad_orchestrator.inference import Bundle, infer

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tests.metrics.pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
-from uad_orchestrator.metrics.evaluation import CellMetrics, Points, evaluate_cell
-from uad_orchestrator.metrics.protocol import Protocol
-from uad_orchestrator.metrics.spro import Truth
+from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
@@ -36,15 +36,15 @@ class Cell:
         return ("scratch" if index % 4 == 1 else "stain") if mask.any() else "good"
 
     def evaluated(self, rows: list[Row] | None = None, **changes) -> CellMetrics:  # type: ignore[no-untyped-def]
-        protocol = changes.pop("protocol", Protocol())
+        protocol = changes.pop("protocol", EvaluationProtocol())
         mask = changes.pop("mask", lambda row: self.masks[row.index])
         points = {"image": POINT, "pixel": PIXEL_POINT, "segmentation": SEGMENTATION_POINT, **changes}
         return evaluate_cell(
             rows or self.rows,
             lambda row: self.maps[row.index],
-            lambda row: None if mask(row) is None else Truth(mask(row)),
+            lambda row: None if mask(row) is None else GroundTruth(mask(row)),
             protocol=protocol,
-            points=Points(**points),
+            thresholds=Thresholds(**points),
         )
 
 
@@ -54,9 +54,9 @@ def test_without_maps_image_figures_stay_and_pixel_figures_have_the_reason() -> 
     found = evaluate_cell(
         cell.rows,
         None,
-        lambda row: Truth(cell.masks[row.index]),
-        protocol=Protocol(aupro_limits=(0.3,)),
-        points=Points(POINT, nowhere, SEGMENTATION_POINT),
+        lambda row: GroundTruth(cell.masks[row.index]),
+        protocol=EvaluationProtocol(aupro_limits=(0.3,)),
+        thresholds=Thresholds(POINT, nowhere, SEGMENTATION_POINT),
     )
     with_maps = cell.evaluated()
     assert found.metrics["image_auroc"] == with_maps.metrics["image_auroc"]
@@ -100,7 +100,7 @@ def test_each_defect_type_is_measured_against_all_normals() -> None:
         assert report.metrics["recall"] == pytest.approx(np.mean([score > POINT.threshold for score in own]))
 
 
-def test_pitfall_18_recall_stands_beside_the_false_positive_rate_at_both_points() -> None:
+def test_recall_stands_beside_the_false_positive_rate_at_both_points() -> None:
     cell = Cell()
     found = cell.evaluated()
     called = cell.maps > PIXEL_POINT.threshold
@@ -111,7 +111,7 @@ def test_pitfall_18_recall_stands_beside_the_false_positive_rate_at_both_points(
     assert found.image_point.false_positive_rate == pytest.approx(np.mean(normal))
 
 
-def test_pitfall_11_a_pixel_at_the_threshold_is_normal() -> None:
+def test_a_pixel_at_the_threshold_is_normal() -> None:
     cell = Cell()
     highest = float(cell.maps.max())
     found = cell.evaluated(pixel=replace(PIXEL_POINT, threshold=highest))
@@ -119,7 +119,7 @@ def test_pitfall_11_a_pixel_at_the_threshold_is_normal() -> None:
     assert found.pixel_point.reasons == {"precision": "nothing scores above the threshold"}
 
 
-def test_pitfall_06_test_labels_never_move_an_operating_point() -> None:
+def test_test_labels_never_move_an_operating_point() -> None:
     cell = Cell()
     swapped = [replace(r, score=-r.score) for r in cell.rows]
     for rows in (cell.rows, swapped):
@@ -155,7 +155,7 @@ def test_unpublished_masks_leave_image_metrics_and_say_why() -> None:
     assert found.pixel_curves == {}
 
 
-def test_pitfall_07_wrong_masks_are_errors_that_name_the_image() -> None:
+def test_wrong_masks_are_errors_that_name_the_image() -> None:
     cell = Cell()
     with pytest.raises(ValueError, match=r"000\.png: the mask is \(4, 4\), the anomaly map \(48, 48\)"):
         cell.evaluated(mask=lambda row: np.zeros((4, 4), bool))

@@ -69,7 +69,7 @@ def test_wrong_input_is_refused(scores: list[float], labels: list[int], message:
         image_metrics(scores, labels)
 
 
-def test_pitfall_11_a_score_at_the_threshold_is_normal() -> None:
+def test_a_score_at_the_threshold_is_normal() -> None:
     found = threshold_metrics([0.5, 0.5, 0.6], [0, 1, 1], 0.5)
     assert (found.tp, found.fp, found.fn) == (1, 0, 1)
 

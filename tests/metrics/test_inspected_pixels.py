@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uad_orchestrator.metrics import PixelCounts
-from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
+from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
 from uad_orchestrator.metrics.protocol import PROTOCOLS
 from uad_orchestrator.metrics.regions import regions_outside
-from uad_orchestrator.metrics.spro import Channel, Truth
+from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.thresholds import OperatingPoint, SegmentationPoint
 
 
@@ -90,9 +90,9 @@ def test_the_operating_point_of_pixels_counts_what_is_inspected():
     found = evaluate_cell(
         [Row("a", 0, 0.1), Row("b", 1, 0.9, "scratch")],
         lambda row: maps[row.image],
-        lambda row: Truth(truth[row.image]),
+        lambda row: GroundTruth(truth[row.image]),
         protocol=PROTOCOLS["mvtec_ad"],
-        points=Points(point, point, SegmentationPoint(threshold=5.0, source="validation", n=3)),
+        thresholds=Thresholds(point, point, SegmentationPoint(threshold=5.0, source="validation", n=3)),
         inspected=lambda row: inside,
     )
     assert (found.pixel_point.false_positive_rate, found.pixel_point.recall) == (0, 0.5)
@@ -110,7 +110,7 @@ def test_a_channel_is_what_of_it_is_inspected():
     mask[2:5, 3:8] = far[0, 0] = True
     inside = np.zeros((8, 9), bool)
     inside[1:7, 4:9] = True
-    truth = Truth(mask | far, [Channel(mask, 13), Channel(far, 1)])
+    truth = GroundTruth(mask | far, [Channel(mask, 13), Channel(far, 1)])
     narrowed = truth.within(inside)
     assert [(int(c.mask.sum()), c.saturation_area) for c in narrowed.channels] == [(12, 12)]
     found, cut = PixelCounts("spro"), PixelCounts("spro")

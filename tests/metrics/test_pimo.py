@@ -115,7 +115,7 @@ def test_too_few_normal_pixels_say_so() -> None:
         pixels.rates()
 
 
-def test_pitfall_07_an_empty_mask_is_an_error() -> None:
+def test_an_empty_mask_is_an_error() -> None:
     rates = counted(np.random.default_rng(0).normal(size=(1, 400, 400))).rates()
     with pytest.raises(ValueError, match="its mask is empty"):
         rates.aupimo(np.zeros((4, 4)), np.zeros((4, 4), bool))

@@ -58,7 +58,7 @@ def test_every_metric_is_exact_to_1e_5_on_every_family_of_scores(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_pitfall_14_aupro_has_a_threshold_per_score_as_anomalib_has(family: str) -> None:
+def test_aupro_has_a_threshold_per_score_as_anomalib_has(family: str) -> None:
     pytest.importorskip("anomalib", reason="anomalib is the oracle; pip install 'uad_orchestrator[anomalib]'")
     import torch
     from anomalib.metrics.aupro import _AUPRO
@@ -182,7 +182,7 @@ def test_scores_that_are_not_finite_are_refused(bad: float) -> None:
         PixelCounts().update(anomaly_map, np.zeros((4, 6), bool))
 
 
-def test_pitfall_07_a_mask_of_another_size_or_kind_is_refused_never_resized() -> None:
+def test_a_mask_of_another_size_or_kind_is_refused_never_resized() -> None:
     with pytest.raises(ValueError, match=r"mask is \(4, 4\), the anomaly map \(8, 8\)"):
         PixelCounts().update(np.zeros((8, 8), np.float32), np.zeros((4, 4), bool))
     with pytest.raises(ValueError, match="bool or integers, got float64"):
@@ -191,7 +191,7 @@ def test_pitfall_07_a_mask_of_another_size_or_kind_is_refused_never_resized() ->
         PixelCounts().update(np.zeros((1, 8, 8), np.float32), np.zeros((1, 8, 8), bool))
 
 
-def test_pitfall_05_maps_are_pooled_raw_never_normalised_per_image() -> None:
+def test_maps_are_pooled_raw_never_normalised_per_image() -> None:
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(6, 32, 32)).astype(np.float32)
     masks = np.zeros(maps.shape, bool)
@@ -200,7 +200,7 @@ def test_pitfall_05_maps_are_pooled_raw_never_normalised_per_image() -> None:
     assert counted(maps, masks).compute()["pixel_ap"] == 1.0
 
 
-def test_pitfall_19_offset_scores_keep_their_precision() -> None:
+def test_offset_scores_keep_their_precision() -> None:
     base, masks = smooth_maps(6, 96)
     maps = (1000 + 5 * base).astype(np.float32)
     found = counted(maps, masks).compute()["pixel_ap"]

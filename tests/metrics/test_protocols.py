@@ -12,13 +12,15 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.metrics.pixels import Row, brute_force_spro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
-from uad_orchestrator.metrics.evaluation import CellMetrics, Points, evaluate_cell
-from uad_orchestrator.metrics.protocol import PROTOCOLS, Protocol
-from uad_orchestrator.metrics.spro import Channel, Truth
+from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
+from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
-POINTS = Points(POINT, OperatingPoint(2.0, "validation", 20, 0.05), SegmentationPoint(1.5, "validation", 8))
+POINTS = Thresholds(
+    POINT, OperatingPoint(2.0, "validation", 20, 0.05), SegmentationPoint(1.5, "validation", 8)
+)
 LOCO = PROTOCOLS["mvtec_loco"]
 TYPES = LOCO.averaged_types
 
@@ -44,14 +46,18 @@ class LocoCell:
         rows = np.arange(mask.shape[0])[:, None] < np.flatnonzero(mask.any(axis=1)).mean() + 1
         return whole if kind == TYPES[1] else [*whole, (mask & rows, min(5, int((mask & rows).sum())))]
 
-    def truth(self, row: Row) -> Truth:
+    def truth(self, row: Row) -> GroundTruth:
         channels = self.channels[row.index]
         mask = np.any([mask for mask, _ in channels], axis=0) if channels else np.zeros((32, 32), bool)
-        return Truth(mask, [Channel(mask, area) for mask, area in channels])
+        return GroundTruth(mask, [Channel(mask, area) for mask, area in channels])
 
-    def evaluated(self, rows: list[Row] | None = None, protocol: Protocol = LOCO) -> CellMetrics:
+    def evaluated(self, rows: list[Row] | None = None, protocol: EvaluationProtocol = LOCO) -> CellMetrics:
         return evaluate_cell(
-            rows or self.rows, lambda row: self.maps[row.index], self.truth, protocol=protocol, points=POINTS
+            rows or self.rows,
+            lambda row: self.maps[row.index],
+            self.truth,
+            protocol=protocol,
+            thresholds=POINTS,
         )
 
     def against_normals(self, kind: str) -> list[int]:
@@ -139,7 +145,7 @@ def test_seg_f1_is_f1_of_the_pooled_pixels_at_the_threshold_of_normals() -> None
     assert found.segmentation.f1 == found.metrics["seg_f1"]
 
 
-def test_pitfall_06_seg_f1s_threshold_is_that_of_normal_maps_whatever_the_test_images_are() -> None:
+def test_seg_f1s_threshold_is_that_of_normal_maps_whatever_the_test_images_are() -> None:
     """Mean + 3 std of all pixels of the normals' maps; the best F1 of the test images is another, higher figure."""
     normals = np.random.default_rng(5).normal(2.0, 0.5, (8, 40, 40))
     point = SegmentationPoint.of_normal_maps(float(normals.mean()), float(normals.std()), 8, "validation")
@@ -162,7 +168,7 @@ def test_without_normal_maps_there_is_no_seg_f1() -> None:
         lambda row: cell.maps[row.index],
         cell.truth,
         protocol=PROTOCOLS["mvtec_ad2"],
-        points=replace(POINTS, segmentation=none),
+        thresholds=replace(POINTS, segmentation=none),
     )
     assert math.isnan(found.metrics["seg_f1"])
     assert found.reasons["seg_f1"] == "no threshold: one reference image"
@@ -181,9 +187,9 @@ def test_aupimo_is_the_mean_over_anomalous_images_in_any_order() -> None:
         return evaluate_cell(
             rows,
             lambda row: maps[row.index],
-            lambda row: Truth(masks[row.index]),
-            protocol=Protocol(aupimo=True),
-            points=POINTS,
+            lambda row: GroundTruth(masks[row.index]),
+            protocol=EvaluationProtocol(aupimo=True),
+            thresholds=POINTS,
         )
 
     found = evaluated(rows)
@@ -195,7 +201,7 @@ def test_aupimo_is_the_mean_over_anomalous_images_in_any_order() -> None:
 
 
 def test_aupimo_of_few_normal_pixels_is_undefined_with_the_reason() -> None:
-    found = LocoCell().evaluated(protocol=Protocol(aupimo=True))
+    found = LocoCell().evaluated(protocol=EvaluationProtocol(aupimo=True))
     assert math.isnan(found.metrics["aupimo"])
     assert "100000 are needed" in found.reasons["aupimo"]
     assert "100000 are needed" in found.per_defect[0].reasons["aupimo"]

@@ -64,13 +64,13 @@ def test_contamination_outside_0_to_a_half_is_refused(contamination: float) -> N
         calibrate([1.0], contamination, "validation")
 
 
-def test_pitfall_18_a_threshold_is_never_infinite() -> None:
+def test_a_threshold_is_never_infinite() -> None:
     with pytest.raises(ValueError, match="1 of 2 calibration scores"):
         calibrate([1.0, math.inf], 0.1, "validation")
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.floats(allow_nan=False))
-def test_pitfall_11_a_float32_map_is_compared_exactly(score: float, threshold: float) -> None:
+def test_a_float32_map_is_compared_exactly(score: float, threshold: float) -> None:
     assert exceeds(np.array([score], np.float32), threshold)[0] == (score > threshold)
     neighbour = float(np.nextafter(score, np.inf))  # between two float32
     assert not exceeds(np.array([score], np.float32), neighbour)[0]

@@ -9,8 +9,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from uad_orchestrator.orchestration.code_location import build_definitions
-from uad_orchestrator.orchestration.events import asset_key
-from uad_orchestrator.orchestration.graph import NODES, Cell, partition_of
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.versions.graph import NODES, Cell, partition_of
 from uad_orchestrator.project import Project
 
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import yaml
 
-from uad_orchestrator.orchestration.instance import open_instance
-from uad_orchestrator.orchestration.plan import Plan, Planner
-from uad_orchestrator.orchestration.refresh import RefreshResult, refresh
-from uad_orchestrator.orchestration.resources import open_state, open_store
-from uad_orchestrator.orchestration.selection import Selection
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.execution.refresh import RefreshResult, refresh
+from uad_orchestrator.orchestration.planning.plan import Plan, Planner
+from uad_orchestrator.orchestration.versions.selection import Selection
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import Project, load_project
 
 SIDE = 64

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, lay_on
+from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, resize_to_image
 
 GRID = np.random.default_rng(0).random((7, 9)).astype(np.float32)
 
@@ -17,7 +17,7 @@ def test_whole_region_is_torchs_bilinear(size: tuple[int, int]) -> None:
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(GRID)[None, None], size=size, mode="bilinear", align_corners=False
     )[0, 0].numpy()
-    laid = lay_on(GRID, Region(0, 0, *size), size)
+    laid = resize_to_image(GRID, Region(0, 0, *size), size)
     assert laid.dtype == np.float32
     np.testing.assert_allclose(laid, expected, atol=1e-6)
 
@@ -37,7 +37,7 @@ def test_each_pixel_takes_the_value_at_its_place_in_the_region(
     # a plane is reproduced by bilinear interpolation wherever it is not extended: an oracle for any region
     size = (95, 95)
     grid = np.add.outer(np.arange(gh), 10.0 * np.arange(gw)).astype(np.float32)
-    laid = lay_on(grid, Region(top, left, top + height, left + width), size)
+    laid = resize_to_image(grid, Region(top, left, top + height, left + width), size)
     rows = np.clip((np.arange(95) + 0.5 - top) * gh / height - 0.5, 0, gh - 1)
     columns = np.clip((np.arange(95) + 0.5 - left) * gw / width - 0.5, 0, gw - 1)
     np.testing.assert_allclose(laid, np.add.outer(rows, 10 * columns), atol=1e-4)
@@ -62,18 +62,20 @@ def test_sigma_means_pixels_of_its_space() -> None:
     np.testing.assert_allclose(in_input, quadruple, atol=0.02 * quadruple.max())
 
 
-def test_pitfall_09_map_of_a_non_square_image_lies_where_the_defect_is() -> None:
+def test_map_of_a_non_square_image_lies_where_the_defect_is() -> None:
     grid = np.zeros((10, 10), np.float32)
     grid[5, 5] = 1.0  # of a centred square region of a wide image
     laid = anomaly_map(grid, Region(0, 100, 200, 300), (200, 400), (140, 140), gaussian_sigma=0)
     row, column = np.unravel_index(laid.argmax(), laid.shape)
     assert laid.shape == (200, 400)
     assert (row, column) == (pytest.approx(110, abs=1), pytest.approx(210, abs=1))
-    stretched = np.unravel_index(lay_on(grid, Region(0, 0, 200, 400), (200, 400)).argmax(), (200, 400))
+    stretched = np.unravel_index(
+        resize_to_image(grid, Region(0, 0, 200, 400), (200, 400)).argmax(), (200, 400)
+    )
     assert abs(stretched[1] - 220) <= 2  # what stretching the square over the image would say
 
 
-def test_pitfall_19_large_offset_scores_keep_their_order() -> None:
+def test_large_offset_scores_keep_their_order() -> None:
     grid = (1000 + np.random.default_rng(0).random((8, 8)) * 10).astype(np.float32)
     laid = anomaly_map(grid, Region(0, 0, 8, 8), (8, 8), (8, 8), gaussian_sigma=0)
     assert laid.dtype == np.float32
@@ -82,10 +84,10 @@ def test_pitfall_19_large_offset_scores_keep_their_order() -> None:
 
 def test_an_empty_region_is_refused() -> None:
     with pytest.raises(ValueError, match="covers nothing"):
-        lay_on(GRID, Region(0, 5, 7, 5), (7, 9))
+        resize_to_image(GRID, Region(0, 5, 7, 5), (7, 9))
 
 
 def test_a_value_per_pixel_stays_and_is_not_shared() -> None:
-    laid = lay_on(GRID, Region(0.0, 0.0, 7.0, 9.0), (7, 9))
+    laid = resize_to_image(GRID, Region(0.0, 0.0, 7.0, 9.0), (7, 9))
     np.testing.assert_array_equal(laid, GRID)
     assert not np.shares_memory(laid, GRID)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
-from uad_orchestrator.metrics.evaluation import Points, evaluate_cell
-from uad_orchestrator.metrics.protocol import Protocol
-from uad_orchestrator.metrics.spro import Truth
+from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 from uad_orchestrator.postprocess.display import display_map
 
@@ -52,7 +52,7 @@ def test_what_is_no_map_is_refused(wrong: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("stretch", ["min_max", "percentile"])
-def test_pitfall_05_metrics_refuse_maps_stretched_per_image(stretch: str) -> None:
+def test_metrics_refuse_maps_stretched_per_image(stretch: str) -> None:
     picture, mask = display_map(MAP, stretch), np.zeros(MAP.shape, bool)  # type: ignore[arg-type]
     counts = PixelCounts()
     with pytest.raises(ValueError, match="looked at"):
@@ -63,13 +63,13 @@ def test_pitfall_05_metrics_refuse_maps_stretched_per_image(stretch: str) -> Non
         evaluate_cell(
             [Row("007.png", 0)],
             lambda row: picture,
-            lambda row: Truth(mask),
-            protocol=Protocol(),
-            points=Points(POINT, POINT, SegmentationPoint(1.0, "validation", 9)),
+            lambda row: GroundTruth(mask),
+            protocol=EvaluationProtocol(),
+            thresholds=Thresholds(POINT, POINT, SegmentationPoint(1.0, "validation", 9)),
         )
 
 
-def test_pitfall_05_what_stretching_would_do_to_a_metric() -> None:
+def test_what_stretching_would_do_to_a_metric() -> None:
     """A normal image beside a defective one: raw they are told apart, stretched each has a 255 somewhere."""
     from sklearn.metrics import average_precision_score
 

@@ -47,7 +47,7 @@ def test_two_images_of_one_stem_do_not_overwrite_each_other(tmp_path: Path) -> N
         maps.write("test/crack/000.jpg", "crack", np.zeros((2, 2)))
 
 
-def test_pitfall_07_a_missing_map_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_missing_map_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"test/crack/000\.png"):
         MapSet(tmp_path).read("test/crack/000.png", "crack")
 

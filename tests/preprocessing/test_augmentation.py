@@ -36,7 +36,7 @@ def test_the_name_tells_views_apart_and_more_copies_keep_the_first():
 
 
 @pytest.mark.parametrize("amount", ALL)
-def test_pitfall_02_every_amount_changes_pixels(image, amount):
+def test_every_amount_changes_pixels(image, amount):
     changed = view(**{amount: ALL[amount]}).apply(image, "digest")
     assert not np.array_equal(changed, image)
     sixteen = view(**{amount: ALL[amount]}).apply(image.astype(np.uint16) * 257, "digest")

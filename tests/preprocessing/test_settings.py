@@ -55,7 +55,7 @@ def test_what_is_wrong_is_named_with_the_nearest_valid_word(written, said):
         parse_step(written)
 
 
-def test_pitfall_02_a_parameter_of_another_method_is_refused_not_ignored():
+def test_a_parameter_of_another_method_is_refused_not_ignored():
     with pytest.raises(ValueError, match="belongs to method 'gamma'"):
         parse_step({"illumination": {"method": "clahe", "gamma": 1.2}})
 

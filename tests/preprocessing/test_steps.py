@@ -185,7 +185,7 @@ def test_color_space_gray_and_lab(scene):
     assert np.abs(lab - cv2.cvtColor(scene, cv2.COLOR_RGB2Lab)).max() <= 2
 
 
-def test_pitfall_02_every_parameter_changes_pixels(scene):
+def test_every_parameter_changes_pixels(scene):
     changes = {
         "max_rgb": {"percentile": 60.0},
         "homomorphic": {"cutoff": 0.1, "low_gain": 0.1, "high_gain": 1.5},

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.errors import Problem, ProjectError, dotted
+from uad_orchestrator.project.errors import ProjectError, SettingProblem, dotted
 from uad_orchestrator.project.reading import project_from_text
 from uad_orchestrator.project.settings import Project
 
@@ -88,7 +88,7 @@ dagster:
 """
 
 
-def problems_of(text: str) -> tuple[Problem, ...]:
+def problems_of(text: str) -> tuple[SettingProblem, ...]:
     with pytest.raises(ProjectError) as raised:
         project_from_text(text, HOME, CATALOGUE)
     return raised.value.problems

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from uad_orchestrator.detectors.settings import AnomalyDinoFit, PatchCoreFit, PatchCoreScoring
+from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit
+from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
 from uad_orchestrator.project import (
     DEMO_YAML,
     INIT_YAML,

@@ -8,7 +8,7 @@ import pytest
 
 from uad_orchestrator.project import Project, ProjectError
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.errors import Problem, dotted
+from uad_orchestrator.project.errors import SettingProblem, dotted
 from uad_orchestrator.project.reading import project_from_text
 
 PART = "datasets: {demo: {}}\npresets: {part: [denoise, {roi: {method: mask, path: fixtures/roi.png}}]}\n"
@@ -18,7 +18,7 @@ def load(home: Path, text: str, *, allow_missing_files: bool = False) -> Project
     return project_from_text(text, home, installed_catalogue(), allow_missing_files)
 
 
-def problems(home: Path, text: str) -> list[Problem]:
+def problems(home: Path, text: str) -> list[SettingProblem]:
     with pytest.raises(ProjectError) as raised:
         load(home, text)
     return list(raised.value.problems)

@@ -10,13 +10,18 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from uad_orchestrator.detectors import open_clip_settings
-from uad_orchestrator.detectors import settings as stages
-from uad_orchestrator.detectors.anomalib_names import KNOWN_MODELS
-from uad_orchestrator.detectors.anomalib_settings import CheckpointCalibration, TrainSettings
+from uad_orchestrator.detectors.anomalib.names import KNOWN_MODELS
+from uad_orchestrator.detectors.anomalib.settings import CheckpointCalibration, TrainSettings
+from uad_orchestrator.detectors.bank.superadd_settings import TokenTileSettings
+from uad_orchestrator.detectors.open_clip.prompt_settings import PromptSettings
+from uad_orchestrator.detectors.protocol import settings as stages
+from uad_orchestrator.detectors.protocol.tiling_settings import (
+    TileBlending,
+    TileCutting,
+    TileScoring,
+    TilingSettings,
+)
 from uad_orchestrator.detectors.registry import DETECTORS
-from uad_orchestrator.detectors.superadd_settings import TokenTileSettings
-from uad_orchestrator.detectors.tiling_settings import TileBlending, TileCutting, TileScoring, TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.preprocessing.augmentation import AugmentSettings
 from uad_orchestrator.preprocessing.settings import STEP_METHODS
@@ -40,7 +45,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "repeats": (settings.RepeatSettings,),
     "coreset": (stages.CoresetSettings,),
     "references": (stages.ReferenceSettings,),
-    "prompts": (open_clip_settings.PromptSettings,),
+    "prompts": (PromptSettings,),
     "index": (stages.IndexSettings,),
     "tiles": (TokenTileSettings,),
     "calibration": (CheckpointCalibration,),

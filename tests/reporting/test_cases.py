@@ -58,7 +58,7 @@ def test_a_score_that_is_not_finite_is_named():
         choose_cases(rows)
 
 
-def test_pitfall_11_one_rule_at_the_threshold():
+def test_one_rule_at_the_threshold():
     """A score equal to the threshold is normal, in a sheet's verdicts as in the metrics."""
     scores, labels = [0.1, 0.5, 0.5, 0.9], [0, 0, 1, 1]
     counted = threshold_metrics(scores, labels, 0.5)

@@ -15,11 +15,12 @@ import pytest
 
 from tests.reporting.cells import report, score_rows
 from uad_orchestrator.metrics.pixel_counts import PixelCounts
+from uad_orchestrator.reporting.board.leaderboard import build_leaderboard
+from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.reporting.cases import choose_cases
-from uad_orchestrator.reporting.contact_sheet import Case, contact_sheet
-from uad_orchestrator.reporting.heatmap import HeatmapScale
 from uad_orchestrator.reporting.html_report import CellSection, cell_anchor, write_report
-from uad_orchestrator.reporting.leaderboard import CellOutcome, build_leaderboard
+from uad_orchestrator.reporting.pictures.contact_sheet import Case, contact_sheet
+from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
 from uad_orchestrator.storage.provenance import Provenance
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -81,7 +82,7 @@ def made(tmp_path_factory):
         section("screw", "dino", 2, pixels=False),
     ]
     cells = {(f"mvtec_ad/{s.report.category}", s.report.detector): s.report for s in sections}
-    cells["mvtec_ad/screw", "patchcore"] = CellOutcome("failed", reason=HOSTILE)
+    cells["mvtec_ad/screw", "patchcore"] = BoardCell("failed", reason=HOSTILE)
     board = build_leaderboard(cells)
     path = tmp_path_factory.mktemp("report") / "new" / "report.html"
     write_report(path, board, iter(sections), title="Line <7>", made_at=NOON)
@@ -141,7 +142,7 @@ def test_every_cell_is_a_row_with_its_figures_or_its_reason(made):
     assert "no ground-truth masks" in text and "ratio: 0.1" in text
 
 
-def test_pitfall_06_f1_max_is_said_to_read_test_labels(made):
+def test_f1_max_is_said_to_read_test_labels(made):
     assert made[2].read_text().count("Reads test labels.") >= 2
 
 

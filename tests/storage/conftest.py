@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from uad_orchestrator.storage.artifacts import ArtifactKey, ArtifactStore
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.provenance import Provenance
 
 Put = Callable[..., ArtifactKey]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.storage.conftest import Put
-from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactKey, ArtifactStore
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
 START = """

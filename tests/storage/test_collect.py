@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.storage.conftest import Put
-from uad_orchestrator.storage.artifacts import ArtifactKey, ArtifactStore
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.collect import collect_garbage
 
 DEAD_PID = 2**22 + 1  # above what Linux gives out

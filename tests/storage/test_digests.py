@@ -102,9 +102,7 @@ def test_a_file_is_read_once_then_remembered_also_by_another_process(
     assert count == ["000.png"]
 
 
-def test_pitfall_15_changed_pixels_are_noticed_though_name_size_and_mtime_stay(
-    tmp_path: Path, count: list[str]
-) -> None:
+def test_changed_pixels_are_noticed_though_name_size_and_mtime_stay(tmp_path: Path, count: list[str]) -> None:
     image = written(tmp_path / "000.png", b"pixels")
     cache = DigestCache(tmp_path / "digests.sqlite")
     cache(image)

@@ -35,7 +35,7 @@ def test_nan_is_written_as_null() -> None:
     assert stored["facts"] == {"p": [None]}
 
 
-def test_pitfall_16_every_field_is_there_on_every_path() -> None:
+def test_every_field_is_there_on_every_path() -> None:
     least, most = Provenance(asset="a", version="v"), Provenance(asset="a", version="v", metrics={"m": 1})
     assert json.loads(least.to_json()).keys() == json.loads(most.to_json()).keys()
     assert {"inputs", "settings", "seeds", "packages", "device", "host", "seconds"} <= json.loads(

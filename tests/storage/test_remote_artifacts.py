@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 
 from tests.storage.conftest import Put
-from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactKey, ArtifactStore
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.collect import collect_garbage
-from uad_orchestrator.storage.lineage_tree import upstream
+from uad_orchestrator.storage.lineage.tree import upstream
 from uad_orchestrator.storage.provenance import Provenance
 
 

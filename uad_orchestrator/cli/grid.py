@@ -19,9 +19,9 @@ from uad_orchestrator.cli.selecting import select
 if TYPE_CHECKING:
     import dagster as dg
 
-    from uad_orchestrator.orchestration.plan import Plan
-    from uad_orchestrator.orchestration.refresh import RefreshResult
-    from uad_orchestrator.orchestration.selection import Selection
+    from uad_orchestrator.orchestration.execution.refresh import RefreshResult
+    from uad_orchestrator.orchestration.planning.plan import Plan
+    from uad_orchestrator.orchestration.versions.selection import Selection
     from uad_orchestrator.project import Project
 
 
@@ -43,8 +43,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What is stale and why; changes nothing."""
-    from uad_orchestrator.orchestration.plan import Planner
-    from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.orchestration.planning.plan import Planner
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 
     with speaking(), opened(home) as (project, instance):
         state = open_state(project, rehash=rehash)
@@ -90,7 +90,7 @@ def leaderboard(
     as_json: Json = False,
 ) -> None:
     """All cells side by side."""
-    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         project = open_project(home)
@@ -105,8 +105,8 @@ def report(
     ] = None,
 ) -> None:
     """The HTML report: one file that opens without a network."""
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.reports import save_report
+    from uad_orchestrator.orchestration.services.reports import save_report
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         typer.echo(save_report(open_project(home), output))
@@ -127,10 +127,10 @@ def why(
     as_json: Json = False,
 ) -> None:
     """The lineage of an artifact, down to images, settings and weights; or what changed in it."""
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.graph import NODES
-    from uad_orchestrator.orchestration.resources import open_state, open_store
-    from uad_orchestrator.orchestration.why import WhyError, explain
+    from uad_orchestrator.orchestration.planning.why import WhyError, explain
+    from uad_orchestrator.orchestration.versions.graph import NODES
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+    from uad_orchestrator.project.load import open_project
 
     if asset in NODES and NODES[asset].dimension == "detector" and detector is None:
         category, detector = None, category
@@ -147,8 +147,8 @@ def why(
 @contextmanager
 def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
     """The project and Dagster's instance in use."""
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.instance import open_instance
+    from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+    from uad_orchestrator.project.load import open_project
 
     project = open_project(home)
     with open_instance(project) as instance:
@@ -164,8 +164,8 @@ def run_refresh(
     rehash: bool = False,
 ) -> RefreshResult:
     """Refresh with a progress bar on standard error."""
-    from uad_orchestrator.orchestration.refresh import refresh as refresh_project
-    from uad_orchestrator.orchestration.selection import Selection
+    from uad_orchestrator.orchestration.execution.refresh import refresh as refresh_project
+    from uad_orchestrator.orchestration.versions.selection import Selection
 
     with cell_progress() as progress:
         return refresh_project(
@@ -183,7 +183,8 @@ def hand_to_daemon(
     project: Project, instance: dg.DagsterInstance, selection: Selection, rehash: bool, as_json: bool
 ) -> None:
     """Leave the stale cells to the running daemon."""
-    from uad_orchestrator.orchestration.backfill import NoDaemonError, hand_over
+    from uad_orchestrator.orchestration.dagster_instance.backfills import NoDaemonError
+    from uad_orchestrator.orchestration.execution.backfill import hand_over
 
     try:
         found = hand_over(project, instance, selection, rehash=rehash)
@@ -205,7 +206,7 @@ def print_plan(found: Plan) -> None:
         typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
     if found.new:
         typer.echo(f'new: {", ".join(found.new)}. A running `uad ui` shows them after "Reload definitions"')
-    again = f", {len(found.restamped)} to be recorded again" if found.restamped else ""
+    again = f", {len(found.rerecorded)} to be recorded again" if found.rerecorded else ""
     typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh{again} ({found.seconds:.2f} s)")
 
 
@@ -222,10 +223,10 @@ def print_result(result: RefreshResult) -> None:
 
 def print_board(project: Project, style: BoardFormat, selection: Selection | None = None) -> None:
     """The leaderboard on standard output; of all cells where none are selected."""
-    from uad_orchestrator.orchestration.board import current_board
-    from uad_orchestrator.orchestration.resources import open_state, open_store
-    from uad_orchestrator.orchestration.selection import Selection
-    from uad_orchestrator.reporting.board_text import render_leaderboard
+    from uad_orchestrator.orchestration.cells.board import current_board
+    from uad_orchestrator.orchestration.versions.selection import Selection
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+    from uad_orchestrator.reporting.board.board_text import render_leaderboard
 
     board = current_board(open_state(project), open_store(project), selection or Selection())
     typer.echo(

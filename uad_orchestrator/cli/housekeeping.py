@@ -20,7 +20,7 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Remove versions of artifacts that are not needed any more; nothing younger than an hour."""
-    from uad_orchestrator.orchestration.housekeeping import collect
+    from uad_orchestrator.orchestration.services.housekeeping import collect
 
     with speaking(), opened(home) as (project, instance):
         found = collect(project, instance, dry_run=dry_run)
@@ -49,9 +49,9 @@ def sql(
     as_json: Json = False,
 ) -> None:
     """Ask the lineage index; it is opened briefly, for reading."""
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.resources import open_store
-    from uad_orchestrator.storage.lineage import LineageError, LineageIndex
+    from uad_orchestrator.orchestration.versions.stores import open_store
+    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.storage.lineage.index import LineageError, LineageIndex
 
     with speaking():
         project = open_project(home)
@@ -73,9 +73,9 @@ def sql(
 @lineage.command()
 def rebuild(home: Home = None) -> None:
     """Make the index anew from the artifacts' provenance files."""
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.resources import open_store
-    from uad_orchestrator.storage.lineage import LineageIndex
+    from uad_orchestrator.orchestration.versions.stores import open_store
+    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.storage.lineage.index import LineageIndex
 
     with speaking():
         project = open_project(home)

@@ -49,7 +49,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
         Path | None, typer.Option(help="Write a picture of each image's defects here.")
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on where a file can not be read; exit with 1 at the end.")
+        bool, typer.Option("--keep-going", help="Go on where a file cannot be read; exit with 1 at the end.")
     ] = False,
     home: Home = None,
     category: Categories = None,
@@ -85,10 +85,10 @@ def cell_model(
 ) -> Bundle:
     """The one cell of the project that the globs name, as a bundle; wrong usage where they name none or several."""
     from uad_orchestrator.cli.output import speaking
-    from uad_orchestrator.orchestration.cell_bundle import cell_bundle
-    from uad_orchestrator.orchestration.cell_run import CellRun, MissingUpstream
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
+    from uad_orchestrator.orchestration.services.cell_bundle import cell_bundle
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         project = open_project(home)
@@ -110,7 +110,7 @@ def cell_model(
 @contextmanager
 def inspecting() -> Iterator[None]:
     """What keeps images from being inspected becomes a message and status 1; Ctrl-C ends quietly with 130."""
-    from uad_orchestrator.detectors.trusted_files import UntrustedFile
+    from uad_orchestrator.detectors.anomalib.trusted_files import UntrustedFile
     from uad_orchestrator.embedders.weights import WeightsError
     from uad_orchestrator.inference.bundle import BundleError
 

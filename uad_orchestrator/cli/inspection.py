@@ -14,7 +14,7 @@ from typing import Any, Literal
 import typer
 
 from uad_orchestrator.cli.output import FAILED, note, print_json
-from uad_orchestrator.detectors.base import Detector
+from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.bundle import Bundle
@@ -81,7 +81,7 @@ class Inspection:
         """Inspect files and the images of folders.
 
         Raises:
-            ImageError: a file can not be read, and ``keep_going`` is not asked for.
+            ImageError: a file cannot be read, and ``keep_going`` is not asked for.
             ValueError: nothing to inspect, or two outputs would have one name.
         """
         names = output_names(paths)
@@ -134,13 +134,13 @@ class Inspection:
         if self.outputs.maps is not None and result.anomaly_map is not None:
             write_map(self.outputs.maps / f"{name}.tiff", result.anomaly_map)
         if self.outputs.overlays is not None and result.anomaly_map is not None:
-            from uad_orchestrator.reporting.defect_picture import defect_picture, write_picture
+            from uad_orchestrator.reporting.pictures.defect_picture import defect_picture, write_picture
 
             write_picture(self.outputs.overlays / f"{name}.jpg", defect_picture(result, self._scale))
 
     @cached_property
     def _scale(self) -> Any:
-        from uad_orchestrator.reporting.heatmap import HeatmapScale
+        from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
 
         return HeatmapScale.from_summary(
             self.bundle.calibration.normal_maps, self.detector.pixel_point_.threshold

@@ -11,7 +11,7 @@ from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, s
 from uad_orchestrator.cli.selecting import select_from
 
 if TYPE_CHECKING:
-    from uad_orchestrator.orchestration.intake import IntakeResult
+    from uad_orchestrator.orchestration.ingestion.ingest import IngestionResult
     from uad_orchestrator.project import Project
 
 ACCEPT_SECONDS = 10.0
@@ -28,7 +28,7 @@ def intake(
     as_json: Json = False,
 ) -> None:
     """List the new normal images that are held back, with the reason; with --accept take them in."""
-    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         project = open_project(home)
@@ -43,8 +43,8 @@ def intake(
 
 def _categories(project: Project, globs: list[str] | None) -> list[str]:
     """The categories that take images in; wrong usage where there are none."""
-    from uad_orchestrator.orchestration.graph import Cell
-    from uad_orchestrator.orchestration.intake_folders import incoming_categories
+    from uad_orchestrator.orchestration.ingestion.folders import incoming_categories
+    from uad_orchestrator.orchestration.versions.graph import Cell
 
     found = incoming_categories(project)
     if not found:
@@ -56,12 +56,12 @@ def _categories(project: Project, globs: list[str] | None) -> list[str]:
 
 
 def _list(project: Project, categories: list[str], images: list[str], as_json: bool) -> None:
-    from uad_orchestrator.orchestration.intake_folders import list_held
+    from uad_orchestrator.orchestration.ingestion.folders import list_quarantined
 
     held = [
         (category, image)
         for category in categories
-        for image in list_held(project.datasets[category.split("/", 1)[0]], category.split("/", 1)[1])
+        for image in list_quarantined(project.datasets[category.split("/", 1)[0]], category.split("/", 1)[1])
         if not images or image.path.name in images
     ]
     if as_json:
@@ -74,13 +74,13 @@ def _list(project: Project, categories: list[str], images: list[str], as_json: b
 
 def _accept(project: Project, categories: list[str], images: list[str], as_json: bool) -> bool:
     """Whether something could not be taken in."""
-    from uad_orchestrator.orchestration.intake import accept_held, intake_lock
-    from uad_orchestrator.orchestration.resources import open_state
+    from uad_orchestrator.orchestration.ingestion.ingest import accept_quarantined, ingestion_lock
+    from uad_orchestrator.orchestration.versions.stores import open_state
 
     try:
-        with intake_lock(project, timeout=ACCEPT_SECONDS):
+        with ingestion_lock(project, timeout=ACCEPT_SECONDS):
             state = open_state(project)
-            results = [accept_held(state, category, images) for category in categories]
+            results = [accept_quarantined(state, category, images) for category in categories]
     except TimeoutError as error:
         note(f"Error: {error}")
         raise typer.Exit(FAILED) from error
@@ -97,5 +97,5 @@ def _accept(project: Project, categories: list[str], images: list[str], as_json:
     return bool(faults)
 
 
-def _not_found(images: list[str], results: list[IntakeResult]) -> list[str]:
+def _not_found(images: list[str], results: list[IngestionResult]) -> list[str]:
     return sorted(set(images) - {name for result in results for name in result.chosen})

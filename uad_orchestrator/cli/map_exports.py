@@ -54,9 +54,9 @@ def _export(
     detector: list[str] | None,
 ) -> None:
     from uad_orchestrator.export.category_maps import ExportError
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.exports import maps_to_export
-    from uad_orchestrator.orchestration.resources import open_state, open_store
+    from uad_orchestrator.orchestration.services.map_exports import maps_to_export
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         project = open_project(home)

@@ -26,7 +26,7 @@ def benchmark(
     workers: Workers = None,
 ) -> None:
     """Benchmark one detector and save its metrics; a second call reuses what the first computed."""
-    from uad_orchestrator.orchestration.one_shot import OneShot, save_metrics
+    from uad_orchestrator.orchestration.execution.one_shot import OneShot, save_metrics
 
     with speaking():
         try:

@@ -27,7 +27,7 @@ def print_json(values: Any) -> None:
 def speaking() -> Iterator[None]:
     """Turn what a user can mend into a message and an exit status; anything else keeps its traceback."""
     from uad_orchestrator.datasets.problems import DatasetError
-    from uad_orchestrator.orchestration.state import InputUnavailable
+    from uad_orchestrator.orchestration.versions.state import InputUnavailable
     from uad_orchestrator.project import ProjectError
     from uad_orchestrator.storage.artifacts import ArtifactError
 

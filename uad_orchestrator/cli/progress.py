@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from uad_orchestrator.orchestration.cell_runs import CellOutcome
+    from uad_orchestrator.orchestration.execution.cell_runs import CellOutcome
 
 
 @dataclass

@@ -34,14 +34,15 @@ def robustness(
     as_json: Json = False,
 ) -> None:
     """Metrics of the fitted cells under camera drift, in five levels, per detector and preset; refits nothing."""
-    from uad_orchestrator.orchestration.cell_run import CellRun, MissingUpstream
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.resources import EmbedderPool, open_state, open_store
-    from uad_orchestrator.orchestration.robustness import drifts_of, measure_robustness
-    from uad_orchestrator.orchestration.state import InputUnavailable
+    from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
+    from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+    from uad_orchestrator.orchestration.services.camera_drift import drifts_of, measure_robustness
+    from uad_orchestrator.orchestration.versions.state import InputUnavailable
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
     from uad_orchestrator.preprocessing.drift import KINDS
-    from uad_orchestrator.reporting.robustness import RobustnessRow, robustness_table
-    from uad_orchestrator.reporting.robustness_figure import robustness_figure
+    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.reporting.pictures.robustness_figure import robustness_figure
+    from uad_orchestrator.reporting.robustness_table import RobustnessRow, robustness_table
 
     started = time.perf_counter()
     kinds = [kind for kind in KINDS if fnmatchcase(kind, drift)]

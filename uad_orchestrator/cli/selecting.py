@@ -10,8 +10,8 @@ import typer
 from uad_orchestrator.cli.output import WRONG_USAGE, note
 
 if TYPE_CHECKING:
-    from uad_orchestrator.orchestration.graph import Cell
-    from uad_orchestrator.orchestration.selection import Selection
+    from uad_orchestrator.orchestration.versions.graph import Cell
+    from uad_orchestrator.orchestration.versions.selection import Selection
     from uad_orchestrator.project import Project
 
 
@@ -19,7 +19,7 @@ def select(
     project: Project, category: list[str] | None, detector: list[str] | None, asset: str | None = None
 ) -> Selection:
     """The selection of the options; wrong usage where one names nothing that the project has."""
-    from uad_orchestrator.orchestration.graph import Cell
+    from uad_orchestrator.orchestration.versions.graph import Cell
 
     return select_from([Cell(*key) for key in project.cells()], category, detector, asset)
 
@@ -31,7 +31,7 @@ def select_from(
     asset: str | None = None,
 ) -> Selection:
     """The same for a part of the grid."""
-    from uad_orchestrator.orchestration.selection import Selection
+    from uad_orchestrator.orchestration.versions.selection import Selection
 
     try:
         selection = Selection(tuple(category or ["*"]), tuple(detector or ["*"]), asset)

@@ -19,7 +19,7 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """Make the demo project (generated images), refresh it, print the leaderboard and where the report is."""
-    from uad_orchestrator.orchestration.reports import save_report
+    from uad_orchestrator.orchestration.services.reports import save_report
     from uad_orchestrator.project.new import write_demo_project
 
     with speaking():
@@ -46,8 +46,8 @@ def init(home: Home = None) -> None:
 
 def check(home: Home = None, as_json: Json = False) -> None:
     """Datasets, weights, disk, versions: what is wrong, before it costs time."""
-    from uad_orchestrator.orchestration.check import check_project
-    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.orchestration.services.project_check import check_project
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         project = open_project(home)
@@ -69,8 +69,8 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on localhost.")] = 3000,
 ) -> None:
     """Dagster's web server and daemon for this project, on localhost; Ctrl-C stops both."""
-    from uad_orchestrator.orchestration.code_location import open_project
-    from uad_orchestrator.orchestration.servers import serve_ui
+    from uad_orchestrator.orchestration.services.servers import serve_ui
+    from uad_orchestrator.project.load import open_project
 
     with speaking():
         project = open_project(home)

@@ -18,8 +18,8 @@ def trust(
     home: Home = None,
 ) -> None:
     """Let checkpoints be loaded, which can run code: only files whose origin you know."""
-    from uad_orchestrator.detectors.trusted_files import checkpoint_files
-    from uad_orchestrator.orchestration.code_location import open_project
+    from uad_orchestrator.detectors.anomalib.trusted_files import checkpoint_files
+    from uad_orchestrator.project.load import open_project
     from uad_orchestrator.project.trust import TRUST_FILE
     from uad_orchestrator.project.trust import trust as note_as_trusted
 

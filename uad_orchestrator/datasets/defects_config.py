@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.problems import DatasetError, Problem
+from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 
 DEFECTS_CONFIG = "defects_config.json"
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
@@ -91,4 +91,4 @@ def _faults(entry: Any) -> Iterator[str]:
 
 
 def _refused(name: str, faults: list[str]) -> DatasetError:
-    return DatasetError(f"{name} cannot be used:", [Problem(name, fault) for fault in faults])
+    return DatasetError(f"{name} cannot be used:", [DatasetProblem(name, fault) for fault in faults])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import LAYOUTS, Layout
+from uad_orchestrator.datasets.layouts.registry import LAYOUTS, Layout
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems

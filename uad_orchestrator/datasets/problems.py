@@ -10,7 +10,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Problem:
+class DatasetProblem:
     """One thing wrong with one file or folder.
 
     Attributes:
@@ -30,7 +30,7 @@ class Problem:
 class DatasetError(ValueError):
     """A dataset that is not what its layout says: ``problems`` has every fault, the message the first."""
 
-    def __init__(self, summary: str, problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, summary: str, problems: Sequence[DatasetProblem] = ()) -> None:
         self.problems = tuple(problems)
         lines = [summary, *(f"  {problem}" for problem in self.problems[:_SHOWN])]
         if len(self.problems) > _SHOWN:

@@ -1,4 +1,4 @@
-"""Looking at a dataset's folders: names only, no file is opened. What does not fit becomes a Problem.
+"""Looking at a dataset's folders: names only, no file is opened. What does not fit becomes a DatasetProblem.
 
 Every layout's ``scan_category`` gives a ``Scan``: all images found and all problems found, so that a user
 sees every fault at once.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.defects_config import DefectKind
 from uad_orchestrator.datasets.manifest import Split
-from uad_orchestrator.datasets.problems import DatasetError, Problem
+from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES
 
 _CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # left by file managers; hidden files are skipped as well
@@ -41,13 +41,13 @@ class Scan:
     """
 
     images: list[FoundImage] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DatasetProblem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     defects: tuple[DefectKind, ...] = ()
 
     def complain(self, path: str, message: str) -> None:
         """Note a fault and read on."""
-        self.problems.append(Problem(path, message))
+        self.problems.append(DatasetProblem(path, message))
 
 
 def subfolders(folder: Path) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uad_orchestrator.detectors.protocol.spec import StageSettings
 from uad_orchestrator.detectors.registry import detector_spec
-from uad_orchestrator.detectors.spec import StageSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.base import Detector
-    from uad_orchestrator.detectors.embedding_stream import EmbeddingStream
-    from uad_orchestrator.detectors.placement import ImagePreset
+    from uad_orchestrator.detectors.embedding.placement import ImagePreset
+    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+    from uad_orchestrator.detectors.protocol.detector import Detector
     from uad_orchestrator.embedders.protocol import PatchEmbedder
     from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
@@ -63,7 +63,7 @@ def create_detector(
         ValueError: an unknown model, setting or embedder; a value that is not allowed.
         ImportError: the embedder needs an extra that is not installed.
     """
-    from uad_orchestrator.detectors.open_stream import open_stream
+    from uad_orchestrator.detectors.embedding.open_stream import open_stream
 
     spec = detector_spec(model)
     parts = {name: settings.pop(name) for name in spec.parts.keys() & settings.keys()}

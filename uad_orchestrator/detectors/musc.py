@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.bank import response_to, unit_rows
-from uad_orchestrator.detectors.bank_building import declared_precision
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.calibration import CalibrationImages
-from uad_orchestrator.detectors.embedding_stream import EmbeddedImage, EmbeddingStream, Precision
+from uad_orchestrator.detectors.bank.bank import response_to, unit_rows
+from uad_orchestrator.detectors.bank.building import declared_precision
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream, Precision
 from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
-from uad_orchestrator.detectors.settings import MapSettings
-from uad_orchestrator.detectors.stages import DetectorState, Response
+from uad_orchestrator.detectors.protocol.aggregation import aggregate
+from uad_orchestrator.detectors.protocol.calibration import CalibrationImages
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
 from uad_orchestrator.memory.nearest import NearestNeighbors

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from uad_orchestrator.detectors.settings import ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.settings import ScoringSettings, Settings
 
 
 class MuscFit(Settings):

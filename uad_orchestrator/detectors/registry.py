@@ -10,66 +10,57 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from uad_orchestrator.detectors.anomalib_names import ANY_MODEL, anomalib_models, detector_name, model_of
-from uad_orchestrator.detectors.anomalib_settings import (
+from uad_orchestrator.detectors.anomalib.names import ANY_MODEL, anomalib_models, detector_name, model_of
+from uad_orchestrator.detectors.anomalib.settings import (
     AnomalibFit,
     AnomalibParts,
     CheckpointFit,
     CheckpointScoring,
 )
+from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit, AnomalyDinoScoring
+from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
+from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
+from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
-from uad_orchestrator.detectors.open_clip_settings import (
-    PatchKnnFit,
-    PatchKnnScoring,
-    PromptFit,
-    PromptPatchFit,
-    PromptPatchScoring,
-    PromptScoreScoring,
-    check_text_embedder,
-)
-from uad_orchestrator.detectors.settings import (
-    AnomalyDinoFit,
-    AnomalyDinoScoring,
-    MapSettings,
-    PatchCoreFit,
-    PatchCoreScoring,
-)
-from uad_orchestrator.detectors.softpatch_settings import SoftPatchFit, SoftPatchScoring
-from uad_orchestrator.detectors.spec import DetectorSpec, nearest_word
-from uad_orchestrator.detectors.superadd_settings import SuperAddFit, SuperAddScoring
-from uad_orchestrator.embedders.open_clip_names import WINCLIP
+from uad_orchestrator.detectors.open_clip.patch_knn_settings import PatchKnnFit, PatchKnnScoring
+from uad_orchestrator.detectors.open_clip.prompt_patch_settings import PromptPatchFit, PromptPatchScoring
+from uad_orchestrator.detectors.open_clip.prompt_score_settings import PromptScoreScoring
+from uad_orchestrator.detectors.open_clip.prompt_settings import PromptFit, check_text_embedder
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.spec import DetectorSpec, nearest_word
+from uad_orchestrator.embedders.open_clip.names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.base import Detector
+    from uad_orchestrator.detectors.protocol.detector import Detector
 
 
 def _load_patchcore() -> type[Detector]:
-    from uad_orchestrator.detectors.patchcore import PatchCore
+    from uad_orchestrator.detectors.bank.patchcore import PatchCore
 
     return PatchCore
 
 
 def _load_anomaly_dino() -> type[Detector]:
-    from uad_orchestrator.detectors.anomaly_dino import AnomalyDino
+    from uad_orchestrator.detectors.bank.anomaly_dino import AnomalyDino
 
     return AnomalyDino
 
 
 def _load_open_clip_patch_knn() -> type[Detector]:
-    from uad_orchestrator.detectors.open_clip_patch_knn import OpenClipPatchKnn
+    from uad_orchestrator.detectors.open_clip.patch_knn import OpenClipPatchKnn
 
     return OpenClipPatchKnn
 
 
 def _load_open_clip_prompt_score() -> type[Detector]:
-    from uad_orchestrator.detectors.open_clip_prompt_score import OpenClipPromptScore
+    from uad_orchestrator.detectors.open_clip.prompt_score import OpenClipPromptScore
 
     return OpenClipPromptScore
 
 
 def _load_open_clip_prompt_patch() -> type[Detector]:
-    from uad_orchestrator.detectors.open_clip_prompt_patch import OpenClipPromptPatch
+    from uad_orchestrator.detectors.open_clip.prompt_patch import OpenClipPromptPatch
 
     return OpenClipPromptPatch
 
@@ -79,7 +70,7 @@ CLIP_SURGERY = EmbedderSettings(name=WINCLIP, vv_blocks=6)
 
 
 def _load_anomalib() -> type[Detector]:
-    from uad_orchestrator.detectors.anomalib_model import AnomalibDetector
+    from uad_orchestrator.detectors.anomalib.model import AnomalibDetector
 
     return AnomalibDetector
 
@@ -99,13 +90,13 @@ def _anomalib_spec(model: str) -> DetectorSpec:
 
 
 def _load_softpatch() -> type[Detector]:
-    from uad_orchestrator.detectors.softpatch import SoftPatch
+    from uad_orchestrator.detectors.bank.softpatch import SoftPatch
 
     return SoftPatch
 
 
 def _load_superadd() -> type[Detector]:
-    from uad_orchestrator.detectors.superadd import SuperAdd
+    from uad_orchestrator.detectors.bank.superadd import SuperAdd
 
     return SuperAdd
 

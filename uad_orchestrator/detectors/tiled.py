@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uad_orchestrator.detectors.aggregation import aggregate
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.calibration import CalibrationImages
-from uad_orchestrator.detectors.maps import MapRecipe
-from uad_orchestrator.detectors.placement import PatchCells, nothing_inspected
-from uad_orchestrator.detectors.stages import DetectorState, Response
-from uad_orchestrator.detectors.tiling_settings import TilingSettings
+from uad_orchestrator.detectors.embedding.placement import PatchCells, nothing_inspected
+from uad_orchestrator.detectors.protocol.aggregation import aggregate
+from uad_orchestrator.detectors.protocol.calibration import CalibrationImages
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.maps import MapRecipe
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileGrid, TileSource, tile_grid
 
 CELLS = "tile_cells"

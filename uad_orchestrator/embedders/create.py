@@ -10,15 +10,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
-from uad_orchestrator.embedders import filter_bank, open_clip_vit, timm_cnn, timm_vit, torchvision_cnn
+from uad_orchestrator.embedders import filter_bank
 from uad_orchestrator.embedders.extras import require_extra
-from uad_orchestrator.embedders.open_clip_names import DEFAULT_HUBS, WINCLIP, is_open_clip
-from uad_orchestrator.embedders.open_clip_names import PREFIX as OPEN_CLIP_PREFIX
+from uad_orchestrator.embedders.open_clip import vit as open_clip_vit
+from uad_orchestrator.embedders.open_clip.names import DEFAULT_HUBS, WINCLIP, is_open_clip
+from uad_orchestrator.embedders.open_clip.names import PREFIX as OPEN_CLIP_PREFIX
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.timm_names import EXAMPLES, PREFIX, is_known_timm, is_vit
-from uad_orchestrator.embedders.torchvision_names import TORCHVISION_CNNS
-from uad_orchestrator.embedders.weights import HUGGING_FACE_FILES, OPEN_CLIP_FILES, locate_weights
+from uad_orchestrator.embedders.timm import cnn as timm_cnn
+from uad_orchestrator.embedders.timm import vit as timm_vit
+from uad_orchestrator.embedders.timm.names import EXAMPLES, PREFIX, is_known_timm, is_vit
+from uad_orchestrator.embedders.torchvision import cnn as torchvision_cnn
+from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
+from uad_orchestrator.embedders.weight_files import HUGGING_FACE_FILES, OPEN_CLIP_FILES, locate_weights
 
 
 class Family(Protocol):

@@ -20,7 +20,7 @@ import numpy as np
 from uad_orchestrator.embedders.input_plan import check_image, check_sizes, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 
 VERSION = 1
 CELL = 8

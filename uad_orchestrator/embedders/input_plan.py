@@ -8,7 +8,7 @@ import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 
 
 class Region(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 
 Network = Callable[[Any], Any]
 """Takes a normalised ``(b, 3, h, w)`` float32 tensor, gives ``(b, gh, gw, d)``."""

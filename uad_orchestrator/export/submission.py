@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from uad_orchestrator.datasets.layouts.mvtec_ad2 import CATEGORIES
 from uad_orchestrator.datasets.manifest import ImageRecord, Split
-from uad_orchestrator.datasets.mvtec_ad2 import CATEGORIES
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError, Progress
 from uad_orchestrator.export.destination import new_file
 from uad_orchestrator.metrics.thresholds import exceeds

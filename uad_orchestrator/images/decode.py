@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uad_orchestrator.images.completeness import missing_end
-from uad_orchestrator.images.source import RgbImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PIL.Image import Image
+
+RgbImage = np.ndarray
+"""``(H, W, 3)`` RGB, ``uint8`` in 0..255 or ``uint16`` in 0..65535: what decoding gives and presets keep."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """The extensions that count as images, in any case."""

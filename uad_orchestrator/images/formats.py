@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.source import ImageSource
 
 
 class ImageFormat(StrEnum):

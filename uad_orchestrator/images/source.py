@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-RgbImage = np.ndarray
-"""``(H, W, 3)`` RGB, ``uint8`` in 0..255 or ``uint16`` in 0..65535: what decoding gives and presets keep."""
+from uad_orchestrator.images.decode import RgbImage, file_digest, image_size, read_image
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,6 @@ class ImageSource:
         cls, path: Path, *, name: str | None = None, digest: str | None = None, group: str | None = None
     ) -> ImageSource:
         """A source that decodes ``path``; its digest is that of the file's bytes, unless it is known."""
-        from uad_orchestrator.images.decode import file_digest, image_size, read_image
-
         name = name or str(path)
         return cls(
             name,

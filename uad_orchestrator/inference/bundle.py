@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator.detectors.create import build_detector
+from uad_orchestrator.detectors.protocol.spec import StageSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.detectors.protocol.tiling_settings import TILING_VERSIONS
 from uad_orchestrator.detectors.registry import detector_spec
-from uad_orchestrator.detectors.spec import StageSettings
-from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
-from uad_orchestrator.detectors.tiling_settings import TILING_VERSIONS
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.base import Detector
+    from uad_orchestrator.detectors.protocol.detector import Detector
 
 
 class BundleError(RuntimeError):
-    """A bundle that can not be written, read or used; the message says why, and what to do."""
+    """A bundle that cannot be written, read or used; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Bundle:
         Raises:
             ImportError: the embedder needs an extra that is not installed.
         """
-        from uad_orchestrator.detectors.open_stream import open_stream
+        from uad_orchestrator.detectors.embedding.open_stream import open_stream
 
         stream = open_stream(
             self.embedder, preset=self.preset, weights=self.weights, device=device, batch_size=batch_size

@@ -20,14 +20,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uad_orchestrator import __version__
+from uad_orchestrator.detectors.protocol.spec import StageSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.detectors.registry import DETECTORS, detector_spec
-from uad_orchestrator.detectors.spec import StageSettings
-from uad_orchestrator.detectors.stages import DetectorState, OperatingPoint
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.weights import HUB, WeightsError
+from uad_orchestrator.embedders.weight_files import HUB
+from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
+from uad_orchestrator.metrics.thresholds import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
 
 FORMAT_VERSION = 1
@@ -243,7 +245,7 @@ def _written_aside(directory: Path) -> Iterator[Path]:
         try:
             aside.rename(directory)
         except OSError as error:
-            raise BundleError(f"{directory} can not be written: {error}") from error
+            raise BundleError(f"{directory} cannot be written: {error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -116,7 +116,7 @@ class Service:
         answer = self.requests.submit(name, lambda: decode_image(data, name))
         try:
             result = await asyncio.wrap_future(answer)
-        except ValueError as error:  # ImageError is one; or the detector can not take the image
+        except ValueError as error:  # ImageError is one; or the detector cannot take the image
             raise HTTPException(422, str(error)) from error
         values = result.to_json() | {"threshold": _number(self.bundle.calibration.image_point.threshold)}
         if map_format is not None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.stages import Response
-from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.stages import Response
+from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.formats import ImageFormat, iter_sources, sources_from
-from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
 from uad_orchestrator.metrics.thresholds import NO_MAP, exceeds
 from uad_orchestrator.postprocess.regions import find_regions
@@ -54,12 +54,12 @@ def infer(
         include_images: hand over the decoded images, too.
         batch_size: images per forward pass; None: as the detector was created, for a bundle 8. Results of a
             batch come when the batch is through: take 1 where images arrive one at a time.
-        on_unreadable: told about each file that can not be read; the others go on. None: it is raised.
+        on_unreadable: told about each file that cannot be read; the others go on. None: it is raised.
 
     Raises:
         RuntimeError: the detector is not fitted.
-        BundleError: the bundle can not be used; says why.
-        ImageError: a file can not be read; names it.
+        BundleError: the bundle cannot be used; says why.
+        ImageError: a file cannot be read; names it.
         ValueError: an array is not of ``input_format`` (says which, and what it is), or ``batch_size`` < 1.
 
     >>> from uad_orchestrator.detectors import create_detector

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from uad_orchestrator.detectors.base import Detector
-from uad_orchestrator.detectors.trusted_files import UntrustedFile
-from uad_orchestrator.images.decode import ImageError
-from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.detectors.anomalib.trusted_files import UntrustedFile
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.images.decode import ImageError, RgbImage
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.postprocess.regions import DefectRegion
 
 

@@ -15,7 +15,7 @@ POOL = 256
 PICKS = 64
 """New rows that all points are compared with in one matrix product."""
 BLOCK = 8192
-"""Points whose distances to the new picks are held at once."""
+"""Thresholds whose distances to the new picks are held at once."""
 REFERENCES = 4096
 """Random rows that ``density`` measures against; at most half of those it keeps."""
 
@@ -152,7 +152,7 @@ def integer_points(projected: np.ndarray) -> np.ndarray:
     """Projected embeddings, centred and rounded to a grid so fine that it does not matter; in place.
 
     Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a
-    matrix product adds them up: the search then takes the same turns on every machine. Points more than four
+    matrix product adds them up: the search then takes the same turns on every machine. Thresholds more than four
     times farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for
     all.
     """

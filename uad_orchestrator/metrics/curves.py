@@ -24,7 +24,7 @@ GAUSS_LEGENDRE = (
 
 
 class Curve(NamedTuple):
-    """Points of a curve, from the highest threshold to the lowest.
+    """Thresholds of a curve, from the highest threshold to the lowest.
 
     Attributes:
         x: (n,) float64 in 0..1, false-positive rate (ROC, PRO) or recall (PR).

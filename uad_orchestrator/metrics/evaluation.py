@@ -12,10 +12,16 @@ import numpy as np
 from uad_orchestrator.metrics.curves import Curve, mean_curve
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
 from uad_orchestrator.metrics.pimo import NormalPixels
-from uad_orchestrator.metrics.pixel_share import Images, PixelPass, PixelShare, ScoredImage, everywhere
-from uad_orchestrator.metrics.protocol import Protocol
+from uad_orchestrator.metrics.pixel_statistics import (
+    Images,
+    PixelPass,
+    PixelStatistics,
+    ScoredImage,
+    everywhere,
+)
+from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
-from uad_orchestrator.metrics.spro import Truth
+from uad_orchestrator.metrics.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, SegmentationPoint
 
 METRICS_VERSION = 2
@@ -35,7 +41,7 @@ class CellMetrics:
             protocol asks for; NaN where undefined.
         reasons: for each NaN of ``metrics``, why.
         per_defect: one entry per defect type, each against all normal test images.
-        image_point, pixel_point: the operating points with what they do on the test images and pixels.
+        image_point, pixel_point: the operating thresholds with what they do on the test images and pixels.
         segmentation: SegF1's threshold likewise; None where the protocol does not ask for it.
         pixel_curves: ``roc``, ``pr``, ``pro`` or ``spro``; empty where undefined.
     """
@@ -50,7 +56,7 @@ class CellMetrics:
 
 
 @dataclass(frozen=True)
-class Points:
+class Thresholds:
     """The thresholds of a cell, all from normal images it was not fitted on."""
 
     image: OperatingPoint
@@ -61,10 +67,10 @@ class Points:
 def evaluate_cell(
     rows: Sequence[ScoredImage],
     anomaly_map: Callable[[ScoredImage], np.ndarray] | None,
-    truth: Callable[[ScoredImage], Truth | None],
+    truth: Callable[[ScoredImage], GroundTruth | None],
     *,
-    protocol: Protocol,
-    points: Points,
+    protocol: EvaluationProtocol,
+    thresholds: Thresholds,
     inspected: Callable[[ScoredImage], np.ndarray | None] = everywhere,
 ) -> CellMetrics:
     """Evaluate the labelled test images of a cell; one map is held at a time.
@@ -75,7 +81,7 @@ def evaluate_cell(
         truth: gives its ground truth, in channels where the protocol takes sPRO; None for a defective image
             whose mask is not published.
         protocol: what to measure.
-        points: the calibrated thresholds of image scores and map values.
+        thresholds: the calibrated thresholds of image scores and map values.
         inspected: gives the pixels ``(H, W)`` bool of an image that count; None: all.
 
     Raises:
@@ -83,7 +89,7 @@ def evaluate_cell(
             image, a channel's saturation area is 0; names the image.
     """
     images = None if anomaly_map is None else Images(anomaly_map, truth, inspected)
-    pixels = _count_pixels(rows, images, protocol, points)
+    pixels = _count_pixels(rows, images, protocol, thresholds)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
     names = (*PIXEL_FIGURES, *protocol.overlap_names, *protocol.extra_names)
@@ -95,7 +101,7 @@ def evaluate_cell(
         **of_pixels.values,
     }
     reasons = {f"image_{name}": why for name, why in of_images.reasons.items()} | of_pixels.reasons
-    per_defect = [_defect_report(kind, rows, pixels, points.image) for kind in pixels.of_type]
+    per_defect = [_defect_report(kind, rows, pixels, thresholds.image) for kind in pixels.of_type]
     for name in protocol.averaged_names:
         metrics[name], reasons[name] = _mean_over_types(name, protocol.averaged_types, per_defect)
     segmented = pixels.total.at_segmentation_threshold.metrics()
@@ -103,9 +109,9 @@ def evaluate_cell(
         metrics,
         {name: reasons[name] for name, value in metrics.items() if math.isnan(value)},
         per_defect,
-        _point_report(points.image, _at_threshold(scores, labels, points.image)),
-        _point_report(points.pixel, None if pixels.absent else pixels.total.at_pixel_threshold.metrics()),
-        _segmentation_report(points.segmentation, None if pixels.absent else segmented)
+        _point_report(thresholds.image, _at_threshold(scores, labels, thresholds.image)),
+        _point_report(thresholds.pixel, None if pixels.absent else pixels.total.at_pixel_threshold.metrics()),
+        _segmentation_report(thresholds.segmentation, None if pixels.absent else segmented)
         if protocol.seg_f1
         else None,
         pixels.curves(),
@@ -128,9 +134,9 @@ class _Pixels:
     ``absent`` says why there are no pixel figures at all.
     """
 
-    protocol: Protocol
-    points: Points
-    total: PixelShare
+    protocol: EvaluationProtocol
+    thresholds: Thresholds
+    total: PixelStatistics
     why_no_aupimo: str | None = None
     of_type: dict[str, _Figures] = field(default_factory=dict)
     type_curves: dict[str, Curve] = field(default_factory=dict)
@@ -142,14 +148,14 @@ class _Pixels:
         undefined = [name for name, value in values.items() if math.isnan(value)]
         return _Figures(values, {name: self.absent or figures.reasons[name] for name in undefined})
 
-    def figures(self, share: PixelShare) -> _Figures:
+    def figures(self, share: PixelStatistics) -> _Figures:
         """All figures of some images."""
         found = share.counts.compute(self.protocol.overlap_limits)
         reasons = dict.fromkeys(found, share.counts.undefined_reason or "")
         at = share.at_segmentation_threshold.metrics()
         found["seg_f1"] = math.nan if at is None else at.f1
         reasons["seg_f1"] = (
-            _no_threshold(self.points.segmentation) if at is None else at.reasons.get("f1", "")
+            _no_threshold(self.thresholds.segmentation) if at is None else at.reasons.get("f1", "")
         )
         found["aupimo"] = share.mean_aupimo()
         reasons["aupimo"] = self.why_no_aupimo or "no anomalous images"
@@ -171,23 +177,23 @@ class _Pixels:
 
 
 def _count_pixels(
-    rows: Sequence[ScoredImage], images: Images | None, protocol: Protocol, points: Points
+    rows: Sequence[ScoredImage], images: Images | None, protocol: EvaluationProtocol, thresholds: Thresholds
 ) -> _Pixels:
     kinds = sorted({row.defect_type for row in rows if row.label})
     if images is None:
-        nothing = PixelShare.of_nothing(protocol.overlap)
+        nothing = PixelStatistics.of_nothing(protocol.overlap)
         figures = _Figures({}, {})
-        return _Pixels(protocol, points, nothing, of_type=dict.fromkeys(kinds, figures), absent=NO_MAP)
+        return _Pixels(protocol, thresholds, nothing, of_type=dict.fromkeys(kinds, figures), absent=NO_MAP)
     normal_pixels = NormalPixels() if protocol.aupimo else None
     passing = PixelPass(
         images,
         protocol.overlap,
-        points.pixel.threshold,
-        points.segmentation.threshold if protocol.seg_f1 else math.nan,
+        thresholds.pixel.threshold,
+        thresholds.segmentation.threshold if protocol.seg_f1 else math.nan,
         normal_pixels,
     )
     normals = passing.count_normals(row for row in rows if row.label == 0)
-    pixels = _Pixels(protocol, points, normals, normal_pixels.undefined_reason if normal_pixels else None)
+    pixels = _Pixels(protocol, thresholds, normals, normal_pixels.undefined_reason if normal_pixels else None)
     for kind in kinds:
         own = passing.count_defects(row for row in rows if row.label and row.defect_type == kind)
         against_normals = normals + own

@@ -10,7 +10,7 @@ from uad_orchestrator.metrics.pixel_counts import Overlap, overlap_name
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """What is measured beside the image and pixel AUROC, AP and F1-max.
 
     Attributes:
@@ -66,13 +66,13 @@ class Protocol:
         return recipe | {name: True for name in ("seg_f1", "aupimo") if getattr(self, name)}
 
 
-PROTOCOLS: Mapping[str, Protocol] = {
-    "mvtec_ad": Protocol(),
-    "mvtec_loco": Protocol(
+PROTOCOLS: Mapping[str, EvaluationProtocol] = {
+    "mvtec_ad": EvaluationProtocol(),
+    "mvtec_loco": EvaluationProtocol(
         aupro_limits=(),
         spro_limits=(0.01, 0.05, 0.1, 0.3, 1.0),
         averaged_types=("logical_anomalies", "structural_anomalies"),
     ),
-    "mvtec_ad2": Protocol(aupro_limits=(0.05,), seg_f1=True),
+    "mvtec_ad2": EvaluationProtocol(aupro_limits=(0.05,), seg_f1=True),
 }
 """The protocols by name; a layout without one of its own is measured as MVTec AD."""

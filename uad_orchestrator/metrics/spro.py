@@ -32,7 +32,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """The ground truth of an image.
 
     Attributes:
@@ -43,14 +43,14 @@ class Truth:
     mask: np.ndarray
     channels: Sequence[Channel] = ()
 
-    def within(self, inspected: np.ndarray) -> Truth:
+    def within(self, inspected: np.ndarray) -> GroundTruth:
         """The ground truth of the ``(H, W)`` bool inspected pixels alone, laid out as ``(1, n)``.
 
         Of a channel the part that is inspected must be covered, at most its saturation area.
         """
         parts = [(channel.mask[inspected][None], channel.saturation_area) for channel in self.channels]
         channels = [Channel(part, min(area, int(part.sum()))) for part, area in parts if part.any()]
-        return Truth(self.mask[inspected][None], channels)
+        return GroundTruth(self.mask[inspected][None], channels)
 
 
 def saturated_weights(scores: np.ndarray, channels: Sequence[Channel]) -> tuple[np.ndarray, np.ndarray, int]:

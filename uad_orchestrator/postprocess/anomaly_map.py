@@ -40,12 +40,12 @@ def anomaly_map(
     scores = np.asarray(patch_grid, dtype=np.float32)
     if sigma_space == "input" and gaussian_sigma > 0:
         whole = Region(0.0, 0.0, float(input_size[0]), float(input_size[1]))
-        scores = gaussian_blur(lay_on(scores, whole, input_size), gaussian_sigma)
-    laid = lay_on(scores, region, original_size)
+        scores = gaussian_blur(resize_to_image(scores, whole, input_size), gaussian_sigma)
+    laid = resize_to_image(scores, region, original_size)
     return gaussian_blur(laid, gaussian_sigma) if sigma_space == "image" and gaussian_sigma > 0 else laid
 
 
-def lay_on(scores: np.ndarray, region: Region, size: tuple[int, int]) -> np.ndarray:
+def resize_to_image(scores: np.ndarray, region: Region, size: tuple[int, int]) -> np.ndarray:
     """Resample ``scores``, which cover ``region`` of a canvas, onto the whole canvas.
 
     Bilinear between pixel centres (torch's ``align_corners=False``), the edge value beyond them; the region

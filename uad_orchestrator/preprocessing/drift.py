@@ -12,7 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from uad_orchestrator.images.source import ImageSource, RgbImage
+from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.source import ImageSource
 
 DRIFT_VERSION = 1
 """Raised when a drift gives other pixels."""

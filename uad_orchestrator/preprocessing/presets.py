@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.preprocessing.resize import ResizeStep, Size
 from uad_orchestrator.preprocessing.roi import Roi, inspected_pixels
 from uad_orchestrator.preprocessing.settings import PresetSettings

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.images.source import RgbImage
+from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.preprocessing import settings
 from uad_orchestrator.preprocessing.resize import resize
 from uad_orchestrator.preprocessing.step import StepSettings

@@ -5,21 +5,29 @@
 ``ProjectError`` (``errors``) that lists everything wrong at once.
 """
 
-from uad_orchestrator.project.errors import Problem, ProjectError
-from uad_orchestrator.project.load import demo_project, load_project, read_project
+from uad_orchestrator.project.errors import ProjectError, SettingProblem
+from uad_orchestrator.project.load import (
+    HOME_VARIABLE,
+    demo_project,
+    load_project,
+    open_project,
+    read_project,
+)
 from uad_orchestrator.project.settings import PROJECT_FILE, DatasetSettings, DetectorEntry, Project
 from uad_orchestrator.project.texts import DEMO_YAML, INIT_YAML
 
 __all__ = [
     "DEMO_YAML",
+    "HOME_VARIABLE",
     "INIT_YAML",
     "PROJECT_FILE",
     "DatasetSettings",
     "DetectorEntry",
-    "Problem",
     "Project",
     "ProjectError",
+    "SettingProblem",
     "demo_project",
     "load_project",
+    "open_project",
     "read_project",
 ]

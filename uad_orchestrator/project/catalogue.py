@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.spec import DetectorSpec
+    from uad_orchestrator.detectors.protocol.spec import DetectorSpec
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Catalogue:
 
 def installed_catalogue() -> Catalogue:
     """What the package registers; loads neither torch nor OpenCV."""
-    from uad_orchestrator.datasets.load import LAYOUTS, find_categories
+    from uad_orchestrator.datasets.layouts.registry import LAYOUTS
+    from uad_orchestrator.datasets.load import find_categories
     from uad_orchestrator.detectors.registry import DETECTORS
     from uad_orchestrator.embedders.create import resolve_settings
     from uad_orchestrator.preprocessing.presets import SHIPPED_PRESETS

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from uad_orchestrator.detectors.settings import MapSettings
-from uad_orchestrator.detectors.tiling_settings import TilingSettings
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import (
     Place,
-    Problem,
+    SettingProblem,
     choose_from,
     dotted,
     models_in,
@@ -27,7 +27,7 @@ from uad_orchestrator.project.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.spec import DetectorSpec
+    from uad_orchestrator.detectors.protocol.spec import DetectorSpec
 
 ENTRY_KEYS = ("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats")
 """The keys of an entry that every model has; the rest are the model's fit and scoring settings."""
@@ -63,7 +63,7 @@ def read_detector(
     return read
 
 
-def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterator[Problem]:
+def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterator[SettingProblem]:
     """The weight files, checkpoints and calibration folders named in the file that are not there.
 
     What differs by dataset or category is looked for when its cell is computed.
@@ -84,7 +84,7 @@ def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterato
             if not is_there(path):
                 close = nearest(path.name, _names(path.parent, is_there))
                 advice = f'did you mean "{close}"?' if close else "paths are relative to the project file"
-                yield Problem(("detectors", name, *key), f"there is no {kind} {path}", advice)
+                yield SettingProblem(("detectors", name, *key), f"there is no {kind} {path}", advice)
 
 
 def _names(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:

@@ -18,7 +18,7 @@ PUT_IN_QUOTES = "put it in quotes"
 
 
 @dataclass(frozen=True)
-class Problem:
+class SettingProblem:
     """One thing wrong: where, what, and what to do about it."""
 
     place: Place
@@ -37,7 +37,7 @@ class Problem:
 class ProjectError(Exception):
     """A project file that cannot be used; lists every problem found, in the file's order."""
 
-    def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
+    def __init__(self, path: Path, problems: Iterable[SettingProblem]) -> None:
         self.path = path
         self.problems = tuple(sorted(problems, key=lambda p: (p.line or 0, dotted(p.place))))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
@@ -97,7 +97,7 @@ def shown(value: object) -> str:
 
 def model_problems(
     error: ValidationError, model: type[BaseModel], value: object, place: Place, also: Sequence[str] = ()
-) -> Iterator[Problem]:
+) -> Iterator[SettingProblem]:
     """A pydantic error as problems; ``also`` are words valid beside the model's own at its top level.
 
     Errors of a union's branches, which pydantic lists one by one, become one problem.
@@ -108,7 +108,7 @@ def model_problems(
     for path, items in found.items():
         siblings = _keys_at(model, path[:-1]) + (tuple(also) if len(path) == 1 else ())
         whats = dict.fromkeys(_what(item) for item in items)
-        yield Problem(
+        yield SettingProblem(
             (*place, *path), _joined(whats), _advice(items[0], path, siblings, _keys_at(model, path))
         )
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from uad_orchestrator.project.errors import (
     PUT_IN_QUOTES,
     Place,
-    Problem,
+    SettingProblem,
     model_problems,
     shown,
     switches_for_numbers,
@@ -26,14 +26,14 @@ class Findings:
 
     def __init__(self, text: ProjectText) -> None:
         self.text = text
-        self.problems: list[Problem] = []
+        self.problems: list[SettingProblem] = []
         self.note(*text.problems)
 
     def add(self, place: Place, what: str, advice: str = "") -> None:
         """Note a problem at ``place``."""
-        self.note(Problem(place, what, advice))
+        self.note(SettingProblem(place, what, advice))
 
-    def note(self, *problems: Problem) -> None:
+    def note(self, *problems: SettingProblem) -> None:
         """Note problems; a line comes from the text unless the problem has one."""
         for problem in problems:
             self.problems.append(replace(problem, line=problem.line or self.text.line(problem.place)))
@@ -46,7 +46,7 @@ class Findings:
             self.note(*map(self._with_quotes, model_problems(error, model, value, place)))
             return None
         switches = [
-            Problem((*place, *inner), "is true or false where a number is expected")
+            SettingProblem((*place, *inner), "is true or false where a number is expected")
             for inner in switches_for_numbers(model, value)
         ]
         self.note(*switches)
@@ -56,7 +56,7 @@ class Findings:
         """Like ``check`` for a section whose every key has a default; where it is wrong, the defaults."""
         return self.check(model, self.mapping(value, place), place) or model()
 
-    def _with_quotes(self, problem: Problem) -> Problem:
+    def _with_quotes(self, problem: SettingProblem) -> SettingProblem:
         """Text that YAML takes for something else (01, no, 1e3) is to be quoted as it was written."""
         written = self.text.scalars.get(problem.place)
         if problem.advice != PUT_IN_QUOTES or written is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.errors import Problem, ProjectError
+from uad_orchestrator.project.errors import ProjectError, SettingProblem
 from uad_orchestrator.project.reading import project_from_text
 from uad_orchestrator.project.settings import PROJECT_FILE, Project
 from uad_orchestrator.project.texts import DEMO_YAML
+
+HOME_VARIABLE = "UAD_HOME"
+"""The environment variable that names the project's folder."""
 
 
 def load_project(home: Path, *, allow_missing_files: bool = False) -> Project:
@@ -50,14 +54,27 @@ def read_project(home: Path) -> Project:
     return demo_project(home)
 
 
+def open_project(home: Path | None = None) -> Project:
+    """The project of ``home``, else of UAD_HOME, else of the current folder, else the demo project.
+
+    Raises:
+        ProjectError: the file is wrong; or ``home`` or UAD_HOME names a folder without one.
+    """
+    named = home or (Path(os.environ[HOME_VARIABLE]) if os.environ.get(HOME_VARIABLE) else None)
+    folder = (named or Path.cwd()).expanduser().resolve()
+    if named is None and not (folder / PROJECT_FILE).exists():
+        return demo_project(folder)
+    return load_project(folder)
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         advice = f"`uad init` writes one; or point --home (or UAD_HOME) at the folder that holds {path.name}"
-        problem = Problem((), "there is no such file", advice)
+        problem = SettingProblem((), "there is no such file", advice)
     except UnicodeDecodeError as error:
-        problem = Problem((), f"is not UTF-8 text ({error.reason})", "save it as UTF-8")
+        problem = SettingProblem((), f"is not UTF-8 text ({error.reason})", "save it as UTF-8")
     except OSError as error:
-        problem = Problem((), f"cannot be read: {error.strerror or error}")
+        problem = SettingProblem((), f"cannot be read: {error.strerror or error}")
     raise ProjectError(path, [problem])

@@ -12,7 +12,7 @@ from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.detectors import missing_files, read_detector
-from uad_orchestrator.project.errors import Problem, ProjectError, choose_from, dotted, shown
+from uad_orchestrator.project.errors import ProjectError, SettingProblem, choose_from, dotted, shown
 from uad_orchestrator.project.findings import Findings
 from uad_orchestrator.project.repeats import MARK, expand_repeats
 from uad_orchestrator.project.settings import (
@@ -161,14 +161,14 @@ def _read_presets(
     return presets
 
 
-def _missing_masks(presets: Mapping[str, PresetSettings]) -> Iterator[Problem]:
+def _missing_masks(presets: Mapping[str, PresetSettings]) -> Iterator[SettingProblem]:
     """The mask images of regions of interest that are not there."""
     for name, preset in presets.items():
         for i, step in enumerate(preset.steps):
             if isinstance(step, RoiMask) and not step.path.is_file():
                 place = ("presets", name, i, "roi", "path")
                 advice = "paths are relative to the project file"
-                yield Problem(place, f"there is no file {step.path}", advice)
+                yield SettingProblem(place, f"there is no file {step.path}", advice)
 
 
 def _read_detectors(

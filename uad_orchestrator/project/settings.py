@@ -19,10 +19,10 @@ from pydantic import (
     field_validator,
 )
 
-from uad_orchestrator.detectors.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.tiling_settings import TilingSettings
+from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.metrics.protocol import PROTOCOLS, Protocol
+from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
@@ -139,7 +139,7 @@ class EvaluationSettings(Section):
         description="pixels outside a preset's region of interest, in the pixel metrics",
     )
 
-    def of(self, dataset: str, layout: str) -> Protocol:
+    def of(self, dataset: str, layout: str) -> EvaluationProtocol:
         """The protocol of a dataset: the one named for it, else its layout's, with what the keys change.
 
         >>> EvaluationSettings().of("parts", "folder").aupro_limits
@@ -275,7 +275,7 @@ class Project(Section):
             )
         ]
 
-    def protocol(self, dataset: str) -> Protocol:
+    def protocol(self, dataset: str) -> EvaluationProtocol:
         """What is measured on the categories of a dataset."""
         return self.evaluation.of(dataset, self.datasets[dataset].layout)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from uad_orchestrator.project.errors import Problem, ProjectError
+from uad_orchestrator.project.errors import ProjectError, SettingProblem
 
 TRUST_FILE = "trusted_checkpoints.sha256"
 """In the project's home: a line per file, digest and path, as ``sha256sum`` writes them."""
@@ -36,7 +36,9 @@ def read_trusted(home: Path) -> tuple[str, ...]:
         words = line.partition("#")[0].split()
         if words and not DIGEST.fullmatch(words[0]):
             what = f"{words[0][:80]!r} is no SHA-256 digest (64 hexadecimal digits)"
-            raise ProjectError(path, [Problem((), what, "`uad trust FILE` writes such a line", number)])
+            raise ProjectError(
+                path, [SettingProblem((), what, "`uad trust FILE` writes such a line", number)]
+            )
         digests += words[:1]
     return tuple(digest.lower() for digest in digests)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from uad_orchestrator.project.errors import Place, Problem
+from uad_orchestrator.project.errors import Place, SettingProblem
 
 MAX_ENTRIES = 100_000
 """Aliases can make a few lines stand for billions of entries; no project file is this long."""
@@ -31,7 +31,7 @@ class ProjectText:
     values: dict[str, Any] = field(default_factory=dict)
     lines: Mapping[Place, int] = field(default_factory=dict)
     scalars: Mapping[Place, str] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[SettingProblem, ...] = ()
 
     def line(self, place: Place) -> int | None:
         """The line of the entry at ``place``, or of the closest one above it that the file has."""
@@ -47,9 +47,9 @@ def parse_project(text: str, path: Path) -> ProjectText:
     except yaml.YAMLError as error:
         problem = _syntax_problem(error)
     except RecursionError:
-        problem = Problem((), "is nested too deeply for a project file")
+        problem = SettingProblem((), "is nested too deeply for a project file")
     except ValueError as error:  # a date that does not exist
-        problem = Problem((), f"cannot be read as YAML: {error}")
+        problem = SettingProblem((), f"cannot be read as YAML: {error}")
     return ProjectText(path, problems=(problem,))
 
 
@@ -64,14 +64,16 @@ def _parsed(text: str, path: Path) -> ProjectText:
     values = loader.construct_document(root)
     if not isinstance(values, dict):
         what = f"holds a {type(values).__name__} where keys are expected"
-        return ProjectText(path, problems=(Problem((), what, "start from the file `uad init` writes", 1),))
+        return ProjectText(
+            path, problems=(SettingProblem((), what, "start from the file `uad init` writes", 1),)
+        )
     return ProjectText(path, values, lines, scalars)
 
 
-def _walk(root: yaml.Node) -> tuple[dict[Place, int], dict[Place, str], list[Problem]]:
+def _walk(root: yaml.Node) -> tuple[dict[Place, int], dict[Place, str], list[SettingProblem]]:
     lines: dict[Place, int] = {}
     scalars: dict[Place, str] = {}
-    problems: list[Problem] = []
+    problems: list[SettingProblem] = []
     for place, node, line, problem in _entries(root, (), root.start_mark.line + 1, ()):
         lines.setdefault(place, line)
         if isinstance(node, yaml.ScalarNode):
@@ -79,16 +81,20 @@ def _walk(root: yaml.Node) -> tuple[dict[Place, int], dict[Place, str], list[Pro
         if problem:
             problems.append(problem)
         if len(lines) > MAX_ENTRIES:
-            return lines, scalars, [Problem((), f"has more than {MAX_ENTRIES} entries (aliases of aliases?)")]
+            return (
+                lines,
+                scalars,
+                [SettingProblem((), f"has more than {MAX_ENTRIES} entries (aliases of aliases?)")],
+            )
     return lines, scalars, problems
 
 
 def _entries(
     node: yaml.Node, place: Place, line: int, above: tuple[int, ...]
-) -> Iterator[tuple[Place, yaml.Node, int, Problem | None]]:
+) -> Iterator[tuple[Place, yaml.Node, int, SettingProblem | None]]:
     """Every entry below ``node``: its place, node, line, and what is wrong with its key."""
     if id(node) in above:
-        yield place, node, line, Problem(place, "refers to itself by an alias", "write it out", line)
+        yield place, node, line, SettingProblem(place, "refers to itself by an alias", "write it out", line)
         return
     yield place, node, line, None
     above = (*above, id(node))
@@ -101,7 +107,7 @@ def _entries(
 
 def _mapping_entries(
     node: yaml.MappingNode, place: Place, above: tuple[int, ...]
-) -> Iterator[tuple[Place, yaml.Node, int, Problem | None]]:
+) -> Iterator[tuple[Place, yaml.Node, int, SettingProblem | None]]:
     first: dict[str, int] = {}
     merged = []
     for key, value in node.value:
@@ -112,12 +118,12 @@ def _mapping_entries(
         word = str(key.value)
         problem = None
         if key.tag != "tag:yaml.org,2002:str":
-            problem = Problem(
+            problem = SettingProblem(
                 (*place, word), "the key is not text for YAML", f"put it in quotes: '{word}'", line
             )
         elif word in first:
             what = f"the key stands here twice; it stood on line {first[word]} already"
-            problem = Problem((*place, word), what, "keep one of the two", line)
+            problem = SettingProblem((*place, word), what, "keep one of the two", line)
         first.setdefault(word, line)
         if problem:
             yield (*place, word), value, line, problem
@@ -127,10 +133,10 @@ def _mapping_entries(
         yield from _entries(value, place, value.start_mark.line + 1, above)
 
 
-def _syntax_problem(error: yaml.YAMLError) -> Problem:
+def _syntax_problem(error: yaml.YAMLError) -> SettingProblem:
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "a syntax error"
     context = getattr(error, "context", None)
     what = f"not valid YAML: {reason}" + (f" ({context})" if context else "")
     advice = "check indentation (spaces, no tabs), colons and brackets on this line and the one above"
-    return Problem((), what, advice, mark.line + 1 if mark else None)
+    return SettingProblem((), what, advice, mark.line + 1 if mark else None)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.reporting.board.columns import TIED_NOTE, Column, column, shown, with_interval, written
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
+from uad_orchestrator.reporting.board.means import MEAN_FIELDS, DatasetMeans
+from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.cases import ScoredImage
-from uad_orchestrator.reporting.columns import TIED_NOTE, Column, column, shown, with_interval, written
-from uad_orchestrator.reporting.contact_sheet import data_uri
-from uad_orchestrator.reporting.leaderboard import Leaderboard, LeaderboardRow, best_of
-from uad_orchestrator.reporting.means import MEAN_FIELDS, DatasetMeans
+from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
 from uad_orchestrator.storage.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _drawn(cells: Iterable[CellSection]) -> Iterator[_DrawnCell]:
 def _figures(section: CellSection, anchor: str) -> list[tuple[str, str]]:
     """The curves and the histogram of a cell, each with its title; what is undefined is left out."""
     from uad_orchestrator.metrics.image_metrics import image_curves
-    from uad_orchestrator.reporting.figures import pr_figure, pro_figure, roc_figure, score_histogram
+    from uad_orchestrator.reporting.pictures.figures import pr_figure, pro_figure, roc_figure, score_histogram
 
     tested = [row for row in section.scores if row.role == "test"]
     of_images = image_curves([row.score for row in tested], [row.label for row in tested]) if tested else {}

@@ -1,0 +1,240 @@
+"""Asset checks: what they find, and that one partition's pass never hides another's failure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import dagster as dg
+import numpy as np
+import pytest
+
+from tests.orchestration.workshop import Workshop, write_category, write_image
+from uad_orchestrator.datasets.load import load_dataset
+from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
+from uad_orchestrator.detectors.protocol.scoring import ScoreRow
+from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.orchestration.checks import rules as check_rules
+from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
+from uad_orchestrator.orchestration.code_location import build_definitions
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+
+CELL = "alpha/disc|patchcore"
+
+
+@pytest.fixture
+def category(tmp_path: Path) -> Path:
+    write_category(tmp_path / "disc", seed=0)
+    return tmp_path / "disc"
+
+
+def manifest(category: Path) -> Manifest:
+    return load_dataset("mvtec_ad", category.parent, category.name)
+
+
+def rows(role: str, scores: list[float], label: int = 0) -> list[ScoreRow]:
+    region = Region(0.0, 0.0, 8.0, 8.0)
+    return [
+        ScoreRow(f"{role}{n}.png", role, label, "good", score, (1, 1), region, (8, 8), (8, 8), 0.01)  # type: ignore[arg-type]
+        for n, score in enumerate(scores)
+    ]
+
+
+def test_a_sound_category_passes(category: Path) -> None:
+    found = manifest(category)
+    for rule in (
+        check_rules.images_decodable,
+        check_rules.masks_match,
+        check_rules.no_test_image_in_training,
+    ):
+        assert rule(found).passed
+
+
+def test_damage_in_the_middle_of_an_image_is_found(category: Path) -> None:
+    path = category / "train/good/000.png"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    path.write_bytes(bytes(data))
+    verdict = check_rules.images_decodable(manifest(category))
+    assert (verdict.passed, verdict.is_error) == (False, True)
+    assert "train/good/000.png" in verdict.said
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [(np.zeros((64, 64), np.uint8), "empty mask"), (np.full((32, 32), 255, np.uint8), "32 x 32")],
+    ids=["empty", "other size"],
+)
+def test_a_mask_that_does_not_match_is_found(category: Path, mask: np.ndarray, said: str) -> None:
+    write_image(category / "ground_truth/scratch/000_mask.png", mask)
+    verdict = check_rules.masks_match(manifest(category))
+    assert not verdict.passed
+    assert said in verdict.said
+    assert "000_mask.png" in verdict.said
+
+
+def test_a_training_image_among_the_test_images_is_found(category: Path) -> None:
+    (category / "test/good/copy.png").write_bytes((category / "train/good/003.png").read_bytes())
+    verdict = check_rules.no_test_image_in_training(manifest(category))
+    assert not verdict.passed
+    assert "test/good/copy.png" in verdict.said
+    assert "train/good/003.png" in verdict.said
+
+
+def test_thresholds_from_normals_the_checkpoint_may_have_seen_are_found() -> None:
+    optimistic = calibrate([0.1] * 30, 0.05, OPTIMISTIC)
+    bank, network = (check_rules.calibrated_on_unseen(optimistic, holds) for holds in (True, False))
+    assert (bank.passed, bank.is_error) == (False, True)
+    assert (network.passed, network.is_error) == (False, False)
+    few = calibrate([0.1] * 3, 0.05, OPTIMISTIC)
+    assert not check_rules.calibrated_on_unseen(few, True).passed
+    assert check_rules.calibrated_on_unseen(calibrate([0.1] * 30, 0.05, "validation"), True).passed
+
+
+def test_constant_and_infinite_scores_are_found() -> None:
+    assert check_rules.scores_usable(rows("test", [0.1, 0.2])).passed
+    assert not check_rules.scores_usable(rows("test", [0.5, 0.5, 0.5])).passed
+    assert not check_rules.scores_usable(rows("test", [0.1, math.inf])).passed
+
+
+def test_false_positives_by_chance_pass_and_too_many_fail() -> None:
+    calibration = list(np.linspace(0, 1, 99))
+    point = calibrate(calibration, 0.1, "validation")
+    for above, passes in ((10, True), (16, True), (40, False), (100, False)):
+        tested = rows("test", [2.0] * above + [0.0] * (100 - above))
+        verdict = check_rules.false_positive_rate(rows("calibration", calibration) + tested, point, 0.01)
+        assert verdict.passed == passes, (above, verdict.said)
+        assert not verdict.is_error
+
+
+def test_the_chance_of_false_positives_is_that_of_all_orders() -> None:
+    """Against counting: all ways to place 3 new normals among 4 calibration scores, equally likely."""
+    n, m, rank = 4, 3, 3
+    for above in range(m + 1):
+        placements = list(itertools.combinations(range(n + m), n))
+        hits = sum(
+            sum(place > calibration[rank - 1] for place in set(range(n + m)) - set(calibration)) >= above
+            for calibration in placements
+        )
+        assert check_rules._chance(above, m, n, rank) == pytest.approx(hits / len(placements))
+
+
+def test_a_threshold_of_other_scores_is_an_error() -> None:
+    calibration = list(np.linspace(0, 1, 99))
+    point = replace(calibrate(calibration, 0.1, "validation"), threshold=0.5)
+    verdict = check_rules.false_positive_rate(rows("calibration", calibration), point, 0.01)
+    assert (verdict.passed, verdict.is_error) == (False, True)
+
+
+def test_no_threshold_is_no_failure() -> None:
+    point = calibrate([], 0.1, "none: one reference image")
+    assert check_rules.false_positive_rate(rows("test", [1.0]), point, 0.01).passed
+
+
+def test_a_fallen_and_a_lost_metric_are_found() -> None:
+    before = {"image_auroc": 0.98, "pixel_auroc": 0.9, "gone": 0.5}
+    assert check_rules.metrics_kept(before, {"image_auroc": 0.97, "pixel_auroc": 0.95}, 0.02).passed
+    verdict = check_rules.metrics_kept(before, {"image_auroc": 0.95, "pixel_auroc": None}, 0.02)
+    assert not verdict.passed
+    assert "image_auroc 0.9800 -> 0.9500" in verdict.said
+    assert "pixel_auroc 0.9000 -> undefined" in verdict.said
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """One detector on two categories; one of them tests a training image."""
+    built = Workshop.build(tmp_path_factory.mktemp("grid"), {"alpha": ["disc", "ring"]})
+    built.edit(lambda values: values.update(detectors={"patchcore": values["detectors"]["patchcore"]}))
+    data = built.home / "data/alpha/ring"
+    (data / "test/good/copy.png").write_bytes((data / "train/good/000.png").read_bytes())
+    assert not built.refresh().failed
+    return built
+
+
+def evaluations(workshop: Workshop, asset: str, partition: str) -> dict[str, dg.AssetCheckEvaluation]:
+    """What a click on the asset evaluates; the project's own results."""
+    definitions = build_definitions(workshop.project)
+    with open_instance(workshop.project) as instance:
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            asset_selection=[asset_key(workshop.project, asset)],
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    return {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+
+def test_a_click_on_an_asset_runs_its_checks_for_its_partition(workshop: Workshop) -> None:
+    sound = evaluations(workshop, "dataset_category", "alpha/disc")
+    leaky = evaluations(workshop, "dataset_category", "alpha/ring")
+    assert {name: found.passed for name, found in sound.items()} == dict.fromkeys(sound, True)
+    assert {name for name, found in leaky.items() if not found.passed} == {"no_test_image_in_training"}
+    assert {found.partition for found in leaky.values()} == {"alpha/ring"}
+    # in the other order the pass would be the latest; each partition keeps its own
+    again = evaluations(workshop, "dataset_category", "alpha/disc")
+    assert again["no_test_image_in_training"].passed
+    with open_instance(workshop.project) as instance:
+        status = instance.event_log_storage.get_asset_check_partition_info(
+            [dg.AssetCheckKey(asset_key(workshop.project, "dataset_category"), "no_test_image_in_training")]
+        )
+        assert {found.partition_key for found in status} == {"alpha/disc", "alpha/ring"}
+
+
+def test_a_refresh_runs_no_checks(workshop: Workshop) -> None:
+    with open_instance(workshop.project) as instance:
+        for run in instance.get_runs(dg.RunsFilter(job_name="cell")):
+            kinds = {
+                record.dagster_event.event_type
+                for record in instance.all_logs(run.run_id)
+                if record.dagster_event
+            }
+            assert dg.DagsterEventType.ASSET_MATERIALIZATION in kinds
+            assert dg.DagsterEventType.ASSET_CHECK_EVALUATION not in kinds
+
+
+def test_a_version_with_worse_metrics_fails_and_says_what_changed(workshop: Workshop) -> None:
+    def check() -> dict[str, bool]:
+        found = evaluations(workshop, "metrics_report", CELL)
+        return {name: evaluation.passed for name, evaluation in found.items()}
+
+    assert check() == {"metrics_kept": True}  # there is none before
+    path = workshop.home / "data/alpha/disc/ground_truth/scratch/000_mask.png"
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    write_image(path, 255 - mask)
+    workshop.refresh()
+    assert check() == {"metrics_kept": False}
+    write_image(path, mask)
+    workshop.refresh()
+    assert check() == {"metrics_kept": True}  # back to the better one
+
+
+def test_every_check_has_partitions_and_words(workshop: Workshop) -> None:
+    specs = [
+        spec
+        for checks in build_definitions(workshop.project).asset_checks or []
+        for spec in checks.check_specs  # type: ignore[union-attr]
+    ]
+    assert {spec.asset_key.path[-1] for spec in specs} >= set(CHECKS)
+    assert all(spec.partitions_def is not None and spec.description for spec in specs)
+
+
+def test_an_unreadable_dataset_fails_its_checks(workshop: Workshop) -> None:
+    with open_instance(workshop.project) as instance:
+        subject = Subject(
+            "dataset_category",
+            "alpha/nowhere",
+            instance,
+            open_state(workshop.project),
+            open_store(workshop.project),
+        )
+        for judge in CHECKS["dataset_category"]:
+            verdict = verdict_of(judge, subject)
+            assert (verdict.passed, verdict.is_error) == (False, True)
+            assert "nowhere" in verdict.said

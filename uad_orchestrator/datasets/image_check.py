@@ -1,0 +1,101 @@
+"""Everything wrong with a category at once, from names and headers: quick, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
+from uad_orchestrator.images.decode import ImageError, check_header
+
+_THREADS = 8  # opening files waits more than it computes
+_LOSSY = (".jpg", ".jpeg")
+
+Progress = Callable[[int, int], None]
+"""Called with (files looked at, files in all)."""
+
+
+def check_dataset(
+    layout: str,
+    root: Path | str,
+    category: str,
+    *,
+    exclude: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> list[DatasetProblem]:
+    """Every fault of a category, sorted by path: what the layout misses and what the files' headers show.
+
+    Unlike ``load_dataset`` it never raises for a faulty dataset, and hashes nothing.
+    """
+    try:
+        scan, _ = scan_dataset(layout, Path(root), category, exclude)
+    except DatasetError as error:
+        return list(error.problems) or [DatasetProblem(category, str(error))]
+    files = [(image.path, image.masks) for image in scan.images]
+    problems = scan.problems + _check_headers(dataset_folder(layout, root), files, progress)
+    return sorted(set(problems), key=lambda problem: problem.path)
+
+
+def check_category(manifest: Manifest, progress: Progress | None = None) -> list[DatasetProblem]:
+    """Every fault that a loaded category's headers show, and test images that were also trained on."""
+    files = [(record.path, tuple(mask.path for mask in record.masks)) for record in manifest.records]
+    problems = _check_headers(manifest.root, files, progress) + _check_leaks(manifest.records)
+    return sorted(set(problems), key=lambda problem: problem.path)
+
+
+def _check_headers(
+    root: Path, files: list[tuple[str, tuple[str, ...]]], progress: Progress | None
+) -> list[DatasetProblem]:
+    problems: list[DatasetProblem] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        checked = pool.map(lambda file: _check_image(root, *file), files)
+        for done, found in enumerate(checked, 1):
+            problems += found
+            if progress:
+                progress(done, len(files))
+    return problems
+
+
+def _check_image(root: Path, image: str, masks: tuple[str, ...]) -> list[DatasetProblem]:
+    """An image and its masks: all readable, all of one size."""
+    problems: list[DatasetProblem] = []
+    size = _size(root, image, problems)
+    for mask in masks:
+        mask_size = _size(root, mask, problems)
+        if size and mask_size and mask_size != size:
+            message = (
+                f"mask of {_words(mask_size)}, its image {image} is {_words(size)}; expected the same size"
+            )
+            problems.append(DatasetProblem(mask, message))
+        if mask.lower().endswith(_LOSSY):
+            message = "a JPEG mask: compression leaves pixels above 0 around defects; store it as PNG"
+            problems.append(DatasetProblem(mask, message, "warning"))
+    return problems
+
+
+def _size(root: Path, name: str, problems: list[DatasetProblem]) -> tuple[int, int] | None:
+    try:
+        return check_header(root / name)
+    except ImageError as error:
+        problems.append(DatasetProblem(name, str(error).removeprefix(f"{root / name}: ")))
+        return None
+
+
+def _words(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} (height x width)"
+
+
+def _check_leaks(records: Iterable[ImageRecord]) -> list[DatasetProblem]:
+    """The same bytes in training and in another split make any score too good."""
+    trained: dict[str, str] = {}
+    problems = []
+    for record in records:  # train comes first
+        if record.split == "train":
+            trained.setdefault(record.digest, record.path)
+        elif record.digest in trained:
+            message = f"the same file as {trained[record.digest]}, which is trained on; take one of them out"
+            problems.append(DatasetProblem(record.path, message, "warning"))
+    return problems

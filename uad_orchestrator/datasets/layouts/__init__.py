@@ -1,0 +1,1 @@
+"""One file per layout: from the files of a category to its manifest."""

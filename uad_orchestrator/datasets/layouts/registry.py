@@ -1,0 +1,72 @@
+"""The layouts by name. A new one is a file of its own and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.layouts import (
+    btad,
+    demo,
+    folder,
+    kolektor_sdd2,
+    magnetic_tile,
+    manifest_file,
+    mpdd,
+    mvtec_3d_ad,
+    mvtec_ad,
+    mvtec_ad2,
+    mvtec_loco,
+    visa,
+)
+from uad_orchestrator.datasets.scan import Scan
+
+
+def _itself(root: Path) -> Path:
+    return root
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one published (or own) arrangement of files is read.
+
+    Attributes:
+        version: raised when the same files give another manifest; part of the manifest's data version.
+        find_categories: categories below a root, sorted.
+        scan_category: images and problems of a category, by names only.
+        prepare: makes a category's files where they are generated; None where they are the user's.
+        folder: the folder that paths are relative to; the root itself unless a root may be a file.
+    """
+
+    version: int
+    find_categories: Callable[[Path], list[str]]
+    scan_category: Callable[[Path, str, Exclusions], Scan]
+    prepare: Callable[[Path, str], None] | None = None
+    folder: Callable[[Path], Path] = _itself
+
+
+LAYOUTS: dict[str, Layout] = {
+    "btad": Layout(btad.VERSION, btad.find_categories, btad.scan_category),
+    "demo": Layout(demo.VERSION, demo.find_categories, demo.scan_category, demo.prepare),
+    "folder": Layout(folder.VERSION, folder.find_categories, folder.scan_category),
+    "kolektor_sdd2": Layout(
+        kolektor_sdd2.VERSION, kolektor_sdd2.find_categories, kolektor_sdd2.scan_category
+    ),
+    "magnetic_tile": Layout(
+        magnetic_tile.VERSION, magnetic_tile.find_categories, magnetic_tile.scan_category
+    ),
+    "manifest": Layout(
+        manifest_file.VERSION,
+        manifest_file.find_categories,
+        manifest_file.scan_category,
+        folder=manifest_file.folder,
+    ),
+    "mpdd": Layout(mpdd.VERSION, mpdd.find_categories, mpdd.scan_category),
+    "mvtec_3d_ad": Layout(mvtec_3d_ad.VERSION, mvtec_3d_ad.find_categories, mvtec_3d_ad.scan_category),
+    "mvtec_ad": Layout(mvtec_ad.VERSION, mvtec_ad.find_categories, mvtec_ad.scan_category),
+    "mvtec_ad2": Layout(mvtec_ad2.VERSION, mvtec_ad2.find_categories, mvtec_ad2.scan_category),
+    "mvtec_loco": Layout(mvtec_loco.VERSION, mvtec_loco.find_categories, mvtec_loco.scan_category),
+    "visa": Layout(visa.VERSION, visa.find_categories, visa.scan_category),
+}

@@ -1,0 +1,1 @@
+"""The models of anomalib: trained here, or checkpoints of others; their results read before normalisation."""

@@ -1,0 +1,96 @@
+"""AnomalyDINO: cosine distance to a bank of DINOv2 tokens, few-shot or with all normals.
+
+Damm et al., "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2", WACV 2025; as in
+dammsi/AnomalyDINO. One deviation: the map is laid on the region the tokens cover, not stretched over the
+image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit, AnomalyDinoScoring
+from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
+from uad_orchestrator.detectors.bank.object_mask import ObjectFinder
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.protocol.aggregation import aggregate
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.images.source import ImageSource
+
+AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
+"""Degrees of the references' views where nothing is known of how parts lie ("agnostic")."""
+
+
+class AnomalyDino(Detector):
+    """``vision_anomalydino``; the settings are described in ``detectors/settings.py``."""
+
+    fit_settings: AnomalyDinoFit
+    scoring_settings: AnomalyDinoScoring
+
+    def __init__(
+        self,
+        stream: EmbeddingStream,
+        fit: AnomalyDinoFit | None = None,
+        scoring: AnomalyDinoScoring | None = None,
+        maps: MapSettings | None = None,
+    ) -> None:
+        super().__init__(
+            stream,
+            fit or AnomalyDinoFit(),
+            scoring or AnomalyDinoScoring(),
+            maps or MapSettings(sigma_space="image"),
+        )
+        self._objects = ObjectFinder(stream)
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """A memory bank: the unit tokens of the references in all their views; never masked."""
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        recipe = BankRecipe(
+            settings.coreset,
+            settings.seed,
+            reference_angles(settings.rotation),
+            normalised=True,
+            index=settings.index,
+            augment=settings.augment,
+        )
+        return build_bank(self.stream, references, recipe)
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score.
+
+        With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
+        """
+        return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        return rows_left(state, self.scoring_settings.n_neighbors)
+
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+        settings = self.scoring_settings
+        tokens = embedded.embedding.patch_embeddings
+        squared, _ = bank.nearest.search(unit_rows(tokens), settings.n_neighbors, left_out)
+        patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
+        if settings.object_mask:
+            on_object = self._objects.on_object(embedded, bank.precision)
+            patches = np.where(on_object, patches, np.float32(0))
+        return aggregate(patches, settings.aggregation, settings.topk), patches
+
+
+def reference_angles(rotation: bool | tuple[float, ...]) -> tuple[float, ...]:
+    """The views of a reference, in degrees: always the image itself, then those of the ``rotation`` setting.
+
+    >>> reference_angles((90.0, 180.0))
+    (0.0, 90.0, 180.0)
+    """
+    if isinstance(rotation, bool):
+        return AGNOSTIC_ANGLES if rotation else (0.0,)
+    return tuple(dict.fromkeys((0.0, *(float(angle) % 360 for angle in rotation))))

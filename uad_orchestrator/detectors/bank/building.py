@@ -1,0 +1,318 @@
+"""A memory bank built from images: embedded, thinned to a coreset, collected, its coverage measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank.bank import unit_rows
+from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
+from uad_orchestrator.detectors.embedding.views import View
+from uad_orchestrator.detectors.protocol.settings import CoresetSettings, IndexSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, fitted_images
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.memory.approximate import choose_index
+from uad_orchestrator.memory.coreset import (
+    coreset_size,
+    coverage,
+    density_rows,
+    greedy_order,
+    project,
+    random_projection,
+    random_rows,
+)
+from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.preprocessing.augmentation import Augmentation, AugmentSettings
+
+COVERAGE_SAMPLE = 4096
+"""Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
+
+PROBES = 3
+"""Images on which the loss by float16 is measured before the others are kept in it."""
+
+FLOAT16_TOLERANCE = 1e-3
+"""Relative change of an image score up to which embeddings are kept in float16."""
+
+
+class ImageRows(NamedTuple):
+    """The patches of one fitted image (or tile), of all its views together.
+
+    Attributes:
+        source: the image.
+        grid_shape: ``(gh, gw)`` of one view.
+        rows: ``(views * gh * gw, d)`` float32; fewer behind a region of interest.
+        inspected: ``(views, gh * gw)`` bool, the patches whose rows these are.
+    """
+
+    source: ImageSource
+    grid_shape: tuple[int, int]
+    rows: np.ndarray
+    inspected: np.ndarray
+
+
+WeighPatches = Callable[[list[ImageRows]], np.ndarray]
+"""From the projected patches of all images to the ``(n,)`` outlier weight of each."""
+
+
+@dataclass(frozen=True)
+class BankRecipe:
+    """How a bank is built from patch embeddings.
+
+    Attributes:
+        coreset: which rows are kept.
+        seed: of the coreset.
+        angles: rotated views of every image, in degrees; 0 is the image itself.
+        normalised: rows are brought to length 1, for cosine distances.
+        columns: the part of each embedding that is kept, e.g. one layer of several; None: all of it.
+        max_rows: at most so many rows are kept, whatever the coreset's ratio.
+        weigh: gives each patch an outlier weight, kept with its row; None: there are none.
+        left_out: the share of the patches, those of the largest weights, that never comes into the bank.
+        index: how the bank is searched; None: exactly.
+        precision: what embeddings are kept in; None: chosen.
+        augment: further views of every image, as another day's camera takes it; None: none.
+    """
+
+    coreset: CoresetSettings
+    seed: int
+    angles: tuple[float, ...] = (0.0,)
+    normalised: bool = False
+    columns: slice | None = None
+    max_rows: int | None = None
+    weigh: WeighPatches | None = None
+    left_out: float = 0.0
+    index: IndexSettings | None = None
+    precision: Precision | None = None
+    augment: AugmentSettings | None = None
+
+    @property
+    def views(self) -> list[View]:
+        """All views of an image whose rows are selected from."""
+        views = [View(angle) for angle in self.angles]
+        if self.augment is not None:
+            views += [View(augmentation=Augmentation(self.augment, i)) for i in range(self.augment.copies)]
+        return views
+
+
+class _Selection(NamedTuple):
+    """The numbers of the rows to keep, of each image's first row (and of the end), and the rows' weights."""
+
+    chosen: np.ndarray
+    starts: np.ndarray
+    weights: np.ndarray | None
+
+
+def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
+    """Embed ``images`` and keep the rows the recipe selects, sorted by image.
+
+    The embeddings pass twice through the stream's cache, first to be selected from, then to be collected, and
+    are never held all at once.
+
+    Returns:
+        arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches),
+        ``row_starts`` (images + 1,) int64 (where in the bank an image's rows begin), where patches are weighed
+        ``weights`` (m,) float32, and where the bank is searched approximately ``cells`` (c, d) float32;
+        facts: the images in that order, the precision, counts, coverage.
+    """
+    images = _in_groups(images)
+    with stream.caching():
+        precision, change = _choose_precision(stream, images, recipe)
+        chosen, patch_starts, weights = _select(stream, images, recipe, precision)
+        bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts)
+    row_starts = np.searchsorted(chosen, patch_starts)
+    arrays = {"bank": bank, "rows": chosen, "row_starts": row_starts}
+    further: dict[str, Any] = {}
+    if weights is not None:
+        arrays["weights"] = weights[chosen]
+        further["patches_left_out"] = int(patch_starts[-1]) - len(_eligible(weights, recipe.left_out))
+    if recipe.index is not None:
+        own = np.searchsorted(patch_starts, sampled, side="right") - 1
+        cells, further["index"] = choose_index(
+            bank, row_starts, sample, own, recipe.index.min_rows, recipe.seed
+        )
+        arrays |= {} if cells is None else {"cells": cells}
+    return DetectorState(
+        arrays=arrays,
+        facts={
+            "images": fitted_images(images),
+            "views": [view.name for view in recipe.views],
+            "normalised": recipe.normalised,
+            "patches": int(patch_starts[-1]),
+            "bank_rows": len(bank),
+            "dimension": int(bank.shape[1]),
+            "coreset": recipe.coreset.model_dump(),
+            "coverage": {**coverage(sample, bank), "patches": len(sampled)},
+            "seed": recipe.seed,
+            "precision": precision,
+            "float16_score_change": change,
+            **further,
+        },
+    )
+
+
+def _in_groups(images: Sequence[ImageSource]) -> list[ImageSource]:
+    """Each content once, images of a group side by side, groups in the order in which they first appear."""
+    distinct = list({image.digest: image for image in reversed(images)}.values())[::-1]
+    first: dict[str, int] = {}
+    for image in distinct:
+        first.setdefault(image.group, len(first))
+    return sorted(distinct, key=lambda image: first[image.group])
+
+
+def _views(
+    stream: EmbeddingStream,
+    images: Sequence[ImageSource],
+    recipe: BankRecipe,
+    precision: Precision,
+    keep_exact: bool = False,
+) -> Iterator[ImageRows]:
+    """The rows of each image's inspected patches, all views together."""
+    views = [
+        stream.stream(images, view=view, precision=precision, keep_exact=keep_exact) for view in recipe.views
+    ]
+    dimension = None
+    for embedded in zip(*views, strict=True):
+        rows = [view.embedding.inspected_rows for view in embedded]
+        if recipe.columns is not None:
+            rows = [view[:, recipe.columns] for view in rows]
+        dimension = dimension or rows[0].shape[1]
+        if any(view.shape[1] != dimension for view in rows):
+            raise ValueError(
+                f"{embedded[0].source.name}: its patch embeddings are not of dimension {dimension}, "
+                "as those of the images before it are"
+            )
+        joined = unit_rows(np.concatenate(rows)) if recipe.normalised else np.concatenate(rows)
+        inspected = np.stack([view.embedding.inspected_patches for view in embedded])
+        yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined, inspected)
+
+
+def _select(
+    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
+) -> _Selection:
+    by_distance = recipe.coreset.method in ("batched_greedy", "density")
+    counts: list[int] = [0]
+    projected: list[ImageRows] = []
+    projection: np.ndarray | None = None
+    for image in _views(stream, images, recipe, precision):
+        counts.append(len(image.rows))
+        if by_distance or recipe.weigh is not None:
+            if not projected:
+                projection = random_projection(
+                    image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
+                )
+            projected.append(image._replace(rows=project(image.rows, projection)))
+    starts = np.cumsum(counts)
+    n = int(starts[-1])
+    weights = recipe.weigh(projected) if recipe.weigh is not None else None
+    points = np.concatenate([image.rows for image in projected]) if by_distance else None
+    projected.clear()
+    if weights is None:
+        return _Selection(_thinned(n, points, recipe), starts, None)
+    eligible = _eligible(weights, recipe.left_out)
+    kept = None if points is None else points[eligible]
+    return _Selection(eligible[_thinned(n, kept, recipe, len(eligible))], starts, weights)
+
+
+def _eligible(weights: np.ndarray, left_out: float) -> np.ndarray:
+    """The numbers of the patches that may come into the bank: those up to the global quantile, ascending."""
+    return np.flatnonzero(weights <= np.quantile(weights, 1 - left_out))
+
+
+def _thinned(
+    n: int, points: np.ndarray | None, recipe: BankRecipe, eligible: int | None = None
+) -> np.ndarray:
+    """Which of the ``eligible`` rows are kept, ascending; how many follows from ``n``, the number of all.
+
+    Args:
+        n: all patches.
+        points: the eligible ones, projected, where the coreset's method goes by distances; overwritten.
+        recipe: the coreset, its seed and the most rows there may be.
+        eligible: how many are; None: all.
+    """
+    eligible = n if eligible is None else eligible
+    coreset = recipe.coreset
+    m = min(n if coreset.method == "none" else coreset_size(n, coreset.ratio), eligible)
+    if recipe.max_rows is not None:
+        m = min(m, recipe.max_rows)
+    if coreset.method == "batched_greedy" and points is not None:
+        return np.sort(greedy_order(points, m, recipe.seed, coreset.starting_points))
+    if coreset.method == "density" and points is not None:
+        return density_rows(points, m, recipe.seed)
+    return np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed)
+
+
+def _collect(
+    stream: EmbeddingStream,
+    images: Sequence[ImageSource],
+    recipe: BankRecipe,
+    precision: Precision,
+    chosen: np.ndarray,
+    starts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The chosen rows; a seeded sample of all rows, to measure the bank with, and their numbers."""
+    sampled = random_rows(int(starts[-1]), min(COVERAGE_SAMPLE, int(starts[-1])), recipe.seed)
+    bank, sample = [], []
+    for number, image in enumerate(_views(stream, images, recipe, precision)):
+        bank.append(image.rows[_within(chosen, starts, number)])
+        sample.append(image.rows[_within(sampled, starts, number)])
+    rows = np.concatenate(bank)
+    bank.clear()
+    return rows, np.concatenate(sample), sampled
+
+
+def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
+    begin, end = np.searchsorted(numbers, starts[image : image + 2])
+    return numbers[begin:end] - starts[image]
+
+
+def declared_precision(stream: EmbeddingStream) -> Precision | None:
+    """What the embedder's recipe says its embeddings may be kept in; None where it says nothing.
+
+    It matters beyond speed: it is the same for every detector that shares the embeddings, so that none of them
+    embeds an image again for another precision.
+    """
+    return stream.recipe()["embedder"].get("precision")
+
+
+def _choose_precision(
+    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe
+) -> tuple[Precision, float | None]:
+    """What is asked for or declared; else float16, unless it changes the scores of a few probes too much.
+
+    Returns:
+        the precision, and the relative change of the probes' scores by float16 where it was measured.
+    """
+    declared = recipe.precision or declared_precision(stream)
+    if declared is not None:
+        return declared, None
+    chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
+    plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
+    views = _views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True)
+    probes = [image.rows for image in views]
+    before = _probe_scores(probes, recipe)
+    after = _probe_scores([_rounded_otherwise(rows, recipe.seed) for rows in probes], recipe)
+    with np.errstate(all="ignore"):
+        change = float(np.nan_to_num(np.abs(after - before) / before, nan=0.0).max())
+    return ("float16" if change <= FLOAT16_TOLERANCE else "float32"), change
+
+
+def _rounded_otherwise(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Rows moved within float16's rounding: as much as rounding moved them, without asking for them unrounded.
+
+    The unrounded ones would have to be embedded again where the cache holds float16.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(np.abs(rows).astype(np.float16)).astype(np.float32)
+    moved = step * np.random.default_rng(seed).uniform(-0.5, 0.5, rows.shape).astype(np.float32)
+    return rows + np.where(np.isfinite(step), moved, np.float32(0))  # beyond float16 rows are kept in float32
+
+
+def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe) -> np.ndarray:
+    """An image score per probe, against the others; of a single one its odd patches against its even ones."""
+    rows = [unit_rows(probe) if recipe.normalised else probe for probe in probes]
+    if len(rows) == 1:
+        rows = [rows[0][1::2], rows[0][::2]] if len(rows[0]) > 1 else rows * 2
+    others = [np.concatenate(rows[:i] + rows[i + 1 :]) for i in range(len(rows))]
+    return np.array([NearestNeighbors(o).search(r)[0].max() for r, o in zip(rows, others, strict=True)])

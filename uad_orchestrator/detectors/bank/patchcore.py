@@ -1,0 +1,91 @@
+"""PatchCore: a coreset of patch embeddings, and the distance to it.
+
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022; defaults as in
+amazon-science/patchcore-inspection (squared distances, maximum over the patches), without its centre crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
+from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
+from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.protocol.aggregation import aggregate
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.images.source import ImageSource
+
+
+class PatchCore(Detector):
+    """``vision_patchcore``; the settings are described in ``detectors/settings.py``."""
+
+    fit_settings: PatchCoreFit
+    scoring_settings: PatchCoreScoring
+
+    def __init__(
+        self,
+        stream: EmbeddingStream,
+        fit: PatchCoreFit | None = None,
+        scoring: PatchCoreScoring | None = None,
+        maps: MapSettings | None = None,
+    ) -> None:
+        super().__init__(stream, fit or PatchCoreFit(), scoring or PatchCoreScoring(), maps or MapSettings())
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """A memory bank: the coreset of all patch embeddings of the normals (or the few-shot references)."""
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        recipe = BankRecipe(settings.coreset, settings.seed, index=settings.index, augment=settings.augment)
+        return build_bank(self.stream, references, recipe)
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (mean distance to the ``n_neighbors`` nearest bank rows) and the image score."""
+        return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        return rows_left(state, self.scoring_settings.n_neighbors)
+
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+        settings = self.scoring_settings
+        rows = embedded.embedding.patch_embeddings
+        squared, matches = bank.nearest.search(rows, settings.n_neighbors, left_out)
+        distances = squared if settings.distance == "l2_squared" else np.sqrt(squared)
+        patches = distances.mean(axis=1)
+        score = aggregate(patches, settings.aggregation, settings.topk)
+        if settings.reweight:
+            worst = int(patches.argmax())
+            score *= reweighting(
+                rows[worst], int(matches[worst, 0]), bank, settings.reweight_neighbors, left_out
+            )
+        return score, patches
+
+
+def reweighting(
+    patch: np.ndarray, match: int, bank: Bank, neighbors: int, left_out: slice | None = None
+) -> float:
+    """The factor of equation 7: small where the matched bank row is as lonely as the patch is far from it.
+
+    ``1 - softmax`` of the (root) distances from the patch to the ``neighbors`` bank rows nearest to its
+    match, the match among them, taken at the match.
+
+    Args:
+        patch: ``(d,)`` the patch with the largest score.
+        match: number of the bank row nearest to it.
+        left_out: bank rows that do not count.
+    """
+    rows = bank.nearest.bank
+    available = len(rows) - (0 if left_out is None else left_out.stop - left_out.start)
+    _, around = bank.nearest.search(rows[match : match + 1], min(neighbors, available), left_out)
+    support = np.unique(np.append(around[0], match))
+    distances = np.linalg.norm(rows[support].astype(np.float64) - patch, axis=1)
+    own = float(np.linalg.norm(rows[match].astype(np.float64) - patch))
+    largest = distances.max()  # softmax without overflow
+    return 1.0 - float(np.exp(own - largest) / np.exp(distances - largest).sum())

@@ -1,0 +1,131 @@
+"""SoftPatch: a PatchCore that expects defective images among its normals.
+
+Jiang et al., "SoftPatch: Unsupervised Anomaly Detection with Noisy Data", NeurIPS 2022; as in
+TencentYoutuResearch/AnomalyDetection-SoftPatch: each patch is weighed among those at its own place in the
+other images, the largest weights never come into the bank, and those that do count with their weight. The
+discriminator ``unaligned_lof``, for parts that do not lie alike, is this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
+from uad_orchestrator.detectors.bank.building import BankRecipe, ImageRows, build_bank
+from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.protocol.aggregation import aggregate
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import TileSource, whole_of
+from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
+
+
+class SoftPatch(Detector):
+    """``vision_softpatch``; the settings are described in ``detectors/softpatch_settings.py``."""
+
+    fit_settings: SoftPatchFit
+    scoring_settings: SoftPatchScoring
+
+    def __init__(
+        self,
+        stream: EmbeddingStream,
+        fit: SoftPatchFit | None = None,
+        scoring: SoftPatchScoring | None = None,
+        maps: MapSettings | None = None,
+    ) -> None:
+        super().__init__(stream, fit or SoftPatchFit(), scoring or SoftPatchScoring(), maps or MapSettings())
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """A memory bank as PatchCore's, without the patches that look like contamination, and a weight per row.
+
+        Raises:
+            ValueError: no more images than neighbours; images of different patch grids, or inspected at different
+                patches, unless the discriminator is ``unaligned_lof``.
+        """
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        recipe = BankRecipe(
+            settings.coreset,
+            settings.seed,
+            weigh=self._weigh,
+            left_out=settings.threshold,
+            index=settings.index,
+            augment=settings.augment,
+        )
+        return build_bank(self.stream, references, recipe)
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (squared distance to a bank row, times the row's weight) and the image score."""
+        return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        return rows_left(state, self.scoring_settings.n_neighbors)
+
+    def _weigh(self, images: list[ImageRows]) -> np.ndarray:
+        settings = self.fit_settings
+        if settings.discriminator == "unaligned_lof":
+            points = np.concatenate([image.rows for image in images])
+            return feature_space_lof(points, _starts_of_wholes(images), settings.lof_k, settings.seed)
+        views = len(images[0].inspected)
+        weights: dict[int, np.ndarray] = {}
+        for numbers in _by_place(images):  # tiles lie alike where they are cut at the same place
+            alike = [images[number] for number in numbers]
+            _check_they_lie_alike(alike)
+            points = np.concatenate([image.rows.reshape(views, -1, image.rows.shape[1]) for image in alike])
+            found = outlier_weights(points, settings.discriminator, settings.lof_k, views)
+            weights |= zip(numbers, np.split(found, len(alike)), strict=True)
+        return np.concatenate([weights[number].ravel() for number in range(len(images))])
+
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+        settings = self.scoring_settings
+        squared, matches = bank.nearest.search(
+            embedded.embedding.patch_embeddings, settings.n_neighbors, left_out
+        )
+        if settings.soft_weights and bank.weights is not None:
+            squared = squared * bank.weights[matches]
+        patches = squared.mean(axis=1)
+        return aggregate(patches, settings.aggregation, settings.topk), patches
+
+
+def _by_place(images: list[ImageRows]) -> list[list[int]]:
+    """Numbers of the images to compare with each other: all, or the tiles of each place."""
+    places: dict[object, list[int]] = {}
+    for number, image in enumerate(images):
+        place = image.source.box if isinstance(image.source, TileSource) else None
+        places.setdefault(place, []).append(number)
+    return list(places.values())
+
+
+def _starts_of_wholes(images: list[ImageRows]) -> np.ndarray:
+    """Where the patches of each whole image begin, all its tiles together, and the end."""
+    counts: dict[str, int] = {}
+    for image in images:
+        whole = whole_of(image.source).digest
+        counts[whole] = counts.get(whole, 0) + len(image.rows)
+    return np.cumsum([0, *counts.values()])
+
+
+def _check_they_lie_alike(images: list[ImageRows]) -> None:
+    first = images[0]
+    for image in images:
+        if image.grid_shape != first.grid_shape:
+            raise ValueError(
+                f"{first.source.name} has a patch grid of {first.grid_shape}, {image.source.name} one of "
+                f"{image.grid_shape}: patches are compared with those at their own place in the other images, "
+                "so all need one grid; take an embedder that squashes every image to one size (resize: squash), "
+                "or discriminator unaligned_lof"
+            )
+        if not np.array_equal(image.inspected, first.inspected):
+            raise ValueError(
+                f"the region of interest covers other patches of {image.source.name} than of {first.source.name}: "
+                "patches are compared with those at their own place in the other images, so all need one region; "
+                "take images of one size, or discriminator unaligned_lof"
+            )

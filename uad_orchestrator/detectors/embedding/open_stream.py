@@ -1,0 +1,96 @@
+"""An embedding stream over an embedder given by settings, by name, or as an object."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from uad_orchestrator.detectors.embedding.placement import ImagePreset
+from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+from uad_orchestrator.embedders.protocol import PatchEmbedder
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+
+
+def open_stream(
+    embedder: EmbedderSettings | PatchEmbedder | str | None,
+    *,
+    preset: ImagePreset | str | None = None,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    cache: EmbeddingCache | None = None,
+) -> EmbeddingStream:
+    """A stream over an embedder given by settings, by name, or as an object; see ``create_detector``.
+
+    Without an embedder it only reads and prepares images, for a detector that brings a network of its own.
+    """
+    if preset is None or isinstance(preset, str):
+        from uad_orchestrator.preprocessing.presets import resolve_preset
+
+        preset = resolve_preset(preset or "plain")
+    if isinstance(embedder, str):
+        embedder = EmbedderSettings(name=embedder)
+    load, embedder_recipe = _opened(embedder, weights, device, cache is not None)
+    return EmbeddingStream(
+        load,
+        lambda: {**embedder_recipe(), "preset": dict(preset.pixel_recipe())},
+        preset=preset,
+        cache=cache,
+        batch_size=batch_size,
+    )
+
+
+_Opened = tuple[Callable[[], PatchEmbedder], Callable[[], dict[str, Any]]]
+
+
+def _opened(
+    embedder: EmbedderSettings | PatchEmbedder | None, weights: Path | str | None, device: str, cached: bool
+) -> _Opened:
+    if embedder is None:
+        return _no_embedder, lambda: {}
+    if isinstance(embedder, EmbedderSettings):
+        return _from_settings(embedder, weights, device)
+    return _from_object(embedder, weights, cached)
+
+
+def _no_embedder() -> PatchEmbedder:
+    raise RuntimeError("this detector brings a network of its own: nothing can be embedded for it")
+
+
+def _from_settings(given: EmbedderSettings, weights: Path | str | None, device: str) -> _Opened:
+    from uad_orchestrator.embedders import create
+
+    settings = create.resolve_settings(given)
+
+    def file() -> Path | None:
+        return Path(weights) if weights is not None else create.weight_file(settings, Path())
+
+    def recipe() -> dict[str, Any]:
+        return {"embedder": dict(create.embedder_recipe(settings)), "weights": _digest(file())}
+
+    return lambda: create.create_embedder(settings, file(), device), recipe
+
+
+def _from_object(embedder: PatchEmbedder, weights: Path | str | None, cached: bool) -> _Opened:
+    known = hasattr(embedder, "recipe")
+    if cached and not known:
+        raise ValueError(
+            f"{type(embedder).__qualname__} has no recipe(), so a cache could not tell its embeddings from "
+            "those of another embedder: give it one, or leave the cache out"
+        )
+
+    def recipe() -> dict[str, Any]:
+        words = dict(embedder.recipe()) if known else {"name": type(embedder).__qualname__}
+        return {"embedder": words, "weights": _digest(Path(weights) if weights is not None else None)}
+
+    return lambda: embedder, recipe
+
+
+def _digest(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Detectors on OpenCLIP: neighbours of its tokens, similarity to prompts, or both."""

@@ -1,0 +1,54 @@
+"""Patch nearest neighbours by cosine distance on OpenCLIP tokens: AnomalyDINO's scores, without its views and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
+from uad_orchestrator.detectors.open_clip.patch_knn_settings import PatchKnnFit, PatchKnnScoring
+from uad_orchestrator.detectors.protocol.aggregation import aggregate
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.images.source import ImageSource
+
+
+class OpenClipPatchKnn(Detector):
+    """``vision_openclip_patchknn``; the settings are described in ``detectors/open_clip_settings.py``."""
+
+    fit_settings: PatchKnnFit
+    scoring_settings: PatchKnnScoring
+
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """A memory bank: the coreset of the unit tokens of all normals (or of the few-shot references)."""
+        settings = self.fit_settings
+        references = select_references(images, settings.references)
+        recipe = BankRecipe(
+            settings.coreset,
+            settings.seed,
+            normalised=True,
+            index=settings.index,
+            augment=settings.augment,
+        )
+        return build_bank(self.stream, references, recipe)
+
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score."""
+        return bank_responses(self.stream, state, images, self._score, leave_out)
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``n_neighbors`` bank rows of other groups are left."""
+        return rows_left(state, self.scoring_settings.n_neighbors)
+
+    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+        settings = self.scoring_settings
+        squared, _ = bank.nearest.search(
+            unit_rows(embedded.embedding.patch_embeddings), settings.n_neighbors, left_out
+        )
+        patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
+        return aggregate(patches, settings.aggregation, settings.topk), patches

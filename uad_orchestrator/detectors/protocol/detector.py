@@ -1,0 +1,286 @@
+"""What every detector is: three stages that pass plain values, and scikit-learn's manners on top of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from uad_orchestrator.detectors.embedding.placement import PatchCells
+from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+from uad_orchestrator.detectors.protocol.calibration import CalibrationImages, choose_calibration_images
+from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
+from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.metrics.thresholds import OperatingPoint, calibrate
+from uad_orchestrator.postprocess.finishing import MapScale
+
+Images = Sequence[Path | str] | Sequence[RgbImage] | Sequence[ImageSource] | np.ndarray
+"""Paths, a list of arrays, or one ``(n, h, w, c)`` array."""
+
+REMEMBERED = 1 << 20
+"""Patch scores kept, of the latest responses, so that scores, labels and maps of the same images cost one pass."""
+
+
+class Detector(ABC):
+    """Unsupervised visual anomaly detection: fitted on normal images, scores any image, shows where.
+
+    The stages ``fit_state``, ``respond`` and ``anomaly_map`` change nothing in the detector and hand over
+    plain values; ``fit``, ``decision_function``, ``predict`` and the maps are these stages in scikit-learn's
+    manners.
+
+    Args:
+        stream: turns images into patch embeddings.
+        fit, scoring, maps: the settings of each stage.
+
+    Attributes:
+        state_: the fitted state.
+        threshold_: image scores above it mean anomalous; NaN where there was nothing to calibrate on.
+        pixel_threshold_: a normal image's map exceeds it anywhere with probability about ``contamination``.
+        decision_scores_: ``(n,)`` float64 scores of the calibration normals.
+        image_point_, pixel_point_: both thresholds with where they come from.
+        map_scale_: what ``maps.normalisation`` takes from the normals' maps; None where it is off.
+    """
+
+    transductive: bool = False
+    """Whether an image's score depends on the images it is scored with: then all are handed over together."""
+
+    state_: DetectorState
+    threshold_: float
+    pixel_threshold_: float
+    decision_scores_: np.ndarray
+    image_point_: OperatingPoint
+    pixel_point_: OperatingPoint
+    map_scale_: MapScale | None = None
+
+    def __init__(
+        self, stream: EmbeddingStream, fit: Settings, scoring: ScoringSettings, maps: MapSettings
+    ) -> None:
+        self.stream = stream
+        self.fit_settings = fit
+        self.scoring_settings = scoring
+        self.map_settings = maps
+        self._recent: OrderedDict[str, Response] = OrderedDict()
+        self._together: tuple[list[str], list[Response]] = ([], [])
+
+    # ---- stages ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
+        """The fitted state: all that is learnt from normal images.
+
+        Raises:
+            ValueError: no images.
+        """
+
+    @abstractmethod
+    def respond(
+        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
+    ) -> Iterator[Response]:
+        """Respond to images one at a time, in order.
+
+        Args:
+            state: from ``fit_state``.
+            images: consumed a batch at a time.
+            leave_out: what the state learnt from an image's own group is left out when that image is scored.
+        """
+
+    @property
+    def map_recipe(self) -> MapRecipe:
+        """How maps are made of responses."""
+        return MapRecipe(self.map_settings)
+
+    def anomaly_map(self, response: Response) -> np.ndarray:
+        """The anomaly map ``(H, W)`` float32 of a response, at the original image's size.
+
+        Raises:
+            ValueError: the model gives none.
+            RuntimeError: not fitted, and ``maps.normalisation`` takes statistics of the normals' maps.
+        """
+        threshold = getattr(self, "pixel_threshold_", float("nan"))
+        return self.map_recipe.anomaly_map(response, self.map_scale_, threshold)
+
+    def calibration_images(
+        self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
+    ) -> CalibrationImages:
+        """The normals that set the thresholds, where they come from, and whether to leave each out."""
+        return choose_calibration_images(
+            state, train, validation, self.scoring_settings.calibration, self.can_leave_out(state)
+        )
+
+    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
+        """Whether ``respond`` can leave out what the state learnt from an image it was fitted on; by default
+        it cannot."""
+        return lambda image: False
+
+    def cells(self, source: ImageSource) -> PatchCells:
+        """Where the patches of an image, or of a tile, lie on it, before anything is fitted."""
+        return self.stream.cells(source)
+
+    # ---- scikit-learn's manners --------------------------------------------------------------------------
+
+    def fit(
+        self,
+        images: Images,
+        y: None = None,
+        *,
+        validation: Images | None = None,
+        input_format: str = "rgb_u8_hwc",
+    ) -> Self:
+        """Fit on normal images and calibrate both thresholds; every image is embedded once.
+
+        Args:
+            images: the normals.
+            y: not used; there for scikit-learn's pipelines.
+            validation: further normals, never fitted, to calibrate on; None: each fitted image is left out in
+                turn.
+            input_format: what arrays are (see ``ImageFormat``); it does not matter for paths.
+
+        Raises:
+            ValueError: no images, or arrays that are not of ``input_format``.
+        """
+        train = _sources(images, input_format)
+        held_out = [] if validation is None else _sources(validation, input_format)
+        with self.stream.caching():
+            state = self.fit_state(train)
+            self._forget()
+            self.state_ = state
+            self._calibrate(train, held_out)
+        return self
+
+    def restore(
+        self,
+        state: DetectorState,
+        image_point: OperatingPoint,
+        pixel_point: OperatingPoint,
+        map_scale: MapScale | None = None,
+    ) -> Self:
+        """Take over what was fitted and calibrated before, instead of ``fit``.
+
+        Args:
+            map_scale: needed where ``maps.normalisation`` is on.
+        """
+        self._forget()
+        self.map_scale_ = map_scale
+        self.state_ = state
+        self.image_point_, self.threshold_ = image_point, image_point.threshold
+        self.pixel_point_, self.pixel_threshold_ = pixel_point, pixel_point.threshold
+        return self
+
+    def decision_function(self, images: Images, *, input_format: str = "rgb_u8_hwc") -> np.ndarray:
+        """Image scores ``(n,)`` float64; higher is more anomalous."""
+        self._check_fitted()
+        return np.array([r.score for r in self._responses(_sources(images, input_format))], dtype=np.float64)
+
+    def predict(self, images: Images, *, input_format: str = "rgb_u8_hwc") -> np.ndarray:
+        """``(n,)`` int64: 1 where the image score is greater than ``threshold_``, else 0.
+
+        Raises:
+            RuntimeError: not fitted, or nothing was left to calibrate the threshold on (says why).
+        """
+        self._check_fitted()
+        if np.isnan(self.threshold_):
+            raise RuntimeError(
+                f"there is no threshold to predict with: {self.image_point_.reason}. "
+                "decision_function and the anomaly maps work without"
+            )
+        return (self.decision_function(images, input_format=input_format) > self.threshold_).astype(np.int64)
+
+    def get_anomaly_map(
+        self, image: Path | str | RgbImage, *, input_format: str = "rgb_u8_hwc"
+    ) -> np.ndarray:
+        """The anomaly map ``(H, W)`` float32 of one image, at its own size."""
+        return next(self._maps(_sources([image], input_format)))
+
+    def predict_anomaly_map(
+        self, images: Images, *, input_format: str = "rgb_u8_hwc"
+    ) -> np.ndarray | list[np.ndarray]:
+        """The anomaly maps: ``(n, H, W)`` float32 where all have one size, else a list of ``(H, W)``."""
+        maps = list(self._maps(_sources(images, input_format)))
+        return np.stack(maps) if len({m.shape for m in maps}) == 1 else maps
+
+    @property
+    def embedded_images(self) -> int:
+        """Images sent through the embedder so far."""
+        return self.stream.embedded_images
+
+    @property
+    def embedded_views(self) -> int:
+        """Images and rotated views sent through the embedder so far."""
+        return self.stream.embedded_views
+
+    @property
+    def device(self) -> str:
+        """Where the network ran; ``cached`` where no image had to be embedded."""
+        return str(getattr(self.stream.embedder, "device", "cpu")) if self.embedded_views else "cached"
+
+    def _calibrate(self, train: list[ImageSource], validation: list[ImageSource]) -> None:
+        images, source, leave_out = self.calibration_images(self.state_, train, validation)
+        responses = list(self.respond(self.state_, images, leave_out))
+        contamination = self.scoring_settings.contamination
+        self.decision_scores_ = np.array([response.score for response in responses], dtype=np.float64)
+        normals = calibrate_maps(self.map_recipe, lambda: responses, contamination, source)
+        image_point = calibrate(self.decision_scores_, contamination, source)
+        self.restore(self.state_, image_point, normals.point, normals.scale)
+
+    def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:
+        self._check_fitted()
+        return (self.anomaly_map(response) for response in self._responses(sources))
+
+    def _forget(self) -> None:
+        """Another state gives other responses."""
+        self._recent.clear()
+        self._together = ([], [])
+
+    def _responses(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
+        if self.transductive:
+            return self._responses_together(list(sources))
+        return self._responses_in_batches(sources)
+
+    def _responses_together(self, sources: list[ImageSource]) -> Iterator[Response]:
+        """The latest answer to all of them is kept: scores and maps of the same images cost one pass."""
+        digests = [source.digest for source in sources]
+        if digests != self._together[0]:
+            self._together = (digests, list(self.respond(self.state_, sources)))
+        return iter(self._together[1])
+
+    def _responses_in_batches(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
+        remaining = iter(sources)
+        while batch := list(islice(remaining, self.stream.batch_size)):
+            new = {s.digest: s for s in batch if s.digest not in self._recent}
+            found = {s.digest: self._recent[s.digest] for s in batch if s.digest in self._recent}
+            found |= dict(zip(new, self.respond(self.state_, new.values()), strict=True))
+            self._remember(found)
+            yield from (found[source.digest] for source in batch)
+
+    def _remember(self, responses: dict[str, Response]) -> None:
+        for digest, response in responses.items():
+            self._recent[digest] = response
+            self._recent.move_to_end(digest)
+        held = sum(map(_held, self._recent.values()))
+        while held > REMEMBERED:
+            _, oldest = self._recent.popitem(last=False)
+            held -= _held(oldest)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "state_"):
+            raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
+
+def _held(response: Response) -> int:
+    """Patch scores that are held with a response."""
+    return 1 if response.patch_grid is None else response.patch_grid.size
+
+
+def _sources(images: Any, input_format: str) -> list[ImageSource]:
+    from uad_orchestrator.images.formats import sources_from
+
+    whole = isinstance(images, np.ndarray | str | Path)
+    return sources_from(images if whole else list(images), input_format)

@@ -1,0 +1,159 @@
+"""From responses to anomaly maps: one recipe, for the library's maps and for those of a cell.
+
+In order: the patch grid is laid on the image and blurred (of a tiled image each tile's, which are then
+blended), normalised, opened or closed, clipped; regions too small to count are lowered to the pixel threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.stages import Response
+from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
+from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, calibrate
+from uad_orchestrator.postprocess import finishing
+from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, resize_to_image
+from uad_orchestrator.postprocess.blending import Blend, blend_tiles
+from uad_orchestrator.postprocess.finishing import MapScale
+from uad_orchestrator.postprocess.map_set import NormalMapStatistics
+
+
+@dataclass(frozen=True)
+class NormalMaps:
+    """What the maps of the calibration normals say.
+
+    Attributes:
+        scale: what normalisation takes; None where there is none.
+        point: the pixel threshold, from the maps' maxima.
+        summary: of the maps as the threshold sees them (``NormalMapStatistics.summary``).
+    """
+
+    scale: MapScale | None
+    point: OperatingPoint
+    summary: Mapping[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class MapRecipe:
+    """How a map is made of a response.
+
+    Attributes:
+        settings: the ``maps:`` settings.
+        blend: of the maps of overlapping tiles.
+    """
+
+    settings: MapSettings
+    blend: Blend = "hann"
+
+    @classmethod
+    def of(cls, settings: MapSettings, tiling: TilingSettings | None) -> MapRecipe:
+        """The recipe of a detector, tiled or not."""
+        return cls(settings) if tiling is None else cls(settings, tiling.blend)
+
+    def anomaly_map(self, response: Response, scale: MapScale | None, threshold: float) -> np.ndarray:
+        """The finished map ``(H, W)`` float32, at the image's size.
+
+        Args:
+            scale: of the normal maps (``NormalMaps.scale``).
+            threshold: the pixel threshold, of which ``min_area`` tells regions by; NaN: it removes none.
+
+        Raises:
+            ValueError: the model gives no map.
+            RuntimeError: the settings normalise and there is no scale.
+        """
+        made = self.before_removal(response, scale)
+        if not self.settings.min_area:
+            return made
+        return finishing.without_small_regions(made, threshold, self.settings.min_area)
+
+    def before_removal(self, response: Response, scale: MapScale | None) -> np.ndarray:
+        """The map with every step but the removal of small regions: what the pixel threshold is taken from."""
+        settings, made = self.settings, self.laid(response)
+        if settings.normalisation == "normal_maps":
+            if scale is None:
+                raise RuntimeError(
+                    "maps.normalisation: normal_maps takes the mean and the spread of the calibration normals' "
+                    "maps: call fit first, or hand them to restore as map_scale"
+                )
+            made = finishing.normalised(made, scale)
+        if settings.morphology is not None:
+            made = finishing.morphology(made, **settings.morphology.model_dump())
+        return made if settings.clip is None else finishing.clipped(made, *settings.clip)
+
+    def laid(self, response: Response) -> np.ndarray:
+        """The patch scores laid on the image and blurred, ``(H, W)`` float32; tiles blended."""
+        if response.patch_grid is None:
+            raise ValueError(f"{response.name}: {NO_MAP}")
+        size, tiles, sigma = response.original_size, response.tiles, self.settings.gaussian_sigma
+        if tiles is None:
+            return self._lay(response.patch_grid, response, size, sigma)
+        resized = tiles.size != size
+        # sigma is in pixels of the image, which those of a tile are not
+        blurred_last = resized and self.settings.sigma_space == "image"
+        maps = (
+            self._lay(grid, response, (tiles.side, tiles.side), 0.0 if blurred_last else sigma)
+            for grid in response.patch_grid
+        )
+        blended = blend_tiles(maps, tiles, self.blend)
+        if resized:
+            blended = resize_to_image(blended, Region(0.0, 0.0, *size), size)
+        return gaussian_blur(blended, sigma) if blurred_last and sigma > 0 else blended
+
+    def _lay(
+        self, patch_grid: np.ndarray, response: Response, size: tuple[int, int], sigma: float
+    ) -> np.ndarray:
+        return anomaly_map(
+            patch_grid,
+            response.region,
+            size,
+            response.input_size,
+            gaussian_sigma=sigma,
+            sigma_space=self.settings.sigma_space,
+        )
+
+
+def calibrate_maps(
+    recipe: MapRecipe, responses: Callable[[], Iterable[Response]], contamination: float, source: str
+) -> NormalMaps:
+    """What the calibration normals' maps say, one map held at a time; NaN and the reason where the model gives none.
+
+    Args:
+        responses: gives the normals' responses from the first on, each time it is called: twice where maps
+            are normalised.
+        contamination: nominal false-positive rate.
+        source: where the normals come from, as in ``OperatingPoint.source``.
+
+    Raises:
+        ValueError: the settings normalise and there are no normals.
+    """
+    if any(response.patch_grid is None for response in islice(responses(), 1)):
+        return NormalMaps(
+            None, calibrate([], contamination, f"none: {NO_MAP}"), NormalMapStatistics().summary()
+        )
+    scale = None
+    if recipe.settings.normalisation == "normal_maps":
+        raw = NormalMapStatistics()
+        for response in responses():
+            raw.update(recipe.laid(response))
+        scale = _scale(raw, source)
+    seen = NormalMapStatistics()
+    for response in responses():
+        seen.update(recipe.before_removal(response, scale))
+    return NormalMaps(scale, calibrate(seen.maxima, contamination, source), seen.summary())
+
+
+def _scale(raw: NormalMapStatistics, source: str) -> MapScale:
+    summary = raw.summary()
+    mean, std = summary["mean"], summary["std"]
+    if mean is None or std is None:
+        raise ValueError(
+            "maps.normalisation: normal_maps needs normal images the model does not hold: "
+            f"{source.removeprefix('none: ')}; or take normalisation: none"
+        )
+    return MapScale(mean, std)

@@ -1,0 +1,94 @@
+"""What is known of a detector without loading it, and how its flat settings are cut into stages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
+from uad_orchestrator.embedders.settings import EmbedderSettings
+
+if TYPE_CHECKING:
+    from uad_orchestrator.detectors.protocol.detector import Detector
+
+
+class StageSettings(NamedTuple):
+    """A detector's settings, one model per stage: ``memory_bank``, ``score_table``, ``anomaly_maps``; and how
+    images are cut into tiles, if they are, which has keys of each stage."""
+
+    fit: Settings
+    scoring: ScoringSettings
+    maps: MapSettings
+    tiling: TilingSettings | None = None
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """What is known of a detector without loading it.
+
+    Attributes:
+        model: its name in a project file, ``vision_...``.
+        fit: the settings that ``memory_bank`` reads.
+        scoring: the settings that ``score_table`` reads.
+        default_embedder: the embedder of an entry that names none; None: it brings a network of its own.
+        default_maps: the recipe's own ``maps:`` settings.
+        versions: stage version by stage (``fit``, ``scoring``, ``maps``); raised when its numbers change.
+        load: imports the detector's class.
+        check_embedder: raises ValueError for an embedder that the detector cannot work with; None: any will do.
+        parts: what the class is handed besides stream and settings, with the defaults: a checkpoint, an object.
+        package: the package whose version is part of the fit's recipe, beside the versions above.
+        transductive: an image's score depends on the images it is scored with: for benchmarks only, without
+            threshold or bundle.
+    """
+
+    model: str
+    fit: type[Settings]
+    scoring: type[ScoringSettings]
+    default_embedder: EmbedderSettings | None
+    default_maps: MapSettings
+    versions: Mapping[str, int]
+    load: Callable[[], type[Detector]]
+    check_embedder: Callable[[EmbedderSettings], None] | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    package: str | None = None
+    transductive: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys an entry of this detector may hold, besides model, preset, embedder and checkpoint."""
+        return (*self.fit.model_fields, *self.scoring.model_fields, "maps", "tiling")
+
+    def cut(self, settings: Mapping[str, Any]) -> StageSettings:
+        """Cut flat settings, as they stand in a project file, into the stages that read them.
+
+        Raises:
+            ValueError: an unknown key (with the nearest valid word) or a value that is not allowed.
+
+        >>> from uad_orchestrator.detectors.registry import detector_spec
+        >>> stages = detector_spec("vision_patchcore").cut({"coreset": {"ratio": 0.01}, "n_neighbors": 3})
+        >>> stages.fit.coreset.ratio, stages.scoring.n_neighbors
+        (0.01, 3)
+        """
+        for key in settings:
+            if key not in self.keys:
+                raise ValueError(f"{self.model} has no setting {key!r}{nearest_word(key, self.keys)}")
+        maps = settings.get("maps") or {}
+        maps = maps.model_dump() if isinstance(maps, MapSettings) else dict(maps)
+        tiling = settings.get("tiling")
+        return StageSettings(
+            self.fit.model_validate({k: v for k, v in settings.items() if k in self.fit.model_fields}),
+            self.scoring.model_validate(
+                {k: v for k, v in settings.items() if k in self.scoring.model_fields}
+            ),
+            MapSettings.model_validate({**self.default_maps.model_dump(), **maps}),
+            None if tiling is None else TilingSettings.model_validate(tiling),
+        )
+
+
+def nearest_word(word: str, known: Collection[str]) -> str:
+    """The known word that is nearest, as the end of a message; all of them where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"

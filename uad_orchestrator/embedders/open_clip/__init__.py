@@ -1,0 +1,1 @@
+"""OpenCLIP vision transformers and their text towers."""

@@ -1,0 +1,1 @@
+"""CNNs and vision transformers of timm."""

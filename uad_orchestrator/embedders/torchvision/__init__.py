@@ -1,0 +1,1 @@
+"""CNNs of torchvision."""

@@ -1,0 +1,204 @@
+"""All that is counted of the pixels of some images, additive: whatever a protocol asks of them, in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol as Interface
+
+import numpy as np
+
+from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics
+from uad_orchestrator.metrics.pimo import NormalPixels, SharedRates
+from uad_orchestrator.metrics.pixel_counts import Overlap, PixelCounts
+from uad_orchestrator.metrics.spro import GroundTruth
+from uad_orchestrator.metrics.thresholds import exceeds
+
+
+class ScoredImage(Interface):
+    """What is asked of a row of a score table."""
+
+    @property
+    def image(self) -> str: ...
+    @property
+    def label(self) -> int: ...
+    @property
+    def defect_type(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class ThresholdCounts:
+    """Pixels right and wrong at a threshold; counts nothing where that is NaN."""
+
+    threshold: float
+    tp: int = 0
+    fp: int = 0
+    tn: int = 0
+    fn: int = 0
+
+    def of(self, scores: np.ndarray, truth: np.ndarray) -> ThresholdCounts:
+        """The counts of one map ``(H, W)`` at the same threshold."""
+        if math.isnan(self.threshold):
+            return ThresholdCounts(self.threshold)
+        called, defect = exceeds(scores, self.threshold), truth != 0
+        n_called, n_defect = int(np.count_nonzero(called)), int(np.count_nonzero(defect))
+        tp = int(np.count_nonzero(called & defect))
+        fp, fn = n_called - tp, n_defect - tp
+        return ThresholdCounts(self.threshold, tp, fp, truth.size - tp - fp - fn, fn)
+
+    def __add__(self, other: ThresholdCounts) -> ThresholdCounts:
+        """The counts of both, which are of one threshold."""
+        return ThresholdCounts(
+            self.threshold,
+            self.tp + other.tp,
+            self.fp + other.fp,
+            self.tn + other.tn,
+            self.fn + other.fn,
+        )
+
+    def metrics(self) -> ThresholdMetrics | None:
+        """The figures; None without a threshold."""
+        if math.isnan(self.threshold):
+            return None
+        return ThresholdMetrics(self.threshold, self.tp, self.fp, self.tn, self.fn)
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """What is counted of some images.
+
+    Attributes:
+        counts: pixels per score.
+        at_pixel_threshold, at_segmentation_threshold: pixels right and wrong there.
+        maxima: of each map, its image's label and its largest value.
+        aupimos: the AUPIMO of each anomalous image, where it is asked for.
+        unpublished: defective images whose mask is not published; nothing else is counted of them.
+    """
+
+    counts: PixelCounts
+    at_pixel_threshold: ThresholdCounts
+    at_segmentation_threshold: ThresholdCounts
+    maxima: tuple[tuple[int, float], ...] = ()
+    aupimos: tuple[float, ...] = ()
+    unpublished: int = 0
+
+    @classmethod
+    def of_nothing(cls, overlap: Overlap) -> PixelStatistics:
+        """No image counted."""
+        none = ThresholdCounts(math.nan)
+        return cls(PixelCounts(overlap), none, none)
+
+    def __add__(self, other: PixelStatistics) -> PixelStatistics:
+        """What is counted of both; neither changes."""
+        return PixelStatistics(
+            self.counts + other.counts,
+            self.at_pixel_threshold + other.at_pixel_threshold,
+            self.at_segmentation_threshold + other.at_segmentation_threshold,
+            self.maxima + other.maxima,
+            self.aupimos + other.aupimos,
+            self.unpublished + other.unpublished,
+        )
+
+    def mean_aupimo(self) -> float:
+        """Mean over the anomalous images, the same in whatever order they came; NaN without any."""
+        return math.fsum(self.aupimos) / len(self.aupimos) if self.aupimos else math.nan
+
+    def map_max_auroc(self) -> float:
+        """AUROC of the images by the largest values of their maps; NaN with one class only."""
+        labels, scores = zip(*self.maxima, strict=True) if self.maxima else ((), ())
+        return image_metrics(scores, labels).auroc
+
+
+def everywhere(row: ScoredImage) -> None:
+    """All pixels of an image count."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is known of the pixels of each image.
+
+    Attributes:
+        anomaly_map: gives an image's raw map ``(H, W)``.
+        truth: gives its ground truth; None for a defective image whose mask is not published.
+        inspected: gives the pixels that count, ``(H, W)`` bool; None: all.
+    """
+
+    anomaly_map: Callable[[ScoredImage], np.ndarray]
+    truth: Callable[[ScoredImage], GroundTruth | None]
+    inspected: Callable[[ScoredImage], np.ndarray | None] = everywhere
+
+
+@dataclass
+class PixelPass:
+    """Reads maps and ground truth, one image at a time.
+
+    Args:
+        images: gives them.
+        overlap: what the counts are of.
+        pixel_threshold, segmentation_threshold: NaN where there is none.
+        normal_pixels: counts the maps of normal images for AUPIMO; None where it is not asked for.
+    """
+
+    images: Images
+    overlap: Overlap
+    pixel_threshold: float
+    segmentation_threshold: float
+    normal_pixels: NormalPixels | None = None
+    _rates: SharedRates | None = field(default=None, init=False)
+
+    def count_normals(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
+        """The normal images, which come first: AUPIMO's rates are theirs.
+
+        Raises:
+            ValueError: a map that is not finite, a mask that shows defects; names the image.
+        """
+        share = self._count(rows)
+        if self.normal_pixels is not None and not self.normal_pixels.undefined_reason:
+            self._rates = self.normal_pixels.rates()
+        return share
+
+    def count_defects(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
+        """Defective images.
+
+        Raises:
+            ValueError: a map that is not finite, a mask of another size; names the image.
+        """
+        return self._count(rows)
+
+    def _count(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
+        counts = PixelCounts(self.overlap)
+        at_pixel = ThresholdCounts(self.pixel_threshold)
+        at_segmentation = ThresholdCounts(self.segmentation_threshold)
+        maxima, aupimos, unpublished = [], [], 0
+        for row in rows:
+            truth = self.images.truth(row)
+            if truth is None:
+                unpublished += 1
+                continue
+            if row.label == 0 and truth.mask.any():
+                shown = np.count_nonzero(truth.mask)
+                raise ValueError(f"{row.image}: labelled normal, but its mask shows {shown} pixels")
+            scores, inspected = self.images.anomaly_map(row), self.images.inspected(row)
+            try:
+                if self.overlap == "pro":
+                    counts.update(scores, truth.mask, inspected)
+                if inspected is not None:
+                    scores, truth = scores[inspected][None], truth.within(inspected)
+                if self.overlap == "spro":
+                    counts.update_channels(scores, truth.channels)
+                aupimos += self._count_aupimo(row, scores, truth)
+                at_pixel += at_pixel.of(scores, truth.mask)
+                at_segmentation += at_segmentation.of(scores, truth.mask)
+            except ValueError as error:
+                raise ValueError(f"{row.image}: {error}") from error
+            maxima.append((row.label, float(scores.max())))
+        return PixelStatistics(counts, at_pixel, at_segmentation, tuple(maxima), tuple(aupimos), unpublished)
+
+    def _count_aupimo(self, row: ScoredImage, scores: np.ndarray, truth: GroundTruth) -> list[float]:
+        """The image's AUPIMO; of a normal image its pixels are counted instead."""
+        if self.normal_pixels is not None and row.label == 0:
+            self.normal_pixels.update(scores)
+        return [self._rates.aupimo(scores, truth.mask)] if self._rates and row.label else []

@@ -1,0 +1,69 @@
+"""The asset ``leaderboard``: all cells side by side, and what Dagster's UI shows of the board."""
+
+# No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.cells.board import board_version, current_board, keep_board
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.versions.graph import NODES
+from uad_orchestrator.project import Project
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard
+
+
+def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
+    """The asset ``leaderboard``: it reads every cell's report and fails for none of them."""
+    node = NODES["leaderboard"]
+
+    spec = dg.AssetSpec(
+        asset_key(project, node.asset),
+        deps=[asset_key(project, name) for name in node.reads],
+        group_name=node.group,
+        kinds=set(node.kinds),
+        owners=list(project.dagster.owners),
+        description=node.description,
+    )
+
+    # An op may not be called what a job is called, and the job is `leaderboard`: hence an op's name of its own.
+    @dg.multi_asset(name="build_leaderboard", specs=[spec])
+    def leaderboard(project_inputs: ProjectInputs) -> dg.MaterializeResult:
+        state, store = project_inputs.state, project_inputs.store
+        board = current_board(state, store)
+        version = board_version(state, store)
+        keep_board(store, board, version)
+        return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board))
+
+    return leaderboard
+
+
+def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
+    counts = {f"cells_{status}": n for status, n in board.counts().items()}
+    measured = [
+        name
+        for name in ("aupro_0.3", "spro_0.05", "seg_f1")
+        if any(row.value(name) is not None for row in board.rows)
+    ]
+    shown = ("image_auroc", "pixel_auroc", *measured, "recall", "false_positive_rate", "status", "reason")
+    records = [
+        dg.TableRecord(
+            {"category": row.category_key, "detector": row.detector}
+            | {name: _plain(row.value(name)) for name in shown}
+        )
+        for row in board.rows
+    ]
+    means = {
+        # spaces: the UI breaks the line at them
+        f"mean image_auroc {of.dataset} {detector.detector}": mean
+        for of in board.means
+        for detector in of.detectors
+        if (mean := detector.values.get("image_auroc")) is not None
+    }
+    table = {"leaderboard": dg.MetadataValue.table(records)} if records else {}
+    return {"dagster/row_count": len(records), **counts, **means, **table}
+
+
+def _plain(value: object) -> str | float | int | bool | None:
+    if isinstance(value, float):
+        return round(value, 4)
+    return value if isinstance(value, str | int) else None

@@ -1,0 +1,35 @@
+"""The two dimensions, category and detector, and their product: defined once, shared by every asset.
+
+Sharing the objects matters: Dagster infers category -> cell and detector -> cell only when the one-dimensional
+definition *is* the dimension of the two-dimensional one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.versions.graph import Dimension
+from uad_orchestrator.project import Project
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """The partitions definitions of a project."""
+
+    category: dg.StaticPartitionsDefinition
+    detector: dg.StaticPartitionsDefinition
+    cell: dg.MultiPartitionsDefinition
+
+    def of(self, dimension: Dimension) -> dg.PartitionsDefinition | None:
+        """The definition for a node of the graph; None for an unpartitioned one."""
+        return None if dimension == "none" else getattr(self, dimension)
+
+
+def project_partitions(project: Project) -> Partitions:
+    """The partitions of the categories and detectors a project names."""
+    category = dg.StaticPartitionsDefinition(project.category_keys())
+    detector = dg.StaticPartitionsDefinition(sorted(project.detectors))
+    cell = dg.MultiPartitionsDefinition({"category": category, "detector": detector})
+    return Partitions(category, detector, cell)

@@ -1,0 +1,1 @@
+"""What starts by itself: sensors, the recalibration and its schedule."""

@@ -1,0 +1,111 @@
+"""The schedule ``recalibrate`` and the job it asks for: new normals in, thresholds up to date."""
+
+# No `from __future__ import annotations` here: Dagster reads the types of an op's parameters.
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.automation.recalibration import (
+    Recalibration,
+    categories_with_incoming,
+    recalibrate,
+    shift_rows,
+    write_record,
+)
+from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.runs import runs_at_work
+from uad_orchestrator.orchestration.ingestion import folders
+from uad_orchestrator.project import Project, ProjectError, read_project
+
+RECALIBRATE = "recalibrate"
+
+
+def recalibrate_job() -> dg.JobDefinition:
+    """The job ``recalibrate``: one op that takes images in and refreshes the cells that got some."""
+
+    @dg.op(description="Checks new normal images, takes them in or holds them back, refreshes their cells.")
+    def take_in_and_refresh(
+        context: dg.OpExecutionContext,
+        project_inputs: ProjectInputs,
+        embedders: dg.ResourceParam[EmbedderPool],
+    ) -> None:
+        project = project_inputs.state.project
+        result = recalibrate(
+            project,
+            context.instance,
+            embedders,
+            settled_seconds=folders.SETTLED_SECONDS,
+            log=context.log.info,
+        )
+        record = write_record(project, result, context.run_id)
+        context.add_output_metadata({**_metadata(result), "record": dg.MetadataValue.path(str(record))})
+        for observation in _observations(project, result):
+            context.log_event(observation)
+        if result.failed:
+            raise dg.Failure("cells could not be refreshed: " + "; ".join(result.failed), allow_retries=False)
+
+    @dg.job(name=RECALIBRATE, description="New normal images in, thresholds brought up to date.")
+    def recalibrate_cells() -> None:
+        take_in_and_refresh()
+
+    return recalibrate_cells
+
+
+def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.ScheduleDefinition]:
+    """The schedule, if ``automation.recalibrate`` has a cron line. A tick looks at names only."""
+    if project.automation.recalibrate is None:
+        return []
+    home = project.home
+
+    @dg.schedule(
+        name=RECALIBRATE,
+        job=job,
+        cron_schedule=project.automation.recalibrate,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Asks for the job `recalibrate` when images have arrived in an `incoming` folder.",
+    )
+    def ask_to_recalibrate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            waiting, faults = categories_with_incoming(read_project(home))
+        except ProjectError as error:
+            return dg.SkipReason(f"uad.yaml cannot be read: {error}")
+        for fault in faults:
+            context.log.warning(fault)
+        if not waiting:
+            return dg.SkipReason("; ".join(["no images have arrived", *faults]))
+        if runs_at_work(context.instance, RECALIBRATE):
+            return dg.SkipReason("the last recalibration is still at work")
+        return dg.RunRequest(tags={"uad/asked_by": RECALIBRATE, "uad/arrived": ", ".join(waiting)[:200]})
+
+    return [ask_to_recalibrate]
+
+
+def _metadata(result: Recalibration) -> dict[str, dg.MetadataValue | int | str]:
+    rows = [dg.TableRecord(row) for row in shift_rows(result.shifts)]
+    held = [
+        dg.TableRecord({"category": intake.category, "image": image.path.name, "reason": image.reason})
+        for intake in result.intakes
+        for image in intake.held
+    ]
+    return {
+        "taken_in": result.taken,
+        "held_back": result.held,
+        "cells": dg.MetadataValue.table(rows) if rows else "none refreshed",
+        "held_images": dg.MetadataValue.table(held) if held else "none",
+        "faults": dg.MetadataValue.json(result.faults),
+        "warnings": dg.MetadataValue.json(result.warnings),
+    }
+
+
+def _observations(project: Project, result: Recalibration) -> list[dg.AssetObservation]:
+    """What moved, on the page of each cell's score table."""
+    return [
+        dg.AssetObservation(
+            asset_key(project, "score_table"),
+            partition=dg.MultiPartitionKey({"category": row["category"], "detector": row["detector"]}),
+            description="recalibrated on new normal images",
+            metadata={name: value for name, value in row.items() if isinstance(value, int | float)},
+        )
+        for row in shift_rows(result.shifts)
+    ]

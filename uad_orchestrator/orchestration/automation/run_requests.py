@@ -1,0 +1,62 @@
+"""What sensors ask Dagster for: runs of cells, each under its own key, none of a cell that is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.project import Project
+
+
+def run_key(cell: Cell, version: str, attempt: int, order: Mapping[str, int]) -> str:
+    """The key under which Dagster runs a request at most once.
+
+    The number of the cell's latest memory bank in the event log is part of it: going back to an earlier
+    version is a new request, since a later one was materialised in between.
+
+    Args:
+        version: of what the cell is to be run for.
+        attempt: which try of this version.
+        order: from ``recorded_order`` of ``memory_bank``.
+    """
+    return f"{cell.key}:{version[:16]}:{attempt}:{order.get(cell.key, 0)}"
+
+
+def request_cell(
+    project: Project, cell: Cell, key: str, sensor: str, assets: Sequence[str] | None = None
+) -> dg.RunRequest:
+    """A run of the job ``cell``; of all its assets unless some are named."""
+    return dg.RunRequest(
+        run_key=key,
+        job_name="cell",
+        partition_key=cell.key,
+        asset_selection=None if assets is None else [asset_key(project, asset) for asset in assets],
+        asset_check_keys=None if assets is None else [],  # a selection would bring the assets' checks along
+        tags={"uad/category": cell.category, "uad/detector": cell.detector, "uad/asked_by": sensor},
+    )
+
+
+def loaded_cells(project: Project) -> frozenset[str]:
+    """The partition keys of a project's cells: call it when the code location is loaded."""
+    return frozenset(Cell(category, detector).key for category, detector in project.cells())
+
+
+def only_loaded(cells: Collection[Cell], loaded: Collection[str]) -> tuple[list[Cell], str | None]:
+    """The cells the code location knows, and a sentence about the others: it was loaded before they came."""
+    known = [cell for cell in cells if cell.key in loaded]
+    missing = len(cells) - len(known)
+    if not missing:
+        return known, None
+    return known, f"{missing} cells are new in uad.yaml: press 'Reload definitions' in the UI to see them"
+
+
+def tick_result(
+    requests: Sequence[dg.RunRequest], cursor: str, notes: Sequence[str], nothing: str
+) -> dg.SensorResult:
+    """A tick's result; where nothing is asked for, the reason says what was out of reach."""
+    if requests:
+        return dg.SensorResult(run_requests=list(requests), cursor=cursor)
+    return dg.SensorResult(skip_reason="; ".join(notes) or nothing, cursor=cursor)

@@ -1,0 +1,133 @@
+"""The leaderboard: all cells side by side, whatever became of them."""
+
+# No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
+
+from pathlib import Path
+
+from uad_orchestrator import __version__
+from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, read_replicates
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
+from uad_orchestrator.orchestration.versions.selection import Selection
+from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
+from uad_orchestrator.reporting.board.row import BoardCell
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
+from uad_orchestrator.storage.provenance import Provenance
+
+BOARD_FILE = "leaderboard.json"
+
+
+def current_board(
+    state: ProjectState,
+    store: ArtifactStore,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+) -> Leaderboard:
+    """The board of the selected cells, as the artifacts have it now."""
+    failures = FailureLog(Path(state.project.storage.local))
+    outcomes = {
+        (cell.category, cell.detector): _outcome(cell, state, store, failures)
+        for cell in state.cells
+        if selection.covers(cell)
+    }
+    return build_leaderboard(outcomes, state.project.repeats())
+
+
+def board_version(state: ProjectState, store: ArtifactStore) -> str:
+    """Digest of what the board shows: each cell's report version, or what keeps it from having one."""
+    failures = FailureLog(Path(state.project.storage.local))
+    shown = {cell.key: _shown(cell, state, store, failures) for cell in state.cells}
+    return digest_of({"asset": "leaderboard", "cells": shown})
+
+
+def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsReport | None:
+    """The cell's current report; None if there is none in the version it should have."""
+    key = _report_key(cell, state)
+    if key is None or not store.exists(key):
+        return None
+    return MetricsReport.from_json((store.open_dir(key) / METRICS_FILE).read_bytes())
+
+
+def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
+    """Store the board as an artifact, once per version."""
+    key = ArtifactKey("leaderboard", None, None, None, version)
+    if store.exists(key):
+        return
+    inputs = {
+        f"metrics_report@{row.dataset}/{row.category}/{row.detector}": row.version
+        for row in board.rows
+        if row.version
+    }
+    provenance = Provenance(**vars(key), inputs=inputs, code_version=__version__)
+    with store.write(key, provenance) as draft:
+        (draft.directory / BOARD_FILE).write_text(board.to_json())
+
+
+def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> BoardCell:
+    report = report_of(cell, state, store)
+    if report is not None:
+        directory = CellRun(cell, state, store).directory("metrics_report")
+        version = report.versions["metrics_report"]
+        return BoardCell("fresh", report, version=version, replicates=read_replicates(directory))
+    failure = _last_failure(cell, state, failures)
+    if failure is not None:
+        return BoardCell("failed", reason=f"{failure.asset}: {failure.error}")
+    why, older = _why_missing(cell, state), _older_report(cell, store)
+    if older is None:
+        return BoardCell("missing", reason=why)
+    try:
+        report = MetricsReport.from_json((store.open_dir(older) / METRICS_FILE).read_bytes())
+    except ValueError:  # written by a program of another schema: it cannot be shown beside the others
+        return BoardCell("missing", reason=f"{why}; its last report is of another schema")
+    return BoardCell("stale", report, reason=why, version=older.version)
+
+
+def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> str | None:
+    key = _report_key(cell, state)
+    if key is not None and store.holds(key):
+        return key.version
+    failure = _last_failure(cell, state, failures)
+    if failure is not None:
+        return failure.error
+    older = _older_report(cell, store)
+    return f"{_why_missing(cell, state)} {older.version if older else ''}"
+
+
+def _older_report(cell: Cell, store: ArtifactStore) -> ArtifactKey | None:
+    """The newest report of a cell that has none in the version it should have."""
+    versions = store.versions("metrics_report", cell.dataset, cell.category_name, cell.detector)
+    return cell.artifact_key("metrics_report", versions[0]) if versions else None
+
+
+def _report_key(cell: Cell, state: ProjectState) -> ArtifactKey | None:
+    try:
+        return cell.artifact_key("metrics_report", state.version("metrics_report", cell))
+    except InputUnavailable:
+        return None
+
+
+def _last_failure(cell: Cell, state: ProjectState, failures: FailureLog) -> RecordedFailure | None:
+    """The failure of the version the cell should have; one of an earlier version says nothing about it."""
+    for asset in STAGES:
+        found = failures.find(asset, cell.dataset, cell.category_name, cell.detector)
+        if found is None:
+            continue
+        try:
+            expected = state.version(asset, cell)
+        except InputUnavailable:
+            expected = None
+        if found.version == expected:
+            return found
+    return None
+
+
+def _why_missing(cell: Cell, state: ProjectState) -> str:
+    try:
+        state.version("metrics_report", cell)
+    except InputUnavailable as error:
+        return str(error)
+    return "not computed in this version: run `uad refresh`"

@@ -1,0 +1,251 @@
+"""What a metrics report is put together from: ground truth, contact sheet, and what is known of the run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.detectors.protocol.scoring import ScoreRow
+from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
+from uad_orchestrator.metrics.bootstrap import LEVEL, interval
+from uad_orchestrator.metrics.evaluation import CellMetrics
+from uad_orchestrator.metrics.regions import regions_outside
+from uad_orchestrator.metrics.report import (
+    BankReport,
+    Counts,
+    IntervalReport,
+    MetricsReport,
+    RoiReport,
+    Runtime,
+    Timings,
+    UnlabelledSplit,
+)
+from uad_orchestrator.metrics.spro import Channel, GroundTruth
+from uad_orchestrator.orchestration.cells.artifact_files import read_normal_maps, read_operating_point
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.postprocess.map_set import MapSet
+from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.storage.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class GroundTruthReader:
+    """The masks of a category's test images."""
+
+    manifest: Manifest
+
+    @cached_property
+    def _records(self) -> Mapping[str, ImageRecord]:
+        return {record.path: record for record in self.manifest.test}
+
+    def image(self, name: str) -> np.ndarray:
+        """The image, ``(H, W, 3)`` RGB."""
+        return read_image(self.manifest.root / self._records[name].path)
+
+    def size(self, name: str) -> tuple[int, int]:
+        """The image's ``(H, W)`` in pixels."""
+        return image_size(self.manifest.root / self._records[name].path)
+
+    def of(self, name: str, *, in_channels: bool = False) -> GroundTruth | None:
+        """The image's mask, all its files together, and on demand each as a channel; None if none is published.
+
+        Raises:
+            ValueError: a mask that is not of the image's size; a channel without pixels, of several values, of
+                a value that defects_config.json does not know, or with the saturation area 0; names the file.
+        """
+        record = self._records[name]
+        size = self.size(name)
+        if record.label and not record.masks:
+            return None
+        whole, channels = np.zeros(size, bool), []
+        for mask in record.masks:
+            values = read_mask_values(self.manifest.root / mask.path)
+            if values.shape != size:
+                raise ValueError(
+                    f"{mask.path} is {values.shape}, but {record.path} is {size}: they must agree"
+                )
+            whole |= values > 0
+            if in_channels:
+                channels.append(self._channel(mask.path, values))
+        return GroundTruth(whole, channels)
+
+    def _channel(self, path: str, values: np.ndarray) -> Channel:
+        """A channel with its saturation area, by the one value of its defect's pixels."""
+        kinds = {kind.pixel_value: kind for kind in self.manifest.defects}
+        found = [int(value) for value in np.unique(values) if value]
+        if len(found) != 1 or found[0] not in kinds:
+            shown = ", ".join(map(str, found)) or "0 only"
+            raise ValueError(
+                f"{path} has the pixel values {shown}: a channel has one beside 0, and {DEFECTS_CONFIG} knows "
+                f"{', '.join(map(str, sorted(kinds)))}"
+            )
+        mask = values > 0
+        area = int(np.count_nonzero(mask))
+        saturation_area = kinds[found[0]].saturation_area(area)
+        if saturation_area < 1:
+            raise ValueError(
+                f"{path}: {area} pixels of {kinds[found[0]].name!r} have the saturation area 0 by {DEFECTS_CONFIG}; "
+                "expected at least 1: correct the threshold or the mask"
+            )
+        return Channel(mask, saturation_area)
+
+
+@dataclass(frozen=True)
+class RegionOfInterest:
+    """What a preset's region of interest means for the metrics of a category's test images.
+
+    Attributes:
+        preset: whose ``roi`` steps count.
+        truth: the category's masks.
+        metrics: ``evaluation.roi_metrics``.
+    """
+
+    preset: Preset
+    truth: GroundTruthReader
+    metrics: Literal["exclude", "include"]
+
+    def counted(self, name: str) -> np.ndarray | None:
+        """The pixels of an image that the pixel metrics count, ``(H, W)`` bool; None: all."""
+        return self._inspected(name) if self.metrics == "exclude" else None
+
+    def report(self, names: Iterable[str]) -> RoiReport | None:
+        """What lies outside; None without a region of interest."""
+        if not self.preset.has_roi:
+            return None
+        outside = {name: self._regions_outside(name) for name in names}
+        return RoiReport(
+            pixels="excluded" if self.metrics == "exclude" else "included",
+            regions_outside={name: count for name, count in outside.items() if count},
+        )
+
+    def _regions_outside(self, name: str) -> int:
+        truth, inspected = self.truth.of(name), self._inspected(name)
+        return 0 if truth is None or inspected is None else regions_outside(truth.mask, inspected)
+
+    def _inspected(self, name: str) -> np.ndarray | None:
+        return self.preset.inspected(self.truth.size(name)) if self.preset.has_roi else None
+
+
+def draw_contact_sheet(
+    run: CellRun, rows: Sequence[ScoreRow], maps: MapSet | None, truth: GroundTruthReader
+) -> bytes:
+    """The JPEG of best and worst cases, at most 50 kB, in the cell's own colour scale; without maps plain images."""
+    from uad_orchestrator.reporting.cases import choose_cases
+    from uad_orchestrator.reporting.pictures.contact_sheet import Case, contact_sheet
+    from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
+
+    def cases() -> Iterator[Case]:
+        kinds = {row.image: row.defect_type for row in rows}
+        for chosen in choose_cases(rows):
+            made = None if maps is None else maps.read(chosen.image, kinds[chosen.image])
+            found = truth.of(chosen.image) if chosen.label else None
+            yield Case(chosen, truth.image(chosen.image), made, None if found is None else found.mask)
+
+    statistics = read_normal_maps(run.directory("anomaly_maps"))
+    scale: HeatmapScale | None = None
+    if maps is None:
+        pass
+    elif statistics["mean"] is None:
+        scale = HeatmapScale.from_maps(maps.read(row.image, row.defect_type) for row in rows)
+    else:
+        pixel_threshold = read_operating_point(run.directory("anomaly_maps")).threshold
+        scale = HeatmapScale.from_summary(statistics, pixel_threshold)
+    threshold = read_operating_point(run.directory("score_table")).threshold
+    title = f"{run.cell.category} · {run.cell.detector}"
+    return contact_sheet(cases(), threshold=threshold, scale=scale, title=title)
+
+
+def build_report(
+    run: CellRun,
+    found: CellMetrics,
+    rows: Sequence[ScoreRow],
+    roi: RoiReport | None,
+    *,
+    replicates: np.ndarray | None,
+    metrics_seconds: float,
+) -> MetricsReport:
+    """The cell's metrics.json, of all images that were scored, those of splits without labels too."""
+    unlabelled = Counter(row.role for row in rows if row.role != "test")
+    bank, scores, maps = (run.provenance(a) for a in ("memory_bank", "score_table", "anomaly_maps"))
+    manifest = run.state.manifest(run.cell.category)
+    runtime = run.state.project.runtime
+    return MetricsReport(
+        dataset=run.cell.dataset,
+        category=run.cell.category_name,
+        detector=run.cell.detector,
+        model=run.entry.model,
+        counts=Counts(
+            n_train=len(manifest.train),
+            n_validation=len(manifest.validation),
+            n_calibration=found.image_point.n,
+            n_test_normal=sum(row.label == 0 for row in rows),
+            n_test_anomalous=sum(row.label == 1 for row in rows),
+        ),
+        metrics=found.metrics,
+        reasons=found.reasons,
+        intervals={} if replicates is None else {"image_auroc": _interval_report(replicates)},
+        per_defect=found.per_defect,
+        unlabelled=[UnlabelledSplit(split=split, n=n) for split, n in unlabelled.items()],
+        image_operating_point=found.image_point,
+        pixel_operating_point=found.pixel_point,
+        segmentation=found.segmentation,
+        timings=_timings(bank, scores, maps, metrics_seconds),
+        bank=_bank_report(bank),
+        roi=roi,
+        seeds={f"{p.asset}.{name}": seed for p in (bank, scores) for name, seed in p.seeds.items()},
+        versions={
+            **bank.inputs,
+            **scores.inputs,
+            **maps.inputs,
+            **run.state.reads("metrics_report", run.cell),
+        }
+        | {"metrics_report": run.key("metrics_report").version},
+        packages=dict(bank.packages),
+        runtime=Runtime(
+            device=bank.device, batch_size=runtime.batch_size, workers=runtime.workers, host=bank.host
+        ),
+    )
+
+
+def _interval_report(replicates: np.ndarray) -> IntervalReport:
+    low, high = interval(replicates)
+    return IntervalReport(low=low, high=high, level=LEVEL, replicates=len(replicates))
+
+
+def _timings(bank: Provenance, scores: Provenance, maps: Provenance, metrics_seconds: float) -> Timings:
+    p50, p95 = (scores.metrics.get(f"seconds_per_image_{p}") for p in ("p50", "p95"))
+    absent = (
+        {}
+        if p50 is not None
+        else dict.fromkeys(("seconds_per_image_p50", "seconds_per_image_p95"), "no test images")
+    )
+    return Timings(
+        fit_seconds=bank.seconds,
+        score_seconds=scores.seconds,
+        maps_seconds=maps.seconds,
+        metrics_seconds=metrics_seconds,
+        seconds_per_image_p50=p50,
+        seconds_per_image_p95=p95,
+        reasons=absent,
+    )
+
+
+def _bank_report(bank: Provenance) -> BankReport:
+    facts = bank.facts
+    coverage = facts.get("coverage") or {}
+    figures = {f"coverage_{name}": coverage.get(name, math.nan) for name in ("max", "p99", "mean")}
+    return BankReport(
+        rows=int(facts.get("bank_rows", 0)),
+        dimension=int(facts.get("dimension", 0)),
+        bytes=bank.bytes,
+        reasons={name: "this detector keeps no bank" for name, value in figures.items() if math.isnan(value)},
+        **figures,
+    )

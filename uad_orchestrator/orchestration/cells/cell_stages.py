@@ -1,0 +1,254 @@
+"""What each computed node of a cell does: read artifacts, call the library, write files.
+
+No Dagster here; ``benchmark`` wraps these into assets.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.detectors.create import build_detector
+from uad_orchestrator.detectors.protocol.calibration import FOLDER
+from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
+from uad_orchestrator.detectors.protocol.scoring import ScoreWriter, read_responses, read_scores
+from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.metrics.bootstrap import auroc_replicates
+from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
+from uad_orchestrator.orchestration.cells.artifact_files import (
+    CONTACT_SHEET,
+    EMBEDDINGS,
+    MAPS,
+    METRICS_FILE,
+    TRAININGS,
+    finite_or_none,
+    read_normal_maps,
+    read_operating_point,
+    write_curves,
+    write_normal_maps,
+    write_operating_point,
+    write_replicates,
+)
+from uad_orchestrator.orchestration.cells.cell_report import (
+    GroundTruthReader,
+    RegionOfInterest,
+    build_report,
+    draw_contact_sheet,
+)
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
+from uad_orchestrator.postprocess.map_set import MapSet
+from uad_orchestrator.preprocessing.presets import resolve_preset
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+
+if TYPE_CHECKING:
+    from uad_orchestrator.detectors.protocol.detector import Detector
+    from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+
+
+def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
+    """Fit the detector on the training normals; the state alone is stored."""
+    detector = open_detector(run, embedders)
+    manifest = run.state.manifest(run.cell.category)
+    state = detector.fit_state(list(manifest.sources(manifest.train)))
+    state.save(directory)
+    shutil.rmtree(_training_folder(run), ignore_errors=True)  # the artifact has what came out of it
+    seed = state.facts.get("seed", 0)
+    facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
+    return StageResult(
+        metrics=_numbers(facts),
+        facts=facts | _embedding_counts(detector),
+        seeds={"fit": seed},
+        device=detector.device,
+    )
+
+
+def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
+    """Score the normals that calibrate and the test images; set the image threshold."""
+    detector = open_detector(run, embedders)
+    manifest = run.state.manifest(run.cell.category)
+    state = DetectorState.load(run.directory("memory_bank"))
+    calibration, source, leave_out = detector.calibration_images(
+        state, list(manifest.sources(manifest.train)), list(manifest.sources(manifest.validation))
+    )
+    if source == FOLDER:
+        _refuse_test_images(calibration, manifest)
+    with ScoreWriter(directory) as table:
+        normals = [
+            table.add(response, role="calibration").score
+            for response in detector.respond(state, calibration, leave_out=leave_out)
+        ]
+        responses = detector.respond(state, manifest.sources(manifest.scored))
+        rows = [
+            table.add(response, role=record.split, label=record.label, defect_type=record.defect_type)
+            for record, response in zip(manifest.scored, responses, strict=True)
+        ]
+    point = calibrate(normals, run.entry.scoring.contamination, source)
+    write_operating_point(point, directory)
+    seconds = [row.seconds for row in rows] or [float("nan")]
+    facts = {
+        "threshold_source": point.source,
+        "n_calibration": point.n,
+        "n_test": len(rows),
+        **{name: state.facts[name] for name in ("holds_normals", "transductive") if name in state.facts},
+        **_embedding_counts(detector),
+    }
+    metrics = {
+        "threshold": point.threshold,
+        "seconds_per_image_p50": float(np.percentile(seconds, 50)),
+        "seconds_per_image_p95": float(np.percentile(seconds, 95)),
+    }
+    seeds = {"calibration": run.entry.scoring.calibration.seed}
+    return StageResult(metrics=metrics, facts=facts, seeds=seeds, device=detector.device)
+
+
+def _refuse_test_images(calibration: Iterable[ImageSource], manifest: Manifest) -> None:
+    """Calibration images that are scored, too: their thresholds would be no judges."""
+    scored = {record.digest: record.path for record in manifest.scored}
+    for image in calibration:
+        if image.digest in scored:
+            raise ValueError(
+                f"calibration.folder: {image.name} is the same file as {scored[image.digest]}, which is scored: "
+                "take it out, thresholds come from other images than metrics"
+            )
+
+
+def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
+    """Make a map per test image from its patch grid; the normals' maps set the pixel threshold, and the scale
+    of normalisation.
+
+    Where the model gives no maps there are none, and no pixel threshold; the reason is the point's source.
+    """
+    scores = run.directory("score_table")
+    image_point = read_operating_point(scores)
+    recipe = MapRecipe.of(run.entry.maps, run.entry.tiling)
+    normals = calibrate_maps(
+        recipe,
+        lambda: (response for _, response in read_responses(scores, role="calibration")),
+        image_point.contamination,
+        image_point.origin,
+    )
+    maps, count = MapSet(directory / MAPS), 0
+    for row, response in read_responses(scores):
+        if row.role == "calibration" or response.patch_grid is None:
+            continue
+        made = recipe.anomaly_map(response, normals.scale, normals.point.threshold)
+        maps.write(row.image, row.map_folder, made)
+        count += 1
+    write_operating_point(normals.point, directory)
+    write_normal_maps(normals, directory)
+    metrics = {
+        "pixel_threshold": normals.point.threshold,
+        "normal_map_mean": finite_or_none(normals.summary["mean"]),
+    }
+    return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": normals.point.source})
+
+
+def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
+    """Evaluate scores and maps against the ground truth; write metrics.json, curves and the contact sheet."""
+    started = time.perf_counter()
+    scores, maps_directory = run.directory("score_table"), run.directory("anomaly_maps")
+    maps = MapSet(maps_directory / MAPS)
+    protocol = run.state.project.protocol(run.cell.dataset)
+    truth = GroundTruthReader(run.state.manifest(run.cell.category))
+    scored = [row for row in read_scores(scores) if row.role != "calibration"]
+    rows = [row for row in scored if row.role == "test"]
+    without_maps = any(row.grid_shape is None for row in rows)
+    preset = resolve_preset(run.entry.preset, run.state.project.presets)
+    roi = RegionOfInterest(preset, truth, run.state.project.evaluation.roi_metrics)
+    found = evaluate_cell(
+        rows,
+        None if without_maps else lambda row: maps.read(row.image, row.defect_type),
+        lambda row: truth.of(row.image, in_channels=bool(protocol.spro_limits)),
+        protocol=protocol,
+        thresholds=read_thresholds(scores, maps_directory),
+        inspected=lambda row: roi.counted(row.image),
+    )
+    write_curves(found.pixel_curves, directory)
+    replicates = None
+    if not math.isnan(found.metrics["image_auroc"]):
+        replicates = auroc_replicates(
+            [row.image for row in rows],
+            [row.score for row in rows],
+            [row.defect_type if row.label else None for row in rows],
+            averaged=bool(protocol.averaged_types),
+        )
+    write_replicates(replicates, directory)
+    (directory / CONTACT_SHEET).write_bytes(
+        draw_contact_sheet(run, rows, None if without_maps else maps, truth)
+    )
+    outside, seconds = roi.report(row.image for row in rows), time.perf_counter() - started
+    report = build_report(run, found, scored, outside, replicates=replicates, metrics_seconds=seconds)
+    (directory / METRICS_FILE).write_text(report.to_json())
+    return StageResult(
+        metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds
+    )
+
+
+def read_thresholds(scores: Path, maps: Path) -> Thresholds:
+    """The thresholds that the score table and the map set of a cell come with."""
+    pixel_point, normals = read_operating_point(maps), read_normal_maps(maps)
+    count = int(normals["maps"] or 0)
+    segmentation = SegmentationPoint.of_normal_maps(
+        normals["mean"], normals["std"], count, pixel_point.origin
+    )
+    return Thresholds(read_operating_point(scores), pixel_point, segmentation)
+
+
+def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
+    """The cell's detector over the project's embedding cache; the embedder is loaded when it is first needed."""
+    from uad_orchestrator.detectors.embedding.open_stream import open_stream
+    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+
+    entry, project = run.entry, run.state.project
+    preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size
+    if entry.embedder is None:
+        stream = open_stream(None, preset=preset, batch_size=batch_size)
+        return build_detector(entry.model, run.settings, stream, **_own_network(run))
+    embedder = entry.embedder
+    weights = run.state.weights(run.cell)
+    recipe = {
+        "embedder": run.state.input("fit_settings", run.cell).content["embedder"],
+        "weights": run.state.input("checkpoint", run.cell).content["embedder_weights"],
+        "preset": preset.pixel_recipe(),
+    }
+    stream = EmbeddingStream(
+        lambda: embedders.get(embedder, weights, project.runtime.device),
+        lambda: recipe,
+        preset=preset,
+        cache=EmbeddingCache(Path(project.storage.local) / EMBEDDINGS),
+        batch_size=batch_size,
+    )
+    return build_detector(entry.model, run.settings, stream)
+
+
+def _own_network(run: CellRun) -> dict[str, Any]:
+    """What a detector is handed that brings a network of its own."""
+    project = run.state.project
+    return {
+        "checkpoint": run.state.checkpoint(run.cell),
+        "trusted_checkpoints": project.trusted_checkpoints,
+        "device": project.runtime.device,
+        "folder": _training_folder(run),
+    }
+
+
+def _training_folder(run: CellRun) -> Path:
+    """Where a training of this very bank keeps its checkpoints, to go on from there if it is cut off."""
+    return Path(run.state.project.storage.local) / TRAININGS / run.key("memory_bank").version
+
+
+def _embedding_counts(detector: Detector) -> dict[str, int]:
+    return {"embedded_images": detector.embedded_images, "embedded_views": detector.embedded_views}
+
+
+def _numbers(facts: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}

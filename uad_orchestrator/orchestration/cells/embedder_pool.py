@@ -1,0 +1,36 @@
+"""Embedders that stay loaded from one cell to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uad_orchestrator.storage.digests import digest_of
+
+if TYPE_CHECKING:
+    from uad_orchestrator.embedders.protocol import PatchEmbedder
+    from uad_orchestrator.embedders.settings import EmbedderSettings
+
+
+@dataclass
+class EmbedderPool:
+    """Keeps the last embedder loaded: a worker that goes through cells in order loads each backbone once."""
+
+    _recipe: str | None = None
+    _embedder: Any = field(default=None, repr=False)
+
+    def get(self, settings: EmbedderSettings, weights: Path | None, device: str) -> PatchEmbedder:
+        """The embedder for these settings, loaded if it is not the one in hand."""
+        from uad_orchestrator.embedders.create import create_embedder
+
+        stamp: Mapping[str, Any] = {
+            "settings": settings.model_dump(mode="json"),
+            "weights": None if weights is None else [str(weights), weights.stat().st_mtime_ns],
+            "device": device,
+        }
+        recipe = digest_of(stamp)
+        if recipe != self._recipe:
+            self._embedder, self._recipe = create_embedder(settings, weights, device), recipe
+        return self._embedder

@@ -1,0 +1,209 @@
+"""The asset checks of the code location, each per partition: one cell's pass never hides another's failure.
+
+They judge the latest materialisation, whatever the project file says by now. A click on an asset runs its checks,
+too. The job ``cell``, and with it ``uad refresh``, leaves them out: each costs a run as much as one more asset does.
+They cannot be reported outside a run instead: Dagster 1.13 takes one runless result per check and partition, and
+refuses the second.
+"""
+
+# No `from __future__ import annotations` here: Dagster reads the types of a check's parameters.
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.orchestration.assets.partitions import Partitions
+from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
+from uad_orchestrator.orchestration.checks import rules as check_rules
+from uad_orchestrator.orchestration.checks.rules import Verdict
+from uad_orchestrator.orchestration.dagster_instance.event_log import (
+    DATA_VERSION_TAG,
+    asset_key,
+    materializations,
+)
+from uad_orchestrator.orchestration.versions.graph import NODES, Cell
+from uad_orchestrator.orchestration.versions.state import ProjectState
+from uad_orchestrator.project import Project
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.lineage.compare import compare
+from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
+
+LOOKED_BACK = 20
+"""Materialisations among which the version before the current one is looked for."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check judges: the latest materialisation of an asset in one partition."""
+
+    asset: str
+    partition: str
+    instance: dg.DagsterInstance
+    state: ProjectState
+    store: ArtifactStore
+
+    @property
+    def project(self) -> Project:
+        """The project as its file says now."""
+        return self.state.project
+
+    @property
+    def manifest(self) -> Manifest:
+        """The category's manifest; a dataset that cannot be read raises, naming every fault."""
+        return self.state.manifest(self.partition)
+
+    def versions(self) -> list[str]:
+        """The versions materialised lately, newest first, each run of one version once."""
+        found: list[str] = []
+        for event in materializations(
+            self.instance, self.project, self.asset, self.partition, limit=LOOKED_BACK
+        ):
+            version = (event.tags or {}).get(DATA_VERSION_TAG)
+            if version is not None and (not found or found[-1] != version):
+                found.append(version)
+        if not found:
+            raise dg.Failure(f"{self.asset} of {self.partition} was never materialised", allow_retries=False)
+        return found
+
+    def directory(self) -> Path:
+        """The files of the latest materialisation."""
+        return self.store.open_dir(self._key(self.versions()[0]))
+
+    def provenance(self, version: str) -> Provenance | None:
+        """The provenance of a version; None if the store has it no more."""
+        try:
+            return self.store.provenance(self._key(version))
+        except (ArtifactError, ProvenanceError):
+            return None
+
+    def what_changed(self, before: str, now: str) -> list[str]:
+        """What differs between two versions, in words."""
+        cell = Cell.from_key(self.partition)
+        return compare(self.store, self.asset, cell.category, cell.detector, before, now).lines()
+
+    def _key(self, version: str) -> ArtifactKey:
+        cell = Cell.from_key(self.partition)
+        return cell.artifact_key(self.asset, version)
+
+
+Judge = Callable[[Subject], Verdict]
+
+
+def images_decodable(subject: Subject) -> Verdict:
+    """Every image of the category can be decoded in full."""
+    return check_rules.images_decodable(subject.manifest)
+
+
+def masks_match(subject: Subject) -> Verdict:
+    """Every anomalous test image has masks of its own size, with a defect in them."""
+    return check_rules.masks_match(subject.manifest)
+
+
+def no_test_image_in_training(subject: Subject) -> Verdict:
+    """No image is both trained on and tested, by the digests of the files."""
+    return check_rules.no_test_image_in_training(subject.manifest)
+
+
+def scores_usable(subject: Subject) -> Verdict:
+    """The scores are finite and not constant."""
+    return check_rules.scores_usable(read_scores(subject.directory()))
+
+
+def false_positive_rate(subject: Subject) -> Verdict:
+    """Held-out normals lie above the threshold as often as the nominal rate allows."""
+    directory, level = subject.directory(), subject.project.checks.false_positive_level
+    return check_rules.false_positive_rate(read_scores(directory), read_operating_point(directory), level)
+
+
+def calibrated_on_unseen(subject: Subject) -> Verdict:
+    """The threshold comes from normals that the model has not seen."""
+    provenance = subject.provenance(subject.versions()[0])
+    holds_normals = provenance is not None and bool(provenance.facts.get("holds_normals"))
+    return check_rules.calibrated_on_unseen(read_operating_point(subject.directory()), holds_normals)
+
+
+def metrics_kept(subject: Subject) -> Verdict:
+    """No metric fell by more than `checks.metric_drop` against the version before."""
+    now, *earlier = subject.versions()
+    made = subject.provenance(now)
+    before = next((p for v in earlier if v != now and (p := subject.provenance(v)) is not None), None)
+    if made is None:
+        raise dg.Failure(f"version {now[:12]} is not in the store any more", allow_retries=False)
+    if before is None:
+        return Verdict(True, "there is no earlier version to compare with", {})
+    verdict = check_rules.metrics_kept(before.metrics, made.metrics, subject.project.checks.metric_drop)
+    changed = {} if verdict.passed else {"what_changed": subject.what_changed(before.version, now)}
+    figures = {**verdict.figures, **changed, "version_before": before.version}
+    return Verdict(verdict.passed, verdict.said, figures, verdict.is_error)
+
+
+CHECKS: Mapping[str, tuple[Judge, ...]] = {
+    "dataset_category": (images_decodable, masks_match, no_test_image_in_training),
+    "score_table": (scores_usable, false_positive_rate, calibrated_on_unseen),
+    "metrics_report": (metrics_kept,),
+}
+"""The checks of each asset."""
+
+
+def asset_checks(project: Project, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+    """All asset checks of a project."""
+    with warnings.catch_warnings():  # partitions_def is in preview; without it one cell hides another
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            _asset_check(asset, judge, project, partitions)
+            for asset, judges in CHECKS.items()
+            for judge in judges
+        ]
+
+
+def verdict_of(judge: Judge, subject: Subject) -> Verdict:
+    """The verdict; a dataset that cannot even be read fails its check with every fault."""
+    try:
+        return judge(subject)
+    except DatasetError as error:
+        listed = [str(problem) for problem in error.problems[: check_rules.SHOWN]]
+        return Verdict(False, str(error).splitlines()[0], {"listed": listed or [str(error)]})
+
+
+def _asset_check(
+    asset: str, judge: Judge, project: Project, partitions: Partitions
+) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset_key(project, asset),
+        name=judge.__name__,
+        description=judge.__doc__,
+        partitions_def=partitions.of(NODES[asset].dimension),
+    )
+    def check(context: dg.AssetCheckExecutionContext, project_inputs: ProjectInputs) -> dg.AssetCheckResult:
+        subject = Subject(
+            asset, context.partition_key, context.instance, project_inputs.state, project_inputs.store
+        )
+        verdict = verdict_of(judge, subject)
+        return dg.AssetCheckResult(
+            passed=verdict.passed,
+            description=verdict.said,
+            severity=_severity(verdict),
+            metadata=_metadata(verdict.figures),
+        )
+
+    return check
+
+
+def _severity(verdict: Verdict) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if verdict.is_error else dg.AssetCheckSeverity.WARN
+
+
+def _metadata(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: dg.MetadataValue.json(value) if isinstance(value, list | dict) else value
+        for name, value in figures.items()
+    }

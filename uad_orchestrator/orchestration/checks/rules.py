@@ -1,0 +1,198 @@
+"""What the asset checks look for, as pure functions of a manifest, a score table or two reports. No Dagster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uad_orchestrator.datasets.image_check import check_category
+from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.problems import DatasetProblem
+from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
+from uad_orchestrator.detectors.protocol.scoring import ScoreRow
+from uad_orchestrator.images.decode import ImageError, read_image, read_mask
+from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
+
+SHOWN = 20
+"""Problems listed in a result; the rest is counted."""
+
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        passed: nothing speaks against it.
+        said: the result in a sentence.
+        figures: numbers and lists behind it, for the check's page.
+        is_error: a failure makes numbers wrong; otherwise it is for a person to judge.
+    """
+
+    passed: bool
+    said: str
+    figures: Mapping[str, Any]
+    is_error: bool = True
+
+
+def images_decodable(manifest: Manifest) -> Verdict:
+    """Every image is decoded in full: damage in the middle of a file shows in no header."""
+    problems = _unreadable(manifest.root, (record.path for record in manifest.records), read_image)
+    return _of_problems(problems, f"{len(manifest.records)} images can be decoded")
+
+
+def masks_match(manifest: Manifest) -> Verdict:
+    """Every anomalous test image has masks that can be decoded, of its size, with a defect in them.
+
+    A category without any mask passes: its pixel metrics are undefined, and say so themselves.
+    """
+    anomalous = [record for record in manifest.test if record.label == 1]
+    masks = [mask.path for record in anomalous for mask in record.masks]
+    if not masks:
+        return Verdict(True, "no masks are published for this category", {"masks": 0})
+    without = [DatasetProblem(r.path, "an anomalous image without a mask") for r in anomalous if not r.masks]
+    faults = [problem for problem in check_category(manifest) if problem.path in set(masks)]
+    seen = {problem.path for problem in faults}
+    faults += _unreadable(manifest.root, (path for path in masks if path not in seen), _read_defect)
+    return _of_problems([*without, *faults], f"{len(masks)} masks match their images")
+
+
+def no_test_image_in_training(manifest: Manifest) -> Verdict:
+    """No validation or test image has the bytes of a training image: any score would be too good."""
+    trained = {record.digest: record.path for record in reversed(manifest.train)}
+    copies = [
+        DatasetProblem(record.path, f"the same file as {trained[record.digest]}, which is trained on")
+        for record in manifest.records
+        if record.split != "train" and record.digest in trained
+    ]
+    return _of_problems(copies, "no image is both trained on and tested")
+
+
+def scores_usable(rows: Sequence[ScoreRow]) -> Verdict:
+    """The test images' scores are finite and not all the same."""
+    scores = [row.score for row in rows if row.role == "test"]
+    infinite = [row.image for row in rows if not math.isfinite(row.score)]
+    figures = {"images": len(scores), "not_finite": infinite[:SHOWN]}
+    if infinite:
+        return Verdict(False, f"{len(infinite)} scores are not finite", figures)
+    figures |= {"smallest": min(scores, default=0.0), "largest": max(scores, default=0.0)}
+    if len(scores) > 1 and figures["smallest"] == figures["largest"]:
+        return Verdict(False, f"all {len(scores)} test images have the score {scores[0]:g}", figures)
+    return Verdict(True, "the scores are finite and differ", figures)
+
+
+def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: float) -> Verdict:
+    """Whether as many held-out normals lie above the threshold as the nominal rate allows.
+
+    The calibration normals must not exceed it more often than its rank says, else threshold and scores do not
+    belong together. Of the test normals a share above the nominal rate is chance up to a point: if normals are
+    exchangeable, the number above the r-th smallest of n calibration scores follows a beta-binomial law with
+    parameters n + 1 - r and r (Vovk, "Conditional validity of inductive conformal predictors", 2012). It fails
+    where so many, or more, had a probability below ``level``.
+    """
+    if math.isnan(point.threshold):
+        return Verdict(True, f"there is no threshold: {point.source}", {"threshold_source": point.source})
+    above = {
+        role: sum(row.score > point.threshold for row in normals) for role, normals in _normals(rows).items()
+    }
+    counts = {role: len(normals) for role, normals in _normals(rows).items()}
+    rank = min(conformal_rank(point.n, point.contamination), point.n)
+    chance = _chance(above["test"], counts["test"], point.n, rank)
+    figures = {
+        "nominal": point.contamination,
+        "calibration_rate": _share(above["calibration"], counts["calibration"]),
+        "test_rate": _share(above["test"], counts["test"]),
+        "test_normals": counts["test"],
+        "chance_of_so_many": chance,
+    }
+    if above["calibration"] > point.n - rank:
+        said = (
+            f"{above['calibration']} of {counts['calibration']} calibration normals lie above the threshold, "
+            f"at most {point.n - rank} can: the threshold is not of these scores"
+        )
+        return Verdict(False, said, figures)
+    said = (
+        f"{above['test']} of {counts['test']} normal test images lie above the threshold "
+        f"(nominal rate {point.contamination:g}; so many by chance: {chance:.2g})"
+    )
+    return Verdict(chance >= level, said, figures, is_error=False)
+
+
+def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:
+    """The threshold comes from normals the model has not seen, or it is said that nobody knows.
+
+    Args:
+        point: the image threshold with its source.
+        holds_normals: the model keeps features of the normals it was trained on, which score next to nothing then.
+    """
+    if point.origin != OPTIMISTIC:
+        return Verdict(True, point.source, {"n": point.n})
+    said = "from training normals, which the checkpoint may have seen: then the threshold is too low"
+    advice = "name a folder of normals it has not seen: calibration: {folder: ...}"
+    return Verdict(False, f"{said}; {advice}", {"n": point.n}, is_error=holds_normals)
+
+
+def metrics_kept(before: Mapping[str, float | None], now: Mapping[str, float | None], most: float) -> Verdict:
+    """No metric that both versions have fell by more than ``most``; one that became undefined fell, too."""
+    changes = {
+        name: (earlier, now[name]) for name, earlier in before.items() if earlier is not None and name in now
+    }
+    fallen = {name: (old, new) for name, (old, new) in changes.items() if new is None or old - new > most}
+    table = {name: {"before": old, "now": new} for name, (old, new) in changes.items()}
+    if not fallen:
+        return Verdict(True, f"no metric fell by more than {most:g}", {"metrics": table}, is_error=False)
+    told = ", ".join(
+        f"{name} {old:.4f} -> {'undefined' if new is None else f'{new:.4f}'}"
+        for name, (old, new) in fallen.items()
+    )
+    return Verdict(False, f"fell by more than {most:g}: {told}", {"metrics": table}, is_error=False)
+
+
+def _normals(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
+    return {
+        role: [row for row in rows if row.role == role and row.label == 0] for role in ("calibration", "test")
+    }
+
+
+def _chance(above: int, of: int, n: int, rank: int) -> float:
+    """Probability that ``above`` or more of ``of`` normals exceed the rank-th smallest of ``n`` scores."""
+    if above == 0:
+        return 1.0
+    from scipy.stats import betabinom
+
+    return float(betabinom.sf(above - 1, of, n + 1 - rank, rank))
+
+
+def _share(count: int, of: int) -> float | str:
+    return count / of if of else "none there"
+
+
+def _read_defect(path: Path) -> None:
+    if not read_mask(path).any():
+        raise ImageError(f"{path}: an empty mask of an anomalous image")
+
+
+def _unreadable(root: Path, names: Iterable[str], read: Callable[[Path], object]) -> list[DatasetProblem]:
+    def fault(name: str) -> DatasetProblem | None:
+        try:
+            read(root / name)
+        except (ImageError, OSError) as error:
+            return DatasetProblem(name, str(error).removeprefix(f"{root / name}: "))
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [problem for problem in pool.map(fault, names) if problem]
+
+
+def _of_problems(problems: Sequence[DatasetProblem], well: str) -> Verdict:
+    if not problems:
+        return Verdict(True, well, {"problems": 0})
+    listed = [str(problem) for problem in problems[:SHOWN]]
+    said = listed[0] if len(problems) == 1 else f"{len(problems)} problems, the first: {listed[0]}"
+    is_error = any(problem.severity == "error" for problem in problems)
+    return Verdict(False, said, {"problems": len(problems), "listed": listed}, is_error)

@@ -1,0 +1,70 @@
+"""A backfill added by hand, and whether a daemon is there to work it off: Dagster has no public way to either."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.project import Project
+
+BACKFILL_DAEMON = "BACKFILL"
+
+
+class NoDaemonError(RuntimeError):
+    """There is no daemon on this instance that would work a backfill off."""
+
+
+def require_daemon(instance: dg.DagsterInstance) -> None:
+    """Raise NoDaemonError unless a daemon that works backfills off lives on this instance."""
+    from dagster._daemon.controller import get_daemon_statuses
+
+    status = get_daemon_statuses(instance, [BACKFILL_DAEMON])[BACKFILL_DAEMON]
+    if not status.healthy:
+        last = status.last_heartbeat
+        seen = "none was ever seen" if last is None else f"last seen {time.time() - last.timestamp:.0f} s ago"
+        raise NoDaemonError(
+            f"--backfill hands the cells to a running Dagster daemon, and on {instance.root_directory} there is "
+            f"none ({seen}). Start `uad ui` (or `dagster-daemon run` with the same DAGSTER_HOME and UAD_HOME) and "
+            "try again, or run `uad refresh` without --backfill"
+        )
+
+
+def add_backfill(
+    project: Project,
+    instance: dg.DagsterInstance,
+    cells: dg.PartitionsDefinition,
+    wanted: Mapping[str, Sequence[Cell]],
+    board: bool,
+) -> str:
+    """Add a backfill of the wanted cells of each asset, and of the leaderboard; returns its id.
+
+    Args:
+        cells: the partitions of the cells, as the assets have them.
+    """
+    from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+    from dagster._core.execution.backfill import PartitionBackfill
+    from dagster._core.utils import make_new_backfill_id
+
+    target = AssetGraphSubset(  # type: ignore[call-arg]  # its defaults hide behind a decorator
+        partitions_subsets_by_asset_key={
+            asset_key(project, asset): cells.subset_with_partition_keys([cell.key for cell in chosen])
+            for asset, chosen in wanted.items()
+        },
+        non_partitioned_asset_keys={asset_key(project, "leaderboard")} if board else set(),
+    )
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        backfill_timestamp=time.time(),
+        tags={"uad/refresh": "backfill"},
+        dynamic_partitions_store=instance,
+        asset_graph_subset=target,
+        title="uad refresh --backfill",
+        description=f"{len({cell for chosen in wanted.values() for cell in chosen})} stale cells",
+        run_config=None,
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id

@@ -1,0 +1,60 @@
+"""What the inputs show in Dagster's UI, read from their contents: the same for a run and a runless event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.versions.state import Input
+
+TABLE_ROWS = 20
+
+
+def describe_input(found: Input) -> dict[str, Any]:
+    """Metadata of an input: its version, counts of what it lists, and its content in short."""
+    content = found.content
+    shown: dict[str, Any] = {"version": found.version}
+    if "images" in content:
+        shown |= _describe_images(content["images"])
+    elif "labels" in content:
+        shown["dagster/row_count"] = len(content["labels"])
+    if labels := _test_labels(content):
+        shown |= _describe_labels(labels)
+    if "masks" in content:
+        shown["masks"] = len(content["masks"])
+    if len(shown) == 1:
+        name = "weights" if found.asset == "checkpoint" else "settings"
+        shown[name] = dg.MetadataValue.json(dict(content))
+    return shown
+
+
+def _describe_images(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    by_split = Counter(f"{image['split']}_images" for image in images)
+    first = [
+        {"image": image["path"], "split": image["split"], "sha256": image["sha256"][:16]}
+        for image in images[:TABLE_ROWS]
+    ]
+    return {"dagster/row_count": len(images), **by_split, **_table("first_images", first)}
+
+
+def _test_labels(content: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The rows that say what a test image shows, where the input has them."""
+    rows = content.get("labels") or [i for i in content.get("images", ()) if i["split"] == "test"]
+    return [row for row in rows if "defect_type" in row]
+
+
+def _describe_labels(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    by_type = Counter(label["defect_type"] for label in labels)
+    types = [{"defect_type": name, "images": n} for name, n in sorted(by_type.items())]
+    return {
+        "anomalous_test_images": sum(label["label"] for label in labels),
+        **_table("defect_types", types),
+    }
+
+
+def _table(name: str, rows: Sequence[Mapping[str, str | int]]) -> dict[str, Any]:
+    """A table, which Dagster takes only with rows in it."""
+    return {name: dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])} if rows else {}

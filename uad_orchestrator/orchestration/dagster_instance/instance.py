@@ -1,0 +1,66 @@
+"""Dagster's instance of a project: where runs and events are recorded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from uad_orchestrator.project import Project
+
+DAGSTER_YAML = """\
+# Written once by uad; edit it as you like, it is never overwritten.
+telemetry:
+  enabled: false
+concurrency:
+  pools:
+    granularity: op      # with `run`, two runs in one process would not wait for each other
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+run_retries:
+  enabled: true
+  max_retries: 0
+"""
+
+
+def dagster_home(project: Project) -> Path:
+    """The user's DAGSTER_HOME if it is set, else ``<local>/dagster`` of the project."""
+    users = os.environ.get("DAGSTER_HOME")
+    return Path(users).expanduser().resolve() if users else project_dagster_home(project)
+
+
+def project_dagster_home(project: Project) -> Path:
+    """``<local>/dagster``, the project's own."""
+    return Path(project.storage.local) / "dagster"
+
+
+def prepare_dagster_home(project: Project) -> Path:
+    """The folder of the instance in use; the project's own is made, a user's is never written to.
+
+    Raises:
+        FileNotFoundError: DAGSTER_HOME names a folder that does not exist.
+    """
+    home = dagster_home(project)
+    if home == project_dagster_home(project):
+        home.mkdir(parents=True, exist_ok=True)
+        settings = home / "dagster.yaml"
+        if not settings.exists():
+            settings.write_text(DAGSTER_YAML)
+    elif not home.is_dir():
+        raise FileNotFoundError(f"DAGSTER_HOME is {home}, but there is no such folder: make it, or unset it")
+    return home
+
+
+def open_instance(project: Project) -> dg.DagsterInstance:
+    """The instance in use, opened; close it, or use it in a ``with`` statement."""
+    from filelock import FileLock
+
+    home = prepare_dagster_home(project)
+    lock = Path(project.storage.local) / "locks" / "dagster.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    # Opening a new home makes its databases, and two processes that do so at once leave one that cannot be
+    # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
+    with FileLock(lock):
+        return dg.DagsterInstance.from_config(str(home))

@@ -1,0 +1,62 @@
+"""Runs that are queued or running, and the name of a job that Dagster does not export."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunRecord, RunsFilter
+
+from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
+from uad_orchestrator.orchestration.versions.graph import SEPARATOR
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+AssetJob: TypeAlias = "UnresolvedAssetJobDefinition"
+"""What ``define_asset_job`` gives; Dagster does not export its name."""
+
+UNFINISHED = (
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+)
+LOST_AFTER = 3600.0
+"""Seconds after which a run that was made, but neither queued nor started, counts as lost."""
+
+
+@dataclass(frozen=True)
+class CellAtWork:
+    """A cell with a run that is queued or running; ``started`` is None while none of its runs has started."""
+
+    started: float | None
+
+
+def runs_at_work(instance: dg.DagsterInstance, job: str | None = None) -> list[RunRecord]:
+    """The runs that are queued or running, of one job if it is named; without those that got lost."""
+    records = instance.get_run_records(RunsFilter(job_name=job, statuses=list(UNFINISHED)))
+    return [record for record in records if not _is_lost(record)]
+
+
+def _is_lost(record: RunRecord) -> bool:
+    """Made, and then forgotten: whoever made it died before it was queued."""
+    made = record.create_timestamp.timestamp()
+    never_queued = record.dagster_run.status is DagsterRunStatus.NOT_STARTED
+    return never_queued and time.time() - made > LOST_AFTER
+
+
+def cells_at_work(instance: dg.DagsterInstance) -> dict[str, CellAtWork]:
+    """The cells, by partition key, that runs are queued or running for; of several runs the last start."""
+    found: dict[str, CellAtWork] = {}
+    for record in runs_at_work(instance):
+        partition = record.dagster_run.tags.get(PARTITION_TAG, "")
+        if SEPARATOR in partition:
+            other = found.get(partition)
+            waiting = record.start_time is None or (other is not None and other.started is None)
+            latest = None if waiting else max(record.start_time or 0.0, (other and other.started) or 0.0)
+            found[partition] = CellAtWork(latest)
+    return found

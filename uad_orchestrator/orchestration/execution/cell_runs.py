@@ -1,0 +1,204 @@
+"""Runs cells in this process, each as a run of the job ``cell`` in Dagster's instance."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.assets.jobs import benchmark_definitions, project_jobs
+from uad_orchestrator.orchestration.assets.partitions import project_partitions
+from uad_orchestrator.orchestration.assets.resources import INPUTS_TAG
+from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.dagster_instance.event_log import (
+    DATA_VERSION_TAG,
+    asset_key,
+    was_interrupted,
+)
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.project.load import open_project
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Dagster's event stream belongs into its log, not into the terminal; failures come back as outcomes."""
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """A cell with the assets of it that are to be materialised, in order of dependency.
+
+    ``inputs`` is the stamp of the input versions that are recorded already (``resources.inputs_stamp``).
+    """
+
+    cell: Cell
+    assets: tuple[str, ...]
+    inputs: str = ""
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """An asset of a cell that was materialised; ``reused`` if its artifact was there already."""
+
+    asset: str
+    category: str | None
+    detector: str | None
+    version: str
+    reused: bool
+    seconds: float
+    embedded_images: int = 0
+    embedded_views: int = 0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An asset of a cell that failed, and why."""
+
+    asset: str
+    category: str | None
+    detector: str | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An asset that was not tried because one above it failed."""
+
+    asset: str
+    category: str | None
+    detector: str | None
+
+
+@dataclass(frozen=True)
+class CellOutcome:
+    """What became of a cell's assets in one run."""
+
+    cell: Cell
+    materialized: tuple[Materialized, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass
+class CellRunner:
+    """Runs cells of one project; keeps the instance open and the embedder loaded between them.
+
+    Args:
+        home: the project's folder.
+        refresh_id: stands in the tags of every run.
+    """
+
+    home: Path
+    refresh_id: str
+    _instance: dg.DagsterInstance = field(init=False, repr=False)
+    _definitions: dg.Definitions = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._project = open_project(self.home)
+        self._instance = open_instance(self._project)
+        self._definitions = benchmark_definitions(
+            self._project, project_partitions(self._project), project_jobs(self._project), EmbedderPool()
+        )
+
+    def run(self, task: CellTask) -> CellOutcome:
+        """Materialise a cell's assets in one run of the job ``cell``."""
+        cell = task.cell
+        tags = {"uad/category": cell.category, "uad/detector": cell.detector}
+        if task.inputs:
+            tags[INPUTS_TAG] = task.inputs
+        result = self._execute("cell", task.assets, cell.key, tags)
+        return read_outcome(cell, task.assets, result)
+
+    def run_leaderboard(self) -> CellOutcome:
+        """Materialise the leaderboard."""
+        result = self._execute("leaderboard", ("leaderboard",), None, {})
+        return read_outcome(None, ("leaderboard",), result)
+
+    def close(self) -> None:
+        """Release the instance."""
+        self._instance.dispose()
+
+    def _execute(
+        self, job: str, assets: tuple[str, ...], partition: str | None, tags: Mapping[str, str]
+    ) -> dg.ExecuteInProcessResult:
+        # `execute_in_process(asset_selection=...)` would select the assets' checks, too, at as much again.
+        subset = self._definitions.resolve_job_def(job).get_subset(
+            asset_selection={asset_key(self._project, asset) for asset in assets},
+            asset_check_selection=set(),
+        )
+        result = subset.execute_in_process(
+            instance=self._instance,
+            partition_key=partition,
+            tags={**tags, **process_tags(self.refresh_id)},
+            run_config=QUIET,
+            raise_on_error=False,
+        )
+        if was_interrupted(result.all_events):
+            raise KeyboardInterrupt  # Dagster ends the run and goes on as if it had failed: the rest must not start
+        return result
+
+
+def process_tags(refresh_id: str) -> dict[str, str]:
+    """Tags by which a run of a dead process is recognised."""
+    return {"uad/refresh_id": refresh_id, "uad/host": socket.gethostname(), "uad/pid": str(os.getpid())}
+
+
+def read_outcome(
+    cell: Cell | None, assets: tuple[str, ...], result: dg.ExecuteInProcessResult
+) -> CellOutcome:
+    """What a run did, read from its events."""
+    place = {"category": cell.category if cell else None, "detector": cell.detector if cell else None}
+    done: dict[str, Materialized] = {}
+    failed: dict[str, Failed] = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key:
+            asset = event.asset_key.path[-1]
+            done[asset] = _materialized(asset, place, event.step_materialization_data.materialization)
+        elif event.is_step_failure and event.step_key:
+            step = event.step_key.split("__")[-1]
+            asset = step if step in assets else assets[0]
+            failed[asset] = Failed(asset, error=_error_of(event), **place)
+    if not done and not failed and not result.success:
+        failed[assets[0]] = Failed(assets[0], error=_run_error(result), **place)
+    skipped = [asset for asset in assets if asset not in done and asset not in failed]
+    return CellOutcome(
+        cell or Cell("", ""),
+        tuple(done.values()),
+        tuple(failed.values()),
+        tuple(Skipped(asset, **place) for asset in skipped),
+    )
+
+
+def _materialized(asset: str, place: Mapping[str, Any], event: dg.AssetMaterialization) -> Materialized:
+    def value(name: str, default: Any) -> Any:
+        return event.metadata[name].value if name in event.metadata else default
+
+    return Materialized(
+        asset,
+        place["category"],
+        place["detector"],
+        version=(event.tags or {}).get(DATA_VERSION_TAG, ""),
+        reused=bool(value("reused", False)),
+        seconds=float(value("seconds", 0.0)),
+        embedded_images=int(value("embedded_images", 0)),
+        embedded_views=int(value("embedded_views", 0)),
+    )
+
+
+def _error_of(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error.cause if data.error and data.error.cause else data.error
+    return error.message.strip() if error else "failed without a message; see the run in `uad ui`"
+
+
+def _run_error(result: dg.ExecuteInProcessResult) -> str:
+    for event in reversed(result.all_events):
+        if event.is_failure and event.message:
+            return event.message
+    return "the run failed before its first asset; see it in `uad ui`"

@@ -1,0 +1,172 @@
+"""Runs the plan: changed inputs are recorded, stale cells are run group by group, the leaderboard comes last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+
+from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
+from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
+from uad_orchestrator.orchestration.execution.cell_runs import (
+    CellOutcome,
+    CellRunner,
+    CellTask,
+    Failed,
+    Materialized,
+    Skipped,
+)
+from uad_orchestrator.orchestration.execution.workers import Group, run_groups
+from uad_orchestrator.orchestration.planning.plan import Plan, Planner
+from uad_orchestrator.orchestration.planning.rerecording import (
+    RecordedGrid,
+    Rerecord,
+    apply_rerecords,
+    find_rerecords,
+)
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.selection import Selection
+from uad_orchestrator.orchestration.versions.state import Input, ProjectState
+from uad_orchestrator.orchestration.versions.stores import (
+    inputs_stamp,
+    make_demo_images,
+    open_state,
+    open_store,
+    remember_input,
+)
+from uad_orchestrator.project import Project
+from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.lineage.index import LineageIndex
+
+OnStart = Callable[[int], None]
+OnCell = Callable[[CellOutcome], None]
+
+
+@dataclass
+class RefreshResult:
+    """What a refresh did."""
+
+    materialized: list[Materialized] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
+    rerecorded: list[Rerecord] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, outcome: CellOutcome) -> None:
+        """Take in what became of a cell."""
+        self.materialized += outcome.materialized
+        self.failed += outcome.failed
+        self.skipped += outcome.skipped
+
+    @property
+    def embedded_images(self) -> int:
+        """Images sent through an embedder; one that went through two embedders counts twice."""
+        return sum(node.embedded_images for node in self.materialized)
+
+    def to_json(self) -> dict[str, Any]:
+        """``uad refresh --json``."""
+        hidden = ("embedded_images", "embedded_views")
+        return {
+            "materialized": [
+                {name: value for name, value in asdict(node).items() if name not in hidden}
+                for node in self.materialized
+            ],
+            "failed": [asdict(node) for node in self.failed],
+            "skipped": [asdict(node) for node in self.skipped],
+            "inputs": [
+                {"asset": found.asset, "partition": found.partition, "version": found.version}
+                for found in self.inputs
+            ],
+            "restamped": [again.to_json() for again in self.rerecorded],
+            "embedded_images": self.embedded_images,
+            "embedded_views": sum(node.embedded_views for node in self.materialized),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def refresh(
+    project: Project,
+    instance: dg.DagsterInstance,
+    *,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+    workers: int = 1,
+    rehash: bool = False,
+    on_start: OnStart = lambda cells: None,
+    on_cell: OnCell = lambda outcome: None,
+) -> RefreshResult:
+    """Bring the selected cells up to date, recorded in Dagster's instance.
+
+    Args:
+        project: the project as its file says now.
+        instance: where runs are recorded.
+        selection: narrows the grid.
+        workers: processes; 1 runs in this one.
+        rehash: fingerprint every file anew, whatever is remembered of it.
+        on_start: called once with the number of cells to run.
+        on_cell: called with each cell's outcome as it ends.
+    """
+    started = time.perf_counter()
+    fail_dead_runs(instance)
+    make_demo_images(project)
+    state, store = open_state(project, rehash=rehash), open_store(project)
+    plan = Planner(state, store, instance).plan(selection)
+    result = RefreshResult(inputs=report_inputs(instance, project, plan.inputs))
+    for found in result.inputs:
+        remember_input(store, found)
+    tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
+    refresh_id = uuid4().hex
+    on_start(len(tasks))
+    for outcome in run_groups(project.home, refresh_id, group_tasks(tasks, state), workers):
+        result.add(outcome)
+        on_cell(outcome)
+    if tasks or plan.inputs or plan.rerecorded:
+        result.rerecorded = rerecord(state, instance, selection)
+    if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
+        result.add(run_leaderboard(project.home, refresh_id))
+    if result.materialized:
+        LineageIndex(Path(project.storage.local), store).settle()
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def group_tasks(tasks: Sequence[CellTask], state: ProjectState) -> list[Group]:
+    """Cells that share embedder, preset and category go together, so that each image is embedded once.
+
+    Groups of one embedder stand next to each other: a worker that goes on to the next keeps its backbone.
+    """
+
+    def embeddings(cell: Cell) -> tuple[str, str]:
+        entry = state.entry(cell)
+        return digest_of({"embedder": entry.embedder, "preset": entry.preset}), cell.category
+
+    ordered = sorted(tasks, key=lambda task: (*embeddings(task.cell), task.cell.detector))
+    return [list(group) for _, group in groupby(ordered, key=lambda task: embeddings(task.cell))]
+
+
+def rerecord(state: ProjectState, instance: dg.DagsterInstance, selection: Selection) -> list[Rerecord]:
+    """Record again what Dagster has in the right version with other inputs; nothing is computed."""
+    recorded = RecordedGrid(instance, state.project)
+    cells = [cell for cell in state.cells if selection.covers(cell)]
+    found = [r for r in find_rerecords(state, recorded, cells) if selection.names(r.asset)]
+    return apply_rerecords(state, recorded, found)
+
+
+def board_is_stale(plan: Plan) -> bool:
+    """Whether the plan names the leaderboard."""
+    return any(node.asset == "leaderboard" for node in plan.stale)
+
+
+def run_leaderboard(home: Path, refresh_id: str) -> CellOutcome:
+    """Materialise the leaderboard in this process."""
+    runner = CellRunner(home, refresh_id)
+    try:
+        return runner.run_leaderboard()
+    finally:
+        runner.close()

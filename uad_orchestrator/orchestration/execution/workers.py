@@ -1,0 +1,158 @@
+"""Spawned processes that run cells: each takes a group of cells at a time and loads a backbone once per group."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from uad_orchestrator.orchestration.dagster_instance.interrupts import noticed_interrupts
+from uad_orchestrator.orchestration.execution.cell_runs import (
+    CellOutcome,
+    CellRunner,
+    CellTask,
+    Failed,
+    Skipped,
+)
+
+Group = Sequence[CellTask]
+"""Cells that share an embedder and a category: run one after the other, each image is embedded once."""
+
+
+def run_groups(home: Path, refresh_id: str, groups: Sequence[Group], workers: int) -> Iterator[CellOutcome]:
+    """Run all groups, yielding each cell's outcome as it ends; in this process if ``workers`` is 1.
+
+    A worker that dies (killed, out of memory) costs the cell it was at: that one is reported as failed and the
+    rest of its group goes to another worker.
+    """
+    if workers <= 1:
+        yield from _run_here(home, refresh_id, groups)
+        return
+    yield from WorkerPool(home, refresh_id, workers).work_off(
+        deque(deque(group) for group in groups if group)
+    )
+
+
+def _run_here(home: Path, refresh_id: str, groups: Sequence[Group]) -> Iterator[CellOutcome]:
+    runner = CellRunner(home, refresh_id)
+    try:
+        with noticed_interrupts() as interrupted:
+            for task in (task for group in groups for task in group):
+                yield runner.run(task)
+                if interrupted():
+                    raise KeyboardInterrupt
+    finally:
+        runner.close()
+
+
+@dataclass
+class _Worker:
+    """A process, the line to it, and what it has yet to do."""
+
+    process: SpawnProcess
+    line: Connection
+    group: deque[CellTask]
+    alive: bool = True
+
+
+@dataclass
+class WorkerPool:
+    home: Path
+    refresh_id: str
+    size: int
+
+    def work_off(self, groups: deque[deque[CellTask]]) -> Iterator[CellOutcome]:
+        crew = [self._start() for _ in range(min(self.size, len(groups)))]
+        try:
+            for worker in crew:
+                _hand_over(worker, groups)
+            while any(worker.group for worker in crew):
+                for seat, worker in enumerate(crew):
+                    if worker.group and _answered(worker, crew):
+                        yield self._outcome(worker)
+                        if not worker.alive:
+                            crew[seat] = self._start(worker.group)
+                        crew[seat].group.popleft()
+                        _hand_over(crew[seat], groups)
+        finally:
+            for worker in crew:
+                _stop(worker)
+
+    def _outcome(self, worker: _Worker) -> CellOutcome:
+        """What the worker answers; that the cell is lost, if it died instead."""
+        try:
+            return worker.line.recv()
+        except (EOFError, ConnectionResetError):
+            worker.alive = False
+            return _lost(worker.group[0], worker.process)
+
+    def _start(self, group: deque[CellTask] | None = None) -> _Worker:
+        ours, theirs = multiprocessing.get_context("spawn").Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=serve, args=(theirs, self.home, self.refresh_id, self.size), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours, group if group is not None else deque())
+
+
+def serve(line: Connection, home: Path, refresh_id: str, workers: int) -> None:
+    """A worker's life: take a task, run it, answer, until the line is closed."""
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))  # for what is loaded from here on, torch for one
+    runner = CellRunner(home, refresh_id)
+    try:
+        with threadpool_limits(limits=threads):  # for what is loaded already
+            while True:
+                line.send(runner.run(line.recv()))
+    except (EOFError, BrokenPipeError):
+        return
+    finally:
+        runner.close()
+
+
+def _hand_over(worker: _Worker, groups: deque[deque[CellTask]]) -> None:
+    """Give a worker its next task; a new group when its own is done."""
+    if not worker.group and groups:
+        worker.group = groups.popleft()
+    if worker.group:
+        with suppress(BrokenPipeError):  # it died since it answered, which the next look finds
+            worker.line.send(worker.group[0])
+
+
+def _answered(worker: _Worker, crew: Sequence[_Worker]) -> bool:
+    """Whether the worker has an answer, or died; waits until any of the crew does."""
+    busy = [w.line for w in crew if w.group]
+    return worker.line in wait(busy)
+
+
+def _lost(task: CellTask, process: SpawnProcess) -> CellOutcome:
+    process.join(timeout=5)
+    error = (
+        f"the worker process died (exit status {process.exitcode}) while it ran this cell: killed, or out of "
+        "memory? Run it again with fewer workers"
+    )
+    cell = task.cell
+    return CellOutcome(
+        cell,
+        failed=(Failed(task.assets[0], cell.category, cell.detector, error),),
+        skipped=tuple(Skipped(asset, cell.category, cell.detector) for asset in task.assets[1:]),
+    )
+
+
+def _stop(worker: _Worker) -> None:
+    worker.line.close()
+    worker.process.join(timeout=5)
+    if worker.process.is_alive():
+        worker.process.terminate()

@@ -1,0 +1,236 @@
+"""Takes new normal images into a category, or holds them back with a reason until a person accepts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.ingestion.folders import (
+    SETTLED_SECONDS,
+    QuarantinedImage,
+    forget_reason,
+    incoming_images,
+    list_quarantined,
+    quarantine,
+    quarantine_folder,
+    still_being_written,
+    take_in,
+    taken_name,
+)
+from uad_orchestrator.orchestration.ingestion.image_checks import KnownImages, image_fault, unusable
+from uad_orchestrator.orchestration.ingestion.votes import Vote, collect_votes, objection
+from uad_orchestrator.orchestration.versions.state import ProjectState
+from uad_orchestrator.storage.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+    from uad_orchestrator.project import DatasetSettings, Project
+
+LOCK_SECONDS = 600.0
+
+
+@dataclass
+class IngestionResult:
+    """What became of a category's new images.
+
+    Attributes:
+        category: ``dataset/category``.
+        taken: the images taken in: their paths relative to the dataset's root.
+        held: those held back.
+        waiting: those that may still be on their way; they are looked at next time.
+        faults: what could not be read or moved, in words.
+        chosen: the files that were looked at, by name.
+    """
+
+    category: str
+    taken: list[str] = field(default_factory=list)
+    held: list[QuarantinedImage] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record of a recalibration and ``uad intake --json``."""
+        return {
+            "category": self.category,
+            "taken": self.taken,
+            "held": [image.to_json() for image in self.held],
+            "waiting": self.waiting,
+            "faults": self.faults,
+        }
+
+
+def ingest_category(
+    state: ProjectState,
+    store: ArtifactStore,
+    embedders: EmbedderPool,
+    category: str,
+    *,
+    settled_seconds: float = SETTLED_SECONDS,
+) -> IngestionResult:
+    """Check what has arrived for a category, and move each image into ``train/good`` or hold it back.
+
+    Args:
+        state: the project as it is now; its manifest of the category is outdated afterwards.
+        store: where the score tables and banks are.
+        embedders: for scoring.
+        category: ``dataset/category``.
+        settled_seconds: files that changed more recently are left for the next time.
+
+    Raises:
+        DatasetError: the incoming folder or the category cannot be read.
+    """
+    intake = _Ingestion.open(state, category)
+    settings = state.project.automation.intake
+    arrived = intake.read(incoming_images(intake.dataset, intake.name), settled_seconds)
+    candidates = [image for image in arrived if intake.passes(image, image_fault)]
+    runs = [CellRun(cell, state, store) for cell in state.cells if cell.category == category]
+    sources = [ImageSource.from_path(i.path, name=i.path.name, digest=i.digest) for i in candidates]
+    votes = collect_votes(runs, embedders, sources, settings.quantile) if sources else {}
+    for image in candidates:
+        reason = objection(votes[image.digest], settings.detectors)
+        if reason:
+            intake.hold(image, reason, votes[image.digest])
+        else:
+            intake.take(image)
+    return intake.result
+
+
+def accept_quarantined(state: ProjectState, category: str, names: Sequence[str] = ()) -> IngestionResult:
+    """Take in images that were held back: a person has looked at them.
+
+    What cannot be decoded, or is there already, stays where it is.
+
+    Args:
+        state: the project as it is now.
+        category: ``dataset/category``.
+        names: files of ``held/<category>``; none: all of them.
+    """
+    intake = _Ingestion.open(state, category)
+    held = [image.path for image in list_quarantined(intake.dataset, intake.name)]
+    chosen = [path for path in held if not names or path.name in names]
+    for image in intake.read(chosen, settled_seconds=0.0):
+        reason = unusable(image.path, image.digest, intake.known)
+        if reason and not intake.is_taken(image):
+            intake.result.faults.append(f"{image.path}: {reason}; it stays held back")
+        elif intake.take(image):
+            forget_reason(image.path)
+    return intake.result
+
+
+@contextmanager
+def ingestion_lock(project: Project, timeout: float = LOCK_SECONDS) -> Iterator[None]:
+    """One intake at a time.
+
+    Raises:
+        TimeoutError: another one is still at work.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(project.storage.local) / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "intake.lock", timeout=timeout):
+            yield
+    except Timeout as error:
+        raise TimeoutError("another intake is at work: try again when it has ended") from error
+
+
+@dataclass(frozen=True)
+class _IncomingImage:
+    """A file, and the digest of its bytes when it was checked."""
+
+    path: Path
+    digest: str
+
+
+@dataclass
+class _Ingestion:
+    """One category's intake: what is known of it, and what was done."""
+
+    state: ProjectState
+    dataset: DatasetSettings
+    name: str
+    known: KnownImages
+    result: IngestionResult
+
+    @classmethod
+    def open(cls, state: ProjectState, category: str) -> _Ingestion:
+        dataset_name, name = category.split("/", 1)
+        manifest = state.manifest(category)
+        try:
+            known = KnownImages.of(manifest, state.digests)
+        except (ImageError, OSError) as error:
+            raise DatasetError(
+                f"{category} takes no images in: one of its own cannot be read: {error}"
+            ) from error
+        return cls(state, state.project.datasets[dataset_name], name, known, IngestionResult(category))
+
+    def read(self, paths: Sequence[Path], settled_seconds: float) -> list[_IncomingImage]:
+        """Digests of the files that have arrived; what cannot be read is noted."""
+        from uad_orchestrator.images.decode import file_digest
+
+        found = []
+        for path in paths:
+            self.result.chosen.append(path.name)
+            try:
+                if still_being_written(path, settled_seconds):
+                    self.result.waiting.append(path.name)
+                else:
+                    found.append(_IncomingImage(path, file_digest(path)))
+            except (ImageError, OSError) as error:
+                self.result.faults.append(f"{path}: {error}")
+        return found
+
+    def passes(self, image: _IncomingImage, fault_of: Callable[[Path, str, KnownImages], str | None]) -> bool:
+        """Whether nothing speaks against the file itself; otherwise it is held back."""
+        if self.is_taken(image):
+            self.take(image)
+            return False
+        reason = fault_of(image.path, image.digest, self.known)
+        if reason:
+            self.hold(image, reason, {})
+            return False
+        # A second file of the same bytes is a copy of the first.
+        self.known = _with_digest(self.known, image.digest, image.path.name)
+        return True
+
+    def is_taken(self, image: _IncomingImage) -> bool:
+        """Whether an intake that was cut off had copied it already, and only did not remove it here."""
+        return self.known.digests.get(image.digest) == self._target(image)
+
+    def take(self, image: _IncomingImage) -> bool:
+        """Move it into the training normals."""
+        target = self._target(image)
+        try:
+            take_in(image.path, self.state.manifest(self.result.category).root / target, image.digest)
+        except OSError as error:
+            self.result.faults.append(f"{image.path}: {error}")
+            return False
+        self.known = _with_digest(self.known, image.digest, target)
+        if target not in self.result.taken:
+            self.result.taken.append(target)
+        return True
+
+    def hold(self, image: _IncomingImage, reason: str, votes: dict[str, Vote]) -> None:
+        """Move it to those held back."""
+        scores = {n: {"score": v.score, "limit": v.limit} for n, v in votes.items() if not v.fault}
+        held = QuarantinedImage(image.path, reason, image.digest, scores)
+        try:
+            self.result.held.append(quarantine(image.path, quarantine_folder(self.dataset, self.name), held))
+        except OSError as error:
+            self.result.faults.append(f"{image.path}: {error}")
+
+    def _target(self, image: _IncomingImage) -> str:
+        return taken_name(self.state.manifest(self.result.category), image.digest, image.path.suffix)
+
+
+def _with_digest(known: KnownImages, digest: str, path: str) -> KnownImages:
+    return KnownImages({**known.digests, digest: path}, known.heights, known.widths, known.modes)

@@ -1,0 +1,1 @@
+"""What is stale and why, and where a number comes from."""

@@ -1,0 +1,84 @@
+"""A cell as a bundle: its current artifacts, without the project around them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from uad_orchestrator.detectors.protocol.scoring import read_responses
+from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.inference.bundle import Bundle, Calibration
+from uad_orchestrator.inference.model_card import model_card
+from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.orchestration.cells.artifact_files import (
+    METRICS_FILE,
+    read_map_scale,
+    read_normal_maps,
+    read_operating_point,
+)
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.versions.graph import STAGES
+from uad_orchestrator.preprocessing.presets import resolve_preset
+from uad_orchestrator.storage.provenance import PROVENANCE_FILE
+
+
+def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundle:
+    """The bundle of a cell that is up to date.
+
+    Args:
+        false_positive_rate: thresholds for it, instead of the cell's own.
+
+    Raises:
+        MissingUpstream: the cell is not computed in the version it should have.
+    """
+    entry = run.entry
+    bundle = Bundle(
+        name=f"{run.cell.category} x {run.cell.detector}",
+        model=entry.model,
+        settings=run.settings,
+        embedder=entry.embedder,
+        preset=resolve_preset(entry.preset, run.state.project.presets),
+        weights=run.state.weights(run.cell),
+        state=DetectorState.load(run.directory("memory_bank")),
+        calibration=_calibration(run),
+        trusted=tuple(run.state.project.trusted_checkpoints),
+    )
+    bundle = replace(bundle, calibration=_with_normals(bundle, run))
+    if false_positive_rate is not None:
+        bundle = replace(bundle, calibration=bundle.calibration.at(false_positive_rate))
+    return replace(bundle, documents=_documents(bundle, run))
+
+
+def _calibration(run: CellRun) -> Calibration:
+    maps = run.directory("anomaly_maps")
+    return Calibration(
+        image_point=read_operating_point(run.directory("score_table")),
+        pixel_point=read_operating_point(maps),
+        scores=(),
+        maxima=(),
+        normal_maps=read_normal_maps(maps),
+        map_scale=read_map_scale(maps),
+    )
+
+
+def _with_normals(bundle: Bundle, run: CellRun) -> Calibration:
+    """The calibration with the normals' scores, and the maxima of their maps, as any threshold takes them."""
+    recipe, scale = bundle.detector().map_recipe, bundle.calibration.map_scale
+    normals = [r for row, r in read_responses(run.directory("score_table")) if row.role == "calibration"]
+    return replace(
+        bundle.calibration,
+        scores=tuple(response.score for response in normals),
+        maxima=tuple(
+            float(recipe.before_removal(response, scale).max())
+            for response in normals
+            if response.patch_grid is not None
+        ),
+    )
+
+
+def _documents(bundle: Bundle, run: CellRun) -> dict[str, str]:
+    metrics = (run.directory("metrics_report") / METRICS_FILE).read_text()
+    provenance = {
+        f"provenance/{stage}.json": (run.directory(stage) / PROVENANCE_FILE).read_text() for stage in STAGES
+    }
+    card = model_card(bundle, MetricsReport.from_json(metrics))
+    return {"MODEL_CARD.md": card, METRICS_FILE: metrics, **provenance}

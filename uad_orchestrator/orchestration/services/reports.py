@@ -1,0 +1,42 @@
+"""The HTML report of a project, from its artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.orchestration.cells.artifact_files import CONTACT_SHEET, read_curves
+from uad_orchestrator.orchestration.cells.board import current_board, report_of
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.versions.graph import STAGES
+from uad_orchestrator.orchestration.versions.state import ProjectState
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+from uad_orchestrator.project import Project
+from uad_orchestrator.reporting.html_report import CellSection, write_report
+from uad_orchestrator.storage.artifacts import ArtifactStore
+
+
+def save_report(project: Project, output: Path | None = None) -> Path:
+    """Write the report of all cells that have one; returns its path, ``<local>/report.html`` by default."""
+    state, store = open_state(project), open_store(project)
+    path = output or Path(project.storage.local) / "report.html"
+    write_report(path, current_board(state, store), cell_sections(state, store))
+    return path
+
+
+def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSection]:
+    """A section per cell with a current report, read when it is its turn."""
+    for cell in state.cells:
+        report = report_of(cell, state, store)
+        if report is None:
+            continue
+        run = CellRun(cell, state, store)
+        directory = run.directory("metrics_report")
+        yield CellSection(
+            report,
+            scores=read_scores(run.directory("score_table")),
+            pixel_curves=read_curves(directory),
+            contact_sheet=(directory / CONTACT_SHEET).read_bytes(),
+            provenance=[run.provenance(asset) for asset in STAGES],
+        )

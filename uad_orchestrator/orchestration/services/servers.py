@@ -1,0 +1,79 @@
+"""Dagster's web server and daemon as two child processes, on localhost, for one project."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance, prepare_dagster_home
+from uad_orchestrator.project import Project
+from uad_orchestrator.project.load import HOME_VARIABLE
+
+GRACE_SECONDS = 20.0
+
+
+def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
+    """Run web server and daemon until one of them ends, Ctrl-C or SIGTERM; returns the exit status."""
+    with open_instance(project):
+        pass  # both processes find the databases made; they would make them at the same time
+    workspace = write_workspace(project)
+    environment = server_environment(project)
+    commands = (
+        ("dagster-webserver", "dagster_webserver", ["-h", host, "-p", str(port), "-w", str(workspace)]),
+        ("dagster-daemon", "dagster._daemon", ["run", "-w", str(workspace)]),
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, cwd=project.home)
+        for _, module, arguments in commands
+    ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else both would outlive us
+    try:
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.2)
+        return next(process.returncode for process in processes if process.poll() is not None)
+    finally:
+        stop(processes)
+
+
+def write_workspace(project: Project) -> Path:
+    """The workspace file of the project's code location, below its own local folder."""
+    place = {
+        "module_name": "uad_orchestrator.definitions",
+        "location_name": project.dagster.location_name,
+        "working_directory": str(project.home),
+        "executable_path": sys.executable,
+    }
+    path = Path(project.storage.local) / "dagster" / "workspace.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({"load_from": [{"python_module": place}]}))
+    return path
+
+
+def server_environment(project: Project) -> Mapping[str, str]:
+    """The environment with both variables set to this project."""
+    return os.environ | {
+        "DAGSTER_HOME": str(prepare_dagster_home(project)),
+        HOME_VARIABLE: str(project.home),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }
+
+
+def stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End the processes: politely, then for good."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,55 @@
+"""A project opened: its state over the digest cache, its artifact store, and what is kept of its inputs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from uad_orchestrator import __version__
+from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of
+from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
+from uad_orchestrator.project import Project
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.digests import DigestCache, digest_of
+from uad_orchestrator.storage.provenance import Provenance
+
+
+def inputs_stamp(state: ProjectState, cell: Cell) -> str:
+    """Digest of the versions of a cell's inputs as they are now, those that cannot be read left out."""
+    versions = {}
+    for asset in INPUTS:
+        with suppress(InputUnavailable):
+            versions[asset] = state.version(asset, cell)
+    return digest_of(versions)
+
+
+def open_state(project: Project, *, rehash: bool = False) -> ProjectState:
+    """The project's state over its digest cache."""
+    return ProjectState(project, DigestCache(Path(project.storage.local) / "digests.sqlite", rehash=rehash))
+
+
+def open_store(project: Project) -> ArtifactStore:
+    """The project's artifact store."""
+    return ArtifactStore(str(project.storage.root), Path(project.storage.local))
+
+
+def remember_input(store: ArtifactStore, found: Input) -> None:
+    """Keep an input's content beside its version, so that a later plan can say in words what changed."""
+    cell = cell_of(NODES[found.asset].dimension, found.partition)
+    dataset, name = (cell.dataset, cell.category_name) if cell.category else (None, None)
+    key = ArtifactKey(found.asset, dataset, name, cell.detector or None, found.version)
+    if not store.exists(key):
+        provenance = Provenance(**vars(key), code_version=__version__)
+        with store.write(key, provenance) as draft:
+            (draft.directory / "content.json").write_text(json.dumps(found.content, sort_keys=True))
+
+
+def make_demo_images(project: Project) -> None:
+    """Generate the demo set where a dataset of layout ``demo`` has no images yet."""
+    for dataset in project.datasets.values():
+        if dataset.layout == "demo" and not Path(dataset.root).exists():
+            from uad_orchestrator.datasets.demo_generator import generate_demo
+
+            generate_demo(Path(dataset.root))

@@ -1,0 +1,1 @@
+"""The leaderboard: rows, repeats, ties, means, and the board as text."""

@@ -1,0 +1,247 @@
+"""The leaderboard in the terminal, and as JSON, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+from uad_orchestrator.reporting.board.columns import TIED_NOTE, column, shown, with_interval
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
+from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
+from uad_orchestrator.reporting.board.row import LeaderboardRow
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+BoardFormat = Literal["table", "json", "md", "csv"]
+
+_OPERATION = ("threshold", "false_positive_rate", "recall")
+_COST = ("seconds_per_image_p50", "seconds_per_image_p95", "bank_rows", "bank_bytes")
+_OVERLAP = ("aupro_0.3", "spro_0.05", "seg_f1")
+_FIRST = (
+    "image_auroc", "pixel_auroc", *_OVERLAP, "recall", "false_positive_rate", "seconds_per_image_p50"
+)  # fmt: skip
+
+
+def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 120) -> str:
+    """The board as text, with a newline at its end.
+
+    Args:
+        board: the leaderboard.
+        format: ``table`` (plain text for a terminal, the columns that fit), ``json`` (everything), ``md`` or
+            ``csv`` (every column of every cell).
+        width: characters per line of ``table``.
+
+    Raises:
+        ValueError: another format.
+    """
+    renderers: dict[str, Callable[[], str]] = {
+        "table": lambda: _plain_table(board, width),
+        "json": lambda: board.to_json() + "\n",
+        "md": lambda: _markdown(board),
+        "csv": lambda: _csv(board),
+    }
+    if format not in renderers:
+        raise ValueError(f"no leaderboard format {format!r}: choose {', '.join(get_args(BoardFormat))}")
+    return renderers[format]()
+
+
+def leaderboard_table(board: Leaderboard, width: int) -> Group:
+    """The board for a rich console ``width`` wide: cells, then the means per dataset with their notes.
+
+    Columns that do not fit are left out, the least asked for first; a line below says so.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    keys = _fitting(board, width)
+    hidden = len(_all_keys(board)) - len(keys)
+    parts: list[Table | Text] = [_cells_table(board, keys)]
+    parts += [
+        Text(f"{row.category_key} {row.detector}: {row.status}: {row.reason}", "yellow")
+        for row in board.rows
+        if row.reason
+    ]
+    if hidden:
+        parts.append(Text(f"{hidden} more columns in a wider terminal or with --format md", style="dim"))
+    for means in board.means:
+        if means.worth_showing:
+            parts += [_means_table(means, keys), Text(means.note(), style="dim")]
+    if _has_ties(board):
+        parts.append(Text(TIED_NOTE, style="dim"))
+    return Group(*parts)
+
+
+def _all_keys(board: Leaderboard) -> tuple[str, ...]:
+    """All figures but those that no row's protocol measures."""
+    measured = [
+        name
+        for name in board.metrics
+        if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
+    ]
+    return (*with_interval(measured), *_OPERATION, *_COST)
+
+
+def _has_ties(board: Leaderboard) -> bool:
+    return bool(board.within_noise()) or any(means.within_noise() for means in board.means)
+
+
+def _fitting(board: Leaderboard, width: int) -> list[str]:
+    """The columns that fit, chosen by how often they are asked for, in the board's order."""
+    keys = _all_keys(board)
+    names = (
+        max((len(text) for text in column), default=0)
+        for column in zip(*map(_names, board.rows), strict=True)
+    )
+    room = width - sum(names) - 4
+    chosen: list[str] = []
+    for key in (*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)):
+        figures = (len(shown(row, key, tied=True)) for row in board.rows)
+        room -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
+        if room < 0 and len(chosen) >= 4:
+            break
+        chosen.append(key)
+    return sorted(chosen, key=keys.index)
+
+
+def _names(row: LeaderboardRow) -> tuple[str, str]:
+    """How a row is called: its category, and its detector with what is wrong with it."""
+    name = f"  {row.detector}" if row.repeat_of else row.detector
+    return row.category_key, name if row.status == "fresh" else f"{name} ({row.status})"
+
+
+def _heading(key: str) -> str:
+    return column(key).heading.replace(" ", "\n").replace("@", "\n@")
+
+
+def _cells_table(board: Leaderboard, keys: Sequence[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    best, tied = board.best(), board.within_noise()
+    table = Table(title="Leaderboard", title_justify="left", header_style="bold", pad_edge=False, box=None)
+    table.add_column("category", overflow="fold")
+    table.add_column("detector", overflow="fold")
+    for key in keys:
+        table.add_column(_heading(key), justify="right", overflow="fold")
+    before = None
+    for row in board.rows:
+        if before is not None and row.category_key != before:
+            table.add_section()
+        place = (row.category_key, row.detector)
+        cells = [Text(shown(row, key, tied=place in tied), _style((*place, key) in best)) for key in keys]
+        category, detector = _names(row)
+        name = Text(category if category != before else "")
+        table.add_row(name, Text(detector, "" if row.status == "fresh" else "yellow"), *cells)
+        before = row.category_key
+    return table
+
+
+def _means_table(means: DatasetMeans, keys: Sequence[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"\nMean of {means.dataset}", title_justify="left", pad_edge=False, box=None)
+    table.add_column("detector")
+    averaged = [key for key in keys if any(_has(row, key) for row in means.detectors)]
+    best = {key: _best_mean(means, key) for key in averaged}
+    tied = means.within_noise()
+    for key in averaged:
+        table.add_column(_heading(key), justify="right")
+    for row in means.detectors:
+        figures = [
+            Text(shown(row, key, tied=row.detector in tied), _style(row.detector in best[key]))
+            for key in averaged
+        ]
+        table.add_row(row.detector, *figures)
+    return table
+
+
+def _has(row: DetectorMeans, key: str) -> bool:
+    return key in row.values or row.value(key) is not None
+
+
+def _best_mean(means: DatasetMeans, key: str) -> set[str]:
+    if key in (*_OPERATION, *_COST, "image_auroc_interval"):
+        return set()
+    values = {row.detector: value for row in means.detectors if (value := row.values[key]) is not None}
+    return best_of(values)
+
+
+def _style(is_best: bool) -> str:
+    return "bold green" if is_best else ""
+
+
+def _plain_table(board: Leaderboard, width: int) -> str:
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None, legacy_windows=False).print(
+        leaderboard_table(board, width)
+    )
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def _markdown(board: Leaderboard) -> str:
+    """Tables for a README or a merge request; best values per category in bold."""
+    best, tied = board.best(), board.within_noise()
+    operation = ("threshold", "threshold_source", "false_positive_rate", "recall")
+    keys = (*with_interval(board.metrics), *operation, *_COST)
+    heads = ["category", "detector", *(column(key).heading for key in keys), "status"]
+
+    def figures(row: LeaderboardRow) -> Iterable[str]:
+        for key in keys:
+            figure = shown(row, key, tied=(row.category_key, row.detector) in tied)
+            yield f"**{figure}**" if (row.category_key, row.detector, key) in best else figure
+
+    lines = _markdown_table(heads, ([r.category_key, r.detector, *figures(r), _state(r)] for r in board.rows))
+    for means in filter(lambda means: means.worth_showing, board.means):
+        averaged = (*with_interval(board.metrics), "false_positive_rate", "recall", "seconds_per_image_p50")
+        tied_means = means.within_noise()
+        body = (
+            [row.detector, *(shown(row, key, tied=row.detector in tied_means) for key in averaged)]
+            for row in means.detectors
+        )
+        heads = ["detector", *(column(key).heading for key in averaged)]
+        lines += ["", f"Mean of {_escaped(means.dataset)}. {_escaped(means.note())}", ""]
+        lines += _markdown_table(heads, body)
+    if _has_ties(board):
+        lines += ["", TIED_NOTE]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_table(heads: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * 2 + "--:|" * (len(heads) - 2)]
+    return lines + ["| " + " | ".join(_escaped(cell) for cell in cells) + " |" for cells in body]
+
+
+def _escaped(text: str) -> str:
+    """Text that stays in its table cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _state(row: LeaderboardRow) -> str:
+    return row.status if row.reason is None else f"{row.status}: {row.reason}"
+
+
+def _csv(board: Leaderboard) -> str:
+    """A line per row with every field as it is, unrounded; lists as ``a; b``, mappings as ``name: value; ...``."""
+    text = io.StringIO()
+    fields = [info.alias or name for name, info in LeaderboardRow.model_fields.items()]
+    fields = [*fields, *(key for key in board.metrics if key not in fields)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(fields)
+    for row in board.rows:
+        writer.writerow([_csv_cell(row.value(field)) for field in fields])
+    return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {inner}" for name, inner in value.items())
+    if isinstance(value, tuple):
+        return "; ".join(map(str, value))
+    return "" if value is None else value

@@ -1,0 +1,199 @@
+"""The leaderboard: a row per cell, whatever became of it, and the means that may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
+from uad_orchestrator.reporting.board.repeats import with_repeats
+from uad_orchestrator.reporting.board.row import (
+    FIXED_METRICS,
+    POINT_FIELDS,
+    SPEED,
+    BoardCell,
+    LeaderboardRow,
+    Status,
+)
+from uad_orchestrator.reporting.board.ties import with_intervals
+
+if TYPE_CHECKING:
+    from uad_orchestrator.metrics.report import MetricsReport
+
+SHOWN_DECIMALS = 3
+
+
+class Leaderboard(BaseModel):
+    """All cells in order of dataset, category and detector, and the means per dataset.
+
+    A detector with repeats has a row of means, followed by those of its seeds; it is the row of means that is
+    compared with other detectors.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = 1
+    rows: tuple[LeaderboardRow, ...]
+    means: tuple[DatasetMeans, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The quality metrics that any row has, in reading order; AUPRO and sPRO limits from wide to narrow."""
+        extra = {name for row in self.rows for name in row.model_extra or {}}
+        overlaps = {name for name in extra if name.startswith(("aupro_", "spro_"))} | {
+            "aupro_0.3",
+            "aupro_0.05",
+        }
+        by_limit = sorted(overlaps, key=lambda n: (n.partition("_")[0], -float(n.partition("_")[2])))
+        return (*FIXED_METRICS, *by_limit, *sorted(extra - overlaps))
+
+    def counts(self) -> dict[Status, int]:
+        """How many cells are fresh, stale, missing, failed."""
+        statuses: tuple[Status, ...] = ("fresh", "stale", "missing", "failed")
+        cells = [row for row in self.rows if not row.repeats]
+        return {status: sum(row.status == status for row in cells) for status in statuses}
+
+    @property
+    def compared(self) -> tuple[LeaderboardRow, ...]:
+        """The rows that stand for a detector: all but the single seeds."""
+        return tuple(row for row in self.rows if row.repeat_of is None)
+
+    def best(self) -> set[tuple[str, str, str]]:
+        """``(category_key, detector, metric)`` of the best values per category, as far as they are shown.
+
+        Only fresh rows compete, only where at least two do; values that look the same share the mark.
+        """
+        marked: set[tuple[str, str, str]] = set()
+        for key in {row.category_key for row in self.rows}:
+            rivals = [row for row in self.compared if row.category_key == key and row.status == "fresh"]
+            for metric in (*self.metrics, "seconds_per_image_p50"):
+                values = {row.detector: row.value(metric) for row in rivals if row.value(metric) is not None}
+                winners = best_of(values, lowest=metric == "seconds_per_image_p50")
+                marked.update((key, detector, metric) for detector in winners)
+        return marked
+
+    def within_noise(self) -> set[tuple[str, str]]:
+        """``(category_key, detector)`` of the rows whose image AUROC cannot be told from the category's best."""
+        best = self.best()
+        return {
+            (row.category_key, row.detector)
+            for row in self.compared
+            if (row.category_key, row.detector, "image_auroc") not in best
+            and any((row.category_key, other, "image_auroc") in best for other in row.within_noise_of)
+        }
+
+    def to_json(self) -> str:
+        """The board as JSON; fields under their published names."""
+        return self.model_dump_json(by_alias=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Leaderboard:
+        """Read what ``to_json`` wrote."""
+        return cls.model_validate_json(text)
+
+
+def best_of(values: Mapping[str, float], *, lowest: bool = False) -> set[str]:
+    """The names whose value is best as shown; none where fewer than two compete.
+
+    Metrics are compared at the decimals that are shown, seconds at three significant digits.
+
+    >>> sorted(best_of({"a": 0.98712, "b": 0.98709, "c": 0.5}))
+    ['a', 'b']
+    >>> best_of({"a": 0.9})
+    set()
+    """
+    if len(values) < 2:
+        return set()
+    if lowest:
+        shown = {name: float(f"{value:.3g}") for name, value in values.items()}
+        return {name for name, value in shown.items() if value == min(shown.values())}
+    shown = {name: round(value, SHOWN_DECIMALS) for name, value in values.items()}
+    return {name for name, value in shown.items() if value == max(shown.values())}
+
+
+def build_leaderboard(
+    cells: Mapping[tuple[str, str], MetricsReport | BoardCell | str],
+    repeats: Mapping[str, Sequence[str]] | None = None,
+) -> Leaderboard:
+    """The board of all cells of a project.
+
+    Args:
+        cells: per (category key ``dataset/category``, detector): its report (taken as fresh), the reason why
+            there is none, or a ``BoardCell`` that also says ``stale`` or ``failed`` and the version.
+        repeats: per detector of the project file with several seeds, the detectors it became.
+    """
+    outcomes = {key: _outcome(cell) for key, cell in cells.items()}
+    rows = [_row(*key, outcomes[key]) for key in sorted(outcomes)]
+    replicates = {
+        key: outcome.replicates
+        for key, outcome in outcomes.items()
+        if outcome.status == "fresh" and outcome.replicates is not None
+    }
+    rows, replicates = with_repeats(rows, replicates, repeats or {})
+    rows = with_intervals(_completed(rows), replicates)
+    metrics = Leaderboard(rows=tuple(rows), means=()).metrics
+    datasets = sorted({row.dataset for row in rows})
+    means = tuple(
+        dataset_means([row for row in rows if row.dataset == name], metrics, replicates) for name in datasets
+    )
+    return Leaderboard(rows=tuple(rows), means=means)
+
+
+def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
+    if isinstance(cell, str):
+        return BoardCell("missing", reason=cell)
+    return cell if isinstance(cell, BoardCell) else BoardCell("fresh", cell)
+
+
+def _row(category_key: str, detector: str, cell: BoardCell) -> LeaderboardRow:
+    dataset, separator, category = category_key.partition("/")
+    if not (dataset and separator and category):
+        raise ValueError(f"the category key {category_key!r} is not of the form dataset/category")
+    figures = {} if cell.report is None else _figures(cell.report)
+    version = figures.pop("version", None)
+    return LeaderboardRow(
+        dataset=dataset,
+        category=category,
+        detector=detector,
+        status=cell.status,
+        reason=cell.reason,
+        version=cell.version or version,
+        **figures,
+    )
+
+
+def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
+    """Every row with the metrics of all rows: null, with the reason, where its protocol does not measure it."""
+    board = Leaderboard(rows=tuple(rows), means=())
+    extra = {name for row in rows for name in row.model_extra or {}}
+    completed = []
+    for row in rows:
+        silent = [name for name in board.metrics if row.value(name) is None and name not in row.reasons]
+        reasons = row.reasons if row.model is None else dict.fromkeys(silent, NOT_MEASURED) | row.reasons
+        fields = dict.fromkeys(extra - (row.model_extra or {}).keys())
+        completed.append(row.model_copy(update={**fields, "reasons": reasons}))
+    return tuple(completed)
+
+
+def _figures(report: MetricsReport) -> dict[str, Any]:
+    """A report's share of a row, under the published names."""
+    image, pixel = report.image_operating_point, report.pixel_operating_point
+    point_reasons = {name: image.reasons[name] for name in POINT_FIELDS if name in image.reasons}
+    timing_reasons = {name: report.timings.reasons[name] for name in SPEED if name in report.timings.reasons}
+    return {
+        **report.metrics,
+        "model": report.model,
+        "version": report.versions.get("metrics_report"),
+        "threshold": image.threshold,
+        "threshold_source": image.source,
+        "pixel_threshold": pixel.threshold,
+        "pixel_threshold_source": pixel.source,
+        "contamination": image.contamination,
+        **{name: getattr(image, name) for name in POINT_FIELDS},
+        **{name: getattr(report.timings, name) for name in SPEED},
+        "bank_rows": report.bank.rows,
+        "bank_bytes": report.bank.bytes,
+        "reasons": {**report.reasons, **point_reasons, **timing_reasons},
+    }

@@ -1,0 +1,177 @@
+"""Means over a dataset's categories that may be compared: every detector's over the same categories."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from uad_orchestrator.metrics.bootstrap import interval
+from uad_orchestrator.reporting.board.repeats import Replicates, mean_replicates
+from uad_orchestrator.reporting.board.row import LeaderboardRow
+from uad_orchestrator.reporting.board.ties import ties
+
+NOT_MEASURED = "not measured by this dataset's protocol"
+
+MEAN_FIELDS = ("recall", "false_positive_rate", "seconds_per_image_p50", "seconds_per_image_p95")
+
+
+class DetectorMeans(BaseModel):
+    """A detector's means; None where the shared categories do not have the figure.
+
+    Attributes:
+        std: of a detector with repeats, the standard deviation over its seeds of the mean over the categories.
+        image_auroc_interval: 95 %, bootstrap over the test images of all categories.
+        within_noise_of: detectors whose mean image AUROC cannot be told apart (paired bootstrap, 95 %).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    detector: str
+    values: dict[str, float | None]
+    std: dict[str, float] = {}
+    image_auroc_interval: tuple[float, float] | None = None
+    within_noise_of: tuple[str, ...] = ()
+
+    def value(self, key: str) -> float | tuple[float, float] | None:
+        """A figure by its published name; None for one that is not averaged."""
+        return self.image_auroc_interval if key == "image_auroc_interval" else self.values.get(key)
+
+
+class DatasetMeans(BaseModel):
+    """Means per detector over the categories of a dataset for which all compared detectors have results.
+
+    Attributes:
+        categories: the categories the means are over.
+        left_out: the dataset's other categories, each with the reason.
+        not_compared: detectors without any fresh result on the dataset, each with the reason.
+        narrower: figures that some shared categories do not have, each with the categories that do.
+        detectors: the compared detectors, by name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    categories: tuple[str, ...]
+    left_out: dict[str, str]
+    not_compared: dict[str, str]
+    narrower: dict[str, tuple[str, ...]]
+    detectors: tuple[DetectorMeans, ...]
+
+    @property
+    def worth_showing(self) -> bool:
+        """Whether they say more than the rows: the dataset has several categories."""
+        return len(self.categories) + len(self.left_out) > 1
+
+    def within_noise(self) -> set[str]:
+        """The detectors whose mean image AUROC cannot be told from the best, the best itself left out."""
+        known = [row for row in self.detectors if row.values.get("image_auroc") is not None]
+        best = max(known, key=lambda row: row.values["image_auroc"] or 0.0, default=None)
+        return set(best.within_noise_of) if best else set()
+
+    def note(self) -> str:
+        """In one sentence what the means are over; every exception is named.
+
+        >>> DatasetMeans(dataset="d", categories=("a",), left_out={"b": "padim has failed"}, not_compared={},
+        ...              narrower={}, detectors=()).note()
+        'Over 1 of 2 categories: a. Left out: b (padim has failed).'
+        """
+        total = len(self.categories) + len(self.left_out)
+        if not self.categories:
+            text = f"No category of {total} has fresh results of every compared detector."
+        elif self.left_out:
+            text = f"Over {len(self.categories)} of {total} categories: {', '.join(self.categories)}."
+        else:
+            text = f"Over all {total} categories: {', '.join(self.categories)}."
+        if self.left_out:
+            text += f" Left out: {_with_reasons(self.left_out)}."
+        if self.not_compared:
+            text += f" Not compared: {_with_reasons(self.not_compared)}."
+        for metric, categories in self.narrower.items():
+            text += f" {metric} over {', '.join(categories) or 'none'} only: the others do not have it."
+        return text
+
+
+def dataset_means(
+    rows: Sequence[LeaderboardRow], metrics: Sequence[str], replicates: Replicates | None = None
+) -> DatasetMeans:
+    """The means of one dataset's rows, as papers give them: each category counts the same, however many images.
+
+    Only fresh rows count: a mean that mixes versions compares nothing. A detector without any is not
+    compared; a category that one of the compared detectors lacks is left out for all of them. The interval of
+    the mean image AUROC, and which detectors cannot be told apart, come from the mean of the categories'
+    bootstrap replicates; the test images of different categories are drawn independently.
+
+    Args:
+        rows: all rows of one dataset, those of single seeds too.
+        metrics: the published names of the metrics to average, beside recall, false-positive rate, seconds.
+        replicates: of the image AUROC.
+    """
+    compared_rows = [row for row in rows if row.repeat_of is None]
+    fresh = {(row.category, row.detector): row for row in rows if row.status == "fresh"}
+    detectors = sorted({row.detector for row in compared_rows})
+    compared = [name for name in detectors if any(detector == name for _, detector in fresh)]
+    categories = sorted({row.category for row in rows})
+    shared = [c for c in categories if compared and all((c, name) in fresh for name in compared)]
+    values: dict[str, dict[str, float | None]] = {name: {} for name in compared}
+    spread: dict[str, dict[str, float]] = {name: {} for name in compared}
+    narrower = {}
+    for metric in (*metrics, *MEAN_FIELDS):
+        having = [c for c in shared if all(fresh[c, name].value(metric) is not None for name in compared)]
+        if any(
+            fresh[c, name].reasons.get(metric) != NOT_MEASURED
+            for c in shared
+            for name in compared
+            if c not in having
+        ):
+            narrower[metric] = tuple(having)
+        for name in compared:
+            values[name][metric] = _mean(fresh[c, name].value(metric) for c in having)
+            seeds = fresh[having[0], name].repeats if having else ()
+            if seeds:
+                of_seeds = (_mean(fresh[c, seed].value(metric) for c in having) for seed in seeds)
+                spread[name][metric] = statistics.stdev(mean for mean in of_seeds if mean is not None)
+    dataset, scored = rows[0].dataset, narrower.get("image_auroc", tuple(shared))
+    drawn = {n: mean_replicates([(f"{dataset}/{c}", n) for c in scored], replicates or {}) for n in compared}
+    known = {name: found for name, found in drawn.items() if found is not None}
+    tied = ties(known)
+    return DatasetMeans(
+        dataset=dataset,
+        categories=tuple(shared),
+        left_out={c: _why_left_out(c, compared, compared_rows) for c in categories if c not in shared},
+        not_compared={n: _why_not_compared(n, rows) for n in detectors if n not in compared},
+        narrower=narrower,
+        detectors=tuple(
+            DetectorMeans(
+                detector=name,
+                values=values[name],
+                std=spread[name],
+                image_auroc_interval=interval(known[name]) if name in known else None,
+                within_noise_of=tied.get(name, ()),
+            )
+            for name in compared
+        ),
+    )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None
+
+
+def _why_left_out(category: str, compared: Sequence[str], rows: Sequence[LeaderboardRow]) -> str:
+    states = {row.detector: row.status for row in rows if row.category == category}
+    if not compared:
+        return "no fresh result"
+    lacking = [name for name in compared if states.get(name) != "fresh"]
+    return ", ".join(f"{name}: {states.get(name, 'no such cell')}" for name in lacking)
+
+
+def _why_not_compared(detector: str, rows: Sequence[LeaderboardRow]) -> str:
+    states = sorted({row.status for row in rows if row.detector == detector})
+    return f"all {' or '.join(states)}"
+
+
+def _with_reasons(reasons: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({reason})" for name, reason in reasons.items())

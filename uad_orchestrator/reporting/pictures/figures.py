@@ -1,0 +1,209 @@
+"""Curves and score histograms as small inline SVG that follows the page's light or dark colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from uad_orchestrator.metrics.curves import Curve, thinned
+from uad_orchestrator.reporting.cases import ScoredImage
+from uad_orchestrator.reporting.pictures.svg import GRID, INK, NEUTRAL, PRIMARY, SECONDARY, SOFT, inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIZE = (3.4, 2.8)  # inches
+FRAME = (0.15, 0.17, 0.82, 0.67)  # left, bottom, width, height of the axes; the legend goes above
+TALL_FRAME = (0.15, 0.17, 0.82, 0.79)  # without a legend
+POINTS = 150  # of a curve: more cannot be seen at this size
+
+
+def roc_figure(
+    curves: Mapping[str, Curve], operating_point: tuple[float, float] | None = None, *, name: str = "roc"
+) -> str:
+    """ROC curves as SVG.
+
+    Args:
+        curves: ``image`` and/or ``pixel``; x false-positive rate, y true-positive rate.
+        operating_point: (false-positive rate, recall) of the images at the calibrated threshold.
+        name: unique on the page the figure stands on; keeps the ids of its parts apart.
+    """
+    figure, axes = _axes("false-positive rate", "recall (true-positive rate)")
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1, linestyle=(0, (4, 3)))
+    for label, curve in curves.items():
+        shown = thinned(curve, POINTS)
+        axes.plot(shown.x, shown.y, color=_series(label), linestyle=_dash(label), label=label)
+    _mark(axes, operating_point)
+    _legend(figure)
+    return inline_svg(figure, name, _spoken("ROC curve", "FPR {:.3f}, recall {:.3f}", operating_point))
+
+
+def pr_figure(
+    curves: Mapping[str, Curve], operating_point: tuple[float, float] | None = None, *, name: str = "pr"
+) -> str:
+    """Precision-recall curves as SVG, in the steps that average precision sums.
+
+    Args:
+        curves: ``image`` and/or ``pixel``; x recall, y precision.
+        operating_point: (recall, precision) of the images at the calibrated threshold.
+        name: as for ``roc_figure``.
+    """
+    figure, axes = _axes("recall", "precision")
+    for label, curve in curves.items():
+        shown, style = thinned(curve, POINTS), _dash(label)
+        axes.plot(shown.x, shown.y, color=_series(label), linestyle=style, drawstyle="steps-pre", label=label)
+    _mark(axes, operating_point)
+    _legend(figure)
+    said = _spoken("Precision-recall curve", "recall {:.3f}, precision {:.3f}", operating_point)
+    return inline_svg(figure, name, said)
+
+
+def pro_figure(
+    curve: Curve, aupro: Mapping[float, float | None], *, saturated: bool = False, name: str = "pro"
+) -> str:
+    """The PRO (sPRO) curve up to the widest limit as SVG, with the areas that AUPRO takes.
+
+    Args:
+        curve: x pooled false-positive rate, y mean overlap of regions, or of saturated channels.
+        aupro: per limit its value; the limits are the dashed lines.
+        saturated: the curve is that of sPRO.
+        name: as for ``roc_figure``.
+    """
+    widest = max(aupro, default=1.0)
+    measure, overlap = (
+        ("sPRO", "mean saturated overlap (sPRO)") if saturated else ("AUPRO", "mean region overlap (PRO)")
+    )
+    figure, axes = _axes("pixel false-positive rate", overlap, frame=TALL_FRAME)
+    inside = thinned(Curve(*(values[curve.x <= widest] for values in curve)), POINTS)
+    x = np.append(inside.x, widest)
+    y = np.append(inside.y, np.interp(widest, curve.x, curve.y))
+    axes.fill_between(x, y, color=SECONDARY, alpha=0.15, linewidth=0)
+    axes.plot(x, y, color=SECONDARY)
+    for limit in aupro:
+        axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlim(-0.02 * widest, 1.02 * widest)
+    areas = [f"{measure}@{limit:g} {value:.3f}" for limit, value in aupro.items() if value is not None]
+    axes.text(0.97, 0.05, "\n".join(areas), transform=axes.transAxes, ha="right", color=INK)
+    return inline_svg(figure, name, f"{'sPRO' if saturated else 'PRO'} curve. " + ", ".join(areas))
+
+
+def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str = "scores") -> str:
+    """Where the image scores lie, and where the threshold cuts them, as SVG.
+
+    Args:
+        rows: the score table: test normals, defects, and the normals that set the threshold.
+        threshold: the image threshold; NaN draws none.
+        name: as for ``roc_figure``.
+
+    Raises:
+        ValueError: no row.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    rows = list(rows)
+    if not rows:
+        raise ValueError("a histogram needs at least one score: the score table is empty")
+    groups = {
+        "defects": [row.score for row in rows if row.role == "test" and row.label],
+        "test normals": [row.score for row in rows if row.role == "test" and not row.label],
+        "calibration normals": [row.score for row in rows if row.role == "calibration"],
+    }
+    figure, axes = _axes("image score", "images", unit_square=False)
+    edges = _edges([score for scores in groups.values() for score in scores], threshold)
+    for label, colour in (("test normals", PRIMARY), ("defects", SECONDARY)):
+        axes.hist(
+            groups[label], edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})"
+        )
+    calibration = groups["calibration normals"]
+    if calibration:
+        label = f"calibration normals ({len(calibration)})"
+        axes.hist(calibration, edges.tolist(), histtype="step", color=NEUTRAL, linewidth=1.2, label=label)
+    if not math.isnan(threshold):
+        axes.axvline(threshold, color=INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(figure, columns=2)
+    return inline_svg(figure, name, _spoken_scores(groups, threshold))
+
+
+def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
+    """Bin edges over all groups; one of them is the threshold, so that no bar stands on both of its sides."""
+    lowest, highest = min(scores), max(scores)
+    span = (highest - lowest) or max(abs(lowest), 1.0) * 1e-3
+    width = span / min(40, max(10, round(2 * math.sqrt(len(scores)))))
+    anchor = lowest if math.isnan(threshold) else threshold
+    # no bar is narrower than what floats can tell apart there: far from the scores the threshold's own spacing
+    width = max(width, 4 * float(np.spacing(max(abs(lowest), abs(highest), abs(anchor)))))
+    first = math.ceil((lowest - anchor) / width) - 1
+    last = math.ceil((highest - anchor) / width)
+    edges = anchor + np.arange(first, max(last, first + 1) + 1) * width
+    edges = np.nextafter(edges, np.inf)  # a score that equals the threshold is normal: left of it
+    edges[0], edges[-1] = min(edges[0], lowest), max(edges[-1], highest)
+    return edges
+
+
+def _axes(
+    x: str, y: str, *, unit_square: bool = True, frame: tuple[float, float, float, float] = FRAME
+) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE)
+    figure.patch.set_visible(False)
+    axes = figure.add_axes(frame)  # fixed: a layout engine would draw everything twice
+    axes.patch.set_visible(False)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(SOFT)
+    axes.tick_params(colors=SOFT, labelsize=9, length=3)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    if unit_square:
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.04)
+    return figure, axes
+
+
+def _series(label: str) -> str:
+    return PRIMARY if label == "image" else SECONDARY
+
+
+def _dash(label: str) -> str:
+    """Told apart without colour too."""
+    return "solid" if label == "image" else "dashed"
+
+
+def _mark(axes: Axes, point: tuple[float, float] | None) -> None:
+    if point is not None:
+        axes.plot(*point, "o", color=INK, markersize=6, label="at threshold", clip_on=False, zorder=5)
+
+
+def _legend(figure: Figure, columns: int = 3) -> None:
+    """Above the drawing, where it hides nothing."""
+    figure.legend(
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1.0),
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9,
+        ncols=columns,
+        columnspacing=1.0,
+        handlelength=1.6,
+        borderpad=0,
+    )
+
+
+def _spoken(what: str, form: str, point: tuple[float, float] | None) -> str:
+    return what if point is None else f"{what}. At the threshold: {form.format(*point)}"
+
+
+def _spoken_scores(groups: Mapping[str, Sequence[float]], threshold: float) -> str:
+    counts = ", ".join(f"{len(scores)} {label}" for label, scores in groups.items() if scores)
+    if math.isnan(threshold):
+        return f"Histogram of image scores: {counts}. No threshold."
+    above = ", ".join(f"{sum(s > threshold for s in groups[g])} {g}" for g in ("defects", "test normals"))
+    return f"Histogram of image scores: {counts}. Above the threshold {threshold:.4g}: {above}."

@@ -1,0 +1,314 @@
+"""The index of everything ever materialised: who read what, when, how long it took, with which metrics.
+
+``<local>/uad.duckdb`` answers questions in SQL. It is only an index: an open reader of another process keeps
+a DuckDB file from being written, so what happened goes to ``<local>/lineage/pending/`` first and is folded in
+when the file is free. Recording never raises and never waits; ``rebuild`` restores the index from the
+provenance files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from glob import iglob
+from pathlib import Path
+from typing import Any
+
+from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.lineage.events import LineageEvent, PendingEvents, insert_events
+from uad_orchestrator.storage.lineage.schema import (
+    SCHEMA_VERSION,
+    TABLES,
+    VIEWS,
+    metrics_view,
+    score_files_pattern,
+    scores_view,
+)
+from uad_orchestrator.storage.lineage.tree import LineageNode, resolve, upstream
+from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
+
+logger = logging.getLogger(__name__)
+
+
+FOLD_INTERVAL = 30.0
+"""Seconds between the foldings that ``record`` does; our own readers fold first, others are so late at most."""
+
+
+class LineageError(RuntimeError):
+    """The index cannot be used just now; the message says who holds it, or how to restore it."""
+
+
+class LineageHeldError(LineageError):
+    """Another process has the index open, or this one in another mode."""
+
+
+@dataclass(frozen=True)
+class SqlResult:
+    """What a query gave: column names, and rows of plain values."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple]
+
+
+class LineageIndex:
+    """The index of one project.
+
+    Args:
+        local: the project's local folder; the index is ``uad.duckdb`` in it.
+        store: the artifacts it is an index of.
+        patience: how many seconds ``sql`` and ``rebuild`` wait for a file another process holds.
+    """
+
+    def __init__(self, local: Path, store: ArtifactStore, *, patience: float = 10.0) -> None:
+        self.local = Path(local).absolute()
+        self.store = store
+        self.patience = patience
+        self.path = self.local / "uad.duckdb"
+        self.pending = PendingEvents(self.local / "lineage" / "pending")
+
+    def record(self, provenance: Provenance, key: ArtifactKey | None = None, *, reused: bool = False) -> None:
+        """Note that an artifact was made, or was found there and ``reused``.
+
+        Whatever goes wrong is logged: a cell never fails or waits because of its index. Opening the file
+        costs a tenth of a second, so events are folded in together, now and then; ``sql`` sees all.
+        """
+        with self._never_in_the_way(f"{provenance.asset} is stored but not noted"):
+            location = self.store.path(key or ArtifactKey.of(provenance))
+            event = LineageEvent.computed(provenance, location)
+            if reused:
+                event = replace(event, event_id=uuid.uuid4().hex, recorded_at=datetime.now(UTC), reused=True)
+            self.pending.append(event)
+            if self._seconds_since_fold() >= FOLD_INTERVAL:
+                self.fold()
+
+    def settle(self) -> None:
+        """Fold what is pending at the end of some work; like ``record`` it fails and waits for nothing."""
+        with self._never_in_the_way("The last events are not folded in"):
+            self.fold()
+
+    def fold(self) -> bool:
+        """Move what is pending into the index; False when another process holds it, and nothing was moved.
+
+        Raises:
+            LineageError: the index is damaged or of another schema.
+        """
+        with self._turn(wait=0) as mine:
+            return mine and self._fold()
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
+        """Run one query over the index, opened read-only for just this long.
+
+        Raises:
+            LineageError: another process holds the index, or it is damaged, or the query is wrong.
+        """
+        import duckdb
+
+        with self._turn(wait=self.patience) as mine:
+            if not (mine and self._fold()):
+                logger.warning("%s is open in another process: the newest events may be missing.", self.path)
+            with self._open_patiently() as connection:
+                if re.search(r"\bscores\b", query, re.IGNORECASE):
+                    connection.execute(scores_view(self._score_tables(), temporary=True))
+                try:
+                    cursor = connection.execute(query, list(parameters))
+                    columns = tuple(column[0] for column in cursor.description or ())
+                    return SqlResult(columns, cursor.fetchall() if columns else [])
+                except duckdb.Error as error:
+                    raise LineageError(f"the query failed: {error}") from error
+
+    def history(self, asset: str, category: str | None, detector: str | None) -> SqlResult:
+        """What happened to one asset of one cell, newest first; ``category`` is ``dataset/category``."""
+        return self.sql(
+            "SELECT recorded_at, version, reused, seconds, bytes, host, device, code_version, run_id"
+            " FROM materialization WHERE asset = ? AND dataset IS NOT DISTINCT FROM ?"
+            " AND category IS NOT DISTINCT FROM ? AND detector IS NOT DISTINCT FROM ?"
+            " ORDER BY recorded_at DESC, event_id DESC",
+            (asset, *split_category(category), detector),
+        )
+
+    def current_version(self, asset: str, category: str | None, detector: str | None) -> str | None:
+        """The version materialised last; None if there never was one."""
+        rows = self.history(asset, category, detector).rows
+        return rows[0][1] if rows else None
+
+    def upstream(
+        self, asset: str, category: str | None, detector: str | None, version: str | None = None
+    ) -> LineageNode:
+        """The tree an artifact was made from; ``version`` may be its first digits, default: the current one.
+
+        Raises:
+            LineageError: there is no such artifact, or no version was given and none is known.
+        """
+        cell = (*split_category(category), detector)
+        version = version or self.current_version(asset, category, detector)
+        if version is None:
+            raise LineageError(f"{asset} of {category} x {detector} was never materialised: refresh the cell")
+        try:
+            return upstream(self.store, resolve(self.store, asset, cell, version))
+        except (ArtifactError, ProvenanceError) as error:
+            raise LineageError(str(error)) from error
+
+    def rebuild(self) -> int:
+        """Make the index anew from the artifacts' provenance; returns how many there were.
+
+        That an artifact was reused stands in no provenance: such events are carried over from the old index,
+        if it can still be read.
+
+        Raises:
+            LineageError: another process is writing the index.
+        """
+        with self._turn(wait=self.patience) as mine:
+            if not mine:
+                raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
+            events = [LineageEvent.computed(*found) for found in self._stored()]
+            aside = self.path.with_name(f"rebuilt-{uuid.uuid4().hex}.duckdb")
+            try:
+                with self._open(aside) as connection:
+                    connection.execute(TABLES)
+                    insert_events(connection, events)
+                    self._carry_over_reuse(connection)
+                    self._renew_views(connection)
+                self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+                os.replace(aside, self.path)  # noqa: PTH105 - atomic, and says so
+            finally:
+                aside.unlink(missing_ok=True)
+            self._fold()
+        return len(events)
+
+    @contextmanager
+    def _never_in_the_way(self, fault: str) -> Iterator[None]:
+        """Whatever goes wrong is logged: the artifacts are the truth, and work does not stop for their index."""
+        try:
+            yield
+        except Exception as error:
+            logger.warning(
+                "%s (%s; %s: %s); `uad lineage rebuild` restores the index.",
+                fault, self.path, type(error).__name__, error,
+            )  # fmt: skip
+
+    def _seconds_since_fold(self) -> float:
+        try:
+            return time.time() - self.path.stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
+
+    def _stored(self) -> Iterator[tuple[Provenance, str]]:
+        for key in self.store.list_all():
+            try:
+                yield self.store.provenance(key), self.store.path(key)
+            except ProvenanceError as error:
+                logger.warning("Left out of the index: %s", error)
+
+    @contextmanager
+    def _turn(self, wait: float) -> Iterator[bool]:
+        """One process of ours has the file at a time; False when our turn does not come within ``wait``."""
+        from filelock import FileLock, Timeout
+
+        folder = self.local / "lineage"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "fold.lock")
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _fold(self) -> bool:
+        """The fold itself, in our turn: the files go only after their rows are safe."""
+        files = self.pending.files()
+        if not files and self.path.exists():
+            return True
+        try:
+            opened = self._open(self.path)
+        except LineageHeldError:
+            return False
+        with opened as connection:
+            connection.begin()
+            connection.execute(TABLES)
+            self._require_schema(connection)
+            insert_events(connection, self.pending.read(files))
+            self._renew_views(connection)
+            connection.commit()
+        for file in files:
+            file.unlink(missing_ok=True)
+        return True
+
+    def _require_schema(self, connection: Any) -> None:
+        ((version,),) = connection.execute("SELECT version FROM schema_version").fetchall()
+        if version != SCHEMA_VERSION:
+            raise LineageError(
+                f"{self.path} has schema {version}, this program {SCHEMA_VERSION}: run `uad lineage rebuild`"
+            )
+
+    def _renew_views(self, connection: Any) -> None:
+        connection.execute(VIEWS)
+        names = "SELECT DISTINCT name FROM metric WHERE asset = 'metrics_report'"
+        connection.execute(metrics_view([name for (name,) in connection.execute(names).fetchall()]))
+        if not _reads_scores(connection):
+            connection.execute(scores_view(self._score_tables()))
+
+    def _score_tables(self) -> Path | None:
+        """The folder of the score tables on this machine; None while it holds no Parquet file."""
+        folder = self.store.location.artifact_files / "score_table"
+        found = iglob(score_files_pattern(folder), recursive=True)  # noqa: PTH207 - DuckDB globs text, too
+        return folder if any(found) else None
+
+    def _carry_over_reuse(self, connection: Any) -> None:
+        import duckdb
+
+        if not self.path.exists():
+            return
+        path = str(self.path).replace("'", "''")
+        try:
+            connection.execute(f"ATTACH '{path}' AS old (READ_ONLY)")
+            connection.execute(
+                "INSERT INTO materialization BY NAME SELECT * FROM old.materialization WHERE reused"
+            )
+            connection.execute("DETACH old")
+        except duckdb.Error as error:
+            logger.warning("When artifacts were reused is lost, the old index cannot be read: %s", error)
+
+    def _open(self, path: Path, *, read_only: bool = False) -> Any:
+        import duckdb
+
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except duckdb.Error as error:
+            # DuckDB has no class for it: the lock is another process's, or ours in another mode.
+            if "Could not set lock" in str(error) or "different configuration" in str(error):
+                raise LineageHeldError(
+                    f"{path} is open elsewhere: close it there, try again ({error})"
+                ) from error
+            raise LineageError(
+                f"{path} cannot be opened: run `uad lineage rebuild` to make it anew ({error})"
+            ) from error
+
+    def _open_patiently(self) -> Any:
+        """The index, to read; tried again, at random moments, while another process holds it."""
+        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+        attempts = Retrying(
+            retry=retry_if_exception_type(LineageHeldError),
+            wait=wait_random(0.01, 0.25),
+            stop=stop_after_delay(self.patience),
+            reraise=True,
+        )
+        return attempts(self._open, self.path, read_only=True)
+
+
+def _reads_scores(connection: Any) -> bool:
+    """Whether the view over the Parquet files is there: making it opens each of them, so it is made once."""
+    found = connection.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'scores'").fetchall()
+    return any("read_parquet" in sql for (sql,) in found)
