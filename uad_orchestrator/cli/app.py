@@ -17,7 +17,7 @@ from uad_orchestrator.cli import (
     grid,
     housekeeping,
     infer,
-    intake,
+    ingest,
     one_shot,
     robustness,
     serve,
@@ -34,12 +34,13 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why, grid.leaderboard, grid.report,
-    infer.infer, serve.serve, robustness.robustness, intake.intake, trust.trust, start.check, start.ui, housekeeping.gc,
+    infer.infer, serve.serve, robustness.robustness, ingest.ingest, trust.trust, start.check, start.ui, housekeeping.gc,
     housekeeping.sql,
 )  # fmt: skip
 
 for command in COMMANDS:
     app.command()(command)
+app.command("intake", hidden=True, help="The earlier name of `uad ingest`.")(ingest.ingest)
 app.add_typer(export.export, name="export")
 app.add_typer(housekeeping.lineage, name="lineage")
 

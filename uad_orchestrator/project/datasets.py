@@ -97,7 +97,7 @@ def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue
         advice = "published datasets are never written to; take the key out"
         findings.add((*place, "incoming"), "only layout folder takes new images in", advice)
     if settings.incoming and HELD_FOLDER in (settings.categories or ()):
-        what = f"{HELD_FOLDER!r} is where images of `incoming` are held back"
+        what = f"{HELD_FOLDER!r} is the quarantine of `incoming`"
         where = (*place, "categories", (settings.categories or ()).index(HELD_FOLDER))
         findings.add(where, what, "rename the category's folder")
 

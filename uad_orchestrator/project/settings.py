@@ -72,7 +72,7 @@ class DatasetSettings(Section):
     root: Path = Field(description="the dataset's folder")
     categories: tuple[str, ...] | None = Field(None, description="those to benchmark; default: those found")
     exclude: tuple[str, ...] = Field((), description="images to leave out, by their path below `root`")
-    incoming: Path | None = Field(None, description="the folder in which new normal images arrive")
+    incoming: Path | None = Field(None, description="the folder of new normal images")
 
 
 class RepeatSettings(Section):
@@ -169,9 +169,11 @@ class EvaluationSettings(Section):
 
 
 class IntakeSettings(Section):
-    """Which new normal images are taken into the memory bank, and which are held back."""
+    """Which new normal images are taken into the memory bank, and which are put in quarantine."""
 
-    quantile: float = Field(0.999, gt=0.5, le=1, description="of held-out normal scores: above it, held back")
+    quantile: float = Field(
+        0.999, gt=0.5, le=1, description="of held-out normal scores: above it, quarantine"
+    )
     detectors: Literal["majority", "any", "all"] = Field(
         "majority", description="how many of the category's detectors must find the image normal"
     )

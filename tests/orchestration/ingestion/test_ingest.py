@@ -1,4 +1,4 @@
-"""New normal images: what is taken in, what is held back and why, and what a recalibration records."""
+"""New normal images: what is taken in, what is put in quarantine and why, and what a recalibration records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from uad_orchestrator.orchestration.ingestion.ingest import (
     accept_quarantined,
     ingest_category,
 )
-from uad_orchestrator.orchestration.ingestion.votes import Vote, intake_limit, objection
+from uad_orchestrator.orchestration.ingestion.votes import Vote, objection, vote_limit
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 
@@ -92,7 +92,9 @@ def reasons(result: IngestionResult) -> dict[str, str]:
     return {image.path.name: image.reason for image in result.held}
 
 
-def test_recalibration_takes_normals_in_holds_the_rest_back_and_records_what_moved(workshop, monkeypatch):
+def test_recalibration_takes_normals_in_puts_the_rest_in_quarantine_and_records_what_moved(
+    workshop, monkeypatch
+):
     monkeypatch.setattr(folders, "SETTLED_SECONDS", 0.0)
     good = [arrive(workshop, f"{i}.PNG", normal_image(300 + i)) for i in range(3)]
     digests = [file_digest(path) for path in good]
@@ -103,7 +105,7 @@ def test_recalibration_takes_normals_in_holds_the_rest_back_and_records_what_mov
         result = definitions.resolve_job_def("recalibrate").execute_in_process(instance=instance)
         assert result.success
         (metadata,) = [e.step_output_data.metadata for e in result.all_events if e.is_successful_output]
-        assert (metadata["taken_in"].value, metadata["held_back"].value) == (3, 1)
+        assert (metadata["taken_in"].value, metadata["quarantined"].value) == (3, 1)
         records = [record.data for record in metadata["cells"].records]
         runs = instance.get_runs()
         key = dg.AssetCheckKey(dg.AssetKey("score_table"), "threshold_steady")
@@ -146,7 +148,7 @@ def test_recalibration_takes_normals_in_holds_the_rest_back_and_records_what_mov
     assert compare_thresholds(run).passed
 
 
-def test_images_that_are_not_like_the_others_are_held_back_with_the_reason(fresh):
+def test_images_that_are_not_like_the_others_are_quarantined_with_the_reason(fresh):
     home, copies = fresh.home, fresh.home / "arriving/disc"
     shutil.copy(home / "data/line7/disc/train/good/003.png", copies / "again.png")
     shutil.copy(home / "data/line7/disc/test/good/000.png", copies / "tested.png")
@@ -186,7 +188,7 @@ def test_two_arrivals_of_the_same_bytes_count_once(fresh):
     assert reasons(take(fresh))["b.png"] == "a copy of a.png"
 
 
-def test_without_a_score_table_images_are_held_back_with_that_reason(fresh):
+def test_without_a_score_table_images_are_quarantined_with_that_reason(fresh):
     arrive(fresh, "new.png", normal_image(300))
     (reason,) = reasons(take(fresh)).values()
     assert "no current score table" in reason and "uad refresh" in reason
@@ -207,7 +209,7 @@ def test_unreadable_file_is_reported_and_the_rest_goes_on(fresh):
     assert len(result.faults) == 1 and "lost.png" in result.faults[0]
 
 
-def test_intake_cut_off_between_copy_and_removal_is_finished(fresh):
+def test_ingestion_cut_off_between_copy_and_removal_is_finished(fresh):
     path = arrive(fresh, "new.png", normal_image(300))
     target = fresh.home / "data/line7/disc/train/good" / f"{file_digest(path)[:16]}.png"
     shutil.copy(path, target)
@@ -268,19 +270,19 @@ def test_score_at_the_limit_is_normal():
 def test_limit_turns_away_the_share_it_names():
     scores = np.random.default_rng(0).normal(size=1999)
     for quantile in (0.9, 0.95, 0.999):
-        above = np.mean(scores > intake_limit(scores, quantile))
+        above = np.mean(scores > vote_limit(scores, quantile))
         assert abs(above - (1 - quantile)) <= 1 / len(scores)
-    assert intake_limit(scores, 1.0) == scores.max()
+    assert vote_limit(scores, 1.0) == scores.max()
 
 
-def test_intake_command_lists_and_accepts(fresh):
+def test_ingestion_command_lists_and_accepts(fresh):
     arrive(fresh, "large.png", np.zeros((80, 64, 3), np.uint8))
     arrive(fresh, "wide.png", np.zeros((64, 80, 3), np.uint8))
     shutil.copy(fresh.home / "data/line7/disc/train/good/003.png", fresh.home / "arriving/disc/again.png")
     take(fresh)
 
     def run(*arguments: str) -> tuple[int, Any]:
-        result = CliRunner().invoke(app, ["intake", "--home", str(fresh.home), "--json", *arguments])
+        result = CliRunner().invoke(app, ["ingest", "--home", str(fresh.home), "--json", *arguments])
         return result.exit_code, json.loads(result.stdout)
 
     code, listed = run()
@@ -300,9 +302,10 @@ def test_intake_command_lists_and_accepts(fresh):
     assert run("--accept", "nothing.png")[0] == 1
 
 
-def test_intake_command_says_where_no_images_arrive(fresh):
+def test_ingestion_command_says_where_no_images_arrive(fresh):
     fresh.edit(lambda values: values["datasets"]["line7"].pop("incoming"))
-    assert CliRunner().invoke(app, ["intake", "--home", str(fresh.home)]).exit_code == 2
+    for name in ("ingest", "intake"):  # its name, and its earlier one
+        assert CliRunner().invoke(app, [name, "--home", str(fresh.home)]).exit_code == 2
 
 
 @pytest.fixture
@@ -323,9 +326,9 @@ def tick(fresh: Workshop) -> Iterator[Any]:
 
 
 def test_schedule_asks_when_images_have_arrived_and_only_then(fresh, tick):
-    assert tick() == "no images have arrived"
+    assert tick() == "there are no new images"
     arrive(fresh, "new.png", normal_image(300))
-    assert tick().tags["uad/arrived"] == CATEGORY
+    assert tick().tags["uad/incoming"] == CATEGORY
     tick.instance.add_run(dg.DagsterRun(job_name="recalibrate", status=DagsterRunStatus.STARTED))
     assert "still at work" in tick()
     assert (fresh.home / "arriving/disc/new.png").exists(), "a tick moves nothing"
@@ -343,7 +346,7 @@ def test_schedule_reports_what_it_can_not_read_and_goes_on(fresh, tick):
     (fresh.home / "arriving/disc/monday").mkdir()
     assert "not looked into" in tick()
     arrive(fresh, "new.png", normal_image(300))
-    assert tick().tags["uad/arrived"] == CATEGORY
+    assert tick().tags["uad/incoming"] == CATEGORY
 
 
 def test_no_cron_line_no_schedule(fresh):

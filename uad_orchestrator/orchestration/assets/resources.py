@@ -56,8 +56,8 @@ class ProjectInputs(dg.ConfigurableResource):
         if instance and run and partition and SEPARATOR in partition:
             if run.tags.get(INPUTS_TAG) == inputs_stamp(self._state, Cell.from_key(partition)):
                 return  # nothing changed since the refresh that asked for this run: a dozen queries less
-            told = [asset for asset in INPUTS if not _materializes(run, project, asset)]
-            for found in report_inputs(instance, project, self._readable(Cell.from_key(partition), told)):
+            reported = [asset for asset in INPUTS if not _materializes(run, project, asset)]
+            for found in report_inputs(instance, project, self._readable(Cell.from_key(partition), reported)):
                 remember_input(self._store, found)
 
     @property

@@ -80,7 +80,7 @@ class Recalibration:
 
     Attributes:
         started_at: ISO 8601.
-        intakes: of each category that had new images.
+        ingested: of each category that had new images.
         shifts: of each category that was refreshed, its cells.
         failed: cells that could not be refreshed, with the reason.
         faults: folders and files that could not be read, in words.
@@ -88,7 +88,7 @@ class Recalibration:
     """
 
     started_at: str
-    intakes: list[IngestionResult] = field(default_factory=list)
+    ingested: list[IngestionResult] = field(default_factory=list)
     shifts: dict[str, list[CellShift]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -97,18 +97,18 @@ class Recalibration:
     @property
     def taken(self) -> int:
         """How many images were taken in."""
-        return sum(len(intake.taken) for intake in self.intakes)
+        return sum(len(ingested.taken) for ingested in self.ingested)
 
     @property
     def held(self) -> int:
-        """How many were held back."""
-        return sum(len(intake.held) for intake in self.intakes)
+        """How many were put in quarantine."""
+        return sum(len(ingested.held) for ingested in self.ingested)
 
     def to_json(self) -> dict[str, Any]:
         """The record below ``<local>/recalibrations``."""
         return {
             "started_at": self.started_at,
-            "intakes": [intake.to_json() for intake in self.intakes],
+            "intakes": [ingested.to_json() for ingested in self.ingested],
             "cells": {name: [cell.to_json() for cell in cells] for name, cells in self.shifts.items()},
             "failed": self.failed,
             "faults": self.faults,
@@ -124,7 +124,7 @@ def recalibrate(
     settled_seconds: float = SETTLED_SECONDS,
     log: Log = lambda text: None,
 ) -> Recalibration:
-    """Take in what has arrived, refresh the categories that got new normals, and say what moved.
+    """Take in the new normals, refresh the categories that got new normals, and say what moved.
 
     Categories are brought up to date before their images are scored: an image is compared with scores of the
     detectors as they are set now. One that cannot be read is reported, and the others go on.
@@ -134,7 +134,7 @@ def recalibrate(
         instance: where the cells' runs are recorded.
         embedders: for scoring.
         settled_seconds: files that changed more recently are left for the next time.
-        log: told what happens.
+        log: is called with each line of what happens.
     """
     result = Recalibration(datetime.now(UTC).isoformat(timespec="seconds"))
     with ingestion_lock(project):
@@ -143,11 +143,11 @@ def recalibrate(
         for category in waiting:
             result.faults += _failures(_refresh(project, instance, category))
             before = calibrations(project, category)
-            intake = _intake(project, embedders, category, settled_seconds, result)
-            if intake is None:
+            ingested = _ingest(project, embedders, category, settled_seconds, result)
+            if ingested is None:
                 continue
-            log(f"{category}: {len(intake.taken)} taken in, {len(intake.held)} held back")
-            if intake.taken:
+            log(f"{category}: {len(ingested.taken)} taken in, {len(ingested.held)} in quarantine")
+            if ingested.taken:
                 result.failed += _failures(_refresh(project, instance, category))
                 after = calibrations(project, category)
                 result.shifts[category] = [CellShift(name, before[name], after[name]) for name in before]
@@ -158,7 +158,7 @@ def recalibrate(
 
 
 def categories_with_incoming(project: Project) -> tuple[list[str], list[str]]:
-    """The categories for which files have arrived, and what could not be read, in words; names only."""
+    """The categories with files in their incoming folders, and what could not be read, in words; names only."""
     waiting, faults = [], []
     by_dataset: dict[str, list[str]] = {}
     for category in incoming_categories(project):
@@ -219,20 +219,20 @@ def shift_rows(shifts: Mapping[str, Sequence[CellShift]]) -> list[dict[str, Any]
     ]
 
 
-def _intake(
+def _ingest(
     project: Project, embedders: EmbedderPool, category: str, settled_seconds: float, result: Recalibration
 ) -> IngestionResult | None:
     state = open_state(project)
     try:
-        intake = ingest_category(
+        ingested = ingest_category(
             state, open_store(project), embedders, category, settled_seconds=settled_seconds
         )
     except (DatasetError, InputUnavailable, OSError) as error:
         result.faults.append(f"{category}: {error}")
         return None
-    result.intakes.append(intake)
-    result.faults += intake.faults
-    return intake
+    result.ingested.append(ingested)
+    result.faults += ingested.faults
+    return ingested
 
 
 def _refresh(project: Project, instance: dg.DagsterInstance, category: str) -> RefreshResult:

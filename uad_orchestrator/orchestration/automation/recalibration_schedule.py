@@ -24,7 +24,9 @@ RECALIBRATE = "recalibrate"
 def recalibrate_job() -> dg.JobDefinition:
     """The job ``recalibrate``: one op that takes images in and refreshes the cells that got some."""
 
-    @dg.op(description="Checks new normal images, takes them in or holds them back, refreshes their cells.")
+    @dg.op(
+        description="Checks new normal images, takes them in or puts them in quarantine, refreshes their cells."
+    )
     def take_in_and_refresh(
         context: dg.OpExecutionContext,
         project_inputs: ProjectInputs,
@@ -63,7 +65,7 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
         job=job,
         cron_schedule=project.automation.recalibrate,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Asks for the job `recalibrate` when images have arrived in an `incoming` folder.",
+        description="Asks for the job `recalibrate` when there are new images in an `incoming` folder.",
     )
     def ask_to_recalibrate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
@@ -73,10 +75,10 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
         for fault in faults:
             context.log.warning(fault)
         if not waiting:
-            return dg.SkipReason("; ".join(["no images have arrived", *faults]))
+            return dg.SkipReason("; ".join(["there are no new images", *faults]))
         if runs_at_work(context.instance, RECALIBRATE):
             return dg.SkipReason("the last recalibration is still at work")
-        return dg.RunRequest(tags={"uad/asked_by": RECALIBRATE, "uad/arrived": ", ".join(waiting)[:200]})
+        return dg.RunRequest(tags={"uad/asked_by": RECALIBRATE, "uad/incoming": ", ".join(waiting)[:200]})
 
     return [ask_to_recalibrate]
 
@@ -84,15 +86,15 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
 def _metadata(result: Recalibration) -> dict[str, dg.MetadataValue | int | str]:
     rows = [dg.TableRecord(row) for row in shift_rows(result.shifts)]
     held = [
-        dg.TableRecord({"category": intake.category, "image": image.path.name, "reason": image.reason})
-        for intake in result.intakes
-        for image in intake.held
+        dg.TableRecord({"category": ingested.category, "image": image.path.name, "reason": image.reason})
+        for ingested in result.ingested
+        for image in ingested.held
     ]
     return {
         "taken_in": result.taken,
-        "held_back": result.held,
+        "quarantined": result.held,
         "cells": dg.MetadataValue.table(rows) if rows else "none refreshed",
-        "held_images": dg.MetadataValue.table(held) if held else "none",
+        "quarantined_images": dg.MetadataValue.table(held) if held else "none",
         "faults": dg.MetadataValue.json(result.faults),
         "warnings": dg.MetadataValue.json(result.warnings),
     }

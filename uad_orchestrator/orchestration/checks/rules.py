@@ -146,11 +146,11 @@ def metrics_kept(before: Mapping[str, float | None], now: Mapping[str, float | N
     table = {name: {"before": old, "now": new} for name, (old, new) in changes.items()}
     if not fallen:
         return Verdict(True, f"no metric fell by more than {most:g}", {"metrics": table}, is_error=False)
-    told = ", ".join(
+    listed = ", ".join(
         f"{name} {old:.4f} -> {'undefined' if new is None else f'{new:.4f}'}"
         for name, (old, new) in fallen.items()
     )
-    return Verdict(False, f"fell by more than {most:g}: {told}", {"metrics": table}, is_error=False)
+    return Verdict(False, f"fell by more than {most:g}: {listed}", {"metrics": table}, is_error=False)
 
 
 def _normals(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:

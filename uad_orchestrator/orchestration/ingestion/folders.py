@@ -1,7 +1,7 @@
-"""Where new normal images arrive, where they go, where they wait for a person; moves survive a kill.
+"""The folders of new normal images: incoming, taken in, in quarantine; moves between them survive a kill.
 
-``<incoming>/<category>/<image>`` arrives, ``<root>/<category>/train/good/<digest><suffix>`` is taken in,
-``<incoming>/held/<category>/<image>`` is held back, with ``<image>.json`` beside that says why.
+``<incoming>/<category>/<image>`` is new, ``<root>/<category>/train/good/<digest><suffix>`` was taken in,
+``<incoming>/held/<category>/<image>`` is in quarantine, with ``<image>.json`` beside that says why.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ChangedMeanwhileError(OSError):
 
 @dataclass(frozen=True)
 class QuarantinedImage:
-    """An image that is held back.
+    """An image in quarantine.
 
     Attributes:
         path: where it lies.
@@ -51,7 +51,7 @@ class QuarantinedImage:
     held_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The image's name and why it is held back."""
+        """The image's name and why it is in quarantine."""
         return {
             "image": self.path.name,
             "reason": self.reason,
@@ -143,7 +143,7 @@ def take_in(image: Path, target: Path, digest: str) -> None:
 
 
 def quarantine(image: Path, folder: Path, held: QuarantinedImage) -> QuarantinedImage:
-    """Move an image into the folder of those held back, its reason first."""
+    """Move an image into quarantine, its reason first."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / image.name
     if target.exists() and _reason_file(target).exists() and read_quarantined(target).digest != held.digest:
@@ -157,7 +157,7 @@ def quarantine(image: Path, folder: Path, held: QuarantinedImage) -> Quarantined
 
 
 def list_quarantined(dataset: DatasetSettings, category: str) -> list[QuarantinedImage]:
-    """The images of a category that are held back, sorted by name."""
+    """The images of a category in quarantine, sorted by name."""
     folder = quarantine_folder(dataset, category)
     if not folder.is_dir():
         return []
@@ -167,7 +167,7 @@ def list_quarantined(dataset: DatasetSettings, category: str) -> list[Quarantine
 
 
 def read_quarantined(image: Path) -> QuarantinedImage:
-    """An image that is held back, with its reason; one without a reason file says so."""
+    """An image in quarantine, with its reason; one without a reason file says so."""
     try:
         values = json.loads(_reason_file(image).read_text())
         return QuarantinedImage(

@@ -1,4 +1,4 @@
-"""Takes new normal images into a category, or holds them back with a reason until a person accepts them."""
+"""Takes new normal images into a category, or puts them in quarantine, with a reason, until a person accepts them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class IngestionResult:
     Attributes:
         category: ``dataset/category``.
         taken: the images taken in: their paths relative to the dataset's root.
-        held: those held back.
+        held: those put in quarantine.
         waiting: those that may still be on their way; they are looked at next time.
         faults: what could not be read or moved, in words.
         chosen: the files that were looked at, by name.
@@ -57,7 +57,7 @@ class IngestionResult:
     chosen: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """For the record of a recalibration and ``uad intake --json``."""
+        """For the record of a recalibration and ``uad ingest --json``."""
         return {
             "category": self.category,
             "taken": self.taken,
@@ -75,7 +75,7 @@ def ingest_category(
     *,
     settled_seconds: float = SETTLED_SECONDS,
 ) -> IngestionResult:
-    """Check what has arrived for a category, and move each image into ``train/good`` or hold it back.
+    """Check the new images of a category, and move each into ``train/good`` or into quarantine.
 
     Args:
         state: the project as it is now; its manifest of the category is outdated afterwards.
@@ -87,24 +87,24 @@ def ingest_category(
     Raises:
         DatasetError: the incoming folder or the category cannot be read.
     """
-    intake = _Ingestion.open(state, category)
+    ingestion = _Ingestion.open(state, category)
     settings = state.project.automation.intake
-    arrived = intake.read(incoming_images(intake.dataset, intake.name), settled_seconds)
-    candidates = [image for image in arrived if intake.passes(image, image_fault)]
+    arrived = ingestion.read(incoming_images(ingestion.dataset, ingestion.name), settled_seconds)
+    candidates = [image for image in arrived if ingestion.passes(image, image_fault)]
     runs = [CellRun(cell, state, store) for cell in state.cells if cell.category == category]
     sources = [ImageSource.from_path(i.path, name=i.path.name, digest=i.digest) for i in candidates]
     votes = collect_votes(runs, embedders, sources, settings.quantile) if sources else {}
     for image in candidates:
         reason = objection(votes[image.digest], settings.detectors)
         if reason:
-            intake.hold(image, reason, votes[image.digest])
+            ingestion.hold(image, reason, votes[image.digest])
         else:
-            intake.take(image)
-    return intake.result
+            ingestion.take(image)
+    return ingestion.result
 
 
 def accept_quarantined(state: ProjectState, category: str, names: Sequence[str] = ()) -> IngestionResult:
-    """Take in images that were held back: a person has looked at them.
+    """Take in images from quarantine: a person has looked at them.
 
     What cannot be decoded, or is there already, stays where it is.
 
@@ -113,21 +113,21 @@ def accept_quarantined(state: ProjectState, category: str, names: Sequence[str] 
         category: ``dataset/category``.
         names: files of ``held/<category>``; none: all of them.
     """
-    intake = _Ingestion.open(state, category)
-    held = [image.path for image in list_quarantined(intake.dataset, intake.name)]
+    ingestion = _Ingestion.open(state, category)
+    held = [image.path for image in list_quarantined(ingestion.dataset, ingestion.name)]
     chosen = [path for path in held if not names or path.name in names]
-    for image in intake.read(chosen, settled_seconds=0.0):
-        reason = unusable(image.path, image.digest, intake.known)
-        if reason and not intake.is_taken(image):
-            intake.result.faults.append(f"{image.path}: {reason}; it stays held back")
-        elif intake.take(image):
+    for image in ingestion.read(chosen, settled_seconds=0.0):
+        reason = unusable(image.path, image.digest, ingestion.known)
+        if reason and not ingestion.is_taken(image):
+            ingestion.result.faults.append(f"{image.path}: {reason}; it stays in quarantine")
+        elif ingestion.take(image):
             forget_reason(image.path)
-    return intake.result
+    return ingestion.result
 
 
 @contextmanager
 def ingestion_lock(project: Project, timeout: float = LOCK_SECONDS) -> Iterator[None]:
-    """One intake at a time.
+    """One ingestion at a time.
 
     Raises:
         TimeoutError: another one is still at work.
@@ -140,7 +140,7 @@ def ingestion_lock(project: Project, timeout: float = LOCK_SECONDS) -> Iterator[
         with FileLock(folder / "intake.lock", timeout=timeout):
             yield
     except Timeout as error:
-        raise TimeoutError("another intake is at work: try again when it has ended") from error
+        raise TimeoutError("another ingestion is at work: try again when it has ended") from error
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class _IncomingImage:
 
 @dataclass
 class _Ingestion:
-    """One category's intake: what is known of it, and what was done."""
+    """One category's ingestion: what is known of it, and what was done."""
 
     state: ProjectState
     dataset: DatasetSettings
@@ -174,7 +174,7 @@ class _Ingestion:
         return cls(state, state.project.datasets[dataset_name], name, known, IngestionResult(category))
 
     def read(self, paths: Sequence[Path], settled_seconds: float) -> list[_IncomingImage]:
-        """Digests of the files that have arrived; what cannot be read is noted."""
+        """Digests of the new files; what cannot be read is noted."""
         from uad_orchestrator.images.decode import file_digest
 
         found = []
@@ -190,7 +190,7 @@ class _Ingestion:
         return found
 
     def passes(self, image: _IncomingImage, fault_of: Callable[[Path, str, KnownImages], str | None]) -> bool:
-        """Whether nothing speaks against the file itself; otherwise it is held back."""
+        """Whether nothing speaks against the file itself; otherwise it goes into quarantine."""
         if self.is_taken(image):
             self.take(image)
             return False
@@ -203,7 +203,7 @@ class _Ingestion:
         return True
 
     def is_taken(self, image: _IncomingImage) -> bool:
-        """Whether an intake that was cut off had copied it already, and only did not remove it here."""
+        """Whether an ingestion that was cut off had copied it already, and only did not remove it here."""
         return self.known.digests.get(image.digest) == self._target(image)
 
     def take(self, image: _IncomingImage) -> bool:
@@ -220,7 +220,7 @@ class _Ingestion:
         return True
 
     def hold(self, image: _IncomingImage, reason: str, votes: dict[str, Vote]) -> None:
-        """Move it to those held back."""
+        """Move it into quarantine."""
         scores = {n: {"score": v.score, "limit": v.limit} for n, v in votes.items() if not v.fault}
         held = QuarantinedImage(image.path, reason, image.digest, scores)
         try:

@@ -55,10 +55,10 @@ class Vote:
         return f"score {self.score:.4g}, limit {self.limit:.4g}"
 
 
-def intake_limit(scores: Sequence[float], quantile: float) -> float:
+def vote_limit(scores: Sequence[float], quantile: float) -> float:
     """The conformal ``quantile`` of held-out normal scores; their largest where they are too few for it.
 
-    >>> intake_limit([0.1, 0.4, 0.2, 0.3], 0.999)
+    >>> vote_limit([0.1, 0.4, 0.2, 0.3], 0.999)
     0.4
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
@@ -105,7 +105,7 @@ def _votes_of(
         held_out = [row.score for row in rows if row.role == "calibration"]
         if not held_out:
             return {image.digest: Vote(fault="no held-out normals", abstains=True) for image in images}
-        limit = intake_limit(held_out, quantile)
+        limit = vote_limit(held_out, quantile)
         state = DetectorState.load(run.directory("memory_bank"))
         responses = open_detector(run, embedders).respond(state, images)
         return {

@@ -1,4 +1,4 @@
-"""What changed in an input, in the words of the plan's reasons and of ``uad why``."""
+"""What changed in an input, as messages of the plan's reasons and of ``uad why``."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def input_words(asset: str, before: Content | None, after: Content | None, prese
         return ["defects_config.json changed"]
     if asset == "ground_truth":
         return file_words(before.get("masks", []), after.get("masks", []), "mask") or ["test labels changed"]
-    told = ", ".join(change.in_short() for change in changes(before, after))
-    return [f"{name} changed: {told}"]
+    listed = ", ".join(change.in_short() for change in changes(before, after))
+    return [f"{name} changed: {listed}"]
 
 
 def file_words(before: list[Content], after: list[Content], word: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Nodes whose version is right but that Dagster recorded with other input versions: told again, not computed.
+"""Nodes whose version is right but that Dagster recorded with other input versions: recorded again, not computed.
 
 That happens where an input was recorded after its reader, or in another version than the reader used: a stage
 clicked alone while Dagster's last word on the one above was an older setting, a mask edited so that the manifest

@@ -36,7 +36,7 @@ class Input:
     """An input as it is now: its content and the digest of it.
 
     ``reads`` has the versions of what the graph draws above it: the images of a category come out of its
-    manifest. They are told to Dagster and are no part of the version.
+    manifest. Dagster records them; they are no part of the version.
     """
 
     asset: str

@@ -1,4 +1,4 @@
-"""Command ``uad intake``: new normal images that are held back, and taking them in after all."""
+"""Command ``uad ingest`` (earlier ``uad intake``): new normal images in quarantine, and taking them in after all."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ ACCEPT_SECONDS = 10.0
 """How long a person waits for a recalibration that is at work."""
 
 
-def intake(
+def ingest(
     images: Annotated[
-        list[str] | None, typer.Argument(help="Only these held images, by file name.", show_default="all")
+        list[str] | None,
+        typer.Argument(help="Only these images of the quarantine, by file name.", show_default="all"),
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Take them in: you have looked at them.")] = False,
     home: Home = None,
     category: Categories = None,
     as_json: Json = False,
 ) -> None:
-    """List the new normal images that are held back, with the reason; with --accept take them in."""
+    """List the new normal images in quarantine, with the reason; with --accept take them in."""
     from uad_orchestrator.project.load import open_project
 
     with speaking():
@@ -69,7 +70,7 @@ def _list(project: Project, categories: list[str], images: list[str], as_json: b
         return
     for category, image in held:
         typer.echo(f"{category}  {image.path}\n    {image.reason}")
-    typer.echo(f"{len(held)} held back" + ("; `uad intake --accept` takes them in" if held else ""))
+    typer.echo(f"{len(held)} in quarantine" + ("; `uad ingest --accept` takes them in" if held else ""))
 
 
 def _accept(project: Project, categories: list[str], images: list[str], as_json: bool) -> bool:
@@ -87,7 +88,7 @@ def _accept(project: Project, categories: list[str], images: list[str], as_json:
     taken = sum(len(result.taken) for result in results)
     faults = [fault for result in results for fault in result.faults]
     for name in _not_found(images, results):
-        faults.append(f"{name}: no such image is held back")
+        faults.append(f"{name}: no such image is in quarantine")
     if as_json:
         print_json({"categories": [result.to_json() for result in results], "faults": faults})
     else:
