@@ -35,7 +35,7 @@ def run_groups(home: Path, refresh_id: str, groups: Sequence[Group], workers: in
     if workers <= 1:
         yield from _run_here(home, refresh_id, groups)
         return
-    yield from WorkerPool(home, refresh_id, workers).work_off(
+    yield from WorkerPool(home, refresh_id, workers).run(
         deque(deque(group) for group in groups if group)
     )
 
@@ -54,41 +54,43 @@ def _run_here(home: Path, refresh_id: str, groups: Sequence[Group]) -> Iterator[
 
 @dataclass
 class _Worker:
-    """A process, the line to it, and what it has yet to do."""
+    """A process, the connection to it, and what it has yet to do."""
 
     process: SpawnProcess
-    line: Connection
+    connection: Connection
     group: deque[CellTask]
     alive: bool = True
 
 
 @dataclass
 class WorkerPool:
+    """So many worker processes; one that dies is replaced."""
+
     home: Path
     refresh_id: str
     size: int
 
-    def work_off(self, groups: deque[deque[CellTask]]) -> Iterator[CellOutcome]:
-        crew = [self._start() for _ in range(min(self.size, len(groups)))]
+    def run(self, groups: deque[deque[CellTask]]) -> Iterator[CellOutcome]:
+        workers = [self._start() for _ in range(min(self.size, len(groups)))]
         try:
-            for worker in crew:
+            for worker in workers:
                 _hand_over(worker, groups)
-            while any(worker.group for worker in crew):
-                for seat, worker in enumerate(crew):
-                    if worker.group and _answered(worker, crew):
+            while any(worker.group for worker in workers):
+                for index, worker in enumerate(workers):
+                    if worker.group and _answered(worker, workers):
                         yield self._outcome(worker)
                         if not worker.alive:
-                            crew[seat] = self._start(worker.group)
-                        crew[seat].group.popleft()
-                        _hand_over(crew[seat], groups)
+                            workers[index] = self._start(worker.group)
+                        workers[index].group.popleft()
+                        _hand_over(workers[index], groups)
         finally:
-            for worker in crew:
+            for worker in workers:
                 _stop(worker)
 
     def _outcome(self, worker: _Worker) -> CellOutcome:
         """What the worker answers; that the cell is lost, if it died instead."""
         try:
-            return worker.line.recv()
+            return worker.connection.recv()
         except (EOFError, ConnectionResetError):
             worker.alive = False
             return _lost(worker.group[0], worker.process)
@@ -103,8 +105,8 @@ class WorkerPool:
         return _Worker(process, ours, group if group is not None else deque())
 
 
-def serve(line: Connection, home: Path, refresh_id: str, workers: int) -> None:
-    """A worker's life: take a task, run it, answer, until the line is closed."""
+def serve(connection: Connection, home: Path, refresh_id: str, workers: int) -> None:
+    """A worker's life: take a task, run it, answer, until the connection is closed."""
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -115,7 +117,7 @@ def serve(line: Connection, home: Path, refresh_id: str, workers: int) -> None:
     try:
         with threadpool_limits(limits=threads):  # for what is loaded already
             while True:
-                line.send(runner.run(line.recv()))
+                connection.send(runner.run(connection.recv()))
     except (EOFError, BrokenPipeError):
         return
     finally:
@@ -128,13 +130,13 @@ def _hand_over(worker: _Worker, groups: deque[deque[CellTask]]) -> None:
         worker.group = groups.popleft()
     if worker.group:
         with suppress(BrokenPipeError):  # it died since it answered, which the next look finds
-            worker.line.send(worker.group[0])
+            worker.connection.send(worker.group[0])
 
 
-def _answered(worker: _Worker, crew: Sequence[_Worker]) -> bool:
-    """Whether the worker has an answer, or died; waits until any of the crew does."""
-    busy = [w.line for w in crew if w.group]
-    return worker.line in wait(busy)
+def _answered(worker: _Worker, workers: Sequence[_Worker]) -> bool:
+    """Whether the worker has an answer, or died; waits until any of the workers does."""
+    busy = [w.connection for w in workers if w.group]
+    return worker.connection in wait(busy)
 
 
 def _lost(task: CellTask, process: SpawnProcess) -> CellOutcome:
@@ -152,7 +154,7 @@ def _lost(task: CellTask, process: SpawnProcess) -> CellOutcome:
 
 
 def _stop(worker: _Worker) -> None:
-    worker.line.close()
+    worker.connection.close()
     worker.process.join(timeout=5)
     if worker.process.is_alive():
         worker.process.terminate()
