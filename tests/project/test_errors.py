@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.errors import ProjectError, SettingProblem, dotted
-from uad_orchestrator.project.reading import project_from_text
+from uad_orchestrator.project.parsing.reading import project_from_text
 from uad_orchestrator.project.settings import Project
 
 HOME = Path("somewhere")

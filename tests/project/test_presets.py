@@ -9,7 +9,7 @@ import pytest
 from uad_orchestrator.project import Project, ProjectError
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.errors import SettingProblem, dotted
-from uad_orchestrator.project.reading import project_from_text
+from uad_orchestrator.project.parsing.reading import project_from_text
 
 PART = "datasets: {demo: {}}\npresets: {part: [denoise, {roi: {method: mask, path: fixtures/roi.png}}]}\n"
 

@@ -27,7 +27,7 @@ from uad_orchestrator.preprocessing.augmentation import AugmentSettings
 from uad_orchestrator.preprocessing.settings import STEP_METHODS
 from uad_orchestrator.project import settings
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.reading import KEYS, project_from_text
+from uad_orchestrator.project.parsing.reading import KEYS, project_from_text
 
 
 def heading_of(model: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from uad_orchestrator.cli.infer import cell_model, inspecting
 from uad_orchestrator.cli.map_exports import maps, submission
-from uad_orchestrator.cli.options import Categories, Detectors, Home
+from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
 
 export = typer.Typer(help="Hand results over.", no_args_is_help=True)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Asset, Categories, Detectors, Home, Json, Rehash, Workers
-from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
-from uad_orchestrator.cli.progress import cell_progress
-from uad_orchestrator.cli.selecting import select
+from uad_orchestrator.cli.terminal.options import Asset, Categories, Detectors, Home, Json, Rehash, Workers
+from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.terminal.progress import cell_progress
+from uad_orchestrator.cli.terminal.selecting import select
 
 if TYPE_CHECKING:
     import dagster as dg

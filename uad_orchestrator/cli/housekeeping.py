@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.grid import opened
-from uad_orchestrator.cli.options import Home, Json
-from uad_orchestrator.cli.output import note, print_json, speaking
+from uad_orchestrator.cli.terminal.options import Home, Json
+from uad_orchestrator.cli.terminal.output import note, print_json, speaking
 
 lineage = typer.Typer(help="The lineage index, uad.duckdb.", no_args_is_help=True)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Categories, Detectors, Home
-from uad_orchestrator.cli.output import FAILED, INTERRUPTED, WRONG_USAGE, note
-from uad_orchestrator.cli.selecting import select
+from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
+from uad_orchestrator.cli.terminal.output import FAILED, INTERRUPTED, WRONG_USAGE, note
+from uad_orchestrator.cli.terminal.selecting import select
 
 if TYPE_CHECKING:
-    from uad_orchestrator.cli.inspection import Inspection
+    from uad_orchestrator.cli.terminal.inspection import Inspection
     from uad_orchestrator.inference.bundle import Bundle
 
 BundleFolder = Annotated[
@@ -59,7 +59,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     device: Device = "auto",
 ) -> None:
     """Inspect images: score, label, defects. Exit status 0 all normal, 3 something anomalous, 1 an error."""
-    from uad_orchestrator.cli.inspection import CSV, JSON, TEXT, Inspection, Outputs
+    from uad_orchestrator.cli.terminal.inspection import CSV, JSON, TEXT, Inspection, Outputs
     from uad_orchestrator.inference.bundle_files import load_bundle
 
     _check_usage(paths, watch, as_json and as_csv)
@@ -84,7 +84,7 @@ def cell_model(
     false_positive_rate: float | None = None,
 ) -> Bundle:
     """The one cell of the project that the globs name, as a bundle; wrong usage where they name none or several."""
-    from uad_orchestrator.cli.output import speaking
+    from uad_orchestrator.cli.terminal.output import speaking
     from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
     from uad_orchestrator.orchestration.services.cell_bundle import cell_bundle
     from uad_orchestrator.orchestration.versions.stores import open_state, open_store

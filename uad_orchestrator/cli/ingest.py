@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Categories, Home, Json
-from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
-from uad_orchestrator.cli.selecting import select_from
+from uad_orchestrator.cli.terminal.options import Categories, Home, Json
+from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.terminal.selecting import select_from
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.ingestion.ingest import IngestionResult

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Categories, Detectors, Home
-from uad_orchestrator.cli.output import WRONG_USAGE, note, speaking
-from uad_orchestrator.cli.progress import file_progress
-from uad_orchestrator.cli.selecting import select
+from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
+from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note, speaking
+from uad_orchestrator.cli.terminal.progress import file_progress
+from uad_orchestrator.cli.terminal.selecting import select
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.grid import opened, print_result, run_refresh
-from uad_orchestrator.cli.options import Workers
-from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, speaking
+from uad_orchestrator.cli.terminal.options import Workers
+from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, speaking
 
 
 def benchmark(

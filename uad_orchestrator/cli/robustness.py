@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Categories, Detectors, Home, Json
-from uad_orchestrator.cli.output import FAILED, WRONG_USAGE, note, print_json, speaking
-from uad_orchestrator.cli.progress import step_progress
-from uad_orchestrator.cli.selecting import select
+from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home, Json
+from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.terminal.progress import step_progress
+from uad_orchestrator.cli.terminal.selecting import select
 
 
 def robustness(

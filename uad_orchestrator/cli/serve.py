@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.infer import Device, Trust, Weights, inspecting
-from uad_orchestrator.cli.output import note
+from uad_orchestrator.cli.terminal.output import note
 
 MEBIBYTE = 2**20
 

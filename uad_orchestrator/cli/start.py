@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh
-from uad_orchestrator.cli.options import Home, Json, Workers
-from uad_orchestrator.cli.output import FAILED, note, print_json, speaking
-from uad_orchestrator.cli.progress import file_progress
+from uad_orchestrator.cli.terminal.options import Home, Json, Workers
+from uad_orchestrator.cli.terminal.output import FAILED, note, print_json, speaking
+from uad_orchestrator.cli.terminal.progress import file_progress
 
 
 def demo(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.options import Home
-from uad_orchestrator.cli.output import note, speaking
+from uad_orchestrator.cli.terminal.options import Home
+from uad_orchestrator.cli.terminal.output import note, speaking
 
 
 def trust(

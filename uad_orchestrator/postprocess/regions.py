@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Box(NamedTuple):
+class BoundingBox(NamedTuple):
     """The smallest rectangle around a region, in pixels, half-open: ``[top, bottom)``."""
 
     top: int
@@ -29,7 +29,7 @@ class DefectRegion:
         mean: of its map values.
     """
 
-    box: Box
+    box: BoundingBox
     area: int
     peak: float
     peak_at: tuple[int, int]
@@ -53,7 +53,7 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[DefectRegio
     >>> scores = np.array([[9.0, 0, 0], [0, 7, 0]])
     >>> found = find_regions(scores, scores > 5)
     >>> found[0].box, found[0].area, found[0].peak, found[0].mean
-    (Box(top=0, left=0, bottom=2, right=2), 2, 9.0, 8.0)
+    (BoundingBox(top=0, left=0, bottom=2, right=2), 2, 9.0, 8.0)
     """
     import cv2
 
@@ -82,7 +82,7 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[DefectRegio
 def _region(figures: np.ndarray, peak: float, peak_at: int, total: float, width: int) -> DefectRegion:
     left, top, region_width, height, area = (int(n) for n in figures)
     return DefectRegion(
-        box=Box(top, left, top + height, left + region_width),
+        box=BoundingBox(top, left, top + height, left + region_width),
         area=area,
         peak=float(peak),
         peak_at=divmod(peak_at, width),

@@ -16,7 +16,7 @@ from uad_orchestrator.orchestration.automation.run_requests import (
     tick_result,
 )
 from uad_orchestrator.orchestration.automation.tick_digests import digests_within
-from uad_orchestrator.orchestration.automation.weight_watch import Change, Watch, look_at_files
+from uad_orchestrator.orchestration.automation.weight_watch import FileChange, Watch, look_at_files
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order, recorded_versions
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, CellAtWork, cells_at_work
@@ -90,7 +90,7 @@ class _CheckpointTick:
                 found.setdefault(path, []).append(cell)
         return found
 
-    def _outdated(self, change: Change, cells: Iterable[Cell]) -> list[Cell]:
+    def _outdated(self, change: FileChange, cells: Iterable[Cell]) -> list[Cell]:
         """The cells a change is about.
 
         Of a file that was there when the watch began, those that were materialised from something else; what
@@ -106,7 +106,7 @@ class _CheckpointTick:
             if cell.key in recorded and recorded[cell.key] != _version_or_none(state, cell)
         ]
 
-    def _request(self, asked: dict[str, Change], watched: set[str]) -> list[dg.RunRequest]:
+    def _request(self, asked: dict[str, FileChange], watched: set[str]) -> list[dg.RunRequest]:
         """Ask for the cells, except those a run is under way for: it reads the new file, or they wait."""
         fail_dead_runs(self.instance)
         at_work = cells_at_work(self.instance)
@@ -125,7 +125,7 @@ class _CheckpointTick:
         return requests
 
 
-def _reads_it_anyway(run: CellAtWork | None, change: Change) -> bool:
+def _reads_it_anyway(run: CellAtWork | None, change: FileChange) -> bool:
     """Whether a run that is queued, or started after the file came to be as it is, takes the change along."""
     return run is not None and (run.started is None or run.started > change.since)
 

@@ -45,7 +45,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """A weight file that changed and has stood still since, from one look to the next.
 
     Attributes:
@@ -74,7 +74,7 @@ class Watch:
     """
 
     files: dict[str, Watched] = field(default_factory=dict)
-    waiting: dict[str, Change] = field(default_factory=dict)
+    waiting: dict[str, FileChange] = field(default_factory=dict)
     begun: bool = False
 
     @classmethod
@@ -84,7 +84,10 @@ class Watch:
             values = json.loads(text or "{}")
             return cls(
                 {path: Watched(**_with_stamps(entry)) for path, entry in values.get("files", {}).items()},
-                {cell: Change(**_with_stamps(entry)) for cell, entry in values.get("waiting", {}).items()},
+                {
+                    cell: FileChange(**_with_stamps(entry))
+                    for cell, entry in values.get("waiting", {}).items()
+                },
                 bool(values),
             )
         except (ValueError, TypeError, AttributeError):
@@ -99,7 +102,7 @@ class Watch:
             }
         )
 
-    def look(self, stamps: Mapping[str, Stamp | None], now: float) -> list[Change]:
+    def look(self, stamps: Mapping[str, Stamp | None], now: float) -> list[FileChange]:
         """Compare with the last look; files no longer named are forgotten.
 
         Returns:
@@ -115,7 +118,9 @@ class Watch:
                 continue
             watched = before.look(stamp, now)
             if stamp is not None and watched.seen == before.seen and stamp != watched.taken:
-                changes.append(Change(path, stamp, watched.since, watched.changes, watched.from_the_start))
+                changes.append(
+                    FileChange(path, stamp, watched.since, watched.changes, watched.from_the_start)
+                )
                 watched = watched.take()
             looked_at[path] = watched
         self.files, self.begun = looked_at, True

@@ -35,9 +35,7 @@ def run_groups(home: Path, refresh_id: str, groups: Sequence[Group], workers: in
     if workers <= 1:
         yield from _run_here(home, refresh_id, groups)
         return
-    yield from WorkerPool(home, refresh_id, workers).run(
-        deque(deque(group) for group in groups if group)
-    )
+    yield from WorkerPool(home, refresh_id, workers).run(deque(deque(group) for group in groups if group))
 
 
 def _run_here(home: Path, refresh_id: str, groups: Sequence[Group]) -> Iterator[CellOutcome]:

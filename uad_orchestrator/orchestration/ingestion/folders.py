@@ -20,7 +20,7 @@ from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import list_files, subfolders
 from uad_orchestrator.project import DatasetSettings, Project
-from uad_orchestrator.project.datasets import HELD_FOLDER
+from uad_orchestrator.project.parsing.datasets import HELD_FOLDER
 
 SETTLED_SECONDS = 10.0
 """A file that changed more recently may still be on its way."""

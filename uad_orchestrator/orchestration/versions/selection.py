@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
-from uad_orchestrator.project.repeats import MARK
+from uad_orchestrator.project.parsing.repeats import MARK
 
 
 @dataclass(frozen=True)

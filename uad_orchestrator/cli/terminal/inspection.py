@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import typer
 
-from uad_orchestrator.cli.output import FAILED, note, print_json
+from uad_orchestrator.cli.terminal.output import FAILED, note, print_json
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from uad_orchestrator.detectors.protocol.settings import CoresetSettings
 from uad_orchestrator.project.errors import Place
-from uad_orchestrator.project.findings import Findings
+from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.settings import DetectorEntry
 
 MARK = "@"

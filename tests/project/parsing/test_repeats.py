@@ -8,8 +8,8 @@ import pytest
 
 from uad_orchestrator.project import Project, ProjectError
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.names import name_fault
-from uad_orchestrator.project.reading import project_from_text
+from uad_orchestrator.project.parsing.names import name_fault
+from uad_orchestrator.project.parsing.reading import project_from_text
 
 FEW = "few: {model: vision_patchcore, references: {k: 2}, repeats: {seeds: [0, 3]}}"
 

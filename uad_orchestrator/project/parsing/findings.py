@@ -15,8 +15,8 @@ from uad_orchestrator.project.errors import (
     shown,
     switches_for_numbers,
 )
-from uad_orchestrator.project.names import name_fault
-from uad_orchestrator.project.yaml_text import ProjectText
+from uad_orchestrator.project.parsing.names import name_fault
+from uad_orchestrator.project.parsing.yaml_text import ProjectText
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.project.cron import cron_fault
-from uad_orchestrator.project.names import name_fault
+from uad_orchestrator.project.parsing.names import name_fault
 
 NAMES = st.text(max_size=12) | st.text(alphabet="ab._-|,[]/ *…\n~+@=", min_size=1, max_size=8)
 

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import Place, choose_from, shown
-from uad_orchestrator.project.findings import Findings
-from uad_orchestrator.project.names import name_fault
+from uad_orchestrator.project.parsing.findings import Findings
+from uad_orchestrator.project.parsing.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
 
 HELD_FOLDER = "held"

@@ -22,8 +22,8 @@ from uad_orchestrator.project.errors import (
     nearest,
     shown,
 )
-from uad_orchestrator.project.findings import Findings
-from uad_orchestrator.project.repeats import check_repeats
+from uad_orchestrator.project.parsing.findings import Findings
+from uad_orchestrator.project.parsing.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
 
 if TYPE_CHECKING:

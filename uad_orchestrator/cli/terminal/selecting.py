@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from uad_orchestrator.cli.output import WRONG_USAGE, note
+from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.versions.graph import Cell

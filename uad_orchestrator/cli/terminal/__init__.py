@@ -1,0 +1,1 @@
+"""What the commands share with the person before them: options, output, progress, what a glob selects."""
