@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.storage.conftest import Put
@@ -19,7 +19,7 @@ from uad_orchestrator.storage.lineage.tree import upstream
 CELL = ("line7", "bottle", "patchcore")
 short = st.text(max_size=3)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | short,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | short,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(short, inner, max_size=3),
     max_leaves=6,
 )
@@ -27,6 +27,12 @@ values = st.recursive(
 
 @settings(max_examples=50, deadline=None)
 @given(before=values, after=values)
+@example(before=[False, False], after=[False, 0])
+@example(before={"layers": [1, 2]}, after={"layers": [True, 2.0]})
+@example(before=[1], after=[1.0])
+@example(before=-0.0, after=0.0)
+@example(before=[[1, 2]], after=[(1, 2)])
+@example(before=[(1, 2)], after=[(1, True)])
 def test_there_are_changes_exactly_where_values_differ(before: object, after: object) -> None:
     same = json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
     assert (list(changes(before, after)) == []) == same

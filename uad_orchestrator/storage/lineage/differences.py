@@ -123,10 +123,12 @@ def _list_changes(before: Sequence[Any], after: Sequence[Any], place: str) -> It
         shared_before, shared_after = ([n for n in side if n in old and n in new] for side in (old, new))
         if shared_before != shared_after:
             yield Change(f"order of {place}", shared_before, shared_after)
-    elif len(before) == len(after) and any(isinstance(item, Mapping | list) for item in (*before, *after)):
+    elif len(before) == len(after) and any(
+        isinstance(item, Mapping | list | tuple) for item in (*before, *after)
+    ):
         for position, (old_item, new_item) in enumerate(zip(before, after, strict=True)):
             yield from changes(old_item, new_item, f"{place}[{position}]")
-    elif list(before) != list(after):
+    elif len(before) != len(after) or not all(map(_same, before, after)):
         yield Change(place, list(before), list(after))
 
 
@@ -146,8 +148,8 @@ def _by_name(
 
 
 def _same(before: Any, after: Any) -> bool:
-    """Equal and of one kind: true and 1 are not the same setting."""
-    return before == after and isinstance(before, bool) == isinstance(after, bool)
+    """Whether two single values are equal and written alike: true, 1 and 1.0 are three, as for ``digest_of``."""
+    return before == after and str(before) == str(after)
 
 
 def _word(value: Any) -> str:
