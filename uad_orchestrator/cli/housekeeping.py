@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,14 +48,14 @@ def sql(
     as_json: Json = False,
 ) -> None:
     """Ask the lineage index; it is opened briefly, for reading."""
-    from uad_orchestrator.orchestration.versions.stores import open_store
+    from uad_orchestrator.orchestration.versions.stores import open_index, open_store
     from uad_orchestrator.project.load import open_project
-    from uad_orchestrator.storage.lineage.index import LineageError, LineageIndex
+    from uad_orchestrator.storage.lineage.index import LineageError
 
     with speaking():
         project = open_project(home)
         try:
-            found = LineageIndex(Path(project.storage.local), open_store(project)).sql(query)
+            found = open_index(project, open_store(project)).sql(query)
         except LineageError as error:
             note(f"Error: {error}")
             raise typer.Exit(2) from error
@@ -73,13 +72,12 @@ def sql(
 @lineage.command()
 def rebuild(home: Home = None) -> None:
     """Make the index anew from the artifacts' provenance files."""
-    from uad_orchestrator.orchestration.versions.stores import open_store
+    from uad_orchestrator.orchestration.versions.stores import open_index, open_store
     from uad_orchestrator.project.load import open_project
-    from uad_orchestrator.storage.lineage.index import LineageIndex
 
     with speaking():
         project = open_project(home)
-        count = LineageIndex(Path(project.storage.local), open_store(project)).rebuild()
+        count = open_index(project, open_store(project)).rebuild()
         typer.echo(f"{count} artifacts indexed")
 
 

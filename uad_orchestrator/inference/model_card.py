@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uad_orchestrator.inference.bundle import Bundle
+from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 
@@ -34,9 +35,9 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     yield from ("| metric | value |", "|---|---|")
     for name, value in report.metrics.items():
         yield f"| {name} | {_figure(value, report.reasons.get(name))} |"
-    at_image = report.image_operating_point.figures()
-    for name in ("precision", "recall", "f1", "false_positive_rate"):
-        yield f"| {name} at the benchmark's image threshold | {_figure(at_image[name], None)} |"
+    for name, value in report.image_operating_point.figures().items():
+        if (metric := find(name)) and metric.on_board:
+            yield f"| {name} at the benchmark's image threshold | {_figure(value, None)} |"
     yield from ("", "## Lineage", "", "Recipes as in the benchmark (`provenance/` has the whole record).", "")
     yield from ("| what | version |", "|---|---|")
     yield from (f"| {name} | `{version}` |" for name, version in report.versions.items())

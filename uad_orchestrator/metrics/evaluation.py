@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.metrics.catalogue import Metric, metrics_of
 from uad_orchestrator.metrics.curves import Curve, mean_curve
-from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
+from uad_orchestrator.metrics.image_metrics import (
+    ImageMetrics,
+    ThresholdMetrics,
+    image_metrics,
+    threshold_metrics,
+)
 from uad_orchestrator.metrics.pimo import NormalPixels
 from uad_orchestrator.metrics.pixel_statistics import (
     Images,
@@ -27,17 +33,13 @@ from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, Segmenta
 METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
 
-PIXEL_FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max")
-DEFECT_PIXEL_FIGURES = ("pixel_auroc", "pixel_ap")
-POINT_FIGURES = ("precision", "recall", "f1", "iou", "false_positive_rate")
-
 
 @dataclass(frozen=True)
 class CellMetrics:
     """The metrics of one cell.
 
     Attributes:
-        metrics: image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max and what the
+        metrics: those of images and pixels that are always taken (see ``metrics.catalogue``), and what the
             protocol asks for; NaN where undefined.
         reasons: for each NaN of ``metrics``, why.
         per_defect: one entry per defect type, each against all normal test images.
@@ -92,14 +94,9 @@ def evaluate_cell(
     pixels = _count_pixels(rows, images, protocol, thresholds)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
-    names = (*PIXEL_FIGURES, *protocol.overlap_names, *protocol.extra_names)
-    of_pixels = pixels.shown(pixels.figures(pixels.total), names)
-    metrics = {
-        "image_auroc": of_images.auroc,
-        "image_ap": of_images.ap,
-        "image_f1_max": of_images.f1_max,
-        **of_pixels.values,
-    }
+    always = [metric for metric in metrics_of("image", "pixel") if metric.always]
+    of_pixels = pixels.shown(pixels.figures(pixels.total), _pixel_names(always, protocol))
+    metrics = {**_image_figures(always, of_images), **of_pixels.values}
     reasons = {f"image_{name}": why for name, why in of_images.reasons.items()} | of_pixels.reasons
     per_defect = [_defect_report(kind, rows, pixels, thresholds.image) for kind in pixels.of_type]
     for name in protocol.averaged_names:
@@ -226,12 +223,11 @@ def _defect_report(
     own = [row for row in rows if row.label == 0 or row.defect_type == kind]
     labels, scores = [row.label for row in own], [row.score for row in own]
     of_images = image_metrics(scores, labels)
-    names = (*DEFECT_PIXEL_FIGURES, *pixels.protocol.overlap_names, *pixels.protocol.extra_names)
-    of_pixels = pixels.shown(pixels.of_type[kind], names)
+    always = [metric for metric in metrics_of("image", "pixel") if metric.always and metric.per_defect]
+    of_pixels = pixels.shown(pixels.of_type[kind], _pixel_names(always, pixels.protocol))
     at_threshold = _at_threshold(scores, labels, point)
     metrics = {
-        "image_auroc": of_images.auroc,
-        "image_ap": of_images.ap,
+        **_image_figures(always, of_images),
         "recall": math.nan if at_threshold is None else at_threshold.recall,
         **of_pixels.values,
     }
@@ -239,6 +235,18 @@ def _defect_report(
     reasons |= {"recall": _no_threshold(point), **of_pixels.reasons}
     undefined = {name: reasons[name] for name, value in metrics.items() if math.isnan(value)}
     return DefectReport(defect_type=kind, n=sum(labels), metrics=metrics, reasons=undefined)
+
+
+def _image_figures(metrics: Sequence[Metric], found: ImageMetrics) -> dict[str, float]:
+    """The metrics of images among these, under their published names."""
+    names = [metric.name for metric in metrics if metric.scope == "image"]
+    return {name: getattr(found, name.removeprefix("image_")) for name in names}
+
+
+def _pixel_names(metrics: Sequence[Metric], protocol: EvaluationProtocol) -> tuple[str, ...]:
+    """The metrics of pixels among these, and those that the protocol asks for."""
+    names = [metric.name for metric in metrics if metric.scope == "pixel"]
+    return (*names, *protocol.overlap_names, *protocol.extra_names)
 
 
 def _at_threshold(
@@ -258,9 +266,7 @@ def _segmentation_report(point: SegmentationPoint, found: ThresholdMetrics | Non
 
 def _at_point(point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics | None) -> dict[str, Any]:
     """The fields that every report of a threshold has."""
-    figures: Mapping[str, float] = {
-        name: math.nan if found is None else getattr(found, name) for name in POINT_FIGURES
-    }
+    figures = (found or ThresholdMetrics(math.nan, 0, 0, 0, 0)).figures()
     silent = "no published masks" if not math.isnan(point.threshold) else _no_threshold(point)
     known = {} if found is None else found.reasons
     reasons = {name: known.get(name, silent) for name, value in figures.items() if math.isnan(value)}

@@ -67,6 +67,16 @@ class ThresholdMetrics:
     def false_positive_rate(self) -> float:
         return _ratio(self.fp, self.fp + self.tn)
 
+    def figures(self) -> dict[str, float]:
+        """All that is taken of the counts, in the order of metrics.json."""
+        return {
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "iou": self.iou,
+            "false_positive_rate": self.false_positive_rate,
+        }
+
     @property
     def reasons(self) -> dict[str, str]:
         reasons = {}

@@ -8,16 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from uad_orchestrator.metrics import curves
+from uad_orchestrator.metrics import catalogue, curves
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.regions import MAX_REGIONS, region_weights
 from uad_orchestrator.metrics.score_histogram import ScoreHistogram
 from uad_orchestrator.metrics.spro import Channel, saturated_weights
 
-DEFAULT_AUPRO_LIMITS = (0.3, 0.05)
-
 Overlap = Literal["pro", "spro"]
 """What stands against the false-positive rate: the overlap of connected regions, or that of saturated channels."""
+
+AREAS: Mapping[Overlap, catalogue.Metric] = {"pro": catalogue.AUPRO, "spro": catalogue.SPRO}
+"""The metrics that are areas below the curve of each."""
 
 
 class PixelCounts:
@@ -123,7 +124,7 @@ class PixelCounts:
             return f"no normal pixels in {self.n_images} images"
         return None
 
-    def compute(self, aupro_limits: Sequence[float] = DEFAULT_AUPRO_LIMITS) -> dict[str, float]:
+    def compute(self, aupro_limits: Sequence[float] = catalogue.AUPRO_LIMITS) -> dict[str, float]:
         """All pixel metrics; NaN where only one class was counted, for the ``undefined_reason``.
 
         Args:
@@ -194,7 +195,7 @@ _TOP_ARRAYS = ("top_keys", "top_totals", "top_positives", "top_weights", "top_fl
 
 
 def overlap_name(overlap: Overlap, limit: float) -> str:
-    """The metric's name.
+    """The name of the area below the curve, up to a false-positive rate.
 
     Raises:
         ValueError: a limit outside (0, 1].
@@ -202,9 +203,7 @@ def overlap_name(overlap: Overlap, limit: float) -> str:
     >>> overlap_name("pro", 0.3), overlap_name("spro", 0.05)
     ('aupro_0.3', 'spro_0.05')
     """
-    if not 0 < limit <= 1:
-        raise ValueError(f"an AUPRO limit is a false-positive rate in (0, 1], got {limit!r}")
-    return f"{'aupro' if overlap == 'pro' else 'spro'}_{limit:g}"
+    return AREAS[overlap].at(limit).name
 
 
 def finite_map(anomaly_map: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from uad_orchestrator.metrics.catalogue import AUPRO_LIMITS
 from uad_orchestrator.metrics.pixel_counts import Overlap, overlap_name
 
 
@@ -22,7 +23,7 @@ class EvaluationProtocol:
         aupimo: per-image overlap at shared false-positive rates of 1e-5 to 1e-4.
     """
 
-    aupro_limits: tuple[float, ...] = (0.3, 0.05)
+    aupro_limits: tuple[float, ...] = AUPRO_LIMITS
     spro_limits: tuple[float, ...] = ()
     averaged_types: tuple[str, ...] = ()
     seg_f1: bool = False

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from uad_orchestrator.metrics.catalogue import find
+
 SCHEMA_VERSION = 2
 _SINCE_2: dict[str, Any] = {"intervals": {}, "unlabelled": [], "segmentation": None, "roi": None}
 """What version 2 added, with what a report of version 1 says of it: nothing of the kind was measured."""
@@ -74,8 +76,7 @@ class DefectReport(_WithReasons):
     defect_type: str
     n: int = Field(ge=1, description="anomalous images of this type")
     metrics: dict[str, Figure] = Field(
-        description="image_auroc, image_ap, recall (share of images above the threshold), pixel_auroc, "
-        "pixel_ap, and what the protocol asks: aupro_<limit> or spro_<limit>, seg_f1, aupimo, map_max_auroc"
+        description="those of images and pixels that metrics.catalogue takes per defect type, and the recall"
     )
 
     def figures(self) -> dict[str, float | None]:
@@ -95,8 +96,9 @@ class _AtThreshold(_WithReasons):
     false_positive_rate: Figure
 
     def figures(self) -> dict[str, float | None]:
-        names = ("threshold", "precision", "recall", "f1", "iou", "false_positive_rate")
-        return {name: getattr(self, name) for name in names}
+        return {
+            name: value for name, value in self if name not in ("reasons", "source", "n", "contamination")
+        }
 
 
 class OperatingPointReport(_AtThreshold):
@@ -182,8 +184,8 @@ class MetricsReport(_WithReasons):
     model: str
     counts: Counts
     metrics: dict[str, Figure] = Field(
-        description="image_auroc, image_ap, image_f1_max, pixel_auroc, pixel_ap, pixel_f1_max, and what the "
-        "protocol asks: aupro_<limit> or spro_<limit>, seg_f1, aupimo, map_max_auroc"
+        description="those of images and pixels: see metrics.catalogue for what is always there, and what is "
+        "only where the protocol asks for it"
     )
     intervals: dict[str, IntervalReport] = Field(
         description="of image_auroc, where it is defined: see metrics.bootstrap"
@@ -205,6 +207,22 @@ class MetricsReport(_WithReasons):
 
     def figures(self) -> dict[str, float | None]:
         return dict(self.metrics)
+
+    def value(self, name: str) -> float | None:
+        """A figure by its name in ``metrics.catalogue``, wherever in the report it stands; None if undefined.
+
+        Raises:
+            KeyError: no such metric is known, or none of this name was measured.
+        """
+        metric = find(name)
+        if metric is None or metric.scope in ("image", "pixel"):
+            return self.metrics[name]
+        if metric.scope == "operating point":
+            return self.image_operating_point.figures()[name]
+        costs = self.timings.figures() | {
+            f"bank_{part}": value for part, value in self.bank if part != "reasons"
+        }
+        return costs[name]
 
     @model_validator(mode="before")
     @classmethod

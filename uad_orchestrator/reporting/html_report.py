@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator import __version__
+from uad_orchestrator.metrics.catalogue import Metric, averaged, find, headlines, metrics_of
 from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.pixel_counts import AREAS, Overlap
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, Column, column, shown, with_interval, written
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
-from uad_orchestrator.reporting.board.means import MEAN_FIELDS, DatasetMeans
+from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.cases import ScoredImage
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
@@ -74,7 +76,7 @@ def write_report(
         software=f"uad_orchestrator {__version__}",
         board=board,
         means_best={means.dataset: _best_means(means, board.metrics) for means in board.means},
-        mean_fields=MEAN_FIELDS,
+        mean_fields=averaged_beside(),
         cells=_drawn(cells),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,19 +132,18 @@ def _figures(section: CellSection, anchor: str) -> list[tuple[str, str]]:
             x, y = at
             marked = None if x is None or y is None else (x, y)
             figures.append((title, draw(curves, marked, name=f"{anchor}-{kind}")))
-    for kind, title, figure_name in (
-        ("pro", "Per-region overlap", "aupro_"),
-        ("spro", "Saturated per-region overlap", "spro_"),
-    ):
+    overlaps: dict[Overlap, str] = {"pro": "Per-region overlap", "spro": "Saturated per-region overlap"}
+    for kind, title in overlaps.items():
         if kind in of_pixels:
-            limits = _limits(section.report, figure_name)
+            limits = _limits(section.report, AREAS[kind])
             drawn = pro_figure(of_pixels[kind], limits, saturated=kind == "spro", name=f"{anchor}-{kind}")
             figures.append((title, drawn))
     return figures
 
 
-def _limits(report: MetricsReport, prefix: str) -> dict[float, float | None]:
-    """The metrics ``<prefix><limit>`` by their limit."""
+def _limits(report: MetricsReport, family: Metric) -> dict[float, float | None]:
+    """The metrics of a family by their limit."""
+    prefix = f"{family.name}_"
     return {
         float(name.removeprefix(prefix)): value
         for name, value in report.metrics.items()
@@ -166,7 +167,7 @@ def _best_means(means: DatasetMeans, metrics: Sequence[str]) -> set[tuple[str, s
     for metric in metrics:
         values = {row.detector: row.values.get(metric) for row in means.detectors}
         known = {name: value for name, value in values.items() if value is not None}
-        best.update((name, metric) for name in best_of(known))
+        best.update((name, metric) for name in best_of(known, metric))
     return best
 
 
@@ -184,6 +185,10 @@ def _environment(board: Leaderboard) -> Environment:
     environment.globals.update(
         anchor=cell_anchor,
         column=column,
+        overview=_names(averaged("operating point", "cost")),
+        at_threshold=_names(metrics_of("operating point")),
+        at_threshold_headlines=_names(headlines("operating point")),
+        headlines=_names(metric for metric in headlines("image", "pixel") if metric.always),
         with_interval=with_interval,
         best=board.best(),
         tied=board.within_noise(),
@@ -218,6 +223,17 @@ def _by_dataset(rows: Sequence[LeaderboardRow]) -> dict[str, dict[str, dict[str,
     return tree
 
 
-def _loss(value: float | None) -> int:
-    """How strongly a matrix cell is tinted, in per cent: 0 at .99 and above, 60 at .5 and below."""
-    return 0 if value is None else round(60 * min(1.0, max(0.0, (0.99 - value) / 0.49)))
+def _names(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    return tuple(metric.name for metric in metrics)
+
+
+def _loss(value: float | None, key: str) -> int:
+    """How strongly a matrix cell is tinted, in per cent: 0 at .99 and above, 60 at .5 and below.
+
+    Of a metric where lower is better it is the other way round: 0 at .01 and below.
+    """
+    if value is None:
+        return 0
+    metric = find(key)
+    good = 1 - value if metric is not None and metric.direction == "lower" else value
+    return round(60 * min(1.0, max(0.0, (0.99 - good) / 0.49)))

@@ -22,8 +22,8 @@ class RobustnessRow:
         detector, preset: as the project file calls them.
         drift: what drifts; None: nothing, the test images as they are.
         level: 0 without drift, else 1 to 5.
-        metrics: image_auroc, pixel_auroc, aupro_<limit>, false_positive_rate and recall at the calibrated
-            threshold; None where undefined.
+        metrics: image_auroc, pixel_auroc, aupro_<limit> or spro_<limit>, and what the calibrated threshold
+            does; None where undefined.
     """
 
     category: str

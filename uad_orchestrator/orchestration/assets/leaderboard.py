@@ -4,6 +4,7 @@
 
 import dagster as dg
 
+from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.orchestration.assets.resources import ProjectInputs
 from uad_orchestrator.orchestration.cells.board import board_version, current_board, keep_board
 from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
@@ -40,11 +41,11 @@ def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
 def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
     counts = {f"cells_{status}": n for status, n in board.counts().items()}
     measured = [
-        name
-        for name in ("aupro_0.3", "spro_0.05", "seg_f1")
-        if any(row.value(name) is not None for row in board.rows)
+        metric.name
+        for metric in headlines("image", "pixel", "operating point")
+        if metric.always or any(row.value(metric.name) is not None for row in board.rows)
     ]
-    shown = ("image_auroc", "pixel_auroc", *measured, "recall", "false_positive_rate", "status", "reason")
+    shown = (*measured, "status", "reason")
     records = [
         dg.TableRecord(
             {"category": row.category_key, "detector": row.detector}

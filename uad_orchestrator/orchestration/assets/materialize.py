@@ -18,9 +18,9 @@ from uad_orchestrator.orchestration.cells.cell_run import (
 )
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
+from uad_orchestrator.orchestration.versions.stores import open_index
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
-from uad_orchestrator.storage.lineage.index import LineageIndex
 from uad_orchestrator.storage.provenance import Provenance
 
 MAX_RETRIES = 2
@@ -75,7 +75,7 @@ def _compute_once(
     run: CellRun, asset: str, key: ArtifactKey, run_id: str, compute: Compute
 ) -> tuple[Provenance, bool]:
     """The artifact's provenance, and whether it was there already."""
-    index = LineageIndex(Path(run.state.project.storage.local), run.store)
+    index = open_index(run.state.project, run.store)
     with run.store.lock(key):
         reused = run.store.exists(key)
         if not reused:

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
+from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import CONTACT_SHEET, MAPS, METRICS_FILE
 from uad_orchestrator.storage.provenance import Provenance
@@ -76,11 +77,12 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     ]
     sheet = (directory / CONTACT_SHEET).read_bytes()
     image, pixel = report.image_operating_point, report.pixel_operating_point
-    timings = {"seconds_per_image_p50": report.timings.seconds_per_image_p50}
+    at_threshold = {metric.name: report.value(metric.name) for metric in headlines("operating point")}
+    costs = {metric.name: report.value(metric.name) for metric in headlines("cost")}
     metadata: dict[str, Any] = {
-        **_defined({name: image.figures()[name] for name in ("threshold", "recall", "false_positive_rate")}),
+        **_defined({"threshold": image.threshold} | at_threshold),
         "threshold_source": image.source,
-        **_defined({"pixel_threshold": pixel.threshold} | timings),
+        **_defined({"pixel_threshold": pixel.threshold} | costs),
         **report.counts.model_dump(),
         "contact_sheet": dg.MetadataValue.md(f"![best and worst cases]({data_uri(sheet)})"),
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),

@@ -15,6 +15,7 @@ from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.images.decode import ImageError, read_image, read_mask
+from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
 
 SHOWN = 20
@@ -138,11 +139,18 @@ def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:
 
 
 def metrics_kept(before: Mapping[str, float | None], now: Mapping[str, float | None], most: float) -> Verdict:
-    """No metric that both versions have fell by more than ``most``; one that became undefined fell, too."""
+    """No metric that both versions have fell by more than ``most``; one that became undefined fell, too.
+
+    Where lower is better, to rise is to fall.
+    """
     changes = {
         name: (earlier, now[name]) for name, earlier in before.items() if earlier is not None and name in now
     }
-    fallen = {name: (old, new) for name, (old, new) in changes.items() if new is None or old - new > most}
+    fallen = {
+        name: (old, new)
+        for name, (old, new) in changes.items()
+        if new is None or _loss(name, old, new) > most
+    }
     table = {name: {"before": old, "now": new} for name, (old, new) in changes.items()}
     if not fallen:
         return Verdict(True, f"no metric fell by more than {most:g}", {"metrics": table}, is_error=False)
@@ -151,6 +159,12 @@ def metrics_kept(before: Mapping[str, float | None], now: Mapping[str, float | N
         for name, (old, new) in fallen.items()
     )
     return Verdict(False, f"fell by more than {most:g}: {listed}", {"metrics": table}, is_error=False)
+
+
+def _loss(metric: str, before: float, now: float) -> float:
+    """By how much a metric became worse."""
+    known = find(metric)
+    return now - before if known is not None and known.direction == "lower" else before - now
 
 
 def _normals(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:

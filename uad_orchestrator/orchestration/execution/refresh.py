@@ -36,13 +36,13 @@ from uad_orchestrator.orchestration.versions.state import Input, ProjectState
 from uad_orchestrator.orchestration.versions.stores import (
     inputs_stamp,
     make_demo_images,
+    open_index,
     open_state,
     open_store,
     remember_input,
 )
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.digests import digest_of
-from uad_orchestrator.storage.lineage.index import LineageIndex
 
 OnStart = Callable[[int], None]
 OnCell = Callable[[CellOutcome], None]
@@ -131,7 +131,7 @@ def refresh(
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
         result.add(run_leaderboard(project.home, refresh_id))
     if result.materialized:
-        LineageIndex(Path(project.storage.local), store).settle()
+        open_index(project, store).settle()
     result.seconds = time.perf_counter() - started
     return result
 

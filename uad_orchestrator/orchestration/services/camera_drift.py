@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.metrics.catalogue import averaged, headlines
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
 from uad_orchestrator.orchestration.cells.artifact_files import finite_or_none, read_map_scale
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, RegionOfInterest
@@ -95,12 +96,11 @@ class FittedCell:
             thresholds=self.points,
             inspected=lambda row: roi.counted(row.image),
         )
-        shown = ("image_auroc", "pixel_auroc", *protocol.overlap_names)
+        always = [metric.name for metric in headlines("image", "pixel") if metric.always]
+        shown = (*always, *protocol.overlap_names)
         metrics = {name: finite_or_none(found.metrics[name]) for name in shown}
-        at = {
-            name: finite_or_none(getattr(found.image_point, name))
-            for name in ("false_positive_rate", "recall")
-        }
+        at_threshold = found.image_point.figures()
+        at = {metric.name: at_threshold[metric.name] for metric in averaged("operating point")}
         kind, level = (None, 0) if drift is None else (drift.kind, drift.level)
         return RobustnessRow(
             self.run.cell.category, self.run.cell.detector, entry.preset, kind, level, metrics | at

@@ -7,12 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from uad_orchestrator import __version__
+from uad_orchestrator.metrics.catalogue import board_metrics
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import DigestCache, digest_of
+from uad_orchestrator.storage.lineage.index import LineageIndex
 from uad_orchestrator.storage.provenance import Provenance
 
 
@@ -33,6 +35,11 @@ def open_state(project: Project, *, rehash: bool = False) -> ProjectState:
 def open_store(project: Project) -> ArtifactStore:
     """The project's artifact store."""
     return ArtifactStore(str(project.storage.root), Path(project.storage.local))
+
+
+def open_index(project: Project, store: ArtifactStore) -> LineageIndex:
+    """The project's lineage index; its view ``metrics`` has the board's columns."""
+    return LineageIndex(Path(project.storage.local), store, metrics=board_metrics())
 
 
 def remember_input(store: ArtifactStore, found: Input) -> None:

@@ -7,23 +7,17 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
+from uad_orchestrator.metrics.catalogue import SCOPES, Metric, averaged, headlines, metrics_of
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, column, shown, with_interval
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
-from uad_orchestrator.reporting.board.row import LeaderboardRow
+from uad_orchestrator.reporting.board.row import LeaderboardRow, published_fields
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
 BoardFormat = Literal["table", "json", "md", "csv"]
-
-_OPERATION = ("threshold", "false_positive_rate", "recall")
-_COST = ("seconds_per_image_p50", "seconds_per_image_p95", "bank_rows", "bank_bytes")
-_OVERLAP = ("aupro_0.3", "spro_0.05", "seg_f1")
-_FIRST = (
-    "image_auroc", "pixel_auroc", *_OVERLAP, "recall", "false_positive_rate", "seconds_per_image_p50"
-)  # fmt: skip
 
 
 def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 120) -> str:
@@ -69,7 +63,7 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
         parts.append(Text(f"{hidden} more columns in a wider terminal or with --format md", style="dim"))
     for means in board.means:
         if means.worth_showing:
-            parts += [_means_table(means, keys), Text(means.note(), style="dim")]
+            parts += [_means_table(means, keys, board.metrics), Text(means.note(), style="dim")]
     if _has_ties(board):
         parts.append(Text(TIED_NOTE, style="dim"))
     return Group(*parts)
@@ -82,7 +76,15 @@ def _all_keys(board: Leaderboard) -> tuple[str, ...]:
         for name in board.metrics
         if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
     ]
-    return (*with_interval(measured), *_OPERATION, *_COST)
+    return (*with_interval(measured), "threshold", *_names_of(averaged("operating point")), *_costs())
+
+
+def _costs() -> tuple[str, ...]:
+    return _names_of(metrics_of("cost"))
+
+
+def _names_of(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    return tuple(metric.name for metric in metrics)
 
 
 def _has_ties(board: Leaderboard) -> bool:
@@ -98,7 +100,8 @@ def _fitting(board: Leaderboard, width: int) -> list[str]:
     )
     room = width - sum(names) - 4
     chosen: list[str] = []
-    for key in (*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)):
+    first = [metric.name for metric in headlines(*SCOPES) if metric.name in keys]
+    for key in (*first, *(key for key in keys if key not in first)):
         figures = (len(shown(row, key, tied=True)) for row in board.rows)
         room -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
         if room < 0 and len(chosen) >= 4:
@@ -140,21 +143,22 @@ def _cells_table(board: Leaderboard, keys: Sequence[str]) -> Table:
     return table
 
 
-def _means_table(means: DatasetMeans, keys: Sequence[str]) -> Table:
+def _means_table(means: DatasetMeans, keys: Sequence[str], compared: Sequence[str]) -> Table:
+    """The means; the best is marked among those of the ``compared`` metrics."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=f"\nMean of {means.dataset}", title_justify="left", pad_edge=False, box=None)
     table.add_column("detector")
-    averaged = [key for key in keys if any(_has(row, key) for row in means.detectors)]
-    best = {key: _best_mean(means, key) for key in averaged}
+    shown_keys = [key for key in keys if any(_has(row, key) for row in means.detectors)]
+    best = {key: _best_mean(means, key) if key in compared else set() for key in shown_keys}
     tied = means.within_noise()
-    for key in averaged:
+    for key in shown_keys:
         table.add_column(_heading(key), justify="right")
     for row in means.detectors:
         figures = [
             Text(shown(row, key, tied=row.detector in tied), _style(row.detector in best[key]))
-            for key in averaged
+            for key in shown_keys
         ]
         table.add_row(row.detector, *figures)
     return table
@@ -165,10 +169,8 @@ def _has(row: DetectorMeans, key: str) -> bool:
 
 
 def _best_mean(means: DatasetMeans, key: str) -> set[str]:
-    if key in (*_OPERATION, *_COST, "image_auroc_interval"):
-        return set()
     values = {row.detector: value for row in means.detectors if (value := row.values[key]) is not None}
-    return best_of(values)
+    return best_of(values, key)
 
 
 def _style(is_best: bool) -> str:
@@ -188,8 +190,8 @@ def _plain_table(board: Leaderboard, width: int) -> str:
 def _markdown(board: Leaderboard) -> str:
     """Tables for a README or a merge request; best values per category in bold."""
     best, tied = board.best(), board.within_noise()
-    operation = ("threshold", "threshold_source", "false_positive_rate", "recall")
-    keys = (*with_interval(board.metrics), *operation, *_COST)
+    operation = ("threshold", "threshold_source", *_names_of(averaged("operating point")))
+    keys = (*with_interval(board.metrics), *operation, *_costs())
     heads = ["category", "detector", *(column(key).heading for key in keys), "status"]
 
     def figures(row: LeaderboardRow) -> Iterable[str]:
@@ -198,14 +200,15 @@ def _markdown(board: Leaderboard) -> str:
             yield f"**{figure}**" if (row.category_key, row.detector, key) in best else figure
 
     lines = _markdown_table(heads, ([r.category_key, r.detector, *figures(r), _state(r)] for r in board.rows))
+    beside = [metric.name for metric in averaged("operating point", "cost") if metric.headline]
+    of_means = (*with_interval(board.metrics), *beside)
     for means in filter(lambda means: means.worth_showing, board.means):
-        averaged = (*with_interval(board.metrics), "false_positive_rate", "recall", "seconds_per_image_p50")
         tied_means = means.within_noise()
         body = (
-            [row.detector, *(shown(row, key, tied=row.detector in tied_means) for key in averaged)]
+            [row.detector, *(shown(row, key, tied=row.detector in tied_means) for key in of_means)]
             for row in means.detectors
         )
-        heads = ["detector", *(column(key).heading for key in averaged)]
+        heads = ["detector", *(column(key).heading for key in of_means)]
         lines += ["", f"Mean of {_escaped(means.dataset)}. {_escaped(means.note())}", ""]
         lines += _markdown_table(heads, body)
     if _has_ties(board):
@@ -230,8 +233,7 @@ def _state(row: LeaderboardRow) -> str:
 def _csv(board: Leaderboard) -> str:
     """A line per row with every field as it is, unrounded; lists as ``a; b``, mappings as ``name: value; ...``."""
     text = io.StringIO()
-    fields = [info.alias or name for name, info in LeaderboardRow.model_fields.items()]
-    fields = [*fields, *(key for key in board.metrics if key not in fields)]
+    fields = list(dict.fromkeys([*published_fields(), *board.metrics]))
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(fields)
     for row in board.rows:

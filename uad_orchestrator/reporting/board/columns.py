@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from uad_orchestrator.metrics.catalogue import find
 
 Value = float | int | str | tuple[float, float] | None
 Kind = Literal["ratio", "value", "seconds", "count", "bytes", "text", "interval"]
@@ -43,54 +44,36 @@ class Column:
     explanation: str
 
 
-_KNOWN = {
+BESIDE_METRICS = {
     column.key: column
     for column in (
-        Column("image_auroc", "image AUROC", "ratio", "Images: chance that a defect outscores a normal."),
         Column(
             "image_auroc_interval",
             "95% interval",
             "interval",
             "Of the image AUROC: bootstrap over the test images, and nothing else.",
         ),
-        Column("image_ap", "image AP", "ratio", "Images: average precision over all thresholds."),
-        Column("image_f1_max", "image F1-max", "ratio", "Best F1 of any threshold. Reads test labels."),
-        Column("pixel_auroc", "pixel AUROC", "ratio", "Pixels of all test images pooled, raw maps."),
-        Column("pixel_ap", "pixel AP", "ratio", "Average precision of the pooled pixels."),
-        Column("pixel_f1_max", "pixel F1-max", "ratio", "Best pixel F1 of any threshold. Reads test labels."),
-        Column("seg_f1", "SegF1", "ratio", "Pixel F1 at mean + 3 std of the maps of held-out normals."),
-        Column("aupimo", "AUPIMO", "ratio", "Defect found at 1e-5 to 1e-4 false positives on normal images."),
-        Column("map_max_auroc", "map-max AUROC", "ratio", "Images scored by the maxima of their maps."),
         Column(
             "threshold", "threshold", "value", "Calibrated on normals. Anomalous means score > threshold."
         ),
         Column("threshold_source", "threshold from", "text", "Which normals the image threshold comes from."),
         Column("pixel_threshold", "pixel threshold", "value", "Calibrated on the maxima of normal maps."),
         Column("pixel_threshold_source", "pixel threshold from", "text", "Which normals it comes from."),
-        Column("false_positive_rate", "FPR", "ratio", "Share of normal test images above the threshold."),
-        Column("recall", "recall", "ratio", "Share of defective test images above the threshold."),
-        Column("precision", "precision", "ratio", "Share of defects among the images above the threshold."),
-        Column("f1", "F1", "ratio", "F1 at the calibrated threshold."),
-        Column("seconds_per_image_p50", "time p50", "seconds", "Median time per image."),
-        Column("seconds_per_image_p95", "time p95", "seconds", "95 % of the images are faster than this."),
-        Column("bank_rows", "bank rows", "count", "Patch embeddings in the memory bank."),
-        Column("bank_bytes", "bank size", "bytes", "Size of the memory bank."),
     )
 }
+"""The columns that are no metrics."""
 
 
 def column(key: str) -> Column:
-    """The column of a published name; a metric that is not known here is a ratio under its own name.
+    """The column of a published name; a metric that no catalogue knows is a ratio under its own name.
 
-    >>> column("aupro_0.05").heading, column("spro_0.05").heading, column("false_positive_rate").heading
-    ('AUPRO@0.05', 'sPRO@0.05', 'FPR')
+    >>> column("aupro_0.05").heading, column("false_positive_rate").heading, column("threshold_source").heading
+    ('AUPRO@0.05', 'FPR', 'threshold from')
     """
-    overlap = re.fullmatch(r"(aupro|spro)_([0-9.e-]+)", key)
-    if overlap:
-        what = "Per-region overlap" if overlap[1] == "aupro" else "Saturated overlap of anomalous places"
-        heading = f"{'AUPRO' if overlap[1] == 'aupro' else 'sPRO'}@{overlap[2]}"
-        return Column(key, heading, "ratio", f"{what} up to a pixel false-positive rate of {overlap[2]}.")
-    return _KNOWN.get(key) or Column(key, key.replace("_", " "), "ratio", "")
+    metric = find(key)
+    if metric is not None:
+        return Column(key, metric.heading, metric.kind, metric.explanation)
+    return BESIDE_METRICS.get(key) or Column(key, key.replace("_", " "), "ratio", "")
 
 
 def written(value: Value, kind: Kind) -> str:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, in_reading_order
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
 from uad_orchestrator.reporting.board.repeats import with_repeats
-from uad_orchestrator.reporting.board.row import (
-    FIXED_METRICS,
-    POINT_FIELDS,
-    SPEED,
-    BoardCell,
-    LeaderboardRow,
-    Status,
-)
+from uad_orchestrator.reporting.board.row import OTHER_METRICS, BoardCell, LeaderboardRow, Status
 from uad_orchestrator.reporting.board.ties import with_intervals
 
 if TYPE_CHECKING:
@@ -38,16 +33,10 @@ class Leaderboard(BaseModel):
     rows: tuple[LeaderboardRow, ...]
     means: tuple[DatasetMeans, ...]
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The quality metrics that any row has, in reading order; AUPRO and sPRO limits from wide to narrow."""
-        extra = {name for row in self.rows for name in row.model_extra or {}}
-        overlaps = {name for name in extra if name.startswith(("aupro_", "spro_"))} | {
-            "aupro_0.3",
-            "aupro_0.05",
-        }
-        by_limit = sorted(overlaps, key=lambda n: (n.partition("_")[0], -float(n.partition("_")[2])))
-        return (*FIXED_METRICS, *by_limit, *sorted(extra - overlaps))
+        """The metrics of images and pixels that any row has, in reading order."""
+        return in_reading_order({*board_metrics(), *(name for row in self.rows for name in row.metrics)})
 
     def counts(self) -> dict[Status, int]:
         """How many cells are fresh, stale, missing, failed."""
@@ -68,10 +57,9 @@ class Leaderboard(BaseModel):
         marked: set[tuple[str, str, str]] = set()
         for key in {row.category_key for row in self.rows}:
             rivals = [row for row in self.compared if row.category_key == key and row.status == "fresh"]
-            for metric in (*self.metrics, "seconds_per_image_p50"):
+            for metric in (*self.metrics, *(cost.name for cost in headlines("cost"))):
                 values = {row.detector: row.value(metric) for row in rivals if row.value(metric) is not None}
-                winners = best_of(values, lowest=metric == "seconds_per_image_p50")
-                marked.update((key, detector, metric) for detector in winners)
+                marked.update((key, detector, metric) for detector in best_of(values, metric))
         return marked
 
     def within_noise(self) -> set[tuple[str, str]]:
@@ -86,7 +74,7 @@ class Leaderboard(BaseModel):
 
     def to_json(self) -> str:
         """The board as JSON; fields under their published names."""
-        return self.model_dump_json(by_alias=True, indent=1)
+        return self.model_dump_json(indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Leaderboard:
@@ -94,23 +82,27 @@ class Leaderboard(BaseModel):
         return cls.model_validate_json(text)
 
 
-def best_of(values: Mapping[str, float], *, lowest: bool = False) -> set[str]:
-    """The names whose value is best as shown; none where fewer than two compete.
+def best_of(values: Mapping[str, float], metric: str) -> set[str]:
+    """The names whose value of a metric is best as shown; none where fewer than two compete.
 
-    Metrics are compared at the decimals that are shown, seconds at three significant digits.
+    Ratios are compared at the decimals that are shown, other figures at three significant digits.
 
-    >>> sorted(best_of({"a": 0.98712, "b": 0.98709, "c": 0.5}))
+    >>> sorted(best_of({"a": 0.98712, "b": 0.98709, "c": 0.5}, "image_auroc"))
     ['a', 'b']
-    >>> best_of({"a": 0.9})
-    set()
+    >>> best_of({"a": 0.0123, "b": 0.0456}, "seconds_per_image_p50"), best_of({"a": 0.9}, "image_auroc")
+    ({'a'}, set())
     """
     if len(values) < 2:
         return set()
-    if lowest:
-        shown = {name: float(f"{value:.3g}") for name, value in values.items()}
-        return {name for name, value in shown.items() if value == min(shown.values())}
-    shown = {name: round(value, SHOWN_DECIMALS) for name, value in values.items()}
-    return {name for name, value in shown.items() if value == max(shown.values())}
+    known = find(metric)
+    ratio = known is None or known.kind == "ratio"
+    shown = {
+        name: round(value, SHOWN_DECIMALS) if ratio else float(f"{value:.3g}")
+        for name, value in values.items()
+    }
+    lowest = known is not None and known.direction == "lower"
+    best = min(shown.values()) if lowest else max(shown.values())
+    return {name for name, value in shown.items() if value == best}
 
 
 def build_leaderboard(
@@ -167,12 +159,11 @@ def _row(category_key: str, detector: str, cell: BoardCell) -> LeaderboardRow:
 def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
     """Every row with the metrics of all rows: null, with the reason, where its protocol does not measure it."""
     board = Leaderboard(rows=tuple(rows), means=())
-    extra = {name for row in rows for name in row.model_extra or {}}
     completed = []
     for row in rows:
         silent = [name for name in board.metrics if row.value(name) is None and name not in row.reasons]
         reasons = row.reasons if row.model is None else dict.fromkeys(silent, NOT_MEASURED) | row.reasons
-        fields = dict.fromkeys(extra - (row.model_extra or {}).keys())
+        fields = {name: None for name in board.metrics if name not in row.metrics}
         completed.append(row.model_copy(update={**fields, "reasons": reasons}))
     return tuple(completed)
 
@@ -180,8 +171,7 @@ def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
 def _figures(report: MetricsReport) -> dict[str, Any]:
     """A report's share of a row, under the published names."""
     image, pixel = report.image_operating_point, report.pixel_operating_point
-    point_reasons = {name: image.reasons[name] for name in POINT_FIELDS if name in image.reasons}
-    timing_reasons = {name: report.timings.reasons[name] for name in SPEED if name in report.timings.reasons}
+    reasons = {**image.reasons, **report.timings.reasons}
     return {
         **report.metrics,
         "model": report.model,
@@ -191,9 +181,6 @@ def _figures(report: MetricsReport) -> dict[str, Any]:
         "pixel_threshold": pixel.threshold,
         "pixel_threshold_source": pixel.source,
         "contamination": image.contamination,
-        **{name: getattr(image, name) for name in POINT_FIELDS},
-        **{name: getattr(report.timings, name) for name in SPEED},
-        "bank_rows": report.bank.rows,
-        "bank_bytes": report.bank.bytes,
-        "reasons": {**report.reasons, **point_reasons, **timing_reasons},
+        **{name: report.value(name) for name in OTHER_METRICS},
+        "reasons": report.reasons | {name: why for name, why in reasons.items() if name in OTHER_METRICS},
     }

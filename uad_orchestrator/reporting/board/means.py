@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from uad_orchestrator.metrics.bootstrap import interval
+from uad_orchestrator.metrics.catalogue import averaged, headlines_first
 from uad_orchestrator.reporting.board.repeats import Replicates, mean_replicates
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.board.ties import ties
 
 NOT_MEASURED = "not measured by this dataset's protocol"
-
-MEAN_FIELDS = ("recall", "false_positive_rate", "seconds_per_image_p50", "seconds_per_image_p95")
 
 
 class DetectorMeans(BaseModel):
@@ -93,6 +92,15 @@ class DatasetMeans(BaseModel):
         return text
 
 
+def averaged_beside() -> tuple[str, ...]:
+    """What is averaged beside the metrics of images and pixels: what the thresholds do, and the time it takes.
+
+    >>> averaged_beside()
+    ('recall', 'false_positive_rate', 'seconds_per_image_p50', 'seconds_per_image_p95')
+    """
+    return tuple(metric.name for metric in headlines_first(averaged("operating point", "cost")))
+
+
 def dataset_means(
     rows: Sequence[LeaderboardRow], metrics: Sequence[str], replicates: Replicates | None = None
 ) -> DatasetMeans:
@@ -105,7 +113,7 @@ def dataset_means(
 
     Args:
         rows: all rows of one dataset, those of single seeds too.
-        metrics: the published names of the metrics to average, beside recall, false-positive rate, seconds.
+        metrics: the published names of the metrics to average, beside those of ``averaged_beside``.
         replicates: of the image AUROC.
     """
     compared_rows = [row for row in rows if row.repeat_of is None]
@@ -117,7 +125,7 @@ def dataset_means(
     values: dict[str, dict[str, float | None]] = {name: {} for name in compared}
     spread: dict[str, dict[str, float]] = {name: {} for name in compared}
     narrower = {}
-    for metric in (*metrics, *MEAN_FIELDS):
+    for metric in (*metrics, *averaged_beside()):
         having = [c for c in shared if all(fresh[c, name].value(metric) is not None for name in compared)]
         if any(
             fresh[c, name].reasons.get(metric) != NOT_MEASURED

@@ -6,15 +6,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from uad_orchestrator.metrics.catalogue import board_metrics, find
 
 if TYPE_CHECKING:
     from uad_orchestrator.metrics.report import MetricsReport
 
 Status = Literal["fresh", "stale", "missing", "failed"]
-SPEED = ("seconds_per_image_p50", "seconds_per_image_p95")
-POINT_FIELDS = ("precision", "recall", "f1", "false_positive_rate")
-FIXED_METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max")
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,12 @@ class LeaderboardRow(BaseModel):
     """One cell, or the mean of a detector's cells over several seeds. Every field is always there; what has no
     value is null and ``reasons`` says why.
 
-    Metrics beyond the fixed ones (AUPRO at further limits) stand in fields of their own names.
+    The metrics of images and pixels are fields under their own names, ``aupro_0.3`` too: those that every board
+    has (``metrics.catalogue``), and at the end what only some protocols measure.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, float | None] = Field(init=False)
 
     dataset: str
     category: str
@@ -71,21 +79,12 @@ class LeaderboardRow(BaseModel):
     repeat_of: str | None = Field(None, description="the detector that this row is one seed of")
     std: dict[str, float] = Field({}, description="standard deviation over the seeds, by figure")
 
-    image_auroc: float | None = None
     image_auroc_interval: tuple[float, float] | None = Field(
         None, description="95 %, bootstrap over the test images"
     )
     within_noise_of: tuple[str, ...] = Field(
         (), description="detectors whose image AUROC here cannot be told apart: paired bootstrap, 95 %"
     )
-    image_ap: float | None = None
-    image_f1_max: float | None = None
-    pixel_auroc: float | None = None
-    pixel_ap: float | None = None
-    pixel_f1_max: float | None = None
-    aupro_0_3: float | None = Field(None, alias="aupro_0.3")
-    aupro_0_05: float | None = Field(None, alias="aupro_0.05")
-
     threshold: float | None = Field(None, description="image threshold; anomalous means score > threshold")
     threshold_source: str | None = None
     pixel_threshold: float | None = None
@@ -103,9 +102,14 @@ class LeaderboardRow(BaseModel):
     reasons: dict[str, str] = Field(default_factory=dict, description="why a metric has no value")
 
     def value(self, key: str) -> Any:
-        """A field by its published name, e.g. ``aupro_0.3``; None for a limit that was not evaluated."""
-        name = {"aupro_0.3": "aupro_0_3", "aupro_0.05": "aupro_0_05"}.get(key, key)
-        return getattr(self, name) if name in type(self).model_fields else (self.model_extra or {}).get(key)
+        """A field by its published name, e.g. ``aupro_0.3``; None for a metric that was not measured."""
+        fields = vars(self)
+        return fields[key] if key in fields else self.metrics.get(key)
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The metrics of images and pixels by name."""
+        return self.model_extra or {}
 
     @property
     def category_key(self) -> str:
@@ -115,6 +119,28 @@ class LeaderboardRow(BaseModel):
     @property
     def measured(self) -> tuple[str, ...]:
         """The published names of the figures that repeats are averaged over."""
-        known = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max")
-        limits = ("aupro_0.3", "aupro_0.05", *(self.model_extra or {}))
-        return (*known, *limits, *POINT_FIELDS, *SPEED, "bank_rows", "bank_bytes")
+        return (*self.metrics, *OTHER_METRICS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_every_metric(cls, values: Any) -> Any:
+        return dict.fromkeys(board_metrics()) | values if isinstance(values, dict) else values
+
+    @model_serializer(mode="wrap")
+    def _in_published_order(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found = fields(self)
+        return {name: found[name] for name in published_fields()} | found
+
+
+OTHER_METRICS = tuple(name for name in LeaderboardRow.model_fields if find(name))
+"""The metrics of a row that are not of images or pixels: its operating point and its cost."""
+
+
+def published_fields() -> tuple[str, ...]:
+    """The fields that every row has, in their published order: metrics before thresholds, the image AUROC first,
+    what is known of it behind it.
+    """
+    fields = list(LeaderboardRow.model_fields)
+    auroc, thresholds = fields.index("image_auroc_interval"), fields.index("threshold")
+    first, *others = board_metrics()
+    return (*fields[:auroc], first, *fields[auroc:thresholds], *others, *fields[thresholds:])

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.preprocessing.drift import LEVELS
 from uad_orchestrator.reporting.board.columns import column
 from uad_orchestrator.reporting.robustness_table import RobustnessRow, Series, series_of
@@ -19,7 +20,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 MARKERS = "osD^vPX"
 PANEL = (2.1, 1.6)
 """Inches, width and height."""
-RATES = ("false_positive_rate", "recall")
 
 
 def robustness_figure(rows: Sequence[RobustnessRow]) -> bytes:
@@ -75,5 +75,7 @@ def _draw(axes: Axes, lines: Sequence[Series]) -> None:
 def _limits(metric: str, lines: Sequence[Series]) -> tuple[float, float]:
     """Rates from 0 to 1; the others from just below the lowest, so that small losses are seen."""
     values = [value for line in lines for value in line.values if not math.isnan(value)]
-    lowest = 0.0 if metric in RATES or not values else max(0.0, min(values) - 0.03)
+    row = find(metric)
+    is_rate = row is not None and row.scope == "operating point"
+    lowest = 0.0 if is_rate or not values else max(0.0, min(values) - 0.03)
     return min(lowest, 0.9) - 0.02, 1.02

@@ -64,12 +64,16 @@ class LineageIndex:
     Args:
         local: the project's local folder; the index is ``uad.duckdb`` in it.
         store: the artifacts it is an index of.
+        metrics: the metrics that its view ``metrics`` has a column for even where no report has them.
         patience: how many seconds ``sql`` and ``rebuild`` wait for a file another process holds.
     """
 
-    def __init__(self, local: Path, store: ArtifactStore, *, patience: float = 10.0) -> None:
+    def __init__(
+        self, local: Path, store: ArtifactStore, *, metrics: Sequence[str] = (), patience: float = 10.0
+    ) -> None:
         self.local = Path(local).absolute()
         self.store = store
+        self.metrics = tuple(metrics)
         self.patience = patience
         self.path = self.local / "uad.duckdb"
         self.pending = PendingEvents(self.local / "lineage" / "pending")
@@ -255,7 +259,8 @@ class LineageIndex:
     def _renew_views(self, connection: Any) -> None:
         connection.execute(VIEWS)
         names = "SELECT DISTINCT name FROM metric WHERE asset = 'metrics_report'"
-        connection.execute(metrics_view([name for (name,) in connection.execute(names).fetchall()]))
+        recorded = [name for (name,) in connection.execute(names).fetchall()]
+        connection.execute(metrics_view(self.metrics, recorded))
         if not _reads_scores(connection):
             connection.execute(scores_view(self._score_tables()))
 

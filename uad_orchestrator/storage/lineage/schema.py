@@ -69,16 +69,15 @@ CREATE OR REPLACE VIEW cell_cost AS
     GROUP BY ALL;
 """
 
-LEADERBOARD_METRICS = (
-    "image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",
-    "aupro_0.3", "aupro_0.05",
-)  # fmt: skip
-"""The columns view ``metrics`` always has; whatever else a metrics report records comes after them."""
 
+def metrics_view(always: Sequence[str], recorded: Sequence[str]) -> str:
+    """SQL of the view ``metrics``: one row per cell, a column per metric of its current metrics report.
 
-def metrics_view(names: Sequence[str]) -> str:
-    """SQL of the view ``metrics``: one row per cell, a column per metric of its current metrics report."""
-    columns = dict.fromkeys([*LEADERBOARD_METRICS, *sorted(names)])
+    Args:
+        always: the columns it always has, in their order.
+        recorded: the names of all metrics that any report has; those not among ``always`` come after them.
+    """
+    columns = dict.fromkeys([*always, *sorted(recorded)])
     picked = ",\n        ".join(
         f"max(value) FILTER (name = {_text(name)}) AS {_identifier(name)}" for name in columns
     )
