@@ -57,8 +57,6 @@ BESIDE_METRICS = {
             "threshold", "threshold", "value", "Calibrated on normals. Anomalous means score > threshold."
         ),
         Column("threshold_source", "threshold from", "text", "Which normals the image threshold comes from."),
-        Column("pixel_threshold", "pixel threshold", "value", "Calibrated on the maxima of normal maps."),
-        Column("pixel_threshold_source", "pixel threshold from", "text", "Which normals it comes from."),
     )
 }
 """The columns that are no metrics."""
