@@ -1,4 +1,4 @@
-"""Reports as the metrics room makes them, from seeded scores: what the tests of this room look at."""
+"""Reports as ``metrics`` makes them, from seeded scores: what the tests of ``reporting`` look at."""
 
 from __future__ import annotations
 

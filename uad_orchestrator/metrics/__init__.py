@@ -1,22 +1,67 @@
-"""Metrics: pixel counts and their curves, image scores, regions, thresholds, and the report they end in."""
+"""Metrics of anomaly detectors, as the evaluators of the public datasets take them.
 
+What is public is named here; ``catalogue`` says of each metric what it is called, what it says and which way is better.
+
+- image scores: ``image_metrics``, ``image_curves``, ``threshold_metrics``
+- anomaly maps: ``PixelCounts`` (AUROC, AP, F1-max, AUPRO, sPRO), ``NormalPixels`` (AUPIMO)
+- a whole cell under a dataset's protocol: ``evaluate_cell``, ``PROTOCOLS``, ``MetricsReport``
+- thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``
+- how far a small test set can be trusted: ``auroc_replicates``, ``interval``, ``within_noise``
+"""
+
+from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
+from uad_orchestrator.metrics.catalogue import METRICS, Metric
+from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import (
     ImageMetrics,
     ThresholdMetrics,
+    image_curves,
     image_metrics,
     threshold_metrics,
 )
+from uad_orchestrator.metrics.pimo import NormalPixels, SharedRates
 from uad_orchestrator.metrics.pixel_counts import PixelCounts
+from uad_orchestrator.metrics.pixel_statistics import ScoredImage
+from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.metrics.thresholds import OperatingPoint, calibrate
+from uad_orchestrator.metrics.spro import Channel, GroundTruth
+from uad_orchestrator.metrics.thresholds import (
+    OperatingPoint,
+    SegmentationPoint,
+    at_false_positive_rate,
+    calibrate,
+    exceeds,
+)
 
 __all__ = [
+    "METRICS",
+    "PROTOCOLS",
+    "CellMetrics",
+    "Channel",
+    "Curve",
+    "EvaluationProtocol",
+    "GroundTruth",
     "ImageMetrics",
+    "Interval",
+    "Metric",
     "MetricsReport",
+    "NormalPixels",
     "OperatingPoint",
     "PixelCounts",
+    "ScoredImage",
+    "SegmentationPoint",
+    "SharedRates",
     "ThresholdMetrics",
+    "Thresholds",
+    "at_false_positive_rate",
+    "auroc_replicates",
     "calibrate",
+    "evaluate_cell",
+    "exceeds",
+    "image_curves",
     "image_metrics",
+    "interval",
     "threshold_metrics",
+    "within_noise",
 ]

@@ -6,8 +6,8 @@ of every draw. The draws depend on the test images' names alone, so two detector
 on the same draws: the difference of their replicates is the paired bootstrap of the difference, and the mean of
 replicates over categories is the bootstrap of the mean.
 
-It knows the spread of the test images and nothing else: not that of the training images or seeds. Where all
-defects outscore all normals every draw gives 1, and the interval has no width.
+It measures the spread of the test images alone, not that of training images or seeds. Where all defects outscore
+all normals every draw gives 1, and the interval has no width.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy as np
 
 REPLICATES = 2000
 LEVEL = 0.95
-"""Of intervals, and of the interval of a difference that holds 0 where two detectors cannot be told apart."""
+"""Confidence of intervals, and of the interval of a difference by which two detectors are told apart."""
 
 _BLOCK = 1 << 21
 """Draws counted at once: what bounds the memory."""
 
 
 class Interval(NamedTuple):
-    """The middle ``LEVEL`` of replicates."""
+    """The middle ``LEVEL`` of replicates: its lower and upper end, in the replicates' unit."""
 
     low: float
     high: float
@@ -53,7 +53,7 @@ def auroc_replicates(
         n: draws.
 
     Returns:
-        (n,) float64; None where one class is missing.
+        (n,) float64 in 0..1; None where one class is missing.
 
     >>> auroc_replicates(["a", "b", "c"], [0.1, 0.5, 0.9], [None, None, "hole"], n=3)
     array([1., 1., 1.])
@@ -74,7 +74,18 @@ def auroc_replicates(
 
 
 def interval(replicates: np.ndarray) -> Interval:
-    """The percentile interval of some replicates (n,)."""
+    """The percentile interval of replicates.
+
+    Args:
+        replicates: (n,), from ``auroc_replicates``, or their mean or difference over several of them.
+
+    Returns:
+        its ends, at the confidence ``LEVEL``.
+
+    >>> low, high = interval(np.linspace(0, 1, 1001))
+    >>> f"{low:.3f} to {high:.3f}"
+    '0.025 to 0.975'
+    """
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return Interval(float(low), float(high))
@@ -85,6 +96,15 @@ def within_noise(first: np.ndarray, second: np.ndarray) -> bool:
 
     Args:
         first, second: (n,) replicates over the same images, from ``auroc_replicates``.
+
+    Returns:
+        True where neither is better at the confidence ``LEVEL``.
+
+    >>> images, kinds = [f"{i}.png" for i in range(8)], [None] * 4 + ["hole"] * 4
+    >>> good = auroc_replicates(images, [1, 2, 3, 4, 5, 6, 7, 8], kinds)
+    >>> bad = auroc_replicates(images, [8, 7, 6, 5, 4, 3, 2, 1], kinds)
+    >>> within_noise(good, good), within_noise(good, bad)
+    (True, False)
     """
     low, high = interval(first - second)
     return low <= 0 <= high

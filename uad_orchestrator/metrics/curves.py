@@ -1,7 +1,7 @@
 """Curves and the areas below them, from counts of negatives and positives per score.
 
-Every metric of this room starts from the same thing: ``Groups``, what lies at each score, from the highest
-score down. An exact group holds one distinct score; its members enter together, as scikit-learn treats ties.
+Every curve starts from ``Groups``: how many negatives and positives lie at each score, from the highest score
+down. An exact group holds one distinct score; its members enter together, as scikit-learn treats ties.
 A mixed group holds several close scores whose order is not known; its members are taken to enter evenly.
 """
 
@@ -24,12 +24,13 @@ GAUSS_LEGENDRE = (
 
 
 class Curve(NamedTuple):
-    """Thresholds of a curve, from the highest threshold to the lowest.
+    """A curve by its points, from the highest threshold to the lowest.
 
     Attributes:
         x: (n,) float64 in 0..1, false-positive rate (ROC, PRO) or recall (PR).
         y: (n,) float64 in 0..1, true-positive rate, overlap or precision.
-        thresholds: (n,) float64; the point counts scores > threshold.
+        thresholds: (n,) float64, the unit of the scores; a point counts scores > threshold as anomalous. NaN
+            where a point belongs to no threshold (``mean_curve``).
     """
 
     x: np.ndarray
@@ -54,17 +55,17 @@ class Groups:
     highest: np.ndarray
 
     @cached_property
-    def found(self) -> np.ndarray:
+    def true_positives(self) -> np.ndarray:
         """(n,) int64: positives in the groups 0..i."""
         return np.cumsum(self.positives)
 
     @cached_property
-    def false(self) -> np.ndarray:
+    def false_positives(self) -> np.ndarray:
         """(n,) int64: negatives in the groups 0..i."""
         return np.cumsum(self.negatives)
 
     @cached_property
-    def false_rate(self) -> np.ndarray:
+    def false_positive_rate(self) -> np.ndarray:
         """(n + 1,) float64: share of the negatives in the groups before i, from 0 to 1."""
         return _with_origin(self.negatives)
 
@@ -92,8 +93,11 @@ def groups_of(scores: np.ndarray, labels: np.ndarray) -> Groups:
     """The exact groups of single scores: one per distinct score.
 
     Args:
-        scores: (n,) finite.
+        scores: (n,) finite, at least one.
         labels: (n,) 0 or 1.
+
+    Returns:
+        groups whose region weights are the positives: each counts as a region of its own.
     """
     distinct, group = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
     positives = np.bincount(group[labels == 1], minlength=distinct.size)[::-1]
@@ -102,10 +106,17 @@ def groups_of(scores: np.ndarray, labels: np.ndarray) -> Groups:
 
 
 def roc_auc(groups: Groups) -> float:
-    """Area under the ROC curve: a tie counts one half, as in ``sklearn.metrics.roc_auc_score``."""
+    """Area under the ROC curve: a tie counts one half, as in ``sklearn.metrics.roc_auc_score``.
+
+    Args:
+        groups: with negatives and positives.
+
+    Returns:
+        in 0..1.
+    """
     # Integers would overflow for 1e10 pixels; float64 keeps 16 digits.
-    area = np.sum(groups.negatives * (groups.found - groups.positives / 2.0))
-    return float(area / (float(groups.found[-1]) * float(groups.false[-1])))
+    area = np.sum(groups.negatives * (groups.true_positives - groups.positives / 2.0))
+    return float(area / (float(groups.true_positives[-1]) * float(groups.false_positives[-1])))
 
 
 def average_precision(groups: Groups) -> float:
@@ -113,21 +124,27 @@ def average_precision(groups: Groups) -> float:
 
     Inside a mixed group the sum over its positives is taken as an integral: the j-th of them is met after
     j - 1/2 steps of the even mixture.
+
+    Args:
+        groups: with positives.
+
+    Returns:
+        in 0..1.
     """
     positives = groups.positives
     has_positives = positives > 0
-    found, false = groups.found, groups.false
-    total = float(found[-1])
+    tp, fp = groups.true_positives, groups.false_positives
+    total = float(tp[-1])
     exact = has_positives & ~groups.mixed
-    area = np.sum(positives[exact] * (found[exact] / (found[exact] + false[exact])))
+    area = np.sum(positives[exact] * (tp[exact] / (tp[exact] + fp[exact])))
 
     mixed = has_positives & groups.mixed
     inside, beside = positives[mixed].astype(np.float64), groups.negatives[mixed].astype(np.float64)
-    found_before, false_before = found[mixed] - inside, false[mixed] - beside
+    tp_before, fp_before = tp[mixed] - inside, fp[mixed] - beside
     for node, weight in GAUSS_LEGENDRE:
         entered = inside * (node + 1) / 2
-        hits = found_before + entered + 0.5
-        area += np.sum(inside * weight / 2 * hits / (hits + false_before + beside / inside * entered))
+        hits = tp_before + entered + 0.5
+        area += np.sum(inside * weight / 2 * hits / (hits + fp_before + beside / inside * entered))
     return float(area / total)
 
 
@@ -135,9 +152,15 @@ def f1_max(groups: Groups) -> tuple[float, float]:
     """The best F1 over all thresholds, and the highest threshold that reaches it (score > threshold).
 
     It reads the labels: a summary of the curve, never an operating point.
+
+    Args:
+        groups: with positives.
+
+    Returns:
+        the F1 in 0..1, and the threshold in the unit of the scores.
     """
-    found, false = groups.found, groups.false
-    f1 = 2.0 * found / (found + false + found[-1])
+    tp, fp = groups.true_positives, groups.false_positives
+    f1 = 2.0 * tp / (tp + fp + tp[-1])
     best = int(np.argmax(f1))
     return float(f1[best]), float(groups.thresholds[best])
 
@@ -148,8 +171,11 @@ def aupro(groups: Groups, limit: float) -> float:
     Args:
         groups: with region weights.
         limit: in (0, 1]; the curve is interpolated linearly at the limit.
+
+    Returns:
+        in 0..1.
     """
-    x, y = groups.false_rate, groups.overlap
+    x, y = groups.false_positive_rate, groups.overlap
     end = int(np.searchsorted(x, limit, side="right"))
     if end < x.size:
         slope = (y[end] - y[end - 1]) / (x[end] - x[end - 1])
@@ -160,23 +186,27 @@ def aupro(groups: Groups, limit: float) -> float:
 
 def roc_curve(groups: Groups) -> Curve:
     """False-positive rate against true-positive rate, from (0, 0)."""
-    return Curve(groups.false_rate, _with_origin(groups.positives), _thresholds_from_none(groups))
+    return Curve(groups.false_positive_rate, _with_origin(groups.positives), _thresholds_from_none(groups))
 
 
 def pr_curve(groups: Groups) -> Curve:
     """Recall against precision; at recall 0 the precision is 1 by convention, as in scikit-learn."""
-    found, false = groups.found, groups.false
-    precision = np.concatenate([[1.0], found / (found + false)])
+    tp, fp = groups.true_positives, groups.false_positives
+    precision = np.concatenate([[1.0], tp / (tp + fp)])
     return Curve(_with_origin(groups.positives), precision, _thresholds_from_none(groups))
 
 
 def pro_curve(groups: Groups) -> Curve:
     """Pooled false-positive rate against mean region overlap, from (0, 0)."""
-    return Curve(groups.false_rate, groups.overlap, _thresholds_from_none(groups))
+    return Curve(groups.false_positive_rate, groups.overlap, _thresholds_from_none(groups))
 
 
 def thinned(curve: Curve, n_points: int) -> Curve:
-    """At most ``n_points`` of the curve's own points, evenly spread along its length; both ends stay."""
+    """At most ``n_points`` of the curve's own points, evenly spread along its length; both ends stay.
+
+    Raises:
+        ValueError: fewer than 2 points are asked for.
+    """
     if n_points < 2:
         raise ValueError(f"a curve needs at least 2 points, got n_points={n_points}")
     if curve.x.size <= n_points:

@@ -23,7 +23,7 @@ from uad_orchestrator.metrics.pixel_statistics import (
     PixelPass,
     PixelStatistics,
     ScoredImage,
-    everywhere,
+    whole_image,
 )
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
@@ -59,7 +59,13 @@ class CellMetrics:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The thresholds of a cell, all from normal images it was not fitted on."""
+    """The thresholds of a cell, all from normal images it was not fitted on.
+
+    Attributes:
+        image: of image scores.
+        pixel: of map values.
+        segmentation: of map values, SegF1's.
+    """
 
     image: OperatingPoint
     pixel: OperatingPoint
@@ -73,7 +79,7 @@ def evaluate_cell(
     *,
     protocol: EvaluationProtocol,
     thresholds: Thresholds,
-    inspected: Callable[[ScoredImage], np.ndarray | None] = everywhere,
+    inspected: Callable[[ScoredImage], np.ndarray | None] = whole_image,
 ) -> CellMetrics:
     """Evaluate the labelled test images of a cell; one map is held at a time.
 
@@ -86,9 +92,31 @@ def evaluate_cell(
         thresholds: the calibrated thresholds of image scores and map values.
         inspected: gives the pixels ``(H, W)`` bool of an image that count; None: all.
 
+    Returns:
+        the metrics in 0..1, each as its dataset's evaluator takes it (see docs/metrics.md); NaN with the reason
+        where undefined.
+
     Raises:
         ValueError: a score or map is not finite, a mask is of another size or shows defects on a normal
             image, a channel's saturation area is 0; names the image.
+
+    >>> from types import SimpleNamespace
+    >>> rows = [
+    ...     SimpleNamespace(image="0.png", label=0, defect_type="good", score=0.2),
+    ...     SimpleNamespace(image="1.png", label=1, defect_type="hole", score=0.9),
+    ... ]
+    >>> maps = {"0.png": np.full((4, 4), 0.2), "1.png": np.eye(4) * 0.9}
+    >>> masks = {"0.png": np.zeros((4, 4), bool), "1.png": np.eye(4, dtype=bool)}
+    >>> point = OperatingPoint(0.5, "validation", 20, 0.05)
+    >>> found = evaluate_cell(
+    ...     rows,
+    ...     lambda row: maps[row.image],
+    ...     lambda row: GroundTruth(masks[row.image]),
+    ...     protocol=EvaluationProtocol(aupro_limits=(0.3,)),
+    ...     thresholds=Thresholds(point, point, SegmentationPoint(0.6, "validation", 20)),
+    ... )
+    >>> found.metrics["image_auroc"], found.metrics["aupro_0.3"], found.pixel_point.recall
+    (1.0, 1.0, 1.0)
     """
     images = None if anomaly_map is None else Images(anomaly_map, truth, inspected)
     pixels = _count_pixels(rows, images, protocol, thresholds)
@@ -145,18 +173,18 @@ class _Pixels:
         undefined = [name for name, value in values.items() if math.isnan(value)]
         return _Figures(values, {name: self.absent or figures.reasons[name] for name in undefined})
 
-    def figures(self, share: PixelStatistics) -> _Figures:
+    def figures(self, statistics: PixelStatistics) -> _Figures:
         """All figures of some images."""
-        found = share.counts.compute(self.protocol.overlap_limits)
-        reasons = dict.fromkeys(found, share.counts.undefined_reason or "")
-        at = share.at_segmentation_threshold.metrics()
+        found = statistics.counts.compute(self.protocol.overlap_limits)
+        reasons = dict.fromkeys(found, statistics.counts.undefined_reason or "")
+        at = statistics.at_segmentation_threshold.metrics()
         found["seg_f1"] = math.nan if at is None else at.f1
         reasons["seg_f1"] = (
             _no_threshold(self.thresholds.segmentation) if at is None else at.reasons.get("f1", "")
         )
-        found["aupimo"] = share.mean_aupimo()
+        found["aupimo"] = statistics.mean_aupimo()
         reasons["aupimo"] = self.why_no_aupimo or "no anomalous images"
-        found["map_max_auroc"] = share.map_max_auroc()
+        found["map_max_auroc"] = statistics.map_max_auroc()
         reasons["map_max_auroc"] = "only normal or only anomalous images"
         return _Figures(found, reasons)
 
@@ -178,21 +206,20 @@ def _count_pixels(
 ) -> _Pixels:
     kinds = sorted({row.defect_type for row in rows if row.label})
     if images is None:
-        nothing = PixelStatistics.of_nothing(protocol.overlap)
-        figures = _Figures({}, {})
-        return _Pixels(protocol, thresholds, nothing, of_type=dict.fromkeys(kinds, figures), absent=NO_MAP)
+        empty, figures = PixelStatistics.empty(protocol.overlap), _Figures({}, {})
+        return _Pixels(protocol, thresholds, empty, of_type=dict.fromkeys(kinds, figures), absent=NO_MAP)
     normal_pixels = NormalPixels() if protocol.aupimo else None
-    passing = PixelPass(
+    pixel_pass = PixelPass(
         images,
         protocol.overlap,
         thresholds.pixel.threshold,
         thresholds.segmentation.threshold if protocol.seg_f1 else math.nan,
         normal_pixels,
     )
-    normals = passing.count_normals(row for row in rows if row.label == 0)
+    normals = pixel_pass.count_normals(row for row in rows if row.label == 0)
     pixels = _Pixels(protocol, thresholds, normals, normal_pixels.undefined_reason if normal_pixels else None)
     for kind in kinds:
-        own = passing.count_defects(row for row in rows if row.label and row.defect_type == kind)
+        own = pixel_pass.count_defects(row for row in rows if row.label and row.defect_type == kind)
         against_normals = normals + own
         pixels.of_type[kind] = pixels.figures(against_normals)
         if kind in protocol.averaged_types and (curves := against_normals.counts.curves()):
@@ -267,9 +294,9 @@ def _segmentation_report(point: SegmentationPoint, found: ThresholdMetrics | Non
 def _at_point(point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics | None) -> dict[str, Any]:
     """The fields that every report of a threshold has."""
     figures = (found or ThresholdMetrics(math.nan, 0, 0, 0, 0)).figures()
-    silent = "no published masks" if not math.isnan(point.threshold) else _no_threshold(point)
+    usual_reason = "no published masks" if not math.isnan(point.threshold) else _no_threshold(point)
     known = {} if found is None else found.reasons
-    reasons = {name: known.get(name, silent) for name, value in figures.items() if math.isnan(value)}
+    reasons = {name: known.get(name, usual_reason) for name, value in figures.items() if math.isnan(value)}
     if math.isnan(point.threshold):
         reasons["threshold"] = _no_threshold(point)
     return {

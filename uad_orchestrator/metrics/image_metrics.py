@@ -21,7 +21,7 @@ class ImageMetrics:
     """Threshold-free metrics of image scores.
 
     Attributes:
-        auroc, ap, f1_max: in 0..1; NaN where undefined.
+        auroc, ap, f1_max: in 0..1; NaN where undefined: published as ``image_auroc``, ``image_ap``, ...
         f1_max_threshold: the threshold of ``f1_max``. It reads test labels: never an operating point.
         reasons: for each NaN, by attribute name, why.
     """
@@ -37,8 +37,16 @@ class ImageMetrics:
 class ThresholdMetrics:
     """What a fixed threshold does. Anomalous means score > threshold.
 
-    The counts are of images or of pixels. ``precision``, ``recall``, ``f1``, ``iou`` and
-    ``false_positive_rate`` are in 0..1, NaN where undefined; ``reasons`` then says why, by name.
+    ``precision``, ``recall``, ``f1``, ``iou`` and ``false_positive_rate`` are in 0..1, NaN where undefined.
+
+    Attributes:
+        threshold: in the unit of the scores.
+        tp, fp, tn, fn: how many images, or pixels, are right and wrong: true positives, false positives, true
+            negatives, false negatives.
+
+    >>> found = ThresholdMetrics(0.5, tp=3, fp=1, tn=9, fn=1)
+    >>> found.precision, found.recall, found.false_positive_rate
+    (0.75, 0.75, 0.1)
     """
 
     threshold: float
@@ -49,22 +57,27 @@ class ThresholdMetrics:
 
     @property
     def precision(self) -> float:
+        """Share of what is above the threshold that is anomalous."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
+        """Share of what is anomalous that is above the threshold."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 where nothing is above the threshold."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn) if self.tp + self.fn else math.nan
 
     @property
     def iou(self) -> float:
+        """Share of what is anomalous or above the threshold that is both: the Jaccard index."""
         return _ratio(self.tp, self.tp + self.fp + self.fn) if self.tp + self.fn else math.nan
 
     @property
     def false_positive_rate(self) -> float:
+        """Share of what is normal that is above the threshold."""
         return _ratio(self.fp, self.fp + self.tn)
 
     def figures(self) -> dict[str, float]:
@@ -79,6 +92,7 @@ class ThresholdMetrics:
 
     @property
     def reasons(self) -> dict[str, str]:
+        """For each figure that is NaN, why."""
         reasons = {}
         if self.tp + self.fp == 0:
             reasons["precision"] = "nothing scores above the threshold"
@@ -95,6 +109,10 @@ def image_metrics(scores: Scores, labels: Labels) -> ImageMetrics:
     Args:
         scores: (n,) finite; higher is more anomalous.
         labels: (n,) 0 normal, 1 anomalous.
+
+    Returns:
+        figures in 0..1: ``sklearn.metrics.roc_auc_score``, ``average_precision_score`` and the best F1 of any
+        threshold; NaN with the reason where a class is missing.
 
     Raises:
         ValueError: lengths that differ, a score that is not finite, a label other than 0 and 1.
@@ -115,10 +133,20 @@ def image_metrics(scores: Scores, labels: Labels) -> ImageMetrics:
 
 
 def image_curves(scores: Scores, labels: Labels) -> dict[str, Curve]:
-    """The ``roc`` and ``pr`` curves of image scores; empty where only one class is there.
+    """The ``roc`` and ``pr`` curves of image scores, a point per distinct score.
+
+    Args:
+        scores, labels: as for ``image_metrics``.
+
+    Returns:
+        ``roc`` (x false-positive rate, y true-positive rate) and ``pr`` (x recall, y precision); empty where only
+        one class is there.
 
     Raises:
         ValueError: as ``image_metrics``.
+
+    >>> image_curves([0.1, 0.5, 0.9], [0, 0, 1])["roc"].x.tolist()
+    [0.0, 0.0, 0.5, 1.0]
     """
     scores, labels = _checked(scores, labels)
     if _undefined_reason(labels):
@@ -128,7 +156,14 @@ def image_curves(scores: Scores, labels: Labels) -> dict[str, Curve]:
 
 
 def threshold_metrics(scores: Scores, labels: Labels, threshold: float) -> ThresholdMetrics:
-    """Counts, precision, recall, F1 and false-positive rate of ``score > threshold``.
+    """Counts, precision, recall, F1, IoU and false-positive rate of ``score > threshold``.
+
+    Args:
+        scores, labels: as for ``image_metrics``.
+        threshold: in the unit of the scores, e.g. ``threshold_`` of a detector.
+
+    Returns:
+        the counts, with the figures as properties.
 
     Raises:
         ValueError: as ``image_metrics``, or a threshold that is NaN.

@@ -23,7 +23,20 @@ AUPIMO_BOUNDS = (1e-5, 1e-4)
 
 
 class NormalPixels:
-    """How the pixels of normal images score, each image weighted alike: additive, in bounded memory."""
+    """How the pixels of normal images score, each image weighted alike: additive, in bounded memory.
+
+    Attributes:
+        n_images, n_pixels: what was counted.
+
+    >>> normals = NormalPixels()
+    >>> normals.update(np.linspace(0, 1, 1 << 18, dtype=np.float32).reshape(512, 512))
+    >>> anomaly_map = np.zeros((512, 512), np.float32)
+    >>> anomaly_map[:10, :10] = 2
+    >>> mask = np.zeros((512, 512), bool)
+    >>> mask[:10, :20] = True
+    >>> round(normals.rates().aupimo(anomaly_map, mask), 6)
+    0.5
+    """
 
     def __init__(self) -> None:
         self._histogram = ScoreHistogram()
@@ -97,6 +110,9 @@ class SharedRates:
         Args:
             anomaly_map: (H, W) finite.
             mask: (H, W) bool or integer, defect where not 0.
+
+        Returns:
+            its true-positive rate, averaged over the logarithm of the shared false-positive rate.
 
         Raises:
             ValueError: an empty mask, or one of another size.

@@ -33,10 +33,19 @@ class PixelCounts:
     area under MVTec LOCO's sPRO instead (see ``spro``; false positives only where no channel is defective).
     Maps must be raw: normalised per image, their pooled metrics mean nothing.
 
+    Args:
+        overlap: ``pro`` counts maps with masks (``update``), ``spro`` maps with channels (``update_channels``).
+
+    Attributes:
+        n_images, n_pixels, n_defect_pixels: what was counted; of pixels, those that are inspected.
+        n_regions: defect regions, or channels.
+
     >>> counts = PixelCounts()
     >>> counts.update(np.array([[0.1, 0.2], [0.3, 0.9]], np.float32), np.array([[0, 0], [0, 1]], bool))
     >>> counts.compute()["pixel_auroc"]
     1.0
+    >>> (counts + counts).n_pixels
+    8
     """
 
     def __init__(self, overlap: Overlap = "pro") -> None:
@@ -100,7 +109,11 @@ class PixelCounts:
         self.n_regions += n_regions
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
-        """The counts of both; neither changes."""
+        """The counts of both; neither changes.
+
+        Raises:
+            ValueError: one counts regions, the other channels.
+        """
         if not isinstance(other, PixelCounts):
             return NotImplemented
         self._expect(other.overlap)
@@ -131,8 +144,9 @@ class PixelCounts:
             aupro_limits: false-positive rates up to which the overlap is integrated, in (0, 1].
 
         Returns:
-            ``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max``, ``pixel_f1_max_threshold`` (reads the labels:
-            never an operating point) and ``aupro_<limit>`` (``spro_<limit>``) for each limit.
+            in 0..1: ``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max`` and ``aupro_<limit>`` (``spro_<limit>``) for
+            each limit; in the unit of the maps: ``pixel_f1_max_threshold`` (reads the labels: never an operating
+            point).
 
         Raises:
             ValueError: a limit outside (0, 1].
@@ -151,7 +165,15 @@ class PixelCounts:
         } | {name: curves.aupro(groups, limit) for name, limit in zip(names, aupro_limits, strict=True)}
 
     def curves(self, n_points: int = 500) -> dict[str, Curve]:
-        """The ``roc``, ``pr`` and ``pro`` (``spro``) curves, thinned to ``n_points``; empty where undefined."""
+        """The curves behind the metrics, for drawing.
+
+        Args:
+            n_points: at most so many points a curve, at least 2.
+
+        Returns:
+            ``roc`` (x false-positive rate, y true-positive rate), ``pr`` (x recall, y precision) and ``pro``
+            (``spro``; x false-positive rate, y mean overlap); empty where undefined.
+        """
         if self.undefined_reason:
             return {}
         groups = self._histogram.groups()

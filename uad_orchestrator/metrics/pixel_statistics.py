@@ -1,4 +1,4 @@
-"""All that is counted of the pixels of some images, additive: whatever a protocol asks of them, in one pass."""
+"""All that a protocol asks of the pixels of some images, counted in one pass over their maps; counts add up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from uad_orchestrator.metrics.thresholds import exceeds
 
 
 class ScoredImage(Interface):
-    """What is asked of a row of a score table."""
+    """What a row of a score table has: ``detectors.protocol.scoring.ScoreRow``, or any object like it.
+
+    Attributes:
+        image: its name, unique in the category.
+        label: 0 normal, 1 anomalous.
+        defect_type: ``good`` for normals.
+        score: the image score, finite; higher is more anomalous.
+    """
 
     @property
     def image(self) -> str: ...
@@ -86,8 +93,8 @@ class PixelStatistics:
     unpublished: int = 0
 
     @classmethod
-    def of_nothing(cls, overlap: Overlap) -> PixelStatistics:
-        """No image counted."""
+    def empty(cls, overlap: Overlap) -> PixelStatistics:
+        """The counts of no image."""
         none = ThresholdCounts(math.nan)
         return cls(PixelCounts(overlap), none, none)
 
@@ -103,16 +110,16 @@ class PixelStatistics:
         )
 
     def mean_aupimo(self) -> float:
-        """Mean over the anomalous images, the same in whatever order they came; NaN without any."""
+        """Mean over the anomalous images, in 0..1, the same for any order of images; NaN without any."""
         return math.fsum(self.aupimos) / len(self.aupimos) if self.aupimos else math.nan
 
     def map_max_auroc(self) -> float:
-        """AUROC of the images by the largest values of their maps; NaN with one class only."""
+        """AUROC of the images by the largest values of their maps, in 0..1; NaN with one class only."""
         labels, scores = zip(*self.maxima, strict=True) if self.maxima else ((), ())
         return image_metrics(scores, labels).auroc
 
 
-def everywhere(row: ScoredImage) -> None:
+def whole_image(row: ScoredImage) -> None:
     """All pixels of an image count."""
 
 
@@ -128,7 +135,7 @@ class Images:
 
     anomaly_map: Callable[[ScoredImage], np.ndarray]
     truth: Callable[[ScoredImage], GroundTruth | None]
-    inspected: Callable[[ScoredImage], np.ndarray | None] = everywhere
+    inspected: Callable[[ScoredImage], np.ndarray | None] = whole_image
 
 
 @dataclass
@@ -155,10 +162,10 @@ class PixelPass:
         Raises:
             ValueError: a map that is not finite, a mask that shows defects; names the image.
         """
-        share = self._count(rows)
+        statistics = self._count(rows)
         if self.normal_pixels is not None and not self.normal_pixels.undefined_reason:
             self._rates = self.normal_pixels.rates()
-        return share
+        return statistics
 
     def count_defects(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
         """Defective images.

@@ -21,6 +21,9 @@ class EvaluationProtocol:
             measured then, too) are averaged, each type against all normals; none: all test images together.
         seg_f1: F1 of the pixels at mean + 3 std of the maps of held-out normal images.
         aupimo: per-image overlap at shared false-positive rates of 1e-5 to 1e-4.
+
+    >>> EvaluationProtocol(seg_f1=True).overlap_names, EvaluationProtocol(seg_f1=True).extra_names
+    (('aupro_0.3', 'aupro_0.05'), ('seg_f1',))
     """
 
     aupro_limits: tuple[float, ...] = AUPRO_LIMITS
@@ -76,4 +79,4 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = {
     ),
     "mvtec_ad2": EvaluationProtocol(aupro_limits=(0.05,), seg_f1=True),
 }
-"""The protocols by name; a layout without one of its own is measured as MVTec AD."""
+"""The protocols of MVTec AD, MVTec LOCO AD and MVTec AD 2; a layout without one of its own is measured as MVTec AD."""

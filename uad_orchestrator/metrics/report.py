@@ -34,7 +34,7 @@ Figure = Annotated[float | None, BeforeValidator(_nan_as_none)]
 
 
 class _Part(BaseModel):
-    """Strict and frozen: what a report says is never changed, and nothing unknown slips in."""
+    """Strict and frozen: unknown fields are refused, and a report is never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,12 +51,14 @@ class _WithReasons(_Part):
     @model_validator(mode="after")
     def _every_null_has_a_reason(self) -> Self:
         figures = self.figures()
-        silent = sorted(name for name, value in figures.items() if value is None and name not in self.reasons)
-        if silent:
-            raise ValueError(f"no reason is given for the undefined {', '.join(silent)}")
-        idle = sorted(name for name in self.reasons if figures.get(name) is not None)
-        if idle:
-            raise ValueError(f"a reason is given for {', '.join(idle)}, which is defined")
+        missing = sorted(
+            name for name, value in figures.items() if value is None and name not in self.reasons
+        )
+        if missing:
+            raise ValueError(f"no reason is given for the undefined {', '.join(missing)}")
+        needless = sorted(name for name in self.reasons if figures.get(name) is not None)
+        if needless:
+            raise ValueError(f"a reason is given for {', '.join(needless)}, which is defined")
         return self
 
 
@@ -175,7 +177,13 @@ class Runtime(_Part):
 
 
 class MetricsReport(_WithReasons):
-    """Everything known about one cell: dataset x category x detector."""
+    """Everything known about one cell: dataset x category x detector.
+
+    Its fields are described where they stand; units are in their names. ``to_json`` and ``from_json`` are metrics.json.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or infinite, or an undefined figure has no reason.
+    """
 
     schema_version: int = SCHEMA_VERSION
     dataset: str
@@ -246,7 +254,10 @@ class MetricsReport(_WithReasons):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> MetricsReport:
-        """Read what ``to_json`` wrote.
+        """Read what ``to_json`` wrote, reports of schema 1 too.
+
+        Args:
+            text: the content of a metrics.json.
 
         Raises:
             pydantic.ValidationError: a field is missing, unknown or of the wrong kind; it names the field.

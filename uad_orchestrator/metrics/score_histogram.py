@@ -198,17 +198,17 @@ class ScoreHistogram:
     def _note_keys(self, bins: np.ndarray, keys: np.ndarray) -> None:
         """Remember a bin's one key, or that it has several."""
         known = self._only_key.take(bins, mode="wrap")
-        news = np.flatnonzero((known != keys) & (known != SEVERAL))
-        if news.size == 0:
+        new = np.flatnonzero((known != keys) & (known != SEVERAL))
+        if new.size == 0:
             return
-        bins, keys, first_seen = bins[news], keys[news], known[news] == UNSEEN
+        bins, keys, first_seen = bins[new], keys[new], known[new] == UNSEEN
         self._only_key[bins[~first_seen]] = SEVERAL
         bins, keys = bins[first_seen], keys[first_seen]
         self._only_key[bins] = keys
         self._only_key[bins[self._only_key[bins] != keys]] = SEVERAL
 
     def _keep_pages(self, new_pages: np.ndarray) -> bool:
-        """Give bins to pages that have none; where that makes all bins wider, lay all pages out anew.
+        """Give bins to pages that have none; where that makes all bins wider, every page gets new ones.
 
         Returns:
             whether bins of other pages moved.

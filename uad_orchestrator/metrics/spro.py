@@ -47,6 +47,17 @@ class GroundTruth:
         """The ground truth of the ``(H, W)`` bool inspected pixels alone, laid out as ``(1, n)``.
 
         Of a channel the part that is inspected must be covered, at most its saturation area.
+
+        Args:
+            inspected: (H, W) bool, n of it True.
+
+        Returns:
+            masks of shape (1, n); channels without any inspected pixel are left out.
+
+        >>> mask = np.array([[True, True], [False, False]])
+        >>> part = GroundTruth(mask, [Channel(mask, 2)]).within(np.array([[True, False], [True, False]]))
+        >>> part.mask.tolist(), part.channels[0].saturation_area
+        ([[True, False]], 1)
         """
         parts = [(channel.mask[inspected][None], channel.saturation_area) for channel in self.channels]
         channels = [Channel(part, min(area, int(part.sum()))) for part, area in parts if part.any()]

@@ -25,7 +25,7 @@ class OperatingPoint:
     """A threshold and where it comes from. Anomalous means score > threshold.
 
     Attributes:
-        threshold: NaN where no normals were left to calibrate on; ``source`` then says why.
+        threshold: in the unit of the scores; NaN where no normals were left to calibrate on.
         source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
             ``leave_one_group_out``, ``calibration folder`` (normals a checkpoint has not seen),
             ``train (optimistic)`` (those it may have seen), or ``none: <reason>``.
@@ -40,7 +40,7 @@ class OperatingPoint:
 
     @property
     def origin(self) -> str:
-        """The source without what was said of their number: what other scores of the same images come from."""
+        """The source without the remark on how few the normals were: where other scores of the same images are from."""
         return self.source.split(_FEW, 1)[0]
 
     @property
@@ -71,6 +71,9 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
         contamination: nominal false-positive rate, in (0, 0.5).
         source: where the scores come from, e.g. ``leave_one_image_out``; for an empty ``scores`` a source
             that begins with ``none: `` is kept as the reason.
+
+    Returns:
+        the threshold with its source; NaN without scores.
 
     Raises:
         ValueError: contamination outside (0, 0.5), or a score that is not finite.
@@ -110,6 +113,13 @@ def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, so
     ``calibrate`` with one difference: where the normals are too few for so small a rate there is no
     threshold, instead of their largest score, which many a new normal image would exceed.
 
+    Args:
+        scores, source: as for ``calibrate``.
+        rate: false-positive rate, in (0, 0.5).
+
+    Returns:
+        the threshold with its source; NaN with the reason where the normals are too few.
+
     Raises:
         ValueError: as ``calibrate``.
 
@@ -132,7 +142,7 @@ class SegmentationPoint:
     """The threshold of MVTec AD 2's SegF1: mean + 3 std of the pixels of held-out normal images' maps.
 
     Attributes:
-        threshold: NaN where no such maps were there; ``source`` then says why.
+        threshold: of map values; NaN where there are no such maps, for the reason in ``source``.
         source: which normals: as in ``OperatingPoint``. Test images never take part.
         n: how many maps it was taken from.
     """
@@ -143,7 +153,12 @@ class SegmentationPoint:
 
     @classmethod
     def of_normal_maps(cls, mean: float | None, std: float | None, n: int, source: str) -> SegmentationPoint:
-        """From the statistics of the maps of the normals that calibrate; None where there are no maps.
+        """From the statistics of the maps of the normals that calibrate.
+
+        Args:
+            mean, std: of all their pixels, in the unit of the maps; None where there are no maps.
+            n: how many maps.
+            source: which normals, or why there are none.
 
         >>> SegmentationPoint.of_normal_maps(1.0, 0.5, 4, "validation")
         SegmentationPoint(threshold=2.5, source='validation', n=4)

@@ -20,7 +20,7 @@ HEADINGS: dict[CaseKind, str] = {
 
 
 class ScoredImage(evaluation.ScoredImage, Protocol):
-    """What a row of a score table must say to be chosen (``detectors.scoring.ScoreRow`` does)."""
+    """A row of a score table with its role: ``detectors.protocol.scoring.ScoreRow``, or any object like it."""
 
     @property
     def role(self) -> str: ...

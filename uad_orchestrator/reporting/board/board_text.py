@@ -46,7 +46,7 @@ def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 
 def leaderboard_table(board: Leaderboard, width: int) -> Group:
     """The board for a rich console ``width`` wide: cells, then the means per dataset with their notes.
 
-    Columns that do not fit are left out, the least asked for first; a line below says so.
+    Where columns do not fit, the headlines of the catalogue are kept first; a line below says how many are hidden.
     """
     from rich.console import Group
     from rich.text import Text
@@ -92,19 +92,19 @@ def _has_ties(board: Leaderboard) -> bool:
 
 
 def _fitting(board: Leaderboard, width: int) -> list[str]:
-    """The columns that fit, chosen by how often they are asked for, in the board's order."""
+    """The columns that fit, the headlines chosen first, in the board's order."""
     keys = _all_keys(board)
     names = (
         max((len(text) for text in column), default=0)
         for column in zip(*map(_names, board.rows), strict=True)
     )
-    room = width - sum(names) - 4
+    left = width - sum(names) - 4
     chosen: list[str] = []
     first = [metric.name for metric in headlines(*SCOPES) if metric.name in keys]
     for key in (*first, *(key for key in keys if key not in first)):
         figures = (len(shown(row, key, tied=True)) for row in board.rows)
-        room -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
-        if room < 0 and len(chosen) >= 4:
+        left -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
+        if left < 0 and len(chosen) >= 4:
             break
         chosen.append(key)
     return sorted(chosen, key=keys.index)

@@ -63,7 +63,7 @@ BESIDE_METRICS = {
 
 
 def column(key: str) -> Column:
-    """The column of a published name; a metric that no catalogue knows is a ratio under its own name.
+    """The column of a published name; a metric that is not in the catalogue is a ratio under its own name.
 
     >>> column("aupro_0.05").heading, column("false_positive_rate").heading, column("threshold_source").heading
     ('AUPRO@0.05', 'FPR', 'threshold from')
@@ -98,8 +98,12 @@ def written(value: Value, kind: Kind) -> str:
 
 
 def shown(row: HasFigures, key: str, *, tied: bool = False) -> str:
-    """A figure of a row as tables show it: with its standard deviation over the seeds where it is a mean of
-    several, and marked where it cannot be told apart from the best.
+    """A figure of a row as tables show it.
+
+    Args:
+        row: a row of the board, or a detector's means; a mean over seeds comes with its standard deviation.
+        key: a published name.
+        tied: the row's image AUROC is tied with the best, and marked so.
     """
     text = written(row.value(key), column(key).kind)
     if key in row.std:

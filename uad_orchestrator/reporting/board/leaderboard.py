@@ -63,7 +63,7 @@ class Leaderboard(BaseModel):
         return marked
 
     def within_noise(self) -> set[tuple[str, str]]:
-        """``(category_key, detector)`` of the rows whose image AUROC cannot be told from the category's best."""
+        """``(category_key, detector)`` of the rows whose image AUROC is tied with the category's best."""
         best = self.best()
         return {
             (row.category_key, row.detector)
@@ -115,6 +115,9 @@ def build_leaderboard(
         cells: per (category key ``dataset/category``, detector): its report (taken as fresh), the reason why
             there is none, or a ``BoardCell`` that also says ``stale`` or ``failed`` and the version.
         repeats: per detector of the project file with several seeds, the detectors it became.
+
+    Raises:
+        ValueError: a category key that is not ``dataset/category``.
     """
     outcomes = {key: _outcome(cell) for key, cell in cells.items()}
     rows = [_row(*key, outcomes[key]) for key in sorted(outcomes)]
@@ -161,8 +164,8 @@ def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
     board = Leaderboard(rows=tuple(rows), means=())
     completed = []
     for row in rows:
-        silent = [name for name in board.metrics if row.value(name) is None and name not in row.reasons]
-        reasons = row.reasons if row.model is None else dict.fromkeys(silent, NOT_MEASURED) | row.reasons
+        without = [name for name in board.metrics if row.value(name) is None and name not in row.reasons]
+        reasons = row.reasons if row.model is None else dict.fromkeys(without, NOT_MEASURED) | row.reasons
         fields = {name: None for name in board.metrics if name not in row.metrics}
         completed.append(row.model_copy(update={**fields, "reasons": reasons}))
     return tuple(completed)

@@ -22,7 +22,7 @@ class DetectorMeans(BaseModel):
     Attributes:
         std: of a detector with repeats, the standard deviation over its seeds of the mean over the categories.
         image_auroc_interval: 95 %, bootstrap over the test images of all categories.
-        within_noise_of: detectors whose mean image AUROC cannot be told apart (paired bootstrap, 95 %).
+        within_noise_of: detectors whose mean image AUROC is tied with its own (paired bootstrap, 95 %).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +64,7 @@ class DatasetMeans(BaseModel):
         return len(self.categories) + len(self.left_out) > 1
 
     def within_noise(self) -> set[str]:
-        """The detectors whose mean image AUROC cannot be told from the best, the best itself left out."""
+        """The detectors whose mean image AUROC is tied with the best, the best itself left out."""
         known = [row for row in self.detectors if row.values.get("image_auroc") is not None]
         best = max(known, key=lambda row: row.values["image_auroc"] or 0.0, default=None)
         return set(best.within_noise_of) if best else set()
@@ -106,9 +106,9 @@ def dataset_means(
 ) -> DatasetMeans:
     """The means of one dataset's rows, as papers give them: each category counts the same, however many images.
 
-    Only fresh rows count: a mean that mixes versions compares nothing. A detector without any is not
+    Only fresh rows count: a mean over several versions could not be compared. A detector without any is not
     compared; a category that one of the compared detectors lacks is left out for all of them. The interval of
-    the mean image AUROC, and which detectors cannot be told apart, come from the mean of the categories'
+    the mean image AUROC, and which detectors are tied, come from the mean of the categories'
     bootstrap replicates; the test images of different categories are drawn independently.
 
     Args:

@@ -21,7 +21,7 @@ def with_repeats(
 ) -> tuple[list[LeaderboardRow], dict[tuple[str, str], np.ndarray]]:
     """The rows and replicates, with those of the repeated detectors folded and put before their seeds.
 
-    Where not all seeds are among the rows, because one of them was asked for, each stands for itself.
+    Where not all seeds of a detector are among the rows, none is folded.
     """
     there = {row.detector for row in rows}
     base_of = {name: base for base, names in repeats.items() if there.issuperset(names) for name in names}
@@ -96,6 +96,6 @@ def _mean(values: Sequence[float | int]) -> float | int:
 
 
 def _common(words: Iterable[str | None]) -> str | None:
-    """What all say; None if they differ."""
+    """The one value that all have; None if they differ."""
     different = set(words)
     return different.pop() if len(different) == 1 else None

@@ -1,4 +1,4 @@
-"""Which image AUROCs can be told apart, and how far each can be trusted (see ``metrics.bootstrap``)."""
+"""The intervals of image AUROCs, and which detectors are tied (see ``metrics.bootstrap``)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 
 def with_intervals(rows: Sequence[LeaderboardRow], replicates: Replicates) -> list[LeaderboardRow]:
-    """The rows with the intervals of their image AUROC, and the rivals in their category that cannot be told
-    apart from it. The single seeds of a detector are nobody's rivals.
+    """The rows with the intervals of their image AUROC, and the detectors of their category that are tied with them.
+
+    The single seeds of a detector are compared with no other detector.
+
+    Args:
+        rows: of any categories.
+        replicates: of their image AUROCs; rows without stay as they are.
     """
     rivals: dict[str, dict[str, np.ndarray]] = {}
     for row in rows:
@@ -26,7 +31,7 @@ def with_intervals(rows: Sequence[LeaderboardRow], replicates: Replicates) -> li
             rivals.setdefault(row.category_key, {})[row.detector] = found
     tied = {category: ties(found) for category, found in rivals.items()}
 
-    def told(row: LeaderboardRow) -> dict[str, Interval | tuple[str, ...]]:
+    def fields(row: LeaderboardRow) -> dict[str, Interval | tuple[str, ...]]:
         found = replicates.get((row.category_key, row.detector))
         if found is None:
             return {}
@@ -36,11 +41,11 @@ def with_intervals(rows: Sequence[LeaderboardRow], replicates: Replicates) -> li
             "within_noise_of": of_category.get(row.detector, ()),
         }
 
-    return [row.model_copy(update=told(row)) for row in rows]
+    return [row.model_copy(update=fields(row)) for row in rows]
 
 
 def ties(replicates: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
-    """Per detector those that cannot be told apart from it, sorted.
+    """Per detector those that are tied with it, sorted.
 
     The paired bootstrap over the same images: two detectors are tied where the 95 % interval of the difference
     of their replicates holds 0.

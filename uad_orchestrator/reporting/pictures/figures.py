@@ -39,7 +39,7 @@ def roc_figure(
         axes.plot(shown.x, shown.y, color=_series(label), linestyle=_dash(label), label=label)
     _mark(axes, operating_point)
     _legend(figure)
-    return inline_svg(figure, name, _spoken("ROC curve", "FPR {:.3f}, recall {:.3f}", operating_point))
+    return inline_svg(figure, name, _alt_text("ROC curve", "FPR {:.3f}, recall {:.3f}", operating_point))
 
 
 def pr_figure(
@@ -58,8 +58,8 @@ def pr_figure(
         axes.plot(shown.x, shown.y, color=_series(label), linestyle=style, drawstyle="steps-pre", label=label)
     _mark(axes, operating_point)
     _legend(figure)
-    said = _spoken("Precision-recall curve", "recall {:.3f}, precision {:.3f}", operating_point)
-    return inline_svg(figure, name, said)
+    alt_text = _alt_text("Precision-recall curve", "recall {:.3f}, precision {:.3f}", operating_point)
+    return inline_svg(figure, name, alt_text)
 
 
 def pro_figure(
@@ -126,7 +126,7 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
         axes.axvline(threshold, color=INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, columns=2)
-    return inline_svg(figure, name, _spoken_scores(groups, threshold))
+    return inline_svg(figure, name, _scores_alt_text(groups, threshold))
 
 
 def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
@@ -173,7 +173,7 @@ def _series(label: str) -> str:
 
 
 def _dash(label: str) -> str:
-    """Told apart without colour too."""
+    """So that the series differ without colour, too."""
     return "solid" if label == "image" else "dashed"
 
 
@@ -197,11 +197,11 @@ def _legend(figure: Figure, columns: int = 3) -> None:
     )
 
 
-def _spoken(what: str, form: str, point: tuple[float, float] | None) -> str:
+def _alt_text(what: str, form: str, point: tuple[float, float] | None) -> str:
     return what if point is None else f"{what}. At the threshold: {form.format(*point)}"
 
 
-def _spoken_scores(groups: Mapping[str, Sequence[float]], threshold: float) -> str:
+def _scores_alt_text(groups: Mapping[str, Sequence[float]], threshold: float) -> str:
     counts = ", ".join(f"{len(scores)} {label}" for label, scores in groups.items() if scores)
     if math.isnan(threshold):
         return f"Histogram of image scores: {counts}. No threshold."

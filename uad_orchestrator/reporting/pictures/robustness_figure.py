@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, told apart by colour-blind readers, too."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish."""
 MARKERS = "osD^vPX"
 PANEL = (2.1, 1.6)
 """Inches, width and height."""

@@ -25,13 +25,13 @@ _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def inline_svg(figure: Figure, name: str, spoken: str) -> str:
+def inline_svg(figure: Figure, name: str, alt_text: str) -> str:
     """An ``<svg>`` element to stand in an HTML page, beside others.
 
     Args:
         figure: the drawing, in the colours of this module.
         name: unique on the page; ids are made from it, so the same figure gives the same text.
-        spoken: what a screen reader says in its place.
+        alt_text: what a screen reader reads in its place.
     """
     import matplotlib
 
@@ -42,12 +42,12 @@ def inline_svg(figure: Figure, name: str, spoken: str) -> str:
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     svg = ElementTree.fromstring(drawn.getvalue())
     _drop_page_wide_parts(svg)
-    _own_ids(svg, re.sub(r"[^A-Za-z0-9]+", "-", name))
-    _page_text(svg)
+    _prefix_ids(svg, re.sub(r"[^A-Za-z0-9]+", "-", name))
+    _use_page_font(svg)
     _shorten_numbers(svg)
     for size in ("width", "height"):
         svg.attrib.pop(size, None)
-    svg.attrib.update({"role": "img", "aria-label": spoken})
+    svg.attrib.update({"role": "img", "aria-label": alt_text})
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     text = re.sub(r">\s+<", "><", ElementTree.tostring(svg, encoding="unicode"))
@@ -65,7 +65,7 @@ def _drop_page_wide_parts(svg: ElementTree.Element) -> None:
                 parent.remove(child)
 
 
-def _own_ids(svg: ElementTree.Element, prefix: str) -> None:
+def _prefix_ids(svg: ElementTree.Element, prefix: str) -> None:
     """Ids that are referred to get the figure's prefix; the others go."""
     links = re.compile(r"#([\w-]+)")
     used = {
@@ -84,7 +84,7 @@ def _own_ids(svg: ElementTree.Element, prefix: str) -> None:
                 element.set(key, links.sub(rf"#{prefix}-\1", value))
 
 
-def _page_text(svg: ElementTree.Element) -> None:
+def _use_page_font(svg: ElementTree.Element) -> None:
     """The page's font, at the figure's sizes."""
     for element in svg.iter(f"{{{_SVG}}}text"):
         style = element.get("style", "")
