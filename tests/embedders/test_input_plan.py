@@ -1,7 +1,7 @@
 """Sizes and regions: arithmetic with known answers."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.embedders.input_plan import check_sizes, plan_input
@@ -33,7 +33,6 @@ def test_shorter_edge_keeps_the_aspect_and_cuts_to_patches(original, resized, ke
     assert plan.region.bottom == pytest.approx(original[0] * kept[0] / resized[0])
 
 
-@settings(deadline=None)
 @given(st.integers(20, 3000), st.integers(20, 3000), st.sampled_from([1, 14, 16]))
 def test_no_margin_is_lost_but_less_than_a_patch_at_the_right_and_bottom(height, width, multiple):
     plan = plan_input((height, width), settings_of(448, "shorter_edge"), multiple)

@@ -10,7 +10,6 @@ from uad_orchestrator.embedders.patch_pooling import adaptive_pool_matrix, fold_
 torch = pytest.importorskip("torch", reason="the oracle is torch (torch extra)")
 
 
-@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_the_matrix_is_torchs_adaptive_average(n_in, n_out):
     values = torch.rand(1, n_in, dtype=torch.float64)
@@ -45,7 +44,7 @@ def official_embedding(features, dimension):
     return functional.adaptive_avg_pool1d(stacked.reshape(len(stacked), 1, -1), dimension).squeeze(1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=3),
     st.integers(1, 90),

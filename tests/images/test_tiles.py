@@ -20,7 +20,7 @@ def cuts(draw: st.DrawFn) -> tuple[tuple[int, int], int, int]:
     return (draw(LENGTHS), draw(LENGTHS)), side, draw(st.integers(1, side))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cuts())
 def test_tiles_cover_every_pixel_and_lie_on_the_image(cut: tuple[tuple[int, int], int, int]) -> None:
     size, side, stride = cut
@@ -35,7 +35,7 @@ def test_tiles_cover_every_pixel_and_lie_on_the_image(cut: tuple[tuple[int, int]
     assert boxes[-1].bottom == max(size[0], side) and boxes[-1].right == max(size[1], side)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cuts())
 def test_no_tile_could_be_left_out(cut: tuple[tuple[int, int], int, int]) -> None:
     (length, _), side, stride = cut
@@ -46,7 +46,7 @@ def test_no_tile_could_be_left_out(cut: tuple[tuple[int, int], int, int]) -> Non
         assert tops[-2] + side < length  # without the last one the end would not be covered
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cuts())
 def test_pixels_are_those_of_the_image_mirrored_where_it_ends(cut: tuple[tuple[int, int], int, int]) -> None:
     size, side, stride = cut

@@ -32,7 +32,7 @@ def plain_distances(points: np.ndarray, order: np.ndarray, start: np.ndarray) ->
     return seen
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(2, 700), d=st.integers(1, 20), seed=st.integers(0, 10**6), share=st.floats(0.02, 1))
 def test_every_choice_is_the_farthest_point_of_all(n: int, d: int, seed: int, share: float) -> None:
     embeddings = heavy_tailed(n, d, seed)

@@ -27,7 +27,7 @@ def brute_force(bank: np.ndarray, queries: np.ndarray, k: int, keep: np.ndarray)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.integers(1, 60),
     queries=st.integers(1, 40),

@@ -15,7 +15,7 @@ def points(images: int, locations: int, p: int, seed: int = 0, offset: float = 0
     return (rng.standard_normal((images, locations, p)) + offset).astype(np.float32)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     images=st.integers(8, 30),
     k=st.integers(1, 7),

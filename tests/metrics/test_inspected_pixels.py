@@ -16,7 +16,7 @@ from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.thresholds import OperatingPoint, SegmentationPoint
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_counts_are_those_of_the_inspected_pixels_alone(seed):
     rng = np.random.default_rng(seed)

@@ -73,7 +73,7 @@ def test_aupro_has_a_threshold_per_score_as_anomalib_has(family: str) -> None:
 
 
 @given(map_sets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_areas_are_exact_but_for_neighbours_among_floats(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Trapezoids treat a shared bin as a tie: rounding the scores to their bins must give the same areas."""
     maps, masks = case
@@ -90,7 +90,7 @@ def test_areas_are_exact_but_for_neighbours_among_floats(case: tuple[np.ndarray,
 
 
 @given(map_sets(finite=st.sampled_from([-2.0, -0.0, 0.0, 0.1, 0.3, 1.0, 7.0])))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ties_are_treated_as_scikit_learn_does(case: tuple[np.ndarray, np.ndarray]) -> None:
     maps, masks = case
     found = counted(maps, masks).compute((*LIMITS, 1.0))
@@ -103,7 +103,7 @@ def test_ties_are_treated_as_scikit_learn_does(case: tuple[np.ndarray, np.ndarra
 
 
 @given(map_sets(), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shards_in_any_order_give_the_same_bits(case: tuple[np.ndarray, np.ndarray], random) -> None:  # type: ignore[no-untyped-def]
     maps, masks = case
     whole = counted(maps, masks)

@@ -53,7 +53,7 @@ def test_every_page_can_be_kept() -> None:
 
 
 @given(st.lists(st.lists(FLOATS, max_size=30), max_size=6), st.sampled_from([4, 1 << 18]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_score_is_counted_between_its_groups_bounds(batches: list[list[float]], top: int) -> None:
     histogram = ScoreHistogram()
     with pytest.MonkeyPatch.context() as patched:
@@ -79,7 +79,7 @@ def test_every_score_is_counted_between_its_groups_bounds(batches: list[list[flo
 
 
 @given(st.lists(st.sampled_from([-3.0, 0.0, 0.5, 0.5000001, 2.0, 8.0, 9.0]), max_size=60), st.integers(0, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_highest_scores_are_kept_by_whole_values_in_any_order(values: list[float], cut: int) -> None:
     keys = float_keys(np.array(values, np.float32))
     with pytest.MonkeyPatch.context() as patched:

@@ -41,7 +41,7 @@ def channel_sets(draw: st.DrawFn) -> tuple[np.ndarray, list[list[tuple[np.ndarra
 
 
 @given(channel_sets())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_is_the_definition_at_every_limit_with_ties_and_overlapping_channels(case) -> None:  # type: ignore[no-untyped-def]
     maps, channels = case
     found = counted(maps, channels).compute(LIMITS)
@@ -80,7 +80,7 @@ def test_connected_components_of_one_channel_are_one_place() -> None:
 
 
 @given(channel_sets(), st.integers(0, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_two_shards_add_up_to_the_same_bits(case, cut: int) -> None:  # type: ignore[no-untyped-def]
     maps, channels = case
     whole = counted(maps, channels)

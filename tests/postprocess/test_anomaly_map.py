@@ -22,7 +22,7 @@ def test_whole_region_is_torchs_bilinear(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(laid, expected, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     top=st.floats(0, 30),
     left=st.floats(0, 30),

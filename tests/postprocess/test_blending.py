@@ -26,7 +26,7 @@ def brute_force(maps: list[np.ndarray], grid: TileGrid, blend: Blend) -> np.ndar
     return blended
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     size=SIZES, side=st.integers(1, 32), overlap=st.floats(0, 0.95), blend=BLENDS, value=st.floats(0.01, 1e4)
 )

@@ -59,7 +59,7 @@ def test_clipping_holds_either_side() -> None:
     assert clipped(MAP, 1.0, None).dtype == np.float32
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), threshold=st.floats(1.0, 5.0), min_area=st.integers(1, 12))
 def test_small_regions_are_lowered_to_the_threshold(seed: int, threshold: float, min_area: int) -> None:
     scores = np.random.default_rng(seed).gamma(2.0, 1.0, (20, 26)).astype(np.float32)

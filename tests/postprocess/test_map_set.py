@@ -58,7 +58,7 @@ def test_nothing_is_written_outside_the_set(tmp_path: Path, defect_type: str) ->
         MapSet(tmp_path / "set").write("x.png", defect_type, np.zeros((2, 2)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         hnp.arrays(

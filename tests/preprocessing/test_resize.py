@@ -31,7 +31,7 @@ def test_the_size_is_known_before_the_image_is(resize, size, dtype):
     assert np.array_equal(np.unique(resized), [77])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.05, 2))
 def test_the_size_said_beforehand_is_the_one_that_comes(height, width, factor):
     image = np.zeros((height, width, 3), np.uint8)

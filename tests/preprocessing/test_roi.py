@@ -91,7 +91,7 @@ def test_pixels_and_their_recipe_do_not_know_the_region():
     assert with_region.pixel_recipe() == without.pixel_recipe() == without.recipe() != with_region.recipe()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 5), st.integers(-4, 3), st.integers(1, 40))
 def test_coverage_is_the_share_of_inspected_area(seed, gh, gw, begin, extent):
     """Against counting on a canvas in which every edge of a cell lies between two pixels."""

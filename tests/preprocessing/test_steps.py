@@ -32,7 +32,7 @@ def scene():
     return np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))),
     st.sampled_from(ALL_STEPS),
@@ -52,7 +52,7 @@ def test_16_bit_is_the_same_picture_as_8_bit(scene, step):
     assert np.abs(eight - sixteen).max() <= 0.51
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24), st.just(1))),
     st.sampled_from([step for step in ALL_STEPS if step.recipe()["method"] != "lab"]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from uad_orchestrator.project.catalogue import installed_catalogue
@@ -137,7 +137,6 @@ def one_typing_error_apart(a: str, b: str) -> bool:
     return len(long) == len(short) + 1 and short[start:] == long[start + 1 :]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_misspelt_key_is_named_with_its_line_and_the_right_word(data):
     lines = EVERY_KEY.splitlines()
@@ -157,7 +156,6 @@ def test_any_misspelt_key_is_named_with_its_line_and_the_right_word(data):
         assert f'did you mean "{key}"' in found[0].advice
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(KEY_LINES), min_size=2, max_size=4, unique=True))
 def test_all_misspelt_keys_are_listed_at_once(chosen):
     lines = EVERY_KEY.splitlines()
@@ -180,13 +178,11 @@ def test_every_key_of_the_sample_is_right():
     assert read(EVERY_KEY).detectors["patchcore"].fit.references.k == 8
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet="ab:,[]{}&*!-#|>'\"?% \n\t0", max_size=60))
 def test_no_text_whatever_breaks_the_reader(text):
     problems_of(text)
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

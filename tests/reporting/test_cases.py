@@ -6,7 +6,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reporting.cells import score_rows
@@ -26,7 +26,6 @@ def rows_of(table):
     ]
 
 
-@settings(deadline=None)
 @given(tables, st.integers(1, 4))
 def test_the_extremes_are_chosen_and_nothing_twice(table, per_kind):
     rows = rows_of(table)
@@ -43,7 +42,6 @@ def test_the_extremes_are_chosen_and_nothing_twice(table, per_kind):
     assert by_kind["highest_normal"] == normals[:per_kind]
 
 
-@settings(deadline=None)
 @given(tables, st.randoms())
 def test_the_order_of_the_table_does_not_matter(table, random):
     rows = rows_of(table)

@@ -33,13 +33,13 @@ class Gamma(BaseModel):
     gamma: float = 1.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(value=st.dictionaries(short, values, max_size=4))
 def test_the_order_of_keys_does_not_matter(value: dict) -> None:
     assert digest_of(dict(reversed(value.items()))) == digest_of(value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(one=values, other=values)
 def test_values_of_one_digest_are_the_same_json(one: object, other: object) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from uad_orchestrator.storage.array_file import read_arrays, write_arrays
+
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 
 
@@ -32,8 +34,7 @@ class EmbeddingCache:
         """The arrays stored under the key; None if there are none, or if they are damaged (then removed)."""
         path = self._path(space, view, digest)
         try:
-            with np.load(path, allow_pickle=False) as entry:
-                return {name: entry[name] for name in entry.files}
+            return read_arrays(path)
         except FileNotFoundError:
             return None
         except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError):
@@ -47,7 +48,7 @@ class EmbeddingCache:
         aside = path.with_name(f".{digest}.{uuid.uuid4().hex}.tmp")
         try:
             with aside.open("wb") as file:
-                np.savez(file, allow_pickle=False, **dict(arrays))
+                write_arrays(file, arrays)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import dagster as dg
 from dagster._utils.schedules import is_valid_cron_string
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uad_orchestrator.project.cron import cron_fault
@@ -15,7 +15,6 @@ from uad_orchestrator.project.parsing.names import name_fault
 NAMES = st.text(max_size=12) | st.text(alphabet="ab._-|,[]/ *…\n~+@=", min_size=1, max_size=8)
 
 
-@settings(deadline=None)
 @given(NAMES)
 @example("metal_nut")
 @example("Gehäuse 7")
@@ -47,7 +46,6 @@ FIELD = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(FIELD, min_size=4, max_size=6).map(" ".join))
 @example("0 3 * * *")
 @example("*/15 6-18 * * mon-fri")

@@ -78,7 +78,7 @@ def test_recall_stands_beside_the_false_positive_rate():
     assert row.recall == cell.image_operating_point.recall < 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sets(st.tuples(st.sampled_from(CATEGORIES), st.sampled_from(DETECTORS))))
 def test_means_are_over_the_categories_that_all_compared_detectors_have(gone):
     cells = grid()

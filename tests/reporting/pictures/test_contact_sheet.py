@@ -35,7 +35,7 @@ def decoded(sheet: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(sheet)).convert("RGB"))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     st.tuples(st.integers(1, 400), st.integers(1, 400)),
     st.integers(1, 4),
@@ -106,7 +106,6 @@ def test_no_map_is_scaled_by_itself():
     assert np.abs(shown_strong[4:, 4:].astype(int) - 100).max() > 50
 
 
-@settings(deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(0, 10), st.floats(-1e3, 1e3))
 def test_the_limit_is_the_middle_of_the_scale(mean, std, limit):
     scale = HeatmapScale.from_normals(mean, std, limit, pixel_threshold=limit)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.reporting.cells import score_rows
@@ -76,7 +76,6 @@ def test_the_histogram_says_what_it_shows():
         score_histogram([], 1.0)
 
 
-@settings(deadline=None)
 @example([0.0, 1.0742214999073618e-76], 1.0)
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60),

@@ -25,7 +25,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(before=values, after=values)
 @example(before=[False, False], after=[False, 0])
 @example(before={"layers": [1, 2]}, after={"layers": [True, 2.0]})

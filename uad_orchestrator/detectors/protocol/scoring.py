@@ -17,6 +17,7 @@ from uad_orchestrator.images.tiles import TileGrid
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SCORES = "scores.parquet"
 PATCH_GRIDS = "patch_grids.parquet"
@@ -135,26 +136,42 @@ class ScoreWriter:
 
 def read_scores(directory: Path) -> list[ScoreRow]:
     """All rows of a score table, in the order in which they were written."""
-    import pyarrow.parquet as pq
-
-    return [_row(values) for values in pq.read_table(directory / SCORES).to_pylist()]
+    with _open(directory / SCORES, _schemas()[0]) as scores:
+        return [_row(values) for values in scores.read().to_pylist()]
 
 
 def read_responses(directory: Path, role: Role | None = None) -> Iterator[tuple[ScoreRow, Response]]:
     """Rows with their responses, of all images or of one role, in the order in which they were written."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(directory / SCORES) as scores, pq.ParquetFile(directory / PATCH_GRIDS) as grids:
+    of_scores, of_grids = _schemas()
+    with _open(directory / SCORES, of_scores) as scores, _open(directory / PATCH_GRIDS, of_grids) as grids:
         for group in range(scores.num_row_groups):
             rows = scores.read_row_group(group).to_pylist()
             patches = grids.read_row_group(group)
-            tiled = "tiles" in patches.column_names  # older tables have no such column
+            tiled = "tiles" in patches.column_names
             tiles = patches.column("tiles").to_pylist() if tiled else [None] * len(rows)
             for values, patch, places in zip(rows, patches.column("patch_grid"), tiles, strict=True):
                 row = _row(values)
                 if role in (None, row.role):
                     scores_of_patches = None if row.grid_shape is None else patch.values.to_numpy()
                     yield row, _response(row, scores_of_patches, _tile_grid(places))
+
+
+def _open(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+    """A file of a score table, read in the types of ``schema``.
+
+    Earlier files note for Arrow that their lists are of a fixed size, which pyarrow before 26 fails to read where
+    a list is null. Only that note differs, not the columns: so it is read with a footer that has ours.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stored = pq.read_metadata(path)
+    names = stored.schema.to_arrow_schema().names  # the first tables have no column ``tiles``
+    empty = pa.BufferOutputStream()
+    pq.ParquetWriter(empty, pa.schema([schema.field(name) for name in names])).close()
+    footer = pq.read_metadata(pa.BufferReader(empty.getvalue()))
+    footer.append_row_groups(stored)
+    return pq.ParquetFile(path, metadata=footer)
 
 
 def _row(values: dict[str, Any]) -> ScoreRow:
@@ -187,7 +204,7 @@ def _response(row: ScoreRow, patches: np.ndarray | None, tiles: TileGrid | None)
 def _schemas() -> tuple[pa.Schema, pa.Schema]:
     import pyarrow as pa
 
-    pair = pa.list_(pa.int32(), 2)
+    integers = pa.list_(pa.int32())
     scores = pa.schema(
         [
             ("image", pa.string()),
@@ -195,20 +212,20 @@ def _schemas() -> tuple[pa.Schema, pa.Schema]:
             ("label", pa.int8()),
             ("defect_type", pa.string()),
             ("score", pa.float64()),
-            ("grid_shape", pair),
-            ("region", pa.list_(pa.float64(), 4)),
-            ("original_size", pair),
-            ("input_size", pair),
+            ("grid_shape", integers),
+            ("region", pa.list_(pa.float64())),
+            ("original_size", integers),
+            ("input_size", integers),
             ("seconds", pa.float64()),
         ]
     )
-    starts = pa.list_(pa.int32())
+    tiles = pa.struct([("tops", integers), ("lefts", integers), ("side", pa.int32()), ("size", integers)])
     grids = pa.schema(
         [
             ("image", pa.string()),
             ("role", pa.string()),
             ("patch_grid", pa.list_(pa.float32())),
-            ("tiles", pa.struct([("tops", starts), ("lefts", starts), ("side", pa.int32()), ("size", pair)])),
+            ("tiles", tiles),
         ]
     )
     return scores, grids

@@ -15,6 +15,7 @@ from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileGrid, TileSource
 from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint
+from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 
 __all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images", "groups_by_digest"]
 
@@ -38,7 +39,7 @@ class DetectorState:
         """Write ``state.npz``, ``state.json`` and the files into an existing directory; no pickle of ours."""
         for name, path in self.files.items():
             shutil.copyfile(path, directory / name)
-        np.savez(directory / "state.npz", allow_pickle=False, **dict(self.arrays))
+        write_arrays(directory / "state.npz", self.arrays)
         (directory / "state.json").write_text(json.dumps(self.facts, indent=1, sort_keys=True))
 
     @classmethod
@@ -48,8 +49,7 @@ class DetectorState:
         Raises:
             ValueError: a file that ``state.json`` names does not lie in the directory itself.
         """
-        with np.load(directory / "state.npz", allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(directory / "state.npz")
         facts = json.loads((directory / "state.json").read_text())
         files = {name: directory / name for name in facts.get("files", ())}
         for name, path in files.items():

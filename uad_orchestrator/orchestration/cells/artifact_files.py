@@ -13,6 +13,7 @@ from uad_orchestrator.detectors.protocol.maps import NormalMaps
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
+from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 
 OPERATING_POINT = "operating_point.json"
 MAPS = "maps"
@@ -58,14 +59,14 @@ def read_map_scale(directory: Path) -> MapScale | None:
 def write_curves(curves: Mapping[str, Curve], directory: Path) -> None:
     """Keep the pixel curves."""
     arrays = {f"{name}_{axis}": getattr(c, axis) for name, c in curves.items() for axis in Curve._fields}
-    np.savez_compressed(directory / CURVES, allow_pickle=False, **arrays)
+    write_arrays(directory / CURVES, arrays, compress=True)
 
 
 def read_curves(directory: Path) -> dict[str, Curve]:
     """Read what ``write_curves`` wrote."""
-    with np.load(directory / CURVES, allow_pickle=False) as stored:
-        names = sorted({name.rsplit("_", 1)[0] for name in stored.files})
-        return {name: Curve(*(stored[f"{name}_{axis}"] for axis in Curve._fields)) for name in names}
+    stored = read_arrays(directory / CURVES)
+    names = sorted({name.rsplit("_", 1)[0] for name in stored})
+    return {name: Curve(*(stored[f"{name}_{axis}"] for axis in Curve._fields)) for name in names}
 
 
 def write_replicates(replicates: np.ndarray | None, directory: Path) -> None:
