@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.conftest import Put
+from uad_orchestrator.detectors.protocol.scoring import PATCH_GRIDS, SCORES, ScoreWriter, read_responses
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.lineage.events import LineageEvent
@@ -266,6 +268,39 @@ def test_scores_survive_a_collected_score_table(index: LineageIndex, store: Arti
     assert len(index.sql("FROM scores").rows) == 3
     store.delete(scores)
     assert index.sql("FROM scores").rows == []
+
+
+def test_scores_of_tables_with_lists_of_fixed_size_and_without_are_one_view(
+    index: LineageIndex, store: ArtifactStore
+) -> None:
+    import duckdb
+
+    def add(detector: str, source: Path) -> None:
+        key = ArtifactKey("score_table", "mvtec_ad", "bottle", detector, f"{detector}-1")
+        with store.write(key, Provenance(**vars(key))) as draft:
+            for file in (SCORES, PATCH_GRIDS):
+                shutil.copy(source / file, draft.directory)
+        record(index, [key])
+        index.fold()
+
+    def seen() -> tuple[list[tuple], list[tuple]]:
+        with duckdb.connect(str(index.path), read_only=True) as anyone:  # the view as it was made at first
+            rows = anyone.sql("SELECT detector, image, grid_shape[1], region[4] FROM scores ORDER BY ALL")
+            return anyone.sql("DESCRIBE scores").fetchall(), rows.fetchall()
+
+    earlier = Path(__file__).parents[2] / "detectors/protocol/score_table_with_fixed_lists"
+    now = store.local / "written_now"
+    now.mkdir(parents=True)
+    with ScoreWriter(now) as writer:
+        for row, response in read_responses(earlier):
+            writer.add(response, role=row.role, label=row.label, defect_type=row.defect_type)
+    add("earlier", earlier)
+    columns, rows = seen()
+    assert ("grid_shape", "INTEGER[]") in [column[:2] for column in columns]
+    add("now", now)
+    assert seen() == (columns, rows + [("now", *row[1:]) for row in rows])
+    lists = "SELECT DISTINCT image, score, grid_shape, region, original_size, input_size FROM scores"
+    assert len(index.sql(lists).rows) == len(rows) == 3
 
 
 def test_an_index_of_another_schema_is_refused(index: LineageIndex) -> None:
