@@ -11,16 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from click.testing import Result
-from typer.testing import CliRunner
 
+from tests.cli.invoke import uad
 from tests.orchestration.workshop import SIDE, defective_image, write_image
-from uad_orchestrator.cli import app
 from uad_orchestrator.inference import Bundle, infer, save_bundle
-
-
-def uad(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_exit_status_says_what_was_found(bundle_folder: Path, images: dict[str, Path]) -> None:

@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
+from tests.cli.invoke import uad
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator.cli import app
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +16,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Workshop.build(tmp_path_factory.mktemp("selecting"), {"alpha": ["disc", "ring"]}).home
 
 
-def uad(command: str, home: Path, *options: str) -> Result:
-    return CliRunner().invoke(app, [command, "--home", str(home), *options])
-
-
 def stale_cells(home: Path, *options: str) -> set[tuple[str, str]]:
-    found = json.loads(uad("plan", home, *options, "--json").stdout)["stale"]
+    found = json.loads(uad("plan", "--home", home, *options, "--json").stdout)["stale"]
     return {(row["category"], row["detector"]) for row in found if row["category"]}
 
 
@@ -55,6 +49,6 @@ def test_each_of_several_globs_counts(home: Path) -> None:
 def test_a_glob_that_names_nothing_is_wrong_usage(
     home: Path, command: str, options: tuple[str, ...], said: str
 ) -> None:
-    done = uad(command, home, *options)
+    done = uad(command, "--home", home, *options)
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
