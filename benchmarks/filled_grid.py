@@ -16,12 +16,12 @@ from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, recipe_of
 from uad_orchestrator.orchestration.dagster_instance.event_log import (
     DATA_VERSION_TAG,
-    asset_key,
     last_numbers,
     partition_key,
     report_inputs,
     stamp,
 )
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES, STAGES, partition_of
 from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store, remember_input

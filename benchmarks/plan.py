@@ -23,8 +23,8 @@ from benchmarks.filled_grid import build_project, fill
 from benchmarks.rows import BenchmarkRow
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.code_location import build_definitions
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.execution.cell_runs import QUIET, CellRunner, CellTask
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, STAGES, Cell
@@ -107,7 +107,7 @@ def _cell_rows(project: Project, instance: dg.DagsterInstance) -> list[Benchmark
     chosen = [Cell(category, "patchcore_00") for category in project.category_keys()[: CELL_RUNS + 1]]
     linear, alike = _empty_assets(project, alike=False), _empty_assets(project, alike=True)
     measured: dict[str, list[float]] = {name: [] for name in ("overhead", "computing", "linear", "alike")}
-    runner = CellRunner(project.home, "benchmark")
+    runner = CellRunner(project, instance, "benchmark")
     for cell in chosen:
         run = CellRun(cell, state, store)
         for asset in STAGES:
@@ -129,7 +129,6 @@ def _cell_rows(project: Project, instance: dg.DagsterInstance) -> list[Benchmark
                 run_config=QUIET,
             )
             measured[name].append(time.perf_counter() - started)
-    runner.close()
     median = {name: statistics.median(values[1:]) for name, values in measured.items()}  # the first warms up
     details = {f"{name}, s": value for name, value in median.items()}
     return [

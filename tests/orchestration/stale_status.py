@@ -9,7 +9,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from uad_orchestrator.orchestration.code_location import build_definitions
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell, partition_of
 from uad_orchestrator.project import Project
 

@@ -85,6 +85,9 @@ automation:
 dagster:
   key_prefix: uad
   location_name: uad
+  group: uad
+  pools:
+    memory_bank: gpu
 """
 
 
@@ -228,6 +231,10 @@ CASES = {
     "evaluation: {protocol: mvtec_loco}": ("evaluation.protocol", "needs masks in channels", "name another"),
     "dagster: {key_prefix: a/b}": ("dagster.key_prefix", "letters, digits", ""),
     "dagster: {owners: [me]}": ("dagster.owners", "e-mail", ""),
+    "dagster: {key_prefix: größe}": ("dagster.key_prefix", "letters, digits", ""),
+    "dagster: {group: a b}": ("dagster.group", "letters, digits", ""),
+    "dagster: {pools: {memory_bnk: gpu}}": ("dagster.pools.memory_bnk", "unknown key", '"memory_bank"'),
+    "dagster: {pools: {memory_bank: a b}}": ("dagster.pools.memory_bank", "has no spaces", ""),
     "presets: {p: [{white_balanse: gray_world}]}": ("presets.p[0]", "white_balanse", "white_balance"),
     "presets: {p: gray_world}": ("presets.p", "a list of steps", "e.g."),
     "presets: {plain: []}": ("presets.plain", "kept", ""),

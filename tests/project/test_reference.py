@@ -56,6 +56,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "embedder": (EmbedderSettings,),
     "evaluation": (settings.EvaluationSettings,),
     "dagster": (settings.DagsterSettings,),
+    "pools": (settings.PoolSettings,),
     "automation": (settings.AutomationSettings,),
     "checks": (settings.ChecksSettings,),
     "intake": (settings.IntakeSettings,),

@@ -147,11 +147,18 @@ def why(
 @contextmanager
 def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
     """The project and Dagster's instance in use."""
+    from uad_orchestrator.orchestration.dagster_instance.event_log import other_prefixes
     from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
-    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.project import PROJECT_FILE, open_project
 
     project = open_project(home)
     with open_instance(project) as instance:
+        for prefix in other_prefixes(instance, project):
+            note(
+                f"Note: in this Dagster instance the project's assets are under the key prefix {list(prefix)}, none "
+                f"under {list(project.dagster.key_prefix)}, where uad looks. If a component's defs.yaml gives that "
+                f"prefix, write `dagster: {{key_prefix: {list(prefix)}}}` into {project.home / PROJECT_FILE}, too"
+            )
         yield project, instance
 
 

@@ -18,10 +18,12 @@ from uad_orchestrator.project import Project
 
 
 def build_definitions(project: Project) -> dg.Definitions:
-    """The definitions of a project; its partitions and schedules are fixed here, all else is read by each run."""
+    """The definitions of a project; its partitions, names and schedules are fixed here, all else is read by each run.
+
+    Those of several projects go together in one code location if their key prefixes differ (``dg.Definitions.merge``).
+    """
     partitions = project_partitions(project)
-    jobs = project_jobs(project)
-    by_name, recalibrating = {job.name: job for job in jobs}, recalibrate_job()
+    jobs, recalibrating = project_jobs(project), recalibrate_job(project)
     return dg.Definitions.merge(
         benchmark_definitions(project, partitions, jobs),
         dg.Definitions(
@@ -29,8 +31,8 @@ def build_definitions(project: Project) -> dg.Definitions:
             jobs=[recalibrating],
             schedules=recalibrate_schedules(project, recalibrating),
             sensors=[
-                new_checkpoints_sensor(project, by_name["cell"]),
-                stale_cells_sensor(project, [by_name["cell"], by_name["leaderboard"]]),
+                new_checkpoints_sensor(project, jobs["cell"]),
+                stale_cells_sensor(project, [jobs["cell"], jobs["leaderboard"]]),
             ],
         ),
     )

@@ -11,6 +11,7 @@ from uad_orchestrator.project.load import (
     demo_project,
     load_project,
     open_project,
+    read_again,
     read_project,
 )
 from uad_orchestrator.project.settings import PROJECT_FILE, DatasetSettings, DetectorEntry, Project
@@ -29,5 +30,6 @@ __all__ = [
     "demo_project",
     "load_project",
     "open_project",
+    "read_again",
     "read_project",
 ]

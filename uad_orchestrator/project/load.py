@@ -54,6 +54,17 @@ def read_project(home: Path) -> Project:
     return demo_project(home)
 
 
+def read_again(loaded: Project) -> Project:
+    """The project as its file says now, under the names in Dagster that it was loaded with.
+
+    Definitions that are loaded keep their names: an edited ``dagster`` section counts when they are loaded anew.
+
+    Raises:
+        ProjectError: listing all problems at once, each with its place, line, and what to do.
+    """
+    return read_project(loaded.home).model_copy(update={"dagster": loaded.dagster})
+
+
 def open_project(home: Path | None = None) -> Project:
     """The project of ``home``, else of UAD_HOME, else of the current folder, else the demo project.
 

@@ -211,10 +211,38 @@ class ChecksSettings(Section):
     )
 
 
+class PoolSettings(Section):
+    """The Dagster pool of each computed asset of a cell."""
+
+    memory_bank: str | None = Field(None, description="limits how many memory banks are fitted at once")
+    score_table: str | None = Field(None, description="limits how many score tables are filled at once")
+    anomaly_maps: str | None = Field(None, description="limits how many cells' maps are made at once")
+    metrics_report: str | None = Field(None, description="limits how many cells are measured at once")
+
+    @field_validator("*")
+    @classmethod
+    def _one_word(cls, pool: str | None) -> str | None:
+        if pool is not None and not re.fullmatch(r"\S+", pool):
+            raise ValueError(f"is {shown(pool)}: a pool's name has no spaces")
+        return pool
+
+    def of(self, asset: str) -> str | None:
+        """The pool of an asset; None where it has none."""
+        return getattr(self, asset, None)
+
+
 class DagsterSettings(Section):
     """How the project appears in a Dagster instance that others share."""
 
-    key_prefix: tuple[str, ...] = Field((), description="put before every asset key")
+    key_prefix: tuple[str, ...] = Field(
+        (), description="put before every asset key, and before the names of jobs, sensors and schedules"
+    )
+    group: str | None = Field(
+        None, description="the group all assets are in; default: dataset, settings and benchmark"
+    )
+    pools: PoolSettings = Field(
+        PoolSettings(), description="of each computed asset, the Dagster pool whose limit it keeps to"
+    )
     location_name: str = Field("uad_orchestrator", min_length=1, description="the code location's name")
     owners: tuple[str, ...] = Field(
         ("team:vision",), description="of every asset: e-mail addresses, or team:<name>"
@@ -228,9 +256,16 @@ class DagsterSettings(Section):
     @field_validator("key_prefix")
     @classmethod
     def _words(cls, prefix: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not part.isidentifier() for part in prefix):
+        if any(not (part.isidentifier() and part.isascii()) for part in prefix):
             raise ValueError(f"is {list(prefix)}: each part is made of letters, digits and underscores")
         return prefix
+
+    @field_validator("group")
+    @classmethod
+    def _group_name(cls, group: str | None) -> str | None:
+        if group is not None and not re.fullmatch(r"\w+(/\w+)*", group, re.ASCII):
+            raise ValueError(f"is {shown(group)}: a group's name is made of letters, digits and underscores")
+        return group
 
     @field_validator("owners")
     @classmethod

@@ -16,8 +16,9 @@ from tests.orchestration.workshop import Workshop, normal_image, write_image
 from uad_orchestrator.orchestration.automation import stale_cells, tick_digests
 from uad_orchestrator.orchestration.automation.weight_watch import Watch
 from uad_orchestrator.orchestration.code_location import build_definitions
-from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, asset_key, report_inputs
+from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, report_inputs
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
 from uad_orchestrator.orchestration.versions.stores import open_state
 from uad_orchestrator.orchestration.versions.weight_paths import weight_files

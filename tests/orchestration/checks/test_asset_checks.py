@@ -22,8 +22,8 @@ from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.orchestration.checks import rules as check_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
 from uad_orchestrator.orchestration.code_location import build_definitions
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 
 CELL = "alpha/disc|patchcore"

@@ -13,8 +13,8 @@ from tests.orchestration.workshop import Workshop
 from uad_orchestrator.cli import app
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.backfills import BACKFILL_DAEMON, NoDaemonError
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.execution.backfill import hand_over
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS
 from uad_orchestrator.orchestration.versions.selection import Selection

@@ -10,6 +10,7 @@ import psutil
 
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.cell_runs import CellOutcome, CellTask
 from uad_orchestrator.orchestration.execution.workers import run_groups
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
@@ -43,15 +44,16 @@ def test_a_killed_worker_costs_the_cell_in_flight(tmp_path: Path) -> None:
     ]
     outcomes: list[CellOutcome] = []
     killed = None
-    for outcome in run_groups(workshop.home, "test", groups, workers=2):
-        outcomes.append(outcome)
-        if killed is None:
-            killed = next(
-                child
-                for child in psutil.Process().children()
-                if any("spawn_main" in part for part in child.cmdline())
-            )
-            os.kill(killed.pid, signal.SIGKILL)
+    with open_instance(workshop.project) as instance:
+        for outcome in run_groups(workshop.project, instance, "test", groups, workers=2):
+            outcomes.append(outcome)
+            if killed is None:
+                killed = next(
+                    child
+                    for child in psutil.Process().children()
+                    if any("spawn_main" in part for part in child.cmdline())
+                )
+                os.kill(killed.pid, signal.SIGKILL)
     assert {outcome.cell for outcome in outcomes} == {task.cell for group in groups for task in group}
     lost = [failed for outcome in outcomes for failed in outcome.failed]
     assert len(lost) <= 1  # none, if the worker had just answered and was idle

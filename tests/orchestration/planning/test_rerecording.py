@@ -46,11 +46,9 @@ def last_event(workshop: Workshop, asset: str) -> dg.AssetMaterialization:
 
 def run_alone(workshop: Workshop, *assets: str) -> None:
     """What a click on these assets of the cell does."""
-    runner = CellRunner(workshop.home, "click")
-    try:
+    with open_instance(workshop.project) as instance:
+        runner = CellRunner(workshop.project, instance, "click")
         assert not runner.run(CellTask(CELL, assets)).failed
-    finally:
-        runner.close()
 
 
 def gamma(value: float) -> Any:

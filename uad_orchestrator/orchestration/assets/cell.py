@@ -13,11 +13,17 @@ import dagster as dg
 from uad_orchestrator.orchestration.assets.materialize import materialize_stage
 from uad_orchestrator.orchestration.assets.metadata import definition_metadata, describe_stage
 from uad_orchestrator.orchestration.assets.partitions import Partitions
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.assets.resources import (
+    EMBEDDERS,
+    PROJECT_INPUTS,
+    embedders_of,
+    inputs_of,
+    resource_keys,
+)
 from uad_orchestrator.orchestration.cells import cell_stages as stages
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.project import Project
 
@@ -45,18 +51,16 @@ def _stage_asset(
         key=asset_key(project, asset),
         deps=[asset_key(project, name) for name in node.reads],
         partitions_def=partitions.cell,
-        group_name=node.group,
+        group_name=project.dagster.group or node.group,
+        pool=project.dagster.pools.of(asset),
+        required_resource_keys=resource_keys(project, PROJECT_INPUTS, EMBEDDERS),
         kinds=set(node.kinds),
         owners=list(project.dagster.owners),
         description=node.description,
         metadata=definition_metadata(asset),
     )
-    def stage(
-        context: dg.AssetExecutionContext,
-        project_inputs: ProjectInputs,
-        embedders: dg.ResourceParam[EmbedderPool],
-    ) -> dg.MaterializeResult:
-        run = project_inputs.run_of(context)
+    def stage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        run, embedders = inputs_of(project, context).run_of(context), embedders_of(project, context)
         return materialize_stage(
             context,
             run,

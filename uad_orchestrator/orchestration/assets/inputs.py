@@ -5,9 +5,9 @@
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.partitions import Partitions
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
 from uad_orchestrator.orchestration.dagster_instance.input_metadata import describe_input
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Node, cell_of
 from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.orchestration.versions.stores import remember_input
@@ -24,18 +24,19 @@ def _input_asset(node: Node, project: Project, partitions: Partitions) -> dg.Ass
         key=asset_key(project, node.asset),
         deps=[asset_key(project, name) for name in node.reads],
         partitions_def=partitions.of(node.dimension),
-        group_name=node.group,
+        group_name=project.dagster.group or node.group,
+        required_resource_keys=resource_keys(project, PROJECT_INPUTS),
         kinds=set(node.kinds),
         owners=list(project.dagster.owners),
         description=node.description,
     )
-    def fingerprint(context: dg.AssetExecutionContext, project_inputs: ProjectInputs) -> dg.MaterializeResult:
-        cell = cell_of(node.dimension, context.partition_key)
+    def fingerprint(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        cell, inputs = cell_of(node.dimension, context.partition_key), inputs_of(project, context)
         try:
-            found = project_inputs.state.input(node.asset, cell)
+            found = inputs.state.input(node.asset, cell)
         except InputUnavailable as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        remember_input(project_inputs.store, found)
+        remember_input(inputs.store, found)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(found.version), metadata=describe_input(found)
         )

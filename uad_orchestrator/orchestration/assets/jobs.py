@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -10,9 +10,9 @@ from uad_orchestrator.orchestration.assets.cell import benchmark_assets
 from uad_orchestrator.orchestration.assets.inputs import input_assets
 from uad_orchestrator.orchestration.assets.leaderboard import leaderboard_asset
 from uad_orchestrator.orchestration.assets.partitions import Partitions
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.assets.resources import EMBEDDERS, PROJECT_INPUTS, ProjectInputs
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES
 from uad_orchestrator.project import Project
@@ -21,7 +21,7 @@ from uad_orchestrator.project import Project
 def benchmark_definitions(
     project: Project,
     partitions: Partitions,
-    jobs: Sequence[AssetJob],
+    jobs: Mapping[str, AssetJob],
     embedders: EmbedderPool | None = None,
 ) -> dg.Definitions:
     """Assets, jobs and resources: all that a run of a cell needs. Nothing here starts by itself.
@@ -38,30 +38,36 @@ def benchmark_definitions(
             *benchmark_assets(project, partitions),
             leaderboard_asset(project),
         ],
-        jobs=jobs,
+        jobs=list(jobs.values()),
         resources={
-            "project_inputs": ProjectInputs(home=str(project.home)),
-            "embedders": embedders or EmbedderPool(),
+            name_in_dagster(project, PROJECT_INPUTS): ProjectInputs.of(project),
+            name_in_dagster(project, EMBEDDERS): embedders or EmbedderPool(),
         },
-        executor=dg.in_process_executor,
     )
 
 
-def project_jobs(project: Project) -> list[AssetJob]:
-    """``cell`` (one run per cell), ``inputs`` of a category or detector, and ``leaderboard``."""
+def project_jobs(project: Project) -> dict[str, AssetJob]:
+    """``cell`` (one run per cell), ``inputs`` of a category, ``settings`` of a detector, and ``leaderboard``.
+
+    All run in one process, whatever executor the code location has: a backbone is loaded once per run.
+    """
 
     def job(name: str, assets: tuple[str, ...], description: str) -> AssetJob:
         keys = [asset_key(project, asset) for asset in assets]
         selection = dg.AssetSelection.assets(*keys).without_checks()
-        return dg.define_asset_job(name, selection, description=description)
+        return dg.define_asset_job(
+            name_in_dagster(project, name),
+            selection,
+            description=description,
+            executor_def=dg.in_process_executor,
+        )
 
     by_category = tuple(a for a in INPUTS if a not in CELL_ASSETS and NODES[a].dimension == "category")
     by_detector = tuple(a for a in INPUTS if NODES[a].dimension == "detector")
-    return [
-        job(
-            "cell", CELL_ASSETS, "Checkpoint, memory bank, score table, anomaly maps and metrics of one cell."
-        ),
-        job("inputs", by_category, "Fingerprints of a category's images, labels and protocol."),
-        job("settings", by_detector, "Fingerprints of a detector's settings."),
-        job("leaderboard", ("leaderboard",), "All cells side by side."),
-    ]
+    cell = "Checkpoint, memory bank, score table, anomaly maps and metrics of one cell."
+    return {
+        "cell": job("cell", CELL_ASSETS, cell),
+        "inputs": job("inputs", by_category, "Fingerprints of a category's images, labels and protocol."),
+        "settings": job("settings", by_detector, "Fingerprints of a detector's settings."),
+        "leaderboard": job("leaderboard", ("leaderboard",), "All cells side by side."),
+    }

@@ -5,9 +5,9 @@
 import dagster as dg
 
 from uad_orchestrator.metrics.catalogue import headlines
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
 from uad_orchestrator.orchestration.cells.board import board_version, current_board, keep_board
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
@@ -20,16 +20,21 @@ def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
     spec = dg.AssetSpec(
         asset_key(project, node.asset),
         deps=[asset_key(project, name) for name in node.reads],
-        group_name=node.group,
+        group_name=project.dagster.group or node.group,
         kinds=set(node.kinds),
         owners=list(project.dagster.owners),
         description=node.description,
     )
 
     # An op may not be called what a job is called, and the job is `leaderboard`: hence an op's name of its own.
-    @dg.multi_asset(name="build_leaderboard", specs=[spec])
-    def leaderboard(project_inputs: ProjectInputs) -> dg.MaterializeResult:
-        state, store = project_inputs.state, project_inputs.store
+    @dg.multi_asset(
+        name=name_in_dagster(project, "build_leaderboard"),
+        specs=[spec],
+        required_resource_keys=resource_keys(project, PROJECT_INPUTS),
+    )
+    def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        inputs = inputs_of(project, context)
+        state, store = inputs.state, inputs.store
         board = current_board(state, store)
         version = board_version(state, store)
         keep_board(store, board, version)

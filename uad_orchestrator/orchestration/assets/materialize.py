@@ -16,6 +16,7 @@ from uad_orchestrator.orchestration.cells.cell_run import (
     StageResult,
     recipe_of,
 )
+from uad_orchestrator.orchestration.dagster_instance.event_log import URI
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_index
@@ -124,7 +125,7 @@ def _run_metadata(run: CellRun, asset: str, provenance: Provenance, reused: bool
         "reused": reused,
         "seconds": provenance.seconds,
         "bytes": provenance.bytes,
-        "dagster/uri": run.store.path(run.key(asset)),
+        URI: run.store.path(run.key(asset)),
         "computed_at": dg.MetadataValue.timestamp(provenance.started_at),
         "device": provenance.device,
         "stage": f"{STAGES.index(asset) + 1} of {len(STAGES)}",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, asset_key, report_inputs
+from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, report_inputs
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
+from uad_orchestrator.orchestration.dagster_instance.runs import chosen_assets
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, SEPARATOR, Cell
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import (
@@ -21,13 +23,16 @@ from uad_orchestrator.orchestration.versions.stores import (
     remember_input,
 )
 from uad_orchestrator.project import Project, read_project
+from uad_orchestrator.project.settings import PoolSettings
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
-if TYPE_CHECKING:
-    pass
+PROJECT_INPUTS = "project_inputs"
+EMBEDDERS = "embedders"
 
 INPUTS_TAG = "uad/inputs"
 """A refresh tells its runs which input versions it has recorded already."""
+
+AnyContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
 
 
 class ProjectInputs(dg.ConfigurableResource):
@@ -35,12 +40,20 @@ class ProjectInputs(dg.ConfigurableResource):
 
     On setup it reads uad.yaml again, fingerprints what the run's cell reads and reports what changed as
     runless materialisations, so that a click needs no input materialised first and an edited preset counts at
-    once.
+    once. The names in Dagster are those the definitions were loaded with, whatever uad.yaml says of them by now.
     """
 
     home: str
+    key_prefix: list[str] = Field([])
+    pools: dict[str, str] = Field({})
     _state: ProjectState = PrivateAttr()
     _store: ArtifactStore = PrivateAttr()
+
+    @classmethod
+    def of(cls, project: Project) -> ProjectInputs:
+        """What the runs of a loaded project are given."""
+        pools = project.dagster.pools.model_dump(exclude_none=True)
+        return cls(home=str(project.home), key_prefix=list(project.dagster.key_prefix), pools=pools)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Read the project and report the inputs that changed since they were last recorded."""
@@ -50,7 +63,7 @@ class ProjectInputs(dg.ConfigurableResource):
     def _read(
         self, instance: dg.DagsterInstance | None, run: dg.DagsterRun | None, partition: str | None
     ) -> None:
-        project = read_project(Path(self.home))
+        project = self._project()
         make_demo_images(project)
         self._state, self._store = open_state(project), open_store(project)
         if instance and run and partition and SEPARATOR in partition:
@@ -59,6 +72,13 @@ class ProjectInputs(dg.ConfigurableResource):
             reported = [asset for asset in INPUTS if not _materializes(run, project, asset)]
             for found in report_inputs(instance, project, self._readable(Cell.from_key(partition), reported)):
                 remember_input(self._store, found)
+
+    def _project(self) -> Project:
+        project = read_project(Path(self.home))
+        names = project.dagster.model_copy(
+            update={"key_prefix": tuple(self.key_prefix), "pools": PoolSettings(**self.pools)}
+        )
+        return project.model_copy(update={"dagster": names})
 
     @property
     def state(self) -> ProjectState:
@@ -88,5 +108,20 @@ class ProjectInputs(dg.ConfigurableResource):
 
 def _materializes(run: dg.DagsterRun, project: Project, asset: str) -> bool:
     """Whether a node is one of those that a cell's run materialises itself."""
-    chosen = run.asset_selection  # a refresh's run has none: it materialises what is stale
+    chosen = chosen_assets(run)  # a refresh's run has none: it materialises what is stale
     return asset in CELL_ASSETS and (not chosen or asset_key(project, asset) in chosen)
+
+
+def resource_keys(project: Project, *names: str) -> set[str]:
+    """The resources as this project's definitions call them."""
+    return {name_in_dagster(project, name) for name in names}
+
+
+def inputs_of(project: Project, context: AnyContext) -> ProjectInputs:
+    """The project's inputs, as a run's resource."""
+    return getattr(context.resources, name_in_dagster(project, PROJECT_INPUTS))
+
+
+def embedders_of(project: Project, context: AnyContext) -> EmbedderPool:
+    """The embedders that stay loaded, as a run's resource."""
+    return getattr(context.resources, name_in_dagster(project, EMBEDDERS))

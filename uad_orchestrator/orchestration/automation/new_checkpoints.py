@@ -19,11 +19,12 @@ from uad_orchestrator.orchestration.automation.tick_digests import digests_withi
 from uad_orchestrator.orchestration.automation.weight_watch import FileChange, Watch, look_at_files
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order, recorded_versions
+from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, CellAtWork, cells_at_work
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.weight_paths import weight_files
-from uad_orchestrator.project import Project, ProjectError, read_project
+from uad_orchestrator.project import Project, ProjectError, read_again
 from uad_orchestrator.storage.digests import digest_of
 
 NEW_CHECKPOINTS = "new_checkpoints"
@@ -31,10 +32,10 @@ NEW_CHECKPOINTS = "new_checkpoints"
 
 def new_checkpoints_sensor(project: Project, job: AssetJob) -> dg.SensorDefinition:
     """Asks for the cells of a weight file that changed, once it has stood still over two looks."""
-    home, loaded = project.home, loaded_cells(project)
+    loaded = loaded_cells(project)
 
     @dg.sensor(
-        name=NEW_CHECKPOINTS,
+        name=name_in_dagster(project, NEW_CHECKPOINTS),
         job=job,
         minimum_interval_seconds=project.automation.watch_checkpoints,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -42,7 +43,7 @@ def new_checkpoints_sensor(project: Project, job: AssetJob) -> dg.SensorDefiniti
     )
     def new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            now_project = read_project(home)
+            now_project = read_again(project)
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read, nothing was looked at: {error}")
         watch = Watch.from_cursor(context.cursor)
@@ -109,7 +110,7 @@ class _CheckpointTick:
     def _request(self, asked: dict[str, FileChange], watched: set[str]) -> list[dg.RunRequest]:
         """Ask for the cells, except those a run is under way for: it reads the new file, or they wait."""
         fail_dead_runs(self.instance)
-        at_work = cells_at_work(self.instance)
+        at_work = cells_at_work(self.instance, self.project)
         order = recorded_order(self.instance, self.project, "memory_bank")
         self.watch.waiting = {}
         requests = []

@@ -4,7 +4,13 @@
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.assets.resources import (
+    EMBEDDERS,
+    PROJECT_INPUTS,
+    embedders_of,
+    inputs_of,
+    resource_keys,
+)
 from uad_orchestrator.orchestration.automation.recalibration import (
     Recalibration,
     categories_with_incoming,
@@ -12,42 +18,43 @@ from uad_orchestrator.orchestration.automation.recalibration import (
     shift_rows,
     write_record,
 )
-from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import runs_at_work
 from uad_orchestrator.orchestration.ingestion import folders
-from uad_orchestrator.project import Project, ProjectError, read_project
+from uad_orchestrator.project import Project, ProjectError, read_again
 
 RECALIBRATE = "recalibrate"
 
 
-def recalibrate_job() -> dg.JobDefinition:
+def recalibrate_job(project: Project) -> dg.JobDefinition:
     """The job ``recalibrate``: one op that takes images in and refreshes the cells that got some."""
 
     @dg.op(
-        description="Checks new normal images, takes them in or puts them in quarantine, refreshes their cells."
+        name=name_in_dagster(project, "take_in_and_refresh"),
+        required_resource_keys=resource_keys(project, PROJECT_INPUTS, EMBEDDERS),
+        description="Checks new normal images, takes them in or puts them in quarantine, refreshes their cells.",
     )
-    def take_in_and_refresh(
-        context: dg.OpExecutionContext,
-        project_inputs: ProjectInputs,
-        embedders: dg.ResourceParam[EmbedderPool],
-    ) -> None:
-        project = project_inputs.state.project
+    def take_in_and_refresh(context: dg.OpExecutionContext) -> None:
+        now = inputs_of(project, context).state.project
         result = recalibrate(
-            project,
+            now,
             context.instance,
-            embedders,
+            embedders_of(project, context),
             settled_seconds=folders.SETTLED_SECONDS,
             log=context.log.info,
         )
-        record = write_record(project, result, context.run_id)
+        record = write_record(now, result, context.run_id)
         context.add_output_metadata({**_metadata(result), "record": dg.MetadataValue.path(str(record))})
-        for observation in _observations(project, result):
+        for observation in _observations(now, result):
             context.log_event(observation)
         if result.failed:
             raise dg.Failure("cells could not be refreshed: " + "; ".join(result.failed), allow_retries=False)
 
-    @dg.job(name=RECALIBRATE, description="New normal images in, thresholds brought up to date.")
+    @dg.job(
+        name=name_in_dagster(project, RECALIBRATE),
+        description="New normal images in, thresholds brought up to date.",
+        executor_def=dg.in_process_executor,
+    )
     def recalibrate_cells() -> None:
         take_in_and_refresh()
 
@@ -58,25 +65,25 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
     """The schedule, if ``automation.recalibrate`` has a cron line. A tick looks at names only."""
     if project.automation.recalibrate is None:
         return []
-    home = project.home
+    name = name_in_dagster(project, RECALIBRATE)
 
     @dg.schedule(
-        name=RECALIBRATE,
+        name=name,
         job=job,
         cron_schedule=project.automation.recalibrate,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Asks for the job `recalibrate` when there are new images in an `incoming` folder.",
+        description=f"Asks for the job `{name}` when there are new images in an `incoming` folder.",
     )
     def ask_to_recalibrate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            waiting, faults = categories_with_incoming(read_project(home))
+            waiting, faults = categories_with_incoming(read_again(project))
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read: {error}")
         for fault in faults:
             context.log.warning(fault)
         if not waiting:
             return dg.SkipReason("; ".join(["there are no new images", *faults]))
-        if runs_at_work(context.instance, RECALIBRATE):
+        if runs_at_work(context.instance, name):
             return dg.SkipReason("the last recalibration is still at work")
         return dg.RunRequest(tags={"uad/asked_by": RECALIBRATE, "uad/incoming": ", ".join(waiting)[:200]})
 

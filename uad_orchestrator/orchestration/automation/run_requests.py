@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.project import Project
 
@@ -31,7 +31,7 @@ def request_cell(
     """A run of the job ``cell``; of all its assets unless some are named."""
     return dg.RunRequest(
         run_key=key,
-        job_name="cell",
+        job_name=name_in_dagster(project, "cell"),
         partition_key=cell.key,
         asset_selection=None if assets is None else [asset_key(project, asset) for asset in assets],
         asset_check_keys=None if assets is None else [],  # a selection would bring the assets' checks along

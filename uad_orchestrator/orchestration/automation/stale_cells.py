@@ -19,7 +19,8 @@ from uad_orchestrator.orchestration.automation.tick_digests import LEFT_TO_THE_R
 from uad_orchestrator.orchestration.automation.weight_watch import look_at_files
 from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key, recorded_order
+from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, cells_at_work, runs_at_work
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
@@ -27,7 +28,7 @@ from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_store
 from uad_orchestrator.orchestration.versions.weight_paths import weight_files
-from uad_orchestrator.project import Project, ProjectError, read_project
+from uad_orchestrator.project import Project, ProjectError, read_again
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
 
@@ -49,10 +50,10 @@ def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob]) -> dg.SensorD
         project: as the code location was loaded.
         jobs: ``cell`` and ``leaderboard``.
     """
-    home, loaded = project.home, loaded_cells(project)
+    loaded = loaded_cells(project)
 
     @dg.sensor(
-        name=STALE_CELLS,
+        name=name_in_dagster(project, STALE_CELLS),
         jobs=jobs,
         minimum_interval_seconds=INTERVAL,
         default_status=dg.DefaultSensorStatus.STOPPED,
@@ -63,7 +64,7 @@ def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob]) -> dg.SensorD
     )
     def stale_cells(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            now_project = read_project(home)
+            now_project = read_again(project)
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read, nothing was planned: {error}")
         tries = Tries.from_cursor(context.cursor)
@@ -128,7 +129,8 @@ class _StaleTick:
     def ask(self, loaded: frozenset[str]) -> list[dg.RunRequest]:
         """Plan, and ask for what is stale, can be computed, is not at work and has tries left."""
         fail_dead_runs(self.instance)
-        at_work = cells_at_work(self.instance)  # before the plan: what ends meanwhile is looked at next time
+        # Before the plan: what ends meanwhile is looked at next time.
+        at_work = cells_at_work(self.instance, self.project)
         state = ProjectState(self.project, digests_within(self.project, HASHING_SECONDS))
         store = open_store(self.project)
         plan = Planner(state, store, self.instance).plan(Selection())
@@ -173,9 +175,10 @@ class _StaleTick:
     def _request_board(self, state: ProjectState, store: ArtifactStore) -> list[dg.RunRequest]:
         version = board_version(state, store)
         tries = self.tries.count(BOARD, version)
-        if tries >= TRIES or runs_at_work(self.instance, BOARD):
+        job = name_in_dagster(self.project, BOARD)
+        if tries >= TRIES or runs_at_work(self.instance, job):
             return []
         self.tries.add(BOARD, version)
         last = self.instance.get_latest_materialization_event(asset_key(self.project, BOARD))
         key = f"{BOARD}:{version[:16]}:{tries}:{last.timestamp if last else 0}"
-        return [dg.RunRequest(run_key=key, job_name=BOARD, tags={"uad/asked_by": STALE_CELLS})]
+        return [dg.RunRequest(run_key=key, job_name=job, tags={"uad/asked_by": STALE_CELLS})]

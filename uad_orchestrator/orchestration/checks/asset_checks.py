@@ -8,7 +8,6 @@ refuses the second.
 
 # No `from __future__ import annotations` here: Dagster reads the types of a check's parameters.
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,13 @@ from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.assets.partitions import Partitions
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.checks import rules as check_rules
 from uad_orchestrator.orchestration.checks.rules import Verdict
-from uad_orchestrator.orchestration.dagster_instance.event_log import (
-    DATA_VERSION_TAG,
-    asset_key,
-    materializations,
-)
+from uad_orchestrator.orchestration.dagster_instance.event_log import data_version, materializations
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
+from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import partitioned_check
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell
 from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.project import Project
@@ -67,7 +64,7 @@ class Subject:
         for event in materializations(
             self.instance, self.project, self.asset, self.partition, limit=LOOKED_BACK
         ):
-            version = (event.tags or {}).get(DATA_VERSION_TAG)
+            version = data_version(event)
             if version is not None and (not found or found[-1] != version):
                 found.append(version)
         if not found:
@@ -156,13 +153,11 @@ CHECKS: Mapping[str, tuple[Judge, ...]] = {
 
 def asset_checks(project: Project, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """All asset checks of a project."""
-    with warnings.catch_warnings():  # partitions_def is in preview; without it one cell hides another
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            _asset_check(asset, judge, project, partitions)
-            for asset, judges in CHECKS.items()
-            for judge in judges
-        ]
+    return [
+        _asset_check(asset, judge, project, partitions)
+        for asset, judges in CHECKS.items()
+        for judge in judges
+    ]
 
 
 def verdict_of(judge: Judge, subject: Subject) -> Verdict:
@@ -177,16 +172,16 @@ def verdict_of(judge: Judge, subject: Subject) -> Verdict:
 def _asset_check(
     asset: str, judge: Judge, project: Project, partitions: Partitions
 ) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+    @partitioned_check(
+        partitions.of(NODES[asset].dimension),
         asset=asset_key(project, asset),
         name=judge.__name__,
         description=judge.__doc__,
-        partitions_def=partitions.of(NODES[asset].dimension),
+        required_resource_keys=resource_keys(project, PROJECT_INPUTS),
     )
-    def check(context: dg.AssetCheckExecutionContext, project_inputs: ProjectInputs) -> dg.AssetCheckResult:
-        subject = Subject(
-            asset, context.partition_key, context.instance, project_inputs.state, project_inputs.store
-        )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        inputs = inputs_of(project, context)
+        subject = Subject(asset, context.partition_key, context.instance, inputs.state, inputs.store)
         verdict = verdict_of(judge, subject)
         return dg.AssetCheckResult(
             passed=verdict.passed,

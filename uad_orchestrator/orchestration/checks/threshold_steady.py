@@ -5,14 +5,13 @@ A recalibration records it for each cell it refreshed; a click on the asset runs
 
 # No `from __future__ import annotations` here: Dagster reads the types of a check's parameters.
 
-import warnings
-
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.partitions import Partitions
-from uad_orchestrator.orchestration.assets.resources import ProjectInputs
+from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
+from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import partitioned_check, report_check
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactError
@@ -24,23 +23,16 @@ NAME = "threshold_steady"
 def threshold_check(project: Project, partitions: Partitions) -> dg.AssetChecksDefinition:
     """Warns where a cell's threshold moved by more than ``automation.threshold_shift`` with its normals."""
 
-    with warnings.catch_warnings():  # partitions_def is in preview; without it one cell hides another
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return _threshold_check(project, partitions)
-
-
-def _threshold_check(project: Project, partitions: Partitions) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
+    @partitioned_check(
+        partitions.cell,
         asset=asset_key(project, "score_table"),
         name=NAME,
-        partitions_def=partitions.cell,
+        required_resource_keys=resource_keys(project, PROJECT_INPUTS),
         description="The threshold against that of the same detector on the normal images it had before.",
     )
-    def threshold_steady(
-        context: dg.AssetCheckExecutionContext, project_inputs: ProjectInputs
-    ) -> dg.AssetCheckResult:
-        run = CellRun(Cell.from_key(context.partition_key), project_inputs.state, project_inputs.store)
-        return compare_thresholds(run)
+    def threshold_steady(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        inputs = inputs_of(project, context)
+        return compare_thresholds(CellRun(Cell.from_key(context.partition_key), inputs.state, inputs.store))
 
     return threshold_steady
 
@@ -48,17 +40,7 @@ def _threshold_check(project: Project, partitions: Partitions) -> dg.AssetChecks
 def report_threshold(instance: dg.DagsterInstance, run: CellRun) -> dg.AssetCheckResult:
     """Judge a cell's threshold outside any run, and record the result in Dagster."""
     found = compare_thresholds(run)
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key(run.state.project, "score_table"),
-            NAME,
-            found.passed,
-            metadata=found.metadata,
-            severity=found.severity,
-            description=found.description,
-            partition=run.cell.key,
-        )
-    )
+    report_check(instance, asset_key(run.state.project, "score_table"), NAME, run.cell.key, found)
     return found
 
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.dagster_instance.event_log import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.project import Project
 
 BACKFILL_DAEMON = "BACKFILL"
+
+DAEMON_MODULE = "dagster._daemon"
+"""What ``dagster-daemon`` runs, for ``python -m``: the command itself need not be on the PATH."""
 
 
 class NoDaemonError(RuntimeError):

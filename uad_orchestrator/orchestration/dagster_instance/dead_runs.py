@@ -1,4 +1,7 @@
-"""Runs whose process is gone: a kill -9 leaves them STARTED, and their pool slots taken."""
+"""Runs whose process is gone: a kill -9 leaves them STARTED, and their pool slots taken.
+
+Not public API of Dagster here: ``report_run_failed`` and ``free_concurrency_slots_for_run``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
     ours = RunsFilter(statuses=UNFINISHED, tags={"uad/host": socket.gethostname()})
     dead = []
-    for run in instance.get_runs(filters=ours):
+    for run in (record.dagster_run for record in instance.get_run_records(ours)):
         pid = run.tags.get("uad/pid", "")
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             instance.report_run_failed(run, f"process {pid} died before the run ended")

@@ -1,7 +1,7 @@
 """Reading and writing data versions in Dagster's event log, in bulk.
 
-Not public API of Dagster here: ``get_latest_tags_by_partition``, ``get_latest_storage_id_by_partition``, the tag
-names and ``RunFailureReason``.
+Not public API of Dagster here: ``get_latest_tags_by_partition``, ``get_latest_storage_id_by_partition``, what records
+hold, and the tags of events with their names.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
-from dagster._core.events import RunFailureReason
 
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.dagster_instance.input_metadata import describe_input
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell
 from uad_orchestrator.orchestration.versions.state import Input
 from uad_orchestrator.project import Project
@@ -28,10 +28,8 @@ INPUT_VERSION_PREFIX = "dagster/input_data_version/"
 INPUT_POINTER_PREFIX = "dagster/input_event_pointer/"
 NO_POINTER = "NULL"
 
-
-def asset_key(project: Project, asset: str) -> dg.AssetKey:
-    """The asset's key, below the project's key prefix."""
-    return dg.AssetKey([*project.dagster.key_prefix, asset])
+URI = "dagster/uri"
+"""Metadata: where an artifact lies."""
 
 
 def recorded_versions(
@@ -55,7 +53,31 @@ def recorded_version(instance: dg.DagsterInstance, project: Project, asset: str)
     """The data version of the latest materialisation of an unpartitioned asset; None if there is none."""
     event = instance.get_latest_materialization_event(asset_key(project, asset))
     materialization = event.asset_materialization if event else None
-    return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+    return data_version(materialization) if materialization else None
+
+
+def data_version(event: dg.AssetMaterialization) -> str | None:
+    """The data version that a materialisation was recorded with; None if it has none."""
+    return (event.tags or {}).get(DATA_VERSION_TAG)
+
+
+def other_prefixes(instance: dg.DagsterInstance, project: Project) -> list[tuple[str, ...]]:
+    """The key prefixes under which this instance has artifacts of the project while it has none under its own.
+
+    A Dagster component may load the project with a prefix that its file does not say.
+    """
+    own = asset_key(project, "memory_bank")
+    if instance.get_latest_materialization_event(own):
+        return []
+    others = [key for key in instance.get_asset_keys() if key.path[-1] == own.path[-1] and key != own]
+    return [tuple(key.path[:-1]) for key in others if _stored_by(project, instance, key)]
+
+
+def _stored_by(project: Project, instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
+    event = instance.get_latest_materialization_event(key)
+    materialization = event.asset_materialization if event else None
+    stored = materialization.metadata.get(URI) if materialization else None
+    return stored is not None and str(stored.value).startswith(f"{project.storage.root.rstrip('/')}/")
 
 
 def recorded_order(instance: dg.DagsterInstance, project: Project, asset: str) -> Mapping[str, int]:
@@ -193,20 +215,8 @@ def _tag_name(project: Project, asset: str) -> str:
 
 
 def partition_key(asset: str, partition: str) -> str:
-    """Dagster's own key, which for a cell carries both dimensions into the event's tags."""
+    """Dagster's own key of a partition: for a cell one of both dimensions."""
     if NODES[asset].dimension != "cell":
         return partition
     cell = Cell.from_key(partition)
     return dg.MultiPartitionKey({"category": cell.category, "detector": cell.detector})
-
-
-def was_interrupted(events: Iterable[dg.DagsterEvent]) -> bool:
-    """Whether a run in this process ended because of Ctrl-C or SIGTERM."""
-    return any(
-        event.event_type == DagsterEventType.RUN_CANCELED
-        or (
-            event.event_type == DagsterEventType.RUN_FAILURE
-            and event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION
-        )
-        for event in events
-    )

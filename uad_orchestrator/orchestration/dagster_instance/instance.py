@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
 from uad_orchestrator.project import Project
+
+if TYPE_CHECKING:
+    from dagster._core.instance import InstanceRef
+
+InstanceReference: TypeAlias = "InstanceRef"
+"""What another process needs to open the same instance; Dagster does not export its name."""
 
 DAGSTER_YAML = """\
 # Written once by uad; edit it as you like, it is never overwritten.
@@ -64,3 +71,13 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
     with FileLock(lock):
         return dg.DagsterInstance.from_config(str(home))
+
+
+def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
+    """What another process opens this instance by."""
+    return instance.get_ref()
+
+
+def open_reference(reference: InstanceReference) -> dg.DagsterInstance:
+    """The instance of another process, opened in this one; use it in a ``with`` statement."""
+    return dg.DagsterInstance.from_ref(reference)

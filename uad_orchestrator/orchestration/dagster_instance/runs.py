@@ -10,7 +10,9 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
-from uad_orchestrator.orchestration.versions.graph import SEPARATOR
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, SEPARATOR
+from uad_orchestrator.project import Project
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -49,14 +51,25 @@ def _is_lost(record: RunRecord) -> bool:
     return never_queued and time.time() - made > LOST_AFTER
 
 
-def cells_at_work(instance: dg.DagsterInstance) -> dict[str, CellAtWork]:
-    """The cells, by partition key, that runs are queued or running for; of several runs the last start."""
+def cells_at_work(instance: dg.DagsterInstance, project: Project) -> dict[str, CellAtWork]:
+    """The project's cells, by partition key, that runs are queued or running for; of several the last start."""
     found: dict[str, CellAtWork] = {}
     for record in runs_at_work(instance):
         partition = record.dagster_run.tags.get(PARTITION_TAG, "")
-        if SEPARATOR in partition:
+        if SEPARATOR in partition and _is_of(project, record.dagster_run):
             other = found.get(partition)
             waiting = record.start_time is None or (other is not None and other.started is None)
             latest = None if waiting else max(record.start_time or 0.0, (other and other.started) or 0.0)
             found[partition] = CellAtWork(latest)
     return found
+
+
+def _is_of(project: Project, run: dg.DagsterRun) -> bool:
+    """Whether a run is one of this project's: another in the same instance may have cells of the same names."""
+    job = name_in_dagster(project, "cell")
+    return run.job_name == job or bool(chosen_assets(run) & {asset_key(project, a) for a in CELL_ASSETS})
+
+
+def chosen_assets(run: dg.DagsterRun) -> frozenset[dg.AssetKey]:
+    """The assets a run was narrowed to; empty where it runs all of its job."""
+    return frozenset(run.asset_selection or ())

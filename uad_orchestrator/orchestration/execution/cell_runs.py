@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,14 +14,17 @@ from uad_orchestrator.orchestration.assets.jobs import benchmark_definitions, pr
 from uad_orchestrator.orchestration.assets.partitions import project_partitions
 from uad_orchestrator.orchestration.assets.resources import INPUTS_TAG
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-from uad_orchestrator.orchestration.dagster_instance.event_log import (
-    DATA_VERSION_TAG,
-    asset_key,
+from uad_orchestrator.orchestration.dagster_instance.event_log import data_version
+from uad_orchestrator.orchestration.dagster_instance.job_runs import (
+    failed_in,
+    failure_of,
+    materialized_in,
+    run_assets,
     was_interrupted,
 )
-from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import Cell
-from uad_orchestrator.project.load import open_project
+from uad_orchestrator.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's event stream belongs into its log, not into the terminal; failures come back as outcomes."""
@@ -85,23 +87,22 @@ class CellOutcome:
 
 @dataclass
 class CellRunner:
-    """Runs cells of one project; keeps the instance open and the embedder loaded between them.
+    """Runs cells of one project; the embedder stays loaded between them.
 
     Args:
-        home: the project's folder.
+        project: its partitions and its names in Dagster; each run reads the settings again.
+        instance: where the runs are recorded.
         refresh_id: stands in the tags of every run.
     """
 
-    home: Path
+    project: Project
+    instance: dg.DagsterInstance
     refresh_id: str
-    _instance: dg.DagsterInstance = field(init=False, repr=False)
     _definitions: dg.Definitions = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._project = open_project(self.home)
-        self._instance = open_instance(self._project)
         self._definitions = benchmark_definitions(
-            self._project, project_partitions(self._project), project_jobs(self._project), EmbedderPool()
+            self.project, project_partitions(self.project), project_jobs(self.project), EmbedderPool()
         )
 
     def run(self, task: CellTask) -> CellOutcome:
@@ -118,26 +119,19 @@ class CellRunner:
         result = self._execute("leaderboard", ("leaderboard",), None, {})
         return read_outcome(None, ("leaderboard",), result)
 
-    def close(self) -> None:
-        """Release the instance."""
-        self._instance.dispose()
-
     def _execute(
         self, job: str, assets: tuple[str, ...], partition: str | None, tags: Mapping[str, str]
     ) -> dg.ExecuteInProcessResult:
-        # `execute_in_process(asset_selection=...)` would select the assets' checks, too, at as much again.
-        subset = self._definitions.resolve_job_def(job).get_subset(
-            asset_selection={asset_key(self._project, asset) for asset in assets},
-            asset_check_selection=set(),
-        )
-        result = subset.execute_in_process(
-            instance=self._instance,
-            partition_key=partition,
+        result = run_assets(
+            self._definitions,
+            name_in_dagster(self.project, job),
+            [asset_key(self.project, asset) for asset in assets],
+            self.instance,
+            partition=partition,
             tags={**tags, **process_tags(self.refresh_id)},
             run_config=QUIET,
-            raise_on_error=False,
         )
-        if was_interrupted(result.all_events):
+        if was_interrupted(result):
             raise KeyboardInterrupt  # Dagster ends the run and goes on as if it had failed: the rest must not start
         return result
 
@@ -154,16 +148,15 @@ def read_outcome(
     place = {"category": cell.category if cell else None, "detector": cell.detector if cell else None}
     done: dict[str, Materialized] = {}
     failed: dict[str, Failed] = {}
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key:
-            asset = event.asset_key.path[-1]
-            done[asset] = _materialized(asset, place, event.step_materialization_data.materialization)
-        elif event.is_step_failure and event.step_key:
-            step = event.step_key.split("__")[-1]
-            asset = step if step in assets else assets[0]
-            failed[asset] = Failed(asset, error=_error_of(event), **place)
-    if not done and not failed and not result.success:
-        failed[assets[0]] = Failed(assets[0], error=_run_error(result), **place)
+    for event in materialized_in(result):
+        asset = event.asset_key.path[-1]
+        done[asset] = _materialized(asset, place, event)
+    for key, error in failed_in(result).items():
+        step = key.split("__")[-1]
+        asset = step if step in assets else assets[0]
+        failed[asset] = Failed(asset, error=error, **place)
+    if not done and not failed and (reason := failure_of(result)):
+        failed[assets[0]] = Failed(assets[0], error=reason, **place)
     skipped = [asset for asset in assets if asset not in done and asset not in failed]
     return CellOutcome(
         cell or Cell("", ""),
@@ -181,24 +174,9 @@ def _materialized(asset: str, place: Mapping[str, Any], event: dg.AssetMateriali
         asset,
         place["category"],
         place["detector"],
-        version=(event.tags or {}).get(DATA_VERSION_TAG, ""),
+        version=data_version(event) or "",
         reused=bool(value("reused", False)),
         seconds=float(value("seconds", 0.0)),
         embedded_images=int(value("embedded_images", 0)),
         embedded_views=int(value("embedded_views", 0)),
     )
-
-
-def _error_of(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error.cause if data.error and data.error.cause else data.error
-    return error.message.strip() if error else "failed without a message; see the run in `uad ui`"
-
-
-def _run_error(result: dg.ExecuteInProcessResult) -> str:
-    for event in reversed(result.all_events):
-        if event.is_failure and event.message:
-            return event.message
-    return "the run failed before its first asset; see it in `uad ui`"

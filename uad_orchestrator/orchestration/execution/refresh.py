@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -123,13 +122,13 @@ def refresh(
     tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
     refresh_id = uuid4().hex
     on_start(len(tasks))
-    for outcome in run_groups(project.home, refresh_id, group_tasks(tasks, state), workers):
+    for outcome in run_groups(project, instance, refresh_id, group_tasks(tasks, state), workers):
         result.add(outcome)
         on_cell(outcome)
     if tasks or plan.inputs or plan.rerecorded:
         result.rerecorded = rerecord(state, instance, selection)
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
-        result.add(run_leaderboard(project.home, refresh_id))
+        result.add(CellRunner(project, instance, refresh_id).run_leaderboard())
     if result.materialized:
         open_index(project, store).settle()
     result.seconds = time.perf_counter() - started
@@ -161,12 +160,3 @@ def rerecord(state: ProjectState, instance: dg.DagsterInstance, selection: Selec
 def board_is_stale(plan: Plan) -> bool:
     """Whether the plan names the leaderboard."""
     return any(node.asset == "leaderboard" for node in plan.stale)
-
-
-def run_leaderboard(home: Path, refresh_id: str) -> CellOutcome:
-    """Materialise the leaderboard in this process."""
-    runner = CellRunner(home, refresh_id)
-    try:
-        return runner.run_leaderboard()
-    finally:
-        runner.close()

@@ -11,8 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
+import dagster as dg
+
+from uad_orchestrator.orchestration.dagster_instance.instance import (
+    InstanceReference,
+    open_reference,
+    reference_to,
+)
 from uad_orchestrator.orchestration.dagster_instance.interrupts import noticed_interrupts
 from uad_orchestrator.orchestration.execution.cell_runs import (
     CellOutcome,
@@ -21,33 +27,34 @@ from uad_orchestrator.orchestration.execution.cell_runs import (
     Failed,
     Skipped,
 )
+from uad_orchestrator.project import Project
 
 Group = Sequence[CellTask]
 """Cells that share an embedder and a category: run one after the other, each image is embedded once."""
 
 
-def run_groups(home: Path, refresh_id: str, groups: Sequence[Group], workers: int) -> Iterator[CellOutcome]:
+def run_groups(
+    project: Project, instance: dg.DagsterInstance, refresh_id: str, groups: Sequence[Group], workers: int
+) -> Iterator[CellOutcome]:
     """Run all groups, yielding each cell's outcome as it ends; in this process if ``workers`` is 1.
 
     A worker that dies (killed, out of memory) costs the cell it was at: that one is reported as failed and the
     rest of its group goes to another worker.
     """
     if workers <= 1:
-        yield from _run_here(home, refresh_id, groups)
+        yield from _run_here(CellRunner(project, instance, refresh_id), groups)
         return
-    yield from WorkerPool(home, refresh_id, workers).run(deque(deque(group) for group in groups if group))
+    yield from WorkerPool(project, reference_to(instance), refresh_id, workers).run(
+        deque(deque(group) for group in groups if group)
+    )
 
 
-def _run_here(home: Path, refresh_id: str, groups: Sequence[Group]) -> Iterator[CellOutcome]:
-    runner = CellRunner(home, refresh_id)
-    try:
-        with noticed_interrupts() as interrupted:
-            for task in (task for group in groups for task in group):
-                yield runner.run(task)
-                if interrupted():
-                    raise KeyboardInterrupt
-    finally:
-        runner.close()
+def _run_here(runner: CellRunner, groups: Sequence[Group]) -> Iterator[CellOutcome]:
+    with noticed_interrupts() as interrupted:
+        for task in (task for group in groups for task in group):
+            yield runner.run(task)
+            if interrupted():
+                raise KeyboardInterrupt
 
 
 @dataclass
@@ -64,7 +71,8 @@ class _Worker:
 class WorkerPool:
     """So many worker processes; one that dies is replaced."""
 
-    home: Path
+    project: Project
+    instance: InstanceReference
     refresh_id: str
     size: int
 
@@ -96,14 +104,18 @@ class WorkerPool:
     def _start(self, group: deque[CellTask] | None = None) -> _Worker:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(theirs, self.home, self.refresh_id, self.size), daemon=True
+            target=serve,
+            args=(theirs, self.project, self.instance, self.refresh_id, self.size),
+            daemon=True,
         )
         process.start()
         theirs.close()
         return _Worker(process, ours, group if group is not None else deque())
 
 
-def serve(connection: Connection, home: Path, refresh_id: str, workers: int) -> None:
+def serve(
+    connection: Connection, project: Project, instance: InstanceReference, refresh_id: str, workers: int
+) -> None:
     """A worker's life: take a task, run it, answer, until the connection is closed."""
     from threadpoolctl import threadpool_limits
 
@@ -111,15 +123,14 @@ def serve(connection: Connection, home: Path, refresh_id: str, workers: int) -> 
     threads = max(1, (os.cpu_count() or 1) // workers)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))  # for what is loaded from here on, torch for one
-    runner = CellRunner(home, refresh_id)
-    try:
-        with threadpool_limits(limits=threads):  # for what is loaded already
-            while True:
-                connection.send(runner.run(connection.recv()))
-    except (EOFError, BrokenPipeError):
-        return
-    finally:
-        runner.close()
+    with (
+        threadpool_limits(limits=threads),  # for what is loaded already
+        open_reference(instance) as opened,
+        suppress(EOFError, BrokenPipeError),
+    ):
+        runner = CellRunner(project, opened, refresh_id)
+        while True:
+            connection.send(runner.run(connection.recv()))
 
 
 def _hand_over(worker: _Worker, groups: deque[deque[CellTask]]) -> None:

@@ -30,7 +30,8 @@ UNDER_WAY = [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunStatu
 def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) -> GarbageReport:
     """Remove what is not needed; ``dry_run`` only says what would go."""
     store = open_store(project)
-    active = {run.run_id for run in instance.get_runs(filters=RunsFilter(statuses=UNDER_WAY))}
+    records = instance.get_run_records(RunsFilter(statuses=UNDER_WAY))
+    active = {record.dagster_run.run_id for record in records}
     current, local = current_artifacts(project), Path(project.storage.local)
     found = collect_garbage(store, current, keep=project.storage.keep, active=active, dry_run=dry_run)
     trainings = abandoned(local / TRAININGS, {key.version for key in current}, dry_run=dry_run)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from uad_orchestrator.orchestration.dagster_instance.backfills import DAEMON_MODULE
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance, prepare_dagster_home
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.load import HOME_VARIABLE
@@ -27,7 +28,7 @@ def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
     environment = server_environment(project)
     commands = (
         ("dagster-webserver", "dagster_webserver", ["-h", host, "-p", str(port), "-w", str(workspace)]),
-        ("dagster-daemon", "dagster._daemon", ["run", "-w", str(workspace)]),
+        ("dagster-daemon", DAEMON_MODULE, ["run", "-w", str(workspace)]),
     )
     processes = [
         subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, cwd=project.home)
