@@ -22,16 +22,14 @@ def write_arrays(
     Raises:
         ValueError: an array holds Python objects; nothing is written.
     """
-    for (
-        name,
-        array,
-    ) in arrays.items():  # NumPy before 2.1 would store ``allow_pickle`` as an array of that name
+    # Checked here: savez of NumPy before 2.1 would store ``allow_pickle`` as an array of that name.
+    for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise ValueError(
                 f"array {name!r} holds Python objects, which only pickle could store: give it a dtype"
             )
     write = np.savez_compressed if compress else np.savez
-    write(target, **dict(arrays))
+    write(target, **dict(arrays))  # type: ignore[arg-type]  # its keyword arguments are arrays, not flags
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
