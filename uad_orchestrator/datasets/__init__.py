@@ -1,0 +1,44 @@
+"""Datasets: from folders as published, or from your own, to one ``Manifest``.
+
+A layout says how files are arranged; ``load_dataset`` reads one category by it, ``check_dataset`` names
+everything wrong with one. The demo set is generated.
+"""
+
+from uad_orchestrator.datasets.demo_generator import (
+    DEMO_CATEGORIES,
+    DemoSizes,
+    generate_defective,
+    generate_demo,
+    generate_normals,
+    write_normals,
+)
+from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.image_check import check_category, check_dataset
+from uad_orchestrator.datasets.layouts.registry import Layout
+from uad_orchestrator.datasets.load import find_categories, load_dataset
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
+from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
+from uad_orchestrator.datasets.scan import FoundImage, Scan
+
+__all__ = [
+    "DEMO_CATEGORIES",
+    "DatasetError",
+    "DatasetProblem",
+    "DemoSizes",
+    "Exclusions",
+    "FoundImage",
+    "ImageRecord",
+    "Layout",
+    "Manifest",
+    "MaskFile",
+    "Scan",
+    "Split",
+    "check_category",
+    "check_dataset",
+    "find_categories",
+    "generate_defective",
+    "generate_demo",
+    "generate_normals",
+    "load_dataset",
+    "write_normals",
+]

@@ -23,7 +23,13 @@ from uad_orchestrator.images.stored_png import encode_stored_png
 
 @dataclass(frozen=True)
 class DemoSizes:
-    """How many images of each kind a category gets."""
+    """How many images of each kind a category gets.
+
+    Attributes:
+        train: normals to fit.
+        test_good: normals to test.
+        test_per_defect: defective images to test, of each defect type.
+    """
 
     train: int = 30
     test_good: int = 10
@@ -60,8 +66,20 @@ def generate_demo(
 
     Each category is written aside and renamed, so that it is there completely or not at all.
 
+    Args:
+        root: the folder that holds the categories; made if needed.
+        seed: of all that is drawn; the same seed gives the same bytes on every machine.
+        sizes: how many images; None: 30 normals to fit, 10 and 4 per defect type to test.
+        categories: which of ``DEMO_CATEGORIES``.
+
     Raises:
         ValueError: an unknown category.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     generate_demo(folder, categories=["weave"], sizes=DemoSizes(train=2, test_good=1, test_per_defect=1))
+    ...     len(list(Path(folder).glob("weave/train/good/*.png")))
+    2
     """
     root = Path(root)
     sizes = sizes or DemoSizes()
@@ -79,9 +97,19 @@ def generate_demo(
 
 
 def generate_normals(category: str, n: int, seed: int = 0, start: int = 0) -> Iterator[np.ndarray]:
-    """Fresh normals of a category, none of which is in the demo set: ``n`` images ``(H, W, 3)`` uint8 RGB.
+    """Fresh normals of a category, none of which is in the demo set.
 
-    ``start`` skips that many: two calls with adjoining ranges give what one call gives.
+    Args:
+        category: one of ``DEMO_CATEGORIES``.
+        n: how many.
+        seed: of all that is drawn.
+        start: skips that many; two calls with adjoining ranges give what one call gives.
+
+    Yields:
+        ``n`` images, ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: an unknown category.
     """
     painter = _painter(category)
     for number in range(start, start + n):
@@ -89,7 +117,21 @@ def generate_normals(category: str, n: int, seed: int = 0, start: int = 0) -> It
 
 
 def write_normals(folder: Path | str, category: str, n: int, *, seed: int = 0, start: int = 0) -> list[Path]:
-    """``generate_normals`` as PNG files ``NNNN.png`` in ``folder``, made if needed; their paths in order."""
+    """``generate_normals`` as PNG files ``NNNN.png``.
+
+    Args:
+        folder: where they are written; made if needed.
+        category: one of ``DEMO_CATEGORIES``.
+        n: how many.
+        seed: of all that is drawn.
+        start: number of the first.
+
+    Returns:
+        Their paths, in order.
+
+    Raises:
+        ValueError: an unknown category.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -102,12 +144,20 @@ def write_normals(folder: Path | str, category: str, n: int, *, seed: int = 0, s
 def generate_defective(
     category: str, defect_type: str, number: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A defective picture ``(H, W, 3)`` uint8 RGB and its mask ``(H, W)`` bool: the pixels that changed.
+    """A defective picture and its mask.
 
-    ``number`` grades the difficulty: 0, 4, 8, .. are seen at once, 3, 7, 11, .. only when looked for.
+    Args:
+        category: one of ``DEMO_CATEGORIES``.
+        defect_type: one of the category's own, e.g. ``scratch`` of ``connector``.
+        number: which one; it grades the difficulty, 0, 4, 8, .. are seen at once, 3, 7, 11, .. only when
+            looked for.
+        seed: of all that is drawn.
+
+    Returns:
+        The picture, ``(H, W, 3)`` uint8 RGB, and the pixels that the defect changed, ``(H, W)`` bool.
 
     Raises:
-        ValueError: the category has no such defect type.
+        ValueError: an unknown category, or one without such a defect type.
     """
     painter = _painter(category)
     if defect_type not in painter.defects:

@@ -7,7 +7,10 @@ from fnmatch import fnmatchcase
 
 
 class Exclusions:
-    """Names (posix paths relative to the dataset's root) or patterns of images to leave out.
+    """Images to leave out, by name or pattern.
+
+    Args:
+        names: posix paths relative to the dataset's root, or patterns as of ``fnmatch``.
 
     Attributes:
         left_out: the images taken out so far; a manifest shows them.
@@ -25,11 +28,25 @@ class Exclusions:
         self._used: set[str] = set()
 
     def apply(self, images: Iterable[str]) -> list[str]:
-        """The images that stay, in order."""
+        """Take the named images out.
+
+        Args:
+            images: posix paths relative to the dataset's root.
+
+        Returns:
+            Those that stay, in order.
+        """
         return [image for image in images if not self._excludes(image)]
 
     def unused(self, category: str) -> list[str]:
-        """Entries of ``category``, by their folders, that matched nothing: misspelt, or the file is gone."""
+        """Entries that matched nothing: misspelt, or the file is gone.
+
+        Args:
+            category: only the entries with this folder in their path are looked at.
+
+        Returns:
+            Them, in order.
+        """
         return [n for n in self.names if f"/{category}/" in f"/{n}" and n not in self._used]
 
     def _excludes(self, image: str) -> bool:

@@ -29,6 +29,16 @@ def check_dataset(
     """Every fault of a category, sorted by path: what the layout misses and what the files' headers show.
 
     Unlike ``load_dataset`` it never raises for a faulty dataset, and hashes nothing.
+
+    Args:
+        layout: a layout's name.
+        root: the dataset's folder, the one that holds the categories.
+        category: a category's name.
+        exclude: images to leave out, as for ``load_dataset``.
+        progress: called with (files looked at, files in all).
+
+    Returns:
+        Errors and warnings; empty where all is right.
     """
     try:
         scan, _ = scan_dataset(layout, Path(root), category, exclude)
@@ -40,7 +50,15 @@ def check_dataset(
 
 
 def check_category(manifest: Manifest, progress: Progress | None = None) -> list[DatasetProblem]:
-    """Every fault that a loaded category's headers show, and test images that were also trained on."""
+    """Every fault that a loaded category's headers show, and test images that were also trained on.
+
+    Args:
+        manifest: what ``load_dataset`` gave.
+        progress: called with (files looked at, files in all).
+
+    Returns:
+        Errors and warnings, sorted by path; empty where all is right.
+    """
     files = [(record.path, tuple(mask.path for mask in record.masks)) for record in manifest.records]
     problems = _check_headers(manifest.root, files, progress) + _check_leaks(manifest.records)
     return sorted(set(problems), key=lambda problem: problem.path)

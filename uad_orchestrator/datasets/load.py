@@ -59,8 +59,19 @@ def load_dataset(
         exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
         digests: gives a file's digest; a cache may stand here.
 
+    Returns:
+        The images, sorted by split and path.
+
     Raises:
         DatasetError: anything wrong with layout, root, category or files; all faults are listed.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from uad_orchestrator.datasets import generate_demo
+    >>> with TemporaryDirectory() as folder:
+    ...     generate_demo(folder, categories=["gear"])
+    ...     gear = load_dataset("demo", folder, "gear")
+    >>> len(gear.train), gear.test[0].path, gear.test[0].defect_type
+    (30, 'gear/test/colour_shift/000.png', 'colour_shift')
     """
     layout = layout or name
     scan, exclusions = scan_dataset(layout, Path(root), category, exclude)
@@ -91,7 +102,14 @@ def dataset_folder(layout: str, root: Path | str) -> Path:
 
 
 def find_categories(layout: str, root: Path | str) -> list[str]:
-    """The categories below a dataset's root, sorted.
+    """The categories below a dataset's root.
+
+    Args:
+        layout: a layout's name.
+        root: the dataset's folder.
+
+    Returns:
+        Their names, sorted.
 
     Raises:
         DatasetError: the layout is unknown or the root cannot be reached.

@@ -18,7 +18,12 @@ UNKNOWN_LABEL = -1
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A ground-truth mask: its path relative to the dataset's root and the SHA-256 (hex) of its bytes."""
+    """A ground-truth mask.
+
+    Attributes:
+        path: posix path relative to the dataset's root.
+        digest: SHA-256 (hex) of the file's bytes.
+    """
 
     path: str
     digest: str
@@ -51,9 +56,15 @@ class ImageRecord:
 class Manifest:
     """All images of one category, sorted by split (train, validation, test, private ones) and path.
 
-    ``excluded`` are the images the user took out by name; ``notes`` what a reader of results must know of the
-    splits (one of our own making, one without ground truth); ``defects`` what the pixel values of masks in
-    channels mean, where the layout keeps channels apart.
+    Attributes:
+        dataset: the dataset's name, as tables call it.
+        category: the category's name.
+        layout: the layout it was read by.
+        root: the folder that all paths are relative to.
+        records: the images.
+        excluded: the images the user took out by name.
+        notes: what a reader of results must know of the splits (one of our own making, one without ground truth).
+        defects: what the pixel values of masks in channels mean, where the layout keeps channels apart.
     """
 
     dataset: str
@@ -66,7 +77,15 @@ class Manifest:
     defects: tuple[DefectKind, ...] = ()
 
     def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
-        """The records of a split, in path order; of one label only, if given."""
+        """The records of a split.
+
+        Args:
+            split: which one.
+            label: 0 or 1, for those of one label only.
+
+        Returns:
+            Them, in path order.
+        """
         return tuple(r for r in self.records if r.split == split and (label is None or r.label == label))
 
     @property
@@ -90,7 +109,14 @@ class Manifest:
         return tuple(r for r in self.records if r.split not in ("train", "validation"))
 
     def source(self, record: ImageRecord) -> ImageSource:
-        """The record as something a detector can read."""
+        """The record as something a detector can read.
+
+        Args:
+            record: one of this manifest.
+
+        Returns:
+            A source named by the record's path; images with one ``group_id`` share a group.
+        """
         return ImageSource.from_path(
             self.root / record.path,
             name=record.path,
@@ -99,5 +125,12 @@ class Manifest:
         )
 
     def sources(self, records: tuple[ImageRecord, ...]) -> Iterator[ImageSource]:
-        """The records as sources, in order."""
+        """The records as sources.
+
+        Args:
+            records: of this manifest.
+
+        Returns:
+            An iterator over the sources, in order.
+        """
         return (self.source(record) for record in records)

@@ -28,7 +28,12 @@ class DatasetProblem:
 
 
 class DatasetError(ValueError):
-    """A dataset that is not what its layout says: ``problems`` has every fault, the message the first."""
+    """A dataset that is not what its layout says; the message has the first twenty faults.
+
+    Args:
+        summary: the message's first line.
+        problems: every fault; kept as the attribute of that name.
+    """
 
     def __init__(self, summary: str, problems: Sequence[DatasetProblem] = ()) -> None:
         self.problems = tuple(problems)

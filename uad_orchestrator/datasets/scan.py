@@ -22,7 +22,16 @@ _CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # left by file managers; hi
 
 @dataclass(frozen=True)
 class FoundImage:
-    """An image as its layout describes it; paths are posix, relative to the dataset's root."""
+    """An image as its layout describes it; paths are posix, relative to the dataset's root.
+
+    Attributes:
+        path: the image file.
+        split: what it is used for.
+        label: 0 normal, 1 anomalous, -1 where none is published.
+        defect_type: ``good`` for normals, ``unknown`` without a label, else the dataset's own word.
+        masks: its mask files.
+        group_id: the physical part it shows, where the dataset says so.
+    """
 
     path: str
     split: Split
@@ -36,8 +45,11 @@ class FoundImage:
 class Scan:
     """What a category's folders hold; the lists grow while a layout is read.
 
-    ``notes`` say what a reader of results must know: splits of our own making, splits without ground truth.
-    ``defects`` are the entries of MVTec LOCO's defects_config.json.
+    Attributes:
+        images: the images found.
+        problems: what does not fit the layout; with any, the category cannot be used.
+        notes: what a reader of results must know: splits of our own making, splits without ground truth.
+        defects: the entries of MVTec LOCO's defects_config.json.
     """
 
     images: list[FoundImage] = field(default_factory=list)
@@ -46,7 +58,12 @@ class Scan:
     defects: tuple[DefectKind, ...] = ()
 
     def complain(self, path: str, message: str) -> None:
-        """Note a fault and read on."""
+        """Note a fault and read on.
+
+        Args:
+            path: posix path relative to the dataset's root.
+            message: what is wrong, what was expected there, what to do.
+        """
         self.problems.append(DatasetProblem(path, message))
 
 

@@ -17,7 +17,12 @@ Progress = Callable[[str, int, int], None]
 
 
 class ExportError(ValueError):
-    """What stands against an export: ``faults`` has everything, the message the first of it."""
+    """What stands against an export; the message has the first twenty faults.
+
+    Args:
+        summary: the message's first line.
+        faults: every fault; kept as the attribute of that name.
+    """
 
     def __init__(self, summary: str, faults: Sequence[str] = ()) -> None:
         self.faults = tuple(faults)
@@ -44,9 +49,23 @@ class CategoryMaps:
     version: str
 
     def path(self, record: ImageRecord) -> Path:
-        """Where an image's map lies: below its defect type, or below its split if it has no label."""
+        """Where an image's map lies: below its defect type, or below its split if it has no label.
+
+        Args:
+            record: one of the manifest.
+
+        Returns:
+            The TIFF's path, whether it is there or not.
+        """
         return self.maps.path(record.path, record.defect_type if record.split == "test" else record.split)
 
     def missing(self, records: Sequence[ImageRecord]) -> list[str]:
-        """A fault for every image without a map."""
+        """The images without a map.
+
+        Args:
+            records: of the manifest.
+
+        Returns:
+            A fault for each, with its path.
+        """
         return [f"{record.path}: no anomaly map" for record in records if not self.path(record).is_file()]

@@ -25,6 +25,10 @@ def write_map_tree(
         categories: of one dataset.
         output: the folder; an earlier export in its place is replaced.
         detector: named in the record.
+        progress: called with (category, files written, files in all).
+
+    Returns:
+        ``output``.
 
     Raises:
         ExportError: a test image has no map; names all of them.

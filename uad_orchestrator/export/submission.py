@@ -65,6 +65,10 @@ def write_submission(
         categories: all of the dataset.
         output: the ``.tar.gz``; an earlier submission in its place is replaced.
         detector: named in the record.
+        progress: called with (category, files written, files in all).
+
+    Returns:
+        ``output``.
 
     Raises:
         ExportError: a published category, a private split, an image's map or a threshold is missing, or two

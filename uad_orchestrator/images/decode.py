@@ -42,6 +42,12 @@ def read_image(path: Path | str) -> RgbImage:
     Grey is repeated in all three channels, alpha is dropped, a palette is resolved, EXIF rotation is applied.
     Of a file with several pictures the first is read.
 
+    Args:
+        path: a PNG, JPEG, BMP or TIFF file.
+
+    Returns:
+        The pixels, row 0 at the scene's top.
+
     Raises:
         ImageError: the file is missing, not an image, damaged or cut short, or neither 8 nor 16 bit.
     """
@@ -49,7 +55,14 @@ def read_image(path: Path | str) -> RgbImage:
 
 
 def decode_image(data: bytes, name: str) -> RgbImage:
-    """``read_image`` of a file's bytes; messages call them ``name``.
+    """``read_image`` of a file's bytes.
+
+    Args:
+        data: the bytes of a PNG, JPEG, BMP or TIFF file.
+        name: what messages call them.
+
+    Returns:
+        ``(H, W, 3)`` RGB, uint8 or uint16.
 
     Raises:
         ImageError: as ``read_image``.
@@ -77,6 +90,12 @@ def read_mask(path: Path | str) -> np.ndarray:
 
     Values may be 0/1, 0/255 or one bit, in any integer depth.
 
+    Args:
+        path: the mask's file.
+
+    Returns:
+        The mask.
+
     Raises:
         ImageError: as ``read_image``.
     """
@@ -96,7 +115,13 @@ def read_mask_values(path: Path | str) -> np.ndarray:
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """``(H, W)`` in pixels as ``read_image`` would give it, from the header alone.
+    """An image's size as ``read_image`` would give it, from the header alone.
+
+    Args:
+        path: the image's file.
+
+    Returns:
+        ``(H, W)`` in pixels.
 
     Raises:
         ImageError: the file is missing or its header is not that of an image.
@@ -107,9 +132,15 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
 
 def image_mode(path: Path | str) -> str:
-    """``gray8``, ``rgb8``, ``gray16`` or ``rgb16``: channels and bits of the file, from its header.
+    """Channels and bits of an image file, from its header.
 
     A palette counts as RGB; alpha does not count.
+
+    Args:
+        path: the image's file.
+
+    Returns:
+        ``gray8``, ``rgb8``, ``gray16`` or ``rgb16``.
 
     Raises:
         ImageError: the file is missing or its header is not that of an image.

@@ -48,6 +48,13 @@ def to_rgb(array: np.ndarray, input_format: ImageFormat | str) -> RgbImage:
 
     float32 in 0..1 becomes uint16, rounded to the nearest of 65535 steps.
 
+    Args:
+        array: one image.
+        input_format: what it is, e.g. ``bgr_u8_hwc``.
+
+    Returns:
+        ``(H, W, 3)`` RGB, contiguous.
+
     Raises:
         ValueError: the format is unknown, or dtype, shape or value range are not what it says.
 
@@ -76,6 +83,9 @@ def sources_from(
     Args:
         images: file paths, arrays of ``input_format``, one array with a leading axis n, or sources (kept).
         input_format: the format of arrays; it has no say over files.
+
+    Returns:
+        One source per image, in order; arrays are called ``images[0]`` and so on.
 
     Raises:
         ValueError: an array is not of ``input_format``; the message says which one.

@@ -31,7 +31,14 @@ class ImageSource:
     measure: Callable[[], tuple[int, int]] | None = None
 
     def size(self) -> tuple[int, int]:
-        """``(H, W)`` in pixels: of a file from its header alone."""
+        """The image's size: of a file from its header alone.
+
+        Returns:
+            ``(H, W)`` in pixels.
+
+        Raises:
+            ImageError: the file is missing, or its header is not that of an image.
+        """
         if self.measure is not None:
             return self.measure()
         height, width = self.read().shape[:2]
@@ -41,7 +48,20 @@ class ImageSource:
     def from_path(
         cls, path: Path, *, name: str | None = None, digest: str | None = None, group: str | None = None
     ) -> ImageSource:
-        """A source that decodes ``path``; its digest is that of the file's bytes, unless it is known."""
+        """A source that decodes a file.
+
+        Args:
+            path: the file.
+            name: what messages call it; None: its path.
+            digest: SHA-256 (hex) of its bytes, where it is known; None: they are read for it.
+            group: the physical part it shows; None: its name.
+
+        Returns:
+            The source; nothing is decoded yet.
+
+        Raises:
+            ImageError: the file cannot be read for its digest.
+        """
         name = name or str(path)
         return cls(
             name,
@@ -55,8 +75,17 @@ class ImageSource:
     def from_array(
         cls, image: RgbImage, *, name: str, digest: str | None = None, group: str | None = None
     ) -> ImageSource:
-        """A source over an RGB array already in memory; its digest is that of shape, dtype and pixels, unless
-        one is given."""
+        """A source over an RGB array already in memory.
+
+        Args:
+            image: ``(H, W, 3)`` RGB, uint8 or uint16; not copied.
+            name: what messages call it.
+            digest: of its content, where it is known; None: that of shape, dtype and pixels is taken.
+            group: the physical part it shows; None: its name.
+
+        Returns:
+            The source.
+        """
         return cls(name, digest or _pixel_digest(image), group or name, lambda: image)
 
 

@@ -25,7 +25,12 @@ class Box(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A tile: where it lies, and its pixels ``(tile_size, tile_size, ...)``."""
+    """A tile of an image.
+
+    Attributes:
+        box: where it lies on the image, in pixels: ``(top, left, bottom, right)``, half-open.
+        pixels: ``(tile_size, tile_size)`` or ``(tile_size, tile_size, C)``, of the image's dtype.
+    """
 
     box: Box
     pixels: np.ndarray
@@ -145,7 +150,11 @@ def iter_tiles(
         image: ``(H, W)`` or ``(H, W, C)``, any dtype.
         tile_size: side of a tile in pixels.
         stride: pixels from one tile to the next; None: three quarters of a tile.
-        padding: what fills a tile at the bottom and right where the image is smaller than it.
+        padding: what fills a tile at the bottom and right where the image is smaller than it: its mirrored pixels
+            (``reflect``), or its last ones (``edge``).
+
+    Yields:
+        The tiles; the last of a row and of a column are flush with the image's end.
 
     Raises:
         ValueError: no image, or a stride that would leave gaps.

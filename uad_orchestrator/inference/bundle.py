@@ -33,7 +33,8 @@ class Calibration:
     """What a bundle knows of normal images the detector does not hold.
 
     Attributes:
-        image_point, pixel_point: both thresholds, with where they come from.
+        image_point: the image threshold, with where it comes from.
+        pixel_point: the threshold of map pixels, likewise.
         scores: the normals' image scores.
         maxima: the largest values of their anomaly maps.
         normal_maps: statistics of these maps (``NormalMapStatistics.summary``).
@@ -48,8 +49,13 @@ class Calibration:
     map_scale: MapScale | None = None
 
     def at(self, rate: float) -> Calibration:
-        """With the thresholds that a new normal image exceeds with probability at most ``rate``; NaN with the
-        reason where the normals are too few for it.
+        """The calibration with the thresholds of another false-positive rate.
+
+        Args:
+            rate: the probability with which a new normal image may exceed them.
+
+        Returns:
+            A copy; its thresholds are NaN, with the reason, where the normals are too few for the rate.
 
         Raises:
             ValueError: ``rate`` is not in (0, 0.5).
@@ -100,8 +106,13 @@ class Bundle:
             )
 
     def recipe(self) -> dict[str, Any]:
-        """All that decides the scores of an image besides state, weights and settings, as this installation has
-        it: another version of any of it gives other scores, and the thresholds hold no more."""
+        """All that decides the scores of an image besides state, weights and settings, as this installation has it.
+
+        Another version of any of it gives other scores, and the thresholds hold no more.
+
+        Returns:
+            Versions of the model's stages, of tiling and of a package, embedder and preset, as JSON values.
+        """
         spec = detector_spec(self.model)
         recipe: dict[str, Any] = {
             "model": self.model,
@@ -122,6 +133,9 @@ class Bundle:
         Args:
             device: where a torch embedder runs.
             batch_size: images per forward pass.
+
+        Returns:
+            A detector that can predict at once.
 
         Raises:
             ImportError: the embedder needs an extra that is not installed.

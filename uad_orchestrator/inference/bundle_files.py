@@ -74,8 +74,12 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
     """Write a bundle as a new folder.
 
     Args:
+        bundle: what is written.
         directory: must not exist; it appears complete or not at all.
         include_weights: copy the embedder's weight file; else only its digest is kept.
+
+    Returns:
+        ``directory``.
 
     Raises:
         BundleError: something is at ``directory`` already.
@@ -100,9 +104,13 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
     """Read a bundle; every file is checked against its digest first.
 
     Args:
+        directory: the bundle's folder.
         weights: the embedder's weight file, where the bundle does not hold it; it is checked against the
             digest. None: a hub's file is looked up in the local cache.
         trusted: SHA-256 (hex) of a checkpoint in the bundle that may be loaded though loading it can run code.
+
+    Returns:
+        The bundle; its detector is made by ``Bundle.detector``.
 
     Raises:
         BundleError: a file is missing or changed (names it), another format, or made by stages, an embedder or

@@ -56,6 +56,9 @@ def infer(
             batch come when the batch is through: take 1 where images arrive one at a time.
         on_unreadable: told about each file that cannot be read; the others go on. None: it is raised.
 
+    Returns:
+        An iterator over the results; an image is read when its turn comes.
+
     Raises:
         RuntimeError: the detector is not fitted.
         BundleError: the bundle cannot be used; says why.

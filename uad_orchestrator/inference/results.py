@@ -63,7 +63,11 @@ class InferenceResult:
     image: RgbImage | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """All but the arrays, as JSON values."""
+        """All but the arrays, as JSON values.
+
+        Returns:
+            ``image``, ``score``, ``label``, ``regions``, ``seconds`` and ``reasons``.
+        """
         return {
             "image": self.name,
             "score": self.score,

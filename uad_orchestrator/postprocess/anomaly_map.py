@@ -30,6 +30,7 @@ def anomaly_map(
         original_size: ``(H, W)`` of the image.
         input_size: ``(h, w)`` of the region at the model's input.
         gaussian_sigma: in pixels of ``sigma_space``; 0: no blur.
+        sigma_space: where it is blurred: at the model's ``input`` size, or at the ``image``'s own.
 
     Returns:
         ``(H, W)`` float32, in the unit of the patch scores.
@@ -67,7 +68,15 @@ def resize_to_image(scores: np.ndarray, region: Region, size: tuple[int, int]) -
 
 
 def gaussian_blur(scores: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur as ``scipy.ndimage.gaussian_filter``: cut at 4 sigma, border reflected; float32."""
+    """Gaussian blur as ``scipy.ndimage.gaussian_filter``: cut at 4 sigma, border reflected.
+
+    Args:
+        scores: ``(h, w)`` float32.
+        sigma: in pixels, above 0.
+
+    Returns:
+        ``(h, w)`` float32.
+    """
     import cv2
 
     side = 2 * int(4 * sigma + 0.5) + 1

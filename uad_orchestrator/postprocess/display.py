@@ -19,6 +19,9 @@ def display_map(anomaly_map: np.ndarray, stretch: Literal["min_max", "percentile
         anomaly_map: ``(H, W)``, finite.
         stretch: what becomes 0 and 255: the map's least and largest value, or its 1st and 99th percentile.
 
+    Returns:
+        ``(H, W)`` uint8, 0 everywhere where the map is constant.
+
     Raises:
         ValueError: not ``(H, W)``, or not finite.
 

@@ -15,7 +15,12 @@ Shape = Literal["disk", "square"]
 
 
 class MapScale(NamedTuple):
-    """Pixel mean and standard deviation of the calibration normals' maps: what normalisation brings to 0, 1."""
+    """Of the calibration normals' maps: what normalisation brings to 0 and 1.
+
+    Attributes:
+        mean: of their pixels.
+        std: standard deviation of their pixels.
+    """
 
     mean: float
     std: float
@@ -25,6 +30,13 @@ def normalised(anomaly_map: np.ndarray, scale: MapScale) -> np.ndarray:
     """The map in standard deviations from the normal maps' mean; constant normal maps are only shifted.
 
     The same for all images: it changes the unit and no rank.
+
+    Args:
+        anomaly_map: ``(H, W)`` raw map values.
+        scale: of the detector's calibration normals.
+
+    Returns:
+        ``(H, W)`` float32.
 
     >>> normalised(np.array([[3.0, 5.0]]), MapScale(mean=3.0, std=0.5)).tolist()
     [[0.0, 4.0]]
@@ -39,10 +51,14 @@ def morphology(
     """Grey-scale morphology as ``scipy.ndimage``: nothing beyond the border counts.
 
     Args:
+        anomaly_map: ``(H, W)`` raw map values.
         operation: ``opening`` takes off peaks narrower than the element, ``closing`` fills holes, ``dilation``
             is the largest and ``erosion`` the smallest value around a pixel.
         size: side of the element in pixels, odd.
         shape: ``disk``: the pixels at most ``size // 2`` from its centre; ``square``: all of them.
+
+    Returns:
+        ``(H, W)`` float32.
     """
     import cv2
 
@@ -68,7 +84,16 @@ def structuring_element(size: int, shape: Shape) -> np.ndarray:
 
 
 def clipped(anomaly_map: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
-    """The map with its values held between ``low`` and ``high``; None: no limit."""
+    """The map with its values held between two limits.
+
+    Args:
+        anomaly_map: ``(H, W)`` raw map values.
+        low: the lowest value that stays; None: no limit.
+        high: the highest value that stays; None: no limit.
+
+    Returns:
+        ``(H, W)`` float32.
+    """
     return np.clip(np.asarray(anomaly_map, np.float32), low, high)
 
 
@@ -79,6 +104,14 @@ def without_small_regions(anomaly_map: np.ndarray, threshold: float, min_area: i
     The threshold is the pixel threshold of the normals' maps as they are before this step. It is their
     threshold after it, too: it is one of their maxima in order, and lowering those above it, at most to it,
     leaves the order. Where it is NaN (nothing to calibrate on) nothing is called a region, and nothing changes.
+
+    Args:
+        anomaly_map: ``(H, W)`` raw map values.
+        threshold: the pixel threshold.
+        min_area: regions with fewer pixels than this are lowered.
+
+    Returns:
+        ``(H, W)`` float32.
 
     >>> without_small_regions(np.array([[9.0, 0.0, 7.0, 8.0]]), threshold=5.0, min_area=2).tolist()
     [[5.0, 0.0, 7.0, 8.0]]

@@ -11,7 +11,12 @@ import numpy as np
 
 
 def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
-    """Write a map as a float32 TIFF, deflated; a file's folder is made."""
+    """Write a map as a float32 TIFF, deflated.
+
+    Args:
+        target: a file, whose folder is made, or an open stream.
+        anomaly_map: ``(H, W)``.
+    """
     import tifffile
 
     if isinstance(target, Path):
@@ -34,7 +39,18 @@ class MapSet:
         self.root = root
 
     def path(self, image: str, folder: str) -> Path:
-        """Where the map of an image (its path or name in the dataset) lies."""
+        """Where the map of an image lies.
+
+        Args:
+            image: its path or name in the dataset.
+            folder: its defect type, or its split where it has no label.
+
+        Returns:
+            The TIFF's path, whether it is there or not.
+
+        Raises:
+            ValueError: the image's stem or the folder cannot name a file.
+        """
         stem = PurePosixPath(image).stem
         for part in (folder, stem):
             if part in ("", ".", "..") or any(c in part for c in "/\\\0"):
@@ -42,7 +58,15 @@ class MapSet:
         return self.root / folder / f"{stem}.tiff"
 
     def write(self, image: str, folder: str, anomaly_map: np.ndarray) -> Path:
-        """Write one map ``(H, W)``.
+        """Write one map.
+
+        Args:
+            image: the image's path or name in the dataset.
+            folder: its defect type, or its split where it has no label.
+            anomaly_map: ``(H, W)``, finite.
+
+        Returns:
+            The file's path.
 
         Raises:
             ValueError: not finite, not two-dimensional, or a map of that name is there already (two images of
@@ -60,7 +84,18 @@ class MapSet:
         return path
 
     def read(self, image: str, folder: str) -> np.ndarray:
-        """The map of an image, ``(H, W)`` float32; FileNotFoundError naming image and file."""
+        """The map of an image.
+
+        Args:
+            image: the image's path or name in the dataset.
+            folder: its defect type, or its split where it has no label.
+
+        Returns:
+            ``(H, W)`` float32.
+
+        Raises:
+            FileNotFoundError: there is none; names image and file.
+        """
         import tifffile
 
         path = self.path(image, folder)
@@ -69,7 +104,11 @@ class MapSet:
         return np.asarray(tifffile.imread(path), dtype=np.float32)
 
     def paths(self) -> Iterator[Path]:
-        """All maps of the set, sorted."""
+        """All maps of the set.
+
+        Returns:
+            An iterator over their files, sorted.
+        """
         return iter(sorted(self.root.glob("*/*.tiff")))
 
 
@@ -92,7 +131,11 @@ class NormalMapStatistics:
     _minimum: float = np.inf
 
     def update(self, anomaly_map: np.ndarray) -> None:
-        """Add one map ``(H, W)``."""
+        """Add one map.
+
+        Args:
+            anomaly_map: ``(H, W)``, of a normal image.
+        """
         pixels = np.asarray(anomaly_map).ravel(order="K")
         for start in range(0, pixels.size, PIXELS_AT_ONCE):
             self._add(pixels[start : start + PIXELS_AT_ONCE].astype(np.float64))
@@ -110,7 +153,12 @@ class NormalMapStatistics:
         self._count = total
 
     def summary(self) -> dict[str, float | int | None]:
-        """Pixel ``mean``, ``std``, ``min``, ``max``, quantiles of the maps' maxima; None without maps."""
+        """The statistics of all maps added so far.
+
+        Returns:
+            ``maps`` (how many), pixel ``mean``, ``std``, ``min``, ``max``, and quantiles of the maps' maxima,
+            ``maxima_p50`` to ``maxima_p99``; all but the first None without maps.
+        """
         names = ("mean", "std", "min", "max", "maxima_p50", "maxima_p90", "maxima_p95", "maxima_p99")
         if not self.maxima:
             return {"maps": 0, **dict.fromkeys(names)}

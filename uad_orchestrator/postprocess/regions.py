@@ -36,7 +36,11 @@ class DefectRegion:
     mean: float
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; the box by its edges' names."""
+        """The region as JSON values.
+
+        Returns:
+            The fields by name; the box by its edges' names.
+        """
         return asdict(self) | {"box": self.box._asdict(), "peak_at": list(self.peak_at)}
 
 
@@ -46,6 +50,9 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> tuple[DefectRegio
     Args:
         anomaly_map: ``(H, W)`` map values.
         mask: ``(H, W)`` bool: where they are above the pixel threshold (``metrics.thresholds.exceeds``).
+
+    Returns:
+        The regions; none where the mask is empty.
 
     Raises:
         ValueError: map and mask are not of one size.

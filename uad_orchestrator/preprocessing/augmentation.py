@@ -72,7 +72,11 @@ class Augmentation:
         """The image as another day's camera takes it: the same shape and dtype; the input untouched.
 
         Args:
+            image: ``(H, W, 3)`` RGB, uint8 or uint16.
             digest: the image's; everything random follows from it.
+
+        Returns:
+            The augmented view.
         """
         from uad_orchestrator.preprocessing import camera
         from uad_orchestrator.preprocessing.steps import from_unit, to_unit
@@ -94,7 +98,15 @@ class Augmentation:
         return from_unit(unit, image.dtype)
 
     def move_mask(self, mask: np.ndarray, digest: str) -> np.ndarray:
-        """Where ``apply`` brings the True pixels of ``mask`` ``(H, W)``."""
+        """Where ``apply`` brings the True pixels of a mask.
+
+        Args:
+            mask: ``(H, W)`` bool.
+            digest: the image's.
+
+        Returns:
+            ``(H, W)`` bool.
+        """
         from uad_orchestrator.preprocessing.camera import turn_mask
 
         return turn_mask(mask, self._draw(digest).angle) if self.settings.rotation else mask

@@ -19,6 +19,7 @@ DRIFT_VERSION = 1
 """Raised when a drift gives other pixels."""
 
 DriftKind = Literal["white_balance", "exposure", "glare", "jpeg", "blur", "noise"]
+"""What can drift."""
 
 KINDS: tuple[DriftKind, ...] = get_args(DriftKind)
 
@@ -61,7 +62,11 @@ class Drift:
         """The image as the drifted camera takes it: the same shape and dtype; the input untouched.
 
         Args:
+            image: ``(H, W, 3)`` RGB, uint8 or uint16.
             digest: the image's; everything drawn follows from it.
+
+        Returns:
+            The drifted image.
         """
         from uad_orchestrator.preprocessing.camera import draws_for
         from uad_orchestrator.preprocessing.steps import from_unit, to_unit
@@ -91,6 +96,14 @@ class Drift:
 
 
 def drifted(source: ImageSource, drift: Drift) -> ImageSource:
-    """The image as the drifted camera takes it; its digest, under which embeddings are cached, says so."""
+    """The image as the drifted camera takes it; its digest, under which embeddings are cached, says so.
+
+    Args:
+        source: the image.
+        drift: kind, level and seed.
+
+    Returns:
+        A source of the same name and group; pixels are changed when they are read.
+    """
     digest = hashlib.sha256(f"{source.digest} {drift.name}".encode()).hexdigest()
     return replace(source, digest=digest, read=lambda: drift.apply(source.read(), source.digest))

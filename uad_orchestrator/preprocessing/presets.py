@@ -48,7 +48,10 @@ class Preset:
     steps: tuple[StepSettings, ...] = ()
 
     def recipe(self) -> dict[str, Any]:
-        """Everything that decides scores and metrics, as JSON values: steps with versions and all parameters.
+        """Everything that decides scores and metrics.
+
+        Returns:
+            The steps with versions and all parameters, as JSON values.
 
         Raises:
             ImageError: the mask image of a ``roi`` step cannot be read.
@@ -56,13 +59,23 @@ class Preset:
         return {"steps": [step.recipe() for step in self.steps]}
 
     def pixel_recipe(self) -> dict[str, Any]:
-        """What decides the pixels alone: another region of interest makes no other embeddings."""
+        """What decides the pixels alone: another region of interest makes no other embeddings.
+
+        Returns:
+            As ``recipe``, without the steps that leave pixels as they are.
+        """
         return {"steps": [step.recipe() for step in self._pixel_steps]}
 
     def apply(self, image: RgbImage) -> RgbImage:
-        """The image after all steps, ``(h, w, 3)`` of ``size_after`` and the same dtype; the input untouched.
+        """The image after all steps; the input is untouched.
 
         Steps hand each other float32 in [0, 1]; values are rounded and clipped once, at the end.
+
+        Args:
+            image: ``(H, W, 3)`` RGB, uint8 or uint16.
+
+        Returns:
+            ``(h, w, 3)`` of ``size_after``, of the same dtype.
 
         Raises:
             ValueError: the image is not ``(H, W, 3)`` uint8 or uint16.
@@ -77,10 +90,16 @@ class Preset:
         return from_unit(unit, image.dtype)
 
     def size_after(self, size: Size) -> Size:
-        """``(h, w)`` that ``apply`` gives an image of ``(H, W)``.
+        """The size that ``apply`` gives an image.
 
         Every step stretches the whole image onto the whole canvas, so that both sizes together bring a place
         on the canvas back to the image.
+
+        Args:
+            size: ``(H, W)`` of the image.
+
+        Returns:
+            ``(h, w)`` after all steps.
         """
         for step in self.steps:
             size = step.size_after(size) if isinstance(step, ResizeStep) else size
@@ -92,8 +111,13 @@ class Preset:
         return any(isinstance(step, Roi) for step in self.steps)
 
     def inspected(self, size: Size) -> np.ndarray | None:
-        """``(H, W)`` bool, True where the ``roi`` steps let an original image of that size be inspected;
-        None: everywhere.
+        """Where the ``roi`` steps let an original image be inspected.
+
+        Args:
+            size: ``(H, W)`` of the image.
+
+        Returns:
+            ``(H, W)`` bool; None where there is no such step: everywhere.
 
         Raises:
             ValueError: a region reaches beyond the image, a mask is of another size, or nothing is left.
@@ -111,6 +135,9 @@ def resolve_preset(name: str, project_presets: Mapping[str, Any] | None = None) 
     Args:
         name: e.g. ``industrial_camera_robust``.
         project_presets: name -> ``PresetSettings``, or the list of steps as the project file writes it.
+
+    Returns:
+        The preset, with every default filled in.
 
     Raises:
         ValueError: no preset has that name (says the nearest one), or one of its steps is invalid.

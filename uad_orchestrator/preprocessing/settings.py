@@ -129,6 +129,9 @@ STEP_METHODS: dict[str, dict[str, type[StepSettings]]] = {
 class PresetSettings(BaseModel):
     """A preset as the project file writes it: a list of steps, applied in order.
 
+    Attributes:
+        steps: the settings of each.
+
     Example:
         >>> preset = PresetSettings.model_validate([{"illumination": {"method": "gamma", "gamma": 1.2}}])
         >>> preset.steps[0]
@@ -150,7 +153,14 @@ class PresetSettings(BaseModel):
         return {"steps": tuple(_numbered_step(number, entry) for number, entry in enumerate(entries, 1))}
 
     def located(self, home: Path) -> PresetSettings:
-        """The preset with the paths of its mask images taken relative to ``home``."""
+        """The preset with the paths of its mask images made absolute.
+
+        Args:
+            home: the folder of the project file, which relative paths start from.
+
+        Returns:
+            A copy.
+        """
         return PresetSettings(
             steps=tuple(
                 step.model_copy(update={"path": home / step.path.expanduser()})
@@ -167,6 +177,9 @@ def parse_step(entry: Any) -> StepSettings:
     Args:
         entry: ``"denoise"``, ``{"denoise": "median"}``, ``{"denoise": {"method": "median", "size": 5}}`` or
             settings already parsed.
+
+    Returns:
+        The step's settings, with every default filled in.
 
     Raises:
         ValueError: an unknown step, method or parameter (with the nearest valid word), or a value that is

@@ -22,5 +22,9 @@ class StepSettings(BaseModel):
     CHANGES_PIXELS: ClassVar[bool] = True
 
     def recipe(self) -> dict[str, Any]:
-        """The step's word, version and parameters, as JSON values."""
+        """What the step does, as part of a version.
+
+        Returns:
+            Its word, version and parameters, as JSON values.
+        """
         return {"step": self.STEP, "version": self.VERSION, **self.model_dump(mode="json")}

@@ -19,7 +19,14 @@ PUT_IN_QUOTES = "put it in quotes"
 
 @dataclass(frozen=True)
 class SettingProblem:
-    """One thing wrong: where, what, and what to do about it."""
+    """One thing wrong.
+
+    Attributes:
+        place: where in the file, key by key; list positions count from 0.
+        what: what is wrong.
+        advice: what to do about it.
+        line: of the file, from 1; None where it has none.
+    """
 
     place: Place
     what: str
@@ -35,7 +42,12 @@ class SettingProblem:
 
 
 class ProjectError(Exception):
-    """A project file that cannot be used; lists every problem found, in the file's order."""
+    """A project file that cannot be used; lists every problem found, in the file's order.
+
+    Args:
+        path: the file.
+        problems: all that is wrong; kept, sorted by line, as the attribute of that name.
+    """
 
     def __init__(self, path: Path, problems: Iterable[SettingProblem]) -> None:
         self.path = path

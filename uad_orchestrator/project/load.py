@@ -25,6 +25,9 @@ def load_project(home: Path, *, allow_missing_files: bool = False) -> Project:
         allow_missing_files: a weight file that is not there is noted in ``Project.missing_files`` instead of
             an error, so that one detector's lost file does not take the others along.
 
+    Returns:
+        The project, checked, with every default filled in.
+
     Raises:
         ProjectError: listing all problems at once, each with its place, line, and what to do.
     """
@@ -33,7 +36,13 @@ def load_project(home: Path, *, allow_missing_files: bool = False) -> Project:
 
 
 def demo_project(home: Path) -> Project:
-    """The demo project in ``home``. Its categories are static, and nothing is read or written.
+    """The demo project. Its categories are static, and nothing is read or written.
+
+    Args:
+        home: the folder it is to lie in.
+
+    Returns:
+        The project.
 
     >>> len(demo_project(Path("uad-demo")).cells())
     9
@@ -45,6 +54,12 @@ def read_project(home: Path) -> Project:
     """What a code location works by: the project file of ``home``, or the demo project where there is none.
 
     Missing weight files are noted (``Project.missing_files``), and the assets that need them fail.
+
+    Args:
+        home: the folder of the project file.
+
+    Returns:
+        The project.
 
     Raises:
         ProjectError: listing all problems at once, each with its place, line, and what to do.
@@ -67,6 +82,12 @@ def read_again(loaded: Project) -> Project:
 
 def open_project(home: Path | None = None) -> Project:
     """The project of ``home``, else of UAD_HOME, else of the current folder, else the demo project.
+
+    Args:
+        home: the folder of the project file.
+
+    Returns:
+        The project.
 
     Raises:
         ProjectError: the file is wrong; or ``home`` or UAD_HOME names a folder without one.

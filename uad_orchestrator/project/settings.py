@@ -28,6 +28,7 @@ from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
 
 PROJECT_FILE = "uad.yaml"
+"""The name of the project file."""
 
 
 class Section(BaseModel):
@@ -93,8 +94,8 @@ class RepeatSettings(Section):
 class DetectorEntry(Section):
     """One detector of the grid: a model with its settings, each in the stage that reads it."""
 
-    name: str
-    repeat_of: str | None = None
+    name: str = Field(description="the partition key, `<name>@seed<seed>` of one with `repeats`")
+    repeat_of: str | None = Field(None, description="the entry's name in the file, where it has `repeats`")
     model: str = Field(description="which detector, e.g. vision_patchcore")
     preset: str = Field("plain", description="the preprocessing preset images pass through first")
     embedder: EmbedderSettings | None = Field(
@@ -280,6 +281,16 @@ class Project(Section):
     """A project file, checked; its relative paths resolved against the file's folder.
 
     Attributes:
+        home: the folder of the project file.
+        storage: where artifacts and indexes lie.
+        runtime: device, batch size, workers.
+        datasets: each dataset's settings, by name.
+        presets: the file's own presets, by name.
+        detectors: the detectors of the grid, by name; one per seed where an entry has ``repeats``.
+        evaluation: what differs from the layouts' protocols.
+        automation: what happens by itself while Dagster's daemon runs.
+        checks: when the asset checks speak up.
+        dagster: how the project appears in Dagster.
         found_categories: of each dataset that declares none, the categories found when the file was read.
         unreachable: a dataset's name, or a category key -> why its images cannot be read now. Loading does
             not fail on it: the assets of that dataset or category do.
@@ -303,7 +314,11 @@ class Project(Section):
     missing_files: dict[str, str] = {}
 
     def category_keys(self) -> list[str]:
-        """``dataset/category`` of every category, datasets in the file's order."""
+        """The categories of the grid.
+
+        Returns:
+            ``dataset/category`` of each, datasets in the file's order.
+        """
         return [
             f"{name}/{category}"
             for name, dataset in self.datasets.items()
@@ -313,15 +328,30 @@ class Project(Section):
         ]
 
     def protocol(self, dataset: str) -> EvaluationProtocol:
-        """What is measured on the categories of a dataset."""
+        """What is measured on the categories of a dataset.
+
+        Args:
+            dataset: its name.
+
+        Returns:
+            The protocol: that of its layout, with what ``evaluation`` changes.
+        """
         return self.evaluation.of(dataset, self.datasets[dataset].layout)
 
     def entries(self) -> dict[str, DetectorEntry]:
-        """The detectors as the file calls them; of one with ``repeats`` the last seed stands for all."""
+        """The detectors as the file calls them.
+
+        Returns:
+            The entries by name; of one with ``repeats`` the last seed stands for all.
+        """
         return {entry.repeat_of or name: entry for name, entry in self.detectors.items()}
 
     def repeats(self) -> dict[str, tuple[str, ...]]:
-        """Of each entry with ``repeats`` its detectors, one per seed."""
+        """The entries with ``repeats``.
+
+        Returns:
+            Of each, by name, its detectors, one per seed.
+        """
         of: dict[str, tuple[str, ...]] = {}
         for name, entry in self.detectors.items():
             if entry.repeat_of:
@@ -329,5 +359,9 @@ class Project(Section):
         return of
 
     def cells(self) -> list[tuple[str, str]]:
-        """Every ``(category key, detector)`` of the grid."""
+        """The grid.
+
+        Returns:
+            Every ``(category key, detector)``.
+        """
         return [(category, detector) for category in self.category_keys() for detector in self.detectors]

@@ -24,6 +24,7 @@ detectors:
     embedder: filter_bank
     references: {k: 8, seed: 0}
 """
+"""The project file of ``uad demo``."""
 
 INIT_YAML = """\
 # A uad project. Paths are relative to this file. `uad check` says what is wrong before it costs time,
@@ -69,3 +70,4 @@ detectors:
 # evaluation:                   # default: what the dataset's paper measures, see docs/project-file.md
 #   aupro_limits: [0.3, 0.05]
 """
+"""The commented project file of ``uad init``."""

@@ -19,7 +19,8 @@ class RobustnessRow:
 
     Attributes:
         category: ``dataset/category``.
-        detector, preset: as the project file calls them.
+        detector: as the project file calls it.
+        preset: the detector's, likewise.
         drift: what drifts; None: nothing, the test images as they are.
         level: 0 without drift, else 1 to 5.
         metrics: image_auroc, pixel_auroc, aupro_<limit> or spro_<limit>, and what the calibrated threshold
@@ -34,7 +35,11 @@ class RobustnessRow:
     metrics: dict[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """The row flat, as JSON values."""
+        """The row as JSON values.
+
+        Returns:
+            The fields by name, flat: ``metrics`` stand beside the others.
+        """
         named = ("category", "detector", "preset", "drift", "level")
         return {name: getattr(self, name) for name in named} | self.metrics
 
@@ -77,7 +82,15 @@ def series_of(rows: Sequence[RobustnessRow]) -> list[Series]:
 
 
 def robustness_table(rows: Sequence[RobustnessRow], width: int) -> str:
-    """A table per metric, a line per drift and detector, a column per level: plain text, ``width`` wide."""
+    """A table per metric, a line per drift and detector, a column per level.
+
+    Args:
+        rows: those of all cells and drifts; a figure is the mean over the categories.
+        width: characters per line.
+
+    Returns:
+        Plain text.
+    """
     from rich.console import Console
     from rich.table import Table
 

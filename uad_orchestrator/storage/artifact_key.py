@@ -20,7 +20,9 @@ class ArtifactKey:
 
     Attributes:
         asset: the asset's name, e.g. ``memory_bank``.
-        dataset, category, detector: the cell; None for a dimension the asset lacks.
+        dataset: of the cell; None where the asset has no such dimension.
+        category: of the cell, within its dataset; likewise.
+        detector: of the cell; likewise.
         version: the digest of its recipe.
 
     Raises:
@@ -47,14 +49,34 @@ class ArtifactKey:
 
     @classmethod
     def of(cls, provenance: Provenance) -> ArtifactKey:
-        """The key of the artifact a provenance describes."""
+        """The key of the artifact a provenance describes.
+
+        Args:
+            provenance: the artifact's record.
+
+        Returns:
+            Its key.
+
+        Raises:
+            ValueError: a part of it cannot name a folder.
+        """
         return cls(
             provenance.asset, provenance.dataset, provenance.category, provenance.detector, provenance.version
         )
 
     @classmethod
     def from_path(cls, path: PurePosixPath) -> ArtifactKey:
-        """The key whose ``path`` this is; ValueError otherwise."""
+        """The key whose ``path`` this is.
+
+        Args:
+            path: relative to the storage root.
+
+        Returns:
+            The key.
+
+        Raises:
+            ValueError: it is none.
+        """
         parts = path.parts
         if len(parts) != 6 or parts[0] != "artifacts":
             raise ValueError(f"{path} is not artifacts/<asset>/<dataset>/<category>/<detector>/<version>")

@@ -54,7 +54,14 @@ class ArtifactDraft:
         seeds: Mapping[str, int] | None = None,
         device: str | None = None,
     ) -> None:
-        """Add what became known only while computing."""
+        """Add what became known only while computing; what is left out stays as it is.
+
+        Args:
+            metrics: figures by their published names; None where undefined.
+            facts: anything worth knowing, as JSON values.
+            seeds: the seeds used.
+            device: where it was computed.
+        """
         known = self.provenance
         changed = known.model_dump()
         changed["metrics"] = {**known.metrics, **(metrics or {})}
@@ -64,7 +71,11 @@ class ArtifactDraft:
         self.provenance = Provenance.model_validate(changed)
 
     def finished(self) -> Provenance:
-        """The provenance with time taken and files as they are now."""
+        """The provenance with the time taken and the files as they are now.
+
+        Returns:
+            A copy.
+        """
         files = file_sizes(self.directory)
         return self.provenance.model_copy(
             update={"seconds": time.monotonic() - self._started, "files": files, "bytes": sum(files.values())}
@@ -101,7 +112,14 @@ class ArtifactStore:
         return str(self.location)
 
     def exists(self, key: ArtifactKey) -> bool:
-        """Whether the artifact counts: its provenance is there, readable, and says it is this one."""
+        """Whether the artifact counts: its provenance is there, readable, and says it is this one.
+
+        Args:
+            key: its address.
+
+        Returns:
+            True where it does; a damaged provenance is logged.
+        """
         try:
             return self._read_provenance(key) is not None
         except ProvenanceError as error:
@@ -109,11 +127,24 @@ class ArtifactStore:
             return False
 
     def holds(self, key: ArtifactKey) -> bool:
-        """Whether a provenance file lies there, unread: the quick look at a whole grid; ``exists`` is sure."""
+        """Whether a provenance file lies there, unread: the quick look at a whole grid; ``exists`` is sure.
+
+        Args:
+            key: the artifact's address.
+
+        Returns:
+            True where one does.
+        """
         return self.location.has(f"{ARTIFACTS}/{'/'.join(key.parts)}/{PROVENANCE_FILE}")
 
     def provenance(self, key: ArtifactKey) -> Provenance:
         """What made the artifact.
+
+        Args:
+            key: its address.
+
+        Returns:
+            Its record.
 
         Raises:
             ArtifactError: there is no such artifact.
@@ -125,11 +156,24 @@ class ArtifactStore:
         return provenance
 
     def path(self, key: ArtifactKey) -> str:
-        """Where the artifact lies or would lie: a local path or a URL, for people and tables."""
+        """Where the artifact lies or would lie, for people and tables.
+
+        Args:
+            key: its address.
+
+        Returns:
+            A local path or a URL.
+        """
         return self.location.describe(key.path)
 
     def open_dir(self, key: ArtifactKey) -> Path:
-        """A local folder with the artifact's files, to read only; fetched first from a remote root.
+        """The artifact's files, to read only; fetched first from a remote root.
+
+        Args:
+            key: its address.
+
+        Returns:
+            A local folder.
 
         Raises:
             ArtifactError: there is no such artifact, or files are missing or cut short.
@@ -144,6 +188,13 @@ class ArtifactStore:
         """Hold the one lock of this artifact among all processes of this ``local``; released when killed.
 
         Take it, look whether the artifact exists by now, and only then compute.
+
+        Args:
+            key: the artifact's address; it need not exist.
+            timeout: seconds to wait; negative: for ever.
+
+        Yields:
+            Nothing; the lock is held until the block ends.
 
         Raises:
             ArtifactError: not free within ``timeout`` seconds (negative: wait for ever).
@@ -175,6 +226,13 @@ class ArtifactStore:
 
         If the artifact exists by then, the one that was first stays and this draft is dropped.
 
+        Args:
+            key: the artifact's address.
+            provenance: its record, as far as it is known; ``ArtifactDraft.record`` adds to it.
+
+        Yields:
+            The draft, with an empty folder for the files.
+
         Raises:
             ValueError: the provenance is that of another artifact.
         """
@@ -192,7 +250,17 @@ class ArtifactStore:
     def history(
         self, asset: str, dataset: str | None, category: str | None, detector: str | None
     ) -> list[Provenance]:
-        """The provenance of all versions of one asset in one cell, newest first; damaged ones left out."""
+        """The provenance of all versions of one asset in one cell.
+
+        Args:
+            asset: its name.
+            dataset: of the cell; None where the asset has no such dimension.
+            category: of the cell, within its dataset; likewise.
+            detector: of the cell; likewise.
+
+        Returns:
+            The records, newest first; damaged ones are left out.
+        """
         parent = ArtifactKey(asset, dataset, category, detector, "version").path.parent
         found = [self._read_or_none(key) for key in _keys(self.location.find(parent))]
         return sorted(
@@ -202,19 +270,41 @@ class ArtifactStore:
     def versions(
         self, asset: str, dataset: str | None, category: str | None, detector: str | None
     ) -> list[str]:
-        """The versions of one asset in one cell, newest first."""
+        """The versions of one asset in one cell.
+
+        Args:
+            asset: its name.
+            dataset: of the cell; None where the asset has no such dimension.
+            category: of the cell, within its dataset; likewise.
+            detector: of the cell; likewise.
+
+        Returns:
+            The versions, newest first.
+        """
         return [provenance.version for provenance in self.history(asset, dataset, category, detector)]
 
     def list_all(self) -> list[ArtifactKey]:
-        """The keys of all artifacts, sorted; folders that are no artifacts are passed over."""
+        """All artifacts; folders that are none are passed over.
+
+        Returns:
+            Their keys, sorted.
+        """
         return sorted(_keys(self.location.find()))
 
     def list_folders(self) -> list[ArtifactKey]:
-        """The keys of all folders where an artifact may lie, also of those that do not count; sorted."""
+        """All folders where an artifact may lie, also those that do not count.
+
+        Returns:
+            Their keys, sorted.
+        """
         return sorted(_keys(self.location.folders()))
 
     def delete(self, key: ArtifactKey) -> None:
-        """Remove the artifact, at once for every reader; nothing happens if there is none."""
+        """Remove the artifact, at once for every reader; nothing happens if there is none.
+
+        Args:
+            key: its address.
+        """
         self.location.remove(key.path)
 
     def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:

@@ -25,7 +25,12 @@ FOREIGN_DRAFT_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Removed:
-    """Something that was, or in a dry run would be, removed: what, where, how many bytes."""
+    """Something that was, or in a dry run would be, removed.
+
+    Attributes:
+        what: the artifact, or the path of what was left over.
+        bytes: its size.
+    """
 
     what: ArtifactKey | str
     bytes: int
@@ -71,12 +76,16 @@ def collect_garbage(
     ``min_age_seconds``, those of active runs, and those another process is working on.
 
     Args:
+        store: the artifacts.
         current: the artifacts the project has, or should have, as it stands.
         keep: versions kept of each asset and cell, the current one among them.
         pinned: further ones to keep.
         min_age_seconds: nothing that changed within this time is touched.
         active: ids of the runs under way.
         dry_run: only say what would go.
+
+    Returns:
+        What went, what stayed, what was busy.
 
     Raises:
         ValueError: ``keep`` below 1.

@@ -31,7 +31,19 @@ class EmbeddingCache:
         self.root = root
 
     def get(self, space: str, view: str, digest: str) -> dict[str, np.ndarray] | None:
-        """The arrays stored under the key; None if there are none, or if they are damaged (then removed)."""
+        """The arrays stored under a key.
+
+        Args:
+            space: which numbers: preset, embedder and weights.
+            view: which rotation or augmentation.
+            digest: which image.
+
+        Returns:
+            The arrays by name; None if there are none, or if they are damaged (then removed).
+
+        Raises:
+            ValueError: a part of the key is not made of letters, digits and ``_.+-``.
+        """
         path = self._path(space, view, digest)
         try:
             return read_arrays(path)
@@ -42,7 +54,17 @@ class EmbeddingCache:
             return None
 
     def put(self, space: str, view: str, digest: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store the arrays under the key, in place of what was there."""
+        """Store arrays under a key, in place of what was there.
+
+        Args:
+            space: which numbers: preset, embedder and weights.
+            view: which rotation or augmentation.
+            digest: which image.
+            arrays: what is stored, by name.
+
+        Raises:
+            ValueError: a part of the key is not made of letters, digits and ``_.+-``.
+        """
         path = self._path(space, view, digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{digest}.{uuid.uuid4().hex}.tmp")

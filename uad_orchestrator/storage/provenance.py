@@ -56,12 +56,30 @@ JsonObject = Annotated[dict[str, Any], BeforeValidator(null_for_nan)]
 class Provenance(BaseModel):
     """The record of one artifact.
 
-    ``inputs`` maps what was read to its version. A plain asset name means the artifact's own category and
-    detector; an input of another cell is written ``asset@dataset/category/detector``, with ``_`` for a
-    dimension the asset lacks (the leaderboard reads ``metrics_report@mvtec_ad/bottle/patchcore`` and so on).
-
-    ``settings`` holds the resolved settings behind the artifact, in the project file's words, so that two
-    versions can be compared in them: ``{"preset": [...], "coreset": {"ratio": 0.1, ...}}``.
+    Attributes:
+        schema_version: of the file.
+        asset: the asset's name.
+        dataset: of the cell; None where the asset has no such dimension.
+        category: of the cell, within its dataset; likewise.
+        detector: of the cell; likewise.
+        version: the digest of its recipe, or of its content where it is an input.
+        stage_version: of the code that made it.
+        inputs: what was read, with its version. A plain asset name means the artifact's own category and
+            detector; an input of another cell is written ``asset@dataset/category/detector``, with ``_`` for a
+            dimension the asset lacks (the leaderboard reads ``metrics_report@mvtec_ad/bottle/patchcore`` and so on).
+        settings: the resolved settings behind the artifact, in the project file's words, so that two versions
+            can be compared in them: ``{"preset": [...], "coreset": {"ratio": 0.1, ...}}``.
+        packages: versions of the installed packages that may matter to a number.
+        code_version: of this project.
+        host: where it was made.
+        device: likewise.
+        seeds: those used.
+        started_at: with a time zone.
+        seconds: time taken.
+        bytes: of all files.
+        metrics: figures by their published names; None where undefined.
+        run_id: of the Dagster run.
+        facts: anything else worth knowing.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -94,12 +112,23 @@ class Provenance(BaseModel):
     facts: JsonObject = Field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Indented JSON, NaN as null."""
+        """The record as it is stored.
+
+        Returns:
+            Indented JSON, NaN as null.
+        """
         return self.model_dump_json(indent=1)
 
     @classmethod
     def from_json(cls, text: JsonText, place: str | Path) -> Provenance:
-        """Read what ``to_json`` wrote; ``place`` names the file in the error.
+        """Read what ``to_json`` wrote.
+
+        Args:
+            text: JSON.
+            place: names the file in the error.
+
+        Returns:
+            The record.
 
         Raises:
             ProvenanceError: not such JSON.

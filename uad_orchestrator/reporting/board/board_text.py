@@ -29,6 +29,9 @@ def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 
             ``csv`` (every column of every cell).
         width: characters per line of ``table``.
 
+    Returns:
+        The text.
+
     Raises:
         ValueError: another format.
     """

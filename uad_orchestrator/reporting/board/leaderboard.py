@@ -25,6 +25,11 @@ class Leaderboard(BaseModel):
 
     A detector with repeats has a row of means, followed by those of its seeds; it is the row of means that is
     compared with other detectors.
+
+    Attributes:
+        schema_version: of the JSON.
+        rows: the cells.
+        means: per dataset.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +44,11 @@ class Leaderboard(BaseModel):
         return in_reading_order({*board_metrics(), *(name for row in self.rows for name in row.metrics)})
 
     def counts(self) -> dict[Status, int]:
-        """How many cells are fresh, stale, missing, failed."""
+        """How many cells are fresh, stale, missing, failed.
+
+        Returns:
+            The number of cells by status; all four are there.
+        """
         statuses: tuple[Status, ...] = ("fresh", "stale", "missing", "failed")
         cells = [row for row in self.rows if not row.repeats]
         return {status: sum(row.status == status for row in cells) for status in statuses}
@@ -50,9 +59,12 @@ class Leaderboard(BaseModel):
         return tuple(row for row in self.rows if row.repeat_of is None)
 
     def best(self) -> set[tuple[str, str, str]]:
-        """``(category_key, detector, metric)`` of the best values per category, as far as they are shown.
+        """The best values per category, as far as they are shown.
 
         Only fresh rows compete, only where at least two do; values that look the same share the mark.
+
+        Returns:
+            ``(category_key, detector, metric)`` of each.
         """
         marked: set[tuple[str, str, str]] = set()
         for key in {row.category_key for row in self.rows}:
@@ -63,7 +75,11 @@ class Leaderboard(BaseModel):
         return marked
 
     def within_noise(self) -> set[tuple[str, str]]:
-        """``(category_key, detector)`` of the rows whose image AUROC is tied with the category's best."""
+        """The rows whose image AUROC is tied with the category's best.
+
+        Returns:
+            ``(category_key, detector)`` of each.
+        """
         best = self.best()
         return {
             (row.category_key, row.detector)
@@ -73,12 +89,23 @@ class Leaderboard(BaseModel):
         }
 
     def to_json(self) -> str:
-        """The board as JSON; fields under their published names."""
+        """The board as JSON.
+
+        Returns:
+            JSON text, fields under their published names.
+        """
         return self.model_dump_json(indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Leaderboard:
-        """Read what ``to_json`` wrote."""
+        """Read what ``to_json`` wrote.
+
+        Args:
+            text: JSON.
+
+        Returns:
+            The board.
+        """
         return cls.model_validate_json(text)
 
 
@@ -115,6 +142,9 @@ def build_leaderboard(
         cells: per (category key ``dataset/category``, detector): its report (taken as fresh), the reason why
             there is none, or a ``BoardCell`` that also says ``stale`` or ``failed`` and the version.
         repeats: per detector of the project file with several seeds, the detectors it became.
+
+    Returns:
+        A row per cell, and the means of each dataset.
 
     Raises:
         ValueError: a category key that is not ``dataset/category``.

@@ -20,6 +20,8 @@ class DetectorMeans(BaseModel):
     """A detector's means; None where the shared categories do not have the figure.
 
     Attributes:
+        detector: its name.
+        values: its means by the metrics' published names.
         std: of a detector with repeats, the standard deviation over its seeds of the mean over the categories.
         image_auroc_interval: 95 %, bootstrap over the test images of all categories.
         within_noise_of: detectors whose mean image AUROC is tied with its own (paired bootstrap, 95 %).
@@ -34,7 +36,14 @@ class DetectorMeans(BaseModel):
     within_noise_of: tuple[str, ...] = ()
 
     def value(self, key: str) -> float | tuple[float, float] | None:
-        """A figure by its published name; None for one that is not averaged."""
+        """A figure by its published name.
+
+        Args:
+            key: e.g. ``aupro_0.3``, or ``image_auroc_interval``.
+
+        Returns:
+            The figure; None for one that is not averaged.
+        """
         return self.image_auroc_interval if key == "image_auroc_interval" else self.values.get(key)
 
 
@@ -42,6 +51,7 @@ class DatasetMeans(BaseModel):
     """Means per detector over the categories of a dataset for which all compared detectors have results.
 
     Attributes:
+        dataset: its name.
         categories: the categories the means are over.
         left_out: the dataset's other categories, each with the reason.
         not_compared: detectors without any fresh result on the dataset, each with the reason.
@@ -64,13 +74,20 @@ class DatasetMeans(BaseModel):
         return len(self.categories) + len(self.left_out) > 1
 
     def within_noise(self) -> set[str]:
-        """The detectors whose mean image AUROC is tied with the best, the best itself left out."""
+        """The detectors whose mean image AUROC is tied with the best.
+
+        Returns:
+            Their names, the best itself left out.
+        """
         known = [row for row in self.detectors if row.values.get("image_auroc") is not None]
         best = max(known, key=lambda row: row.values["image_auroc"] or 0.0, default=None)
         return set(best.within_noise_of) if best else set()
 
     def note(self) -> str:
-        """In one sentence what the means are over; every exception is named.
+        """What the means are over, in words; every exception is named.
+
+        Returns:
+            One sentence, and one for each kind of exception.
 
         >>> DatasetMeans(dataset="d", categories=("a",), left_out={"b": "padim has failed"}, not_compared={},
         ...              narrower={}, detectors=()).note()

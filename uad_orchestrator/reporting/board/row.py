@@ -61,6 +61,23 @@ class LeaderboardRow(BaseModel):
 
     The metrics of images and pixels are fields under their own names, ``aupro_0.3`` too: those that every board
     has (``metrics.catalogue``), and at the end what only some protocols measure.
+
+    Attributes:
+        dataset: of the cell.
+        category: of the cell, within its dataset.
+        detector: of the cell.
+        model: the detector's, ``vision_...``.
+        status: ``fresh``, ``stale`` (figures of other versions), ``missing`` or ``failed``.
+        reason: why it is not fresh.
+        version: of the metrics report.
+        threshold_source: which normals the image threshold comes from.
+        pixel_threshold: the threshold of map pixels.
+        pixel_threshold_source: which normals it comes from.
+        precision: share of defective images among those above the threshold.
+        seconds_per_image_p50: median time per image.
+        seconds_per_image_p95: 95 % of the images are faster than this.
+        bank_rows: patch embeddings in the memory bank.
+        bank_bytes: its size.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -102,7 +119,14 @@ class LeaderboardRow(BaseModel):
     reasons: dict[str, str] = Field(default_factory=dict, description="why a metric has no value")
 
     def value(self, key: str) -> Any:
-        """A field by its published name, e.g. ``aupro_0.3``; None for a metric that was not measured."""
+        """A field by its published name.
+
+        Args:
+            key: e.g. ``aupro_0.3``.
+
+        Returns:
+            Its value; None for a metric that was not measured.
+        """
         fields = vars(self)
         return fields[key] if key in fields else self.metrics.get(key)
 

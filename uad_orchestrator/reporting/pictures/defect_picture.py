@@ -14,11 +14,14 @@ QUALITY = 90
 
 
 def defect_picture(result: InferenceResult, scale: HeatmapScale) -> np.ndarray:
-    """``(H, W, 3)`` uint8 RGB: the image under its anomaly map, the defects outlined.
+    """The image under its anomaly map, the defects outlined.
 
     Args:
         result: with its image and its map (``include_images``, ``include_maps``).
         scale: the detector's colours, the same for all its images.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
 
     Raises:
         ValueError: the result is without image or map.

@@ -38,6 +38,9 @@ class HeatmapScale:
             maximum: their largest value; it stands in for a pixel threshold that is NaN.
             pixel_threshold: the calibrated threshold of map values.
 
+        Returns:
+            The scale.
+
         Raises:
             ValueError: a statistic is not finite.
 
@@ -61,7 +64,14 @@ class HeatmapScale:
     def from_summary(
         cls, summary: Mapping[str, float | int | None], pixel_threshold: float = math.nan
     ) -> HeatmapScale:
-        """The scale of a cell, from ``postprocess.map_set.NormalMapStatistics.summary``.
+        """The scale of a cell, from ``NormalMapStatistics.summary``.
+
+        Args:
+            summary: what that gives.
+            pixel_threshold: the calibrated threshold of map values; NaN where there is none.
+
+        Returns:
+            The scale.
 
         Raises:
             ValueError: the summary is of no maps; ``from_maps`` then gives a scale.
@@ -77,6 +87,12 @@ class HeatmapScale:
 
         The floor is their mean, the limit half-way from it to their largest value.
 
+        Args:
+            anomaly_maps: ``(H, W)`` each, taken one at a time.
+
+        Returns:
+            The scale.
+
         Raises:
             ValueError: no map.
         """
@@ -91,7 +107,14 @@ class HeatmapScale:
         return cls(scale.floor, scale.limit, "half of the largest value")
 
     def position(self, anomaly_map: np.ndarray) -> np.ndarray:
-        """Where map values lie on the scale: 0 at the floor, 0.5 at the limit, 1 at its end; float32."""
+        """Where map values lie on the scale: 0 at the floor, 0.5 at the limit, 1 at its end.
+
+        Args:
+            anomaly_map: raw map values, of any shape.
+
+        Returns:
+            float32 in [0, 1], of the same shape.
+        """
         span = 2.0 * (self.limit - self.floor)
         position = (np.asarray(anomaly_map, np.float64) - self.floor) / span
         return np.clip(position, 0.0, 1.0).astype(np.float32)

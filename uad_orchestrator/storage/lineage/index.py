@@ -52,7 +52,12 @@ class LineageHeldError(LineageError):
 
 @dataclass(frozen=True)
 class SqlResult:
-    """What a query gave: column names, and rows of plain values."""
+    """What a query gave.
+
+    Attributes:
+        columns: their names.
+        rows: plain values, a tuple each.
+    """
 
     columns: tuple[str, ...]
     rows: list[tuple]
@@ -83,6 +88,11 @@ class LineageIndex:
 
         Whatever goes wrong is logged: a cell never fails or waits because of its index. Opening the file
         costs a tenth of a second, so events are folded in together, now and then; ``sql`` sees all.
+
+        Args:
+            provenance: the artifact's record.
+            key: its address; None: the one the record has.
+            reused: it was there already.
         """
         with self._never_in_the_way(f"{provenance.asset} is stored but not noted"):
             location = self.store.path(key or ArtifactKey.of(provenance))
@@ -99,7 +109,10 @@ class LineageIndex:
             self.fold()
 
     def fold(self) -> bool:
-        """Move what is pending into the index; False when another process holds it, and nothing was moved.
+        """Move what is pending into the index.
+
+        Returns:
+            False when another process holds the index, and nothing was moved.
 
         Raises:
             LineageError: the index is damaged or of another schema.
@@ -109,6 +122,13 @@ class LineageIndex:
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
         """Run one query over the index, opened read-only for just this long.
+
+        Args:
+            query: SQL as DuckDB has it; tables and views as the page on lineage lists them.
+            parameters: values for the query's ``?``.
+
+        Returns:
+            Columns and rows.
 
         Raises:
             LineageError: another process holds the index, or it is damaged, or the query is wrong.
@@ -129,7 +149,19 @@ class LineageIndex:
                     raise LineageError(f"the query failed: {error}") from error
 
     def history(self, asset: str, category: str | None, detector: str | None) -> SqlResult:
-        """What happened to one asset of one cell, newest first; ``category`` is ``dataset/category``."""
+        """What happened to one asset of one cell.
+
+        Args:
+            asset: its name.
+            category: ``dataset/category``; None where the asset has no such dimension.
+            detector: its name; likewise.
+
+        Returns:
+            A row per materialisation, newest first.
+
+        Raises:
+            LineageError: as ``sql``.
+        """
         return self.sql(
             "SELECT recorded_at, version, reused, seconds, bytes, host, device, code_version, run_id"
             " FROM materialization WHERE asset = ? AND dataset IS NOT DISTINCT FROM ?"
@@ -139,14 +171,35 @@ class LineageIndex:
         )
 
     def current_version(self, asset: str, category: str | None, detector: str | None) -> str | None:
-        """The version materialised last; None if there never was one."""
+        """The version materialised last.
+
+        Args:
+            asset: its name.
+            category: ``dataset/category``; None where the asset has no such dimension.
+            detector: its name; likewise.
+
+        Returns:
+            The version; None if there never was one.
+
+        Raises:
+            LineageError: as ``sql``.
+        """
         rows = self.history(asset, category, detector).rows
         return rows[0][1] if rows else None
 
     def upstream(
         self, asset: str, category: str | None, detector: str | None, version: str | None = None
     ) -> LineageNode:
-        """The tree an artifact was made from; ``version`` may be its first digits, default: the current one.
+        """The tree an artifact was made from.
+
+        Args:
+            asset: its name.
+            category: ``dataset/category``; None where the asset has no such dimension.
+            detector: its name; likewise.
+            version: the version, or its first digits; None: the current one.
+
+        Returns:
+            The artifact's node; printed, it is the tree.
 
         Raises:
             LineageError: there is no such artifact, or no version was given and none is known.
@@ -161,10 +214,13 @@ class LineageIndex:
             raise LineageError(str(error)) from error
 
     def rebuild(self) -> int:
-        """Make the index anew from the artifacts' provenance; returns how many there were.
+        """Make the index anew from the artifacts' provenance.
 
         That an artifact was reused stands in no provenance: such events are carried over from the old index,
         if it can still be read.
+
+        Returns:
+            How many artifacts there were.
 
         Raises:
             LineageError: another process is writing the index.

@@ -39,7 +39,8 @@ class LineageNode:
     Attributes:
         name: as its reader names it: the asset, or ``asset@dataset/category/detector``.
         version: the version that was read.
-        key, provenance: None where the store has no artifact of it (any more).
+        key: its address; None where the store has no artifact of it (any more).
+        provenance: its record; likewise.
         upstream: what it was made from, in the order of its inputs.
         content: what an input holds; None for what was computed.
     """
@@ -52,7 +53,11 @@ class LineageNode:
     content: Mapping[str, Any] | None = None
 
     def walk(self) -> Iterator[LineageNode]:
-        """The node itself and everything above it, each version once."""
+        """The node itself and everything above it.
+
+        Returns:
+            An iterator over the nodes, each version once.
+        """
         seen = set()
         waiting = [self]
         while waiting:
@@ -63,7 +68,11 @@ class LineageNode:
                 waiting.extend(node.upstream)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values: an artifact's address, how it was made, and its upstream."""
+        """The tree as JSON values.
+
+        Returns:
+            The artifact's address, how it was made, and its ``upstream``.
+        """
         made = self.provenance
         told: dict[str, Any] = {"name": self.name, "version": self.version}
         if self.key is not None and made is not None:
