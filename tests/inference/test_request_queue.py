@@ -14,6 +14,7 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.inference import Bundle, infer
 from uad_orchestrator.inference.request_queue import RequestQueue
+from uad_orchestrator.memory.nearest import NearestNeighbors
 
 
 def broken() -> np.ndarray:
@@ -36,6 +37,23 @@ def test_each_gets_its_own_answer(bundle: Bundle) -> None:
     for answer in answers[2::3]:
         with pytest.raises(ValueError, match="expected an RGB image"):
             answer.result(10)
+
+
+def test_all_requests_search_one_index(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    make = NearestNeighbors.__init__
+    monkeypatch.setattr(
+        NearestNeighbors, "__init__", lambda self, *given: (made.append(len(given[0])), make(self, *given))[1]
+    )
+    unused = replace(bundle, state=replace(bundle.state))
+    with RequestQueue(unused.detector()) as requests:
+        for seed in range(3):
+            requests.submit("good", lambda seed=seed: normal_image(seed)).result(60)
+            with pytest.raises(ImageError):
+                requests.submit("bad", broken).result(60)
+            with pytest.raises(ValueError, match="expected an RGB image"):
+                requests.submit("flat", lambda: np.zeros((4, 4), np.uint8)).result(60)
+    assert made == [len(bundle.state.arrays["bank"])]
 
 
 def test_a_cancelled_request_is_passed_over(bundle: Bundle) -> None:

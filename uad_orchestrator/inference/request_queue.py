@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.anomalib.trusted_files import UntrustedFile
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.images.decode import ImageError, RgbImage
+from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
@@ -39,7 +39,6 @@ class RequestQueue:
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._current: _Request | None = None
         self._thread = threading.Thread(target=self._work, name="uad-inference", daemon=True)
 
     def submit(self, name: str, read: Callable[[], RgbImage]) -> Future[InferenceResult]:
@@ -72,33 +71,17 @@ class RequestQueue:
         self._thread.join()
 
     def _work(self) -> None:
-        """One ``infer`` over all requests, so that what it makes of the state is made once; begun anew after
-        an image that the detector could not take."""
-        going_on = True
-        while going_on:
-            try:
-                for result in infer(
-                    self.detector, self._sources(), batch_size=1, on_unreadable=self._answer_unreadable
-                ):
-                    self._taken().answer.set_result(result)
-                going_on = False
-            except Exception as error:
-                if self._current is None:
-                    raise
-                self._taken().answer.set_exception(error)
-
-    def _sources(self) -> Iterator[ImageSource]:
         while (request := self._requests.get()) is not None:
             if request.answer.set_running_or_notify_cancel():
-                self._current = request
-                yield ImageSource(request.name, f"request {id(request)}", request.name, request.read)
+                self._inspect(request)
 
-    def _answer_unreadable(self, source: ImageSource, error: ImageError) -> None:
-        self._taken().answer.set_exception(error)
-
-    def _taken(self) -> _Request:
-        """The request in hand, which is now answered."""
-        request, self._current = self._current, None
-        if request is None:
-            raise RuntimeError("a result without a request")
-        return request
+    def _inspect(self, request: _Request) -> None:
+        source = ImageSource(request.name, f"request {id(request)}", request.name, request.read)
+        try:
+            (result,) = infer(self.detector, [source], batch_size=1)
+        except (
+            Exception
+        ) as error:  # whatever it is, it is told who sent the image, and the next one has its turn
+            request.answer.set_exception(error)
+        else:
+            request.answer.set_result(result)

@@ -78,6 +78,7 @@ class AnomalibDetector(Detector):
         self._loaded: tuple[Mapping[str, str], AnomalibModel] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._device = "cpu"
+        self._told_saturated = False
         given = {
             "checkpoint": self.parts.checkpoint,
             "inferencer": self.parts.inferencer,
@@ -146,7 +147,8 @@ class AnomalibDetector(Detector):
                 if self.stream.roi is not None:
                     kept = inside_of(self.stream.roi, source, image, result, saw_all=not trained)
                 yield _response(source, image, kept, seconds)
-        if saturated > SATURATED_SHARE * count:
+        if saturated > SATURATED_SHARE * count and not self._told_saturated:
+            self._told_saturated = True
             logger.warning(
                 "%d of %d scores are exactly 0 or 1: the model seems to cut them off, which ties images that differ. "
                 "Export it without its post-processor (post_processor=False), or hand in the .ckpt.",

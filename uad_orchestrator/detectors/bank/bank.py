@@ -1,10 +1,9 @@
-"""The memory bank of a detector, searched for images; ``bank_building`` builds it."""
+"""The memory bank of a detector, searched for images; ``building`` builds it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -47,6 +46,9 @@ def select_references(
 class Bank:
     """A state's bank, ready to be searched, and which of its rows are whose.
 
+    Made once per state, in time linear in its rows and images: ``state.once(Bank)``. Beside the state's own rows it
+    holds those that are searched, a second time their memory.
+
     Attributes:
         nearest: search over the rows, exact unless the state says otherwise.
         weights: ``(m,)`` each row's outlier weight; None where they were not weighed.
@@ -54,21 +56,18 @@ class Bank:
     """
 
     def __init__(self, state: DetectorState) -> None:
-        self._rows, self._cells = state.arrays["bank"], state.arrays.get("cells")
+        rows, cells = state.arrays["bank"], state.arrays.get("cells")
+        self.nearest = NearestNeighbors(rows) if cells is None else ApproximateNeighbors(rows, cells)
         self.weights = state.arrays.get("weights")
         self.precision: Precision = state.facts["precision"]
         self._starts = state.arrays["row_starts"]
-        groups = [image["group"] for image in state.facts["images"]]
-        self._group_of_digest = {image["digest"]: image["group"] for image in state.facts["images"]}
+        images = state.facts["images"]
+        self._group_of_digest = {image["digest"]: image["group"] for image in images}
         self._group_of_digest |= groups_by_digest(state)  # a whole image is known by its tiles, too
-        self._span = {group: (groups.index(group), i + 1) for i, group in enumerate(groups)}
-
-    @cached_property
-    def nearest(self) -> NearestNeighbors:
-        """The search, made when it is first asked for."""
-        if self._cells is None:
-            return NearestNeighbors(self._rows)
-        return ApproximateNeighbors(self._rows, self._cells)
+        self._span: dict[str, tuple[int, int]] = {}
+        for i, image in enumerate(images):  # those of a group stand side by side
+            first, _ = self._span.get(image["group"], (i, i))
+            self._span[image["group"]] = (first, i + 1)
 
     def rows_of(self, image: ImageSource) -> slice:
         """The rows of the image's group, in all views; an empty slice if the bank holds none.
@@ -81,12 +80,12 @@ class Bank:
     def rows_without(self, image: ImageSource) -> int:
         """How many rows are left to search when those of the image's group are left out."""
         own = self.rows_of(image)
-        return len(self._rows) - (own.stop - own.start)
+        return len(self.nearest.bank) - (own.stop - own.start)
 
 
 def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource], bool]:
     """Whether ``n_neighbors`` bank rows of other groups are left when an image is scored without its own."""
-    bank = Bank(state)
+    bank = state.once(Bank)
     return lambda image: bank.rows_without(image) >= n_neighbors
 
 
@@ -103,7 +102,7 @@ def bank_responses(
     leave_out: bool,
 ) -> Iterator[Response]:
     """Respond to images in order; with ``leave_out`` each against the bank without its own group."""
-    bank = Bank(state)
+    bank = state.once(Bank)
     for embedded in stream.stream(images, precision=bank.precision):
         started = time.perf_counter()
         own = bank.rows_of(embedded.source) if leave_out else None

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, response_to, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank.bank import Bank, response_to, select_references, unit_rows
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank, declared_precision
 from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.bank.token_tiles import tiled_stream
@@ -74,7 +74,7 @@ class SuperAdd(Detector):
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """Patch scores (mean over the layers of the distance to the layer's bank) and the image score."""
-        banks = [Bank(layer) for layer in _layer_states(state)]
+        banks = state.once(_banks)
         for embedded in self.stream.stream(images, precision=state.facts["precision"]):
             started = time.perf_counter()
             parts = np.split(embedded.embedding.inspected_rows, len(banks), axis=1)
@@ -87,8 +87,8 @@ class SuperAdd(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether every layer's bank has ``n_neighbors`` rows of other groups."""
-        layers = [rows_left(layer, self.scoring_settings.n_neighbors) for layer in _layer_states(state)]
-        return lambda image: all(left(image) for left in layers)
+        banks, n_neighbors = state.once(_banks), self.scoring_settings.n_neighbors
+        return lambda image: all(bank.rows_without(image) >= n_neighbors for bank in banks)
 
     def _distances(self, bank: Bank, rows: np.ndarray, left_out: slice | None) -> np.ndarray:
         cosine = self.fit_settings.distance == "cosine"
@@ -128,8 +128,9 @@ def _joined(facts: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _layer_states(state: DetectorState) -> list[DetectorState]:
+def _banks(state: DetectorState) -> list[Bank]:
+    """Each layer's bank."""
     return [
-        DetectorState({name: state.arrays[f"{name}_{layer}"] for name in OF_A_LAYER}, state.facts)
+        Bank(DetectorState({name: state.arrays[f"{name}_{layer}"] for name in OF_A_LAYER}, state.facts))
         for layer in range(state.facts["layers"])
     ]

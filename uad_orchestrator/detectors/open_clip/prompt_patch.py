@@ -54,7 +54,7 @@ class OpenClipPromptPatch(Detector):
         """Patch scores in (0, 1): the probability of the anomalous prompts; few-shot adds half the cosine distance
         to the nearest reference token, in [0, 1]."""
         text, settings = state.arrays["text"], self.scoring_settings
-        bank = Bank(state) if "bank" in state.arrays else None
+        bank = state.once(Bank) if "bank" in state.arrays else None
 
         def patch_scores(embedded: EmbeddedImage, units: np.ndarray) -> np.ndarray:
             grid, where = _on_grid(units, embedded.embedding)

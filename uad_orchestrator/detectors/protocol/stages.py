@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint
 from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 
 __all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images", "groups_by_digest"]
+
+Made = TypeVar("Made")
+
+_MAKING = threading.RLock()
+"""Held while something is made of a state, so that threads that share the state share that, too."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,25 @@ class DetectorState:
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[DetectorState], Made]) -> Made:
+        """What ``make`` makes of this state, made when it is first asked for and kept as long as the state is there.
+
+        The index of a memory bank is such a thing: it takes as long to make as a batch takes to be scored.
+
+        Args:
+            make: a function or a class, the same object each time; what it returns must not refer to the state, which
+                would then outlive its use.
+
+        Returns:
+            what it returned the first time, whichever thread asks.
+        """
+        if make not in self._made:
+            with _MAKING:
+                if make not in self._made:
+                    self._made[make] = make(self)
+        return self._made[make]
 
     def save(self, directory: Path) -> None:
         """Write ``state.npz``, ``state.json`` and the files into an existing directory; no pickle of ours."""
