@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts.registry import LAYOUTS, Layout
+from uad_orchestrator.datasets.layouts.registry import Layout, find_layout, layout_names
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
@@ -55,7 +55,7 @@ def load_dataset(
         name: what the dataset is called in tables; also the layout's name unless ``layout`` is given.
         root: the dataset's folder, the one that holds the categories.
         category: a category's name.
-        layout: one of ``LAYOUTS``.
+        layout: one of ``LAYOUTS``, or one that an installed package brings.
         exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
         digests: gives a file's digest; a cache may stand here.
 
@@ -161,9 +161,10 @@ def _check_splits(scan: Scan, category: str) -> None:
 
 
 def _layout(name: str) -> Layout:
-    if name not in LAYOUTS:
-        raise DatasetError(f"unknown layout {name!r}; {_nearest(name, LAYOUTS)}")
-    return LAYOUTS[name]
+    layout = find_layout(name)
+    if layout is None:
+        raise DatasetError(f"unknown layout {name!r}; {_nearest(name, layout_names())}")
+    return layout
 
 
 def _check_category(layout: str, root: Path, category: str) -> None:

@@ -15,12 +15,11 @@ import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import response_to, unit_rows
 from uad_orchestrator.detectors.bank.building import declared_precision
-from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream, Precision
-from uad_orchestrator.detectors.musc_settings import MuscFit, MuscScoring
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, Precision
+from uad_orchestrator.detectors.musc_settings import MuscScoring
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
 from uad_orchestrator.detectors.protocol.calibration import CalibrationImages
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
@@ -43,15 +42,6 @@ class MuSc(Detector):
 
     transductive = True
     scoring_settings: MuscScoring
-
-    def __init__(
-        self,
-        stream: EmbeddingStream,
-        fit: MuscFit | None = None,
-        scoring: MuscScoring | None = None,
-        maps: MapSettings | None = None,
-    ) -> None:
-        super().__init__(stream, fit or MuscFit(), scoring or MuscScoring(), maps or MapSettings())
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """An empty state: nothing is learnt from normals."""

@@ -1,19 +1,20 @@
 """From the ``embedder:`` settings to an embedder, its recipe and its weight file.
 
-Each family of embedders is a module with the same five functions (``Family``); which one a name belongs to
-follows from the name alone. Nothing here imports torch before the first image is embedded.
+Which embedder, or which family of them, a name belongs to follows from the name alone; those of other packages are
+known by their entry points (``plugins``). Nothing here imports torch before the first image is embedded.
 """
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from uad_orchestrator.embedders import filter_bank
+from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
 from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.open_clip import vit as open_clip_vit
-from uad_orchestrator.embedders.open_clip.names import DEFAULT_HUBS, WINCLIP, is_open_clip
+from uad_orchestrator.embedders.open_clip.names import DEFAULT_HUBS, is_open_clip
 from uad_orchestrator.embedders.open_clip.names import PREFIX as OPEN_CLIP_PREFIX
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -22,51 +23,96 @@ from uad_orchestrator.embedders.timm import vit as timm_vit
 from uad_orchestrator.embedders.timm.names import EXAMPLES, PREFIX, is_known_timm, is_vit
 from uad_orchestrator.embedders.torchvision import cnn as torchvision_cnn
 from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
-from uad_orchestrator.embedders.weight_files import HUGGING_FACE_FILES, OPEN_CLIP_FILES, locate_weights
+from uad_orchestrator.embedders.weight_files import locate_weights
+from uad_orchestrator.plugins import PluginGroup
 
-
-class Family(Protocol):
-    """What a family's module offers; all but ``resolve`` take resolved settings."""
-
-    def resolve(self, settings: EmbedderSettings) -> EmbedderSettings:
-        """Defaults filled in; ValueError for a setting that does not fit the family."""
-
-    def recipe(self, settings: EmbedderSettings) -> dict[str, Any]:
-        """Every number-relevant setting and the embedder's version, as JSON values."""
-
-    def default_hub(self, settings: EmbedderSettings) -> str | None:
-        """The hub id of the weights taken when none are named."""
-
-    def create(self, settings: EmbedderSettings, weights: Path | None, device: str) -> PatchEmbedder:
-        """The embedder."""
+PLUGINS = PluginGroup("uad_orchestrator.embedders", EmbedderSpec, "embedder")
+"""The embedders of other packages."""
 
 
 def known_embedders() -> list[str]:
-    """The names to choose from; timm (``timm/<name>``) and open_clip (``open_clip/ViT-...``) have more."""
+    """The names to choose from.
+
+    Returns:
+        Names of this package's embedders; timm (``timm/<name>``) and open_clip (``open_clip/ViT-...``) have more.
+    """
     open_clip = [OPEN_CLIP_PREFIX + name for name in DEFAULT_HUBS]
     return ["filter_bank", *TORCHVISION_CNNS, *EXAMPLES, *open_clip]
+
+
+def embedder_spec(name: str) -> EmbedderSpec:
+    """What is known of an embedder, one of ours or a plug-in's.
+
+    Args:
+        name: as a project file says it, ``resnet18``, ...
+
+    Returns:
+        The spec of the embedder, or of the family it belongs to.
+
+    Raises:
+        ValueError: there is none of that name; says the nearest.
+        PluginError: the package that brings it cannot be used, or several bring it.
+    """
+    spec = PLUGINS.choose(name, our_embedder(name))
+    if spec is not None:
+        return spec
+    known = [*known_embedders(), *PLUGINS.words]
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"valid are {', '.join(known)}"
+    raise ValueError(
+        f"embedder.name: {name!r} is unknown: {hint} Any timm model is {PREFIX}<its name>; one of another package can "
+        "be named once that is installed"
+    )
+
+
+def our_embedder(name: str) -> EmbedderSpec | None:
+    """The family of this package that a name belongs to; None: none of them."""
+    if name == "filter_bank":
+        return filter_bank.SPEC
+    if name in TORCHVISION_CNNS:
+        return torchvision_cnn.SPEC
+    if is_open_clip(name):
+        return open_clip_vit.SPEC
+    if is_known_timm(name):
+        return timm_vit.SPEC if is_vit(name) else timm_cnn.SPEC
+    return None
 
 
 def resolve_settings(settings: EmbedderSettings) -> EmbedderSettings:
     """The settings with every default filled in.
 
+    Args:
+        settings: as a project file has them.
+
+    Returns:
+        A copy, of the embedder's own model.
+
     Raises:
         ValueError: an unknown name (says the nearest), or a setting that does not fit that embedder.
+        PluginError: as ``embedder_spec``.
 
     Example:
         >>> resolve_settings(EmbedderSettings(name="resnet18")).layers
         ('layer2', 'layer3')
     """
-    if settings.vv_blocks is not None and not is_open_clip(settings.name):
-        raise ValueError(
-            f"embedder.vv_blocks: only OpenCLIP ViTs such as {WINCLIP} have it; leave the key out"
-        )
-    return _family(settings.name).resolve(settings)
+    return embedder_spec(settings.name).resolved(settings)
 
 
 def embedder_recipe(settings: EmbedderSettings) -> dict[str, Any]:
-    """Everything that decides the numbers but the weights: where they lie and how they came is left out."""
-    return _family(settings.name).recipe(resolve_settings(settings))
+    """Everything that decides the numbers but the weights: where they lie and how they came is left out.
+
+    Args:
+        settings: as a project file has them.
+
+    Returns:
+        JSON values; of a plug-in's embedder the version of its package is among them.
+
+    Raises:
+        ValueError, PluginError: as ``resolve_settings``.
+    """
+    spec, package = embedder_spec(settings.name), PLUGINS.package_of(settings.name)
+    recipe = {"embedder": settings.name, "version": spec.version, **spec.recipe(spec.resolved(settings))}
+    return {**recipe, "package": package} if package else recipe
 
 
 def weight_file(settings: EmbedderSettings, base: Path) -> Path | None:
@@ -83,11 +129,10 @@ def weight_file(settings: EmbedderSettings, base: Path) -> Path | None:
         WeightsError: not there; the message says what to put where.
         ImportError: the hub's client is not installed.
     """
-    if settings.name == "filter_bank":
+    spec = embedder_spec(settings.name)
+    if "weights" not in spec.reads:
         return None
-    hub = _family(settings.name).default_hub(resolve_settings(settings))
-    files = OPEN_CLIP_FILES if is_open_clip(settings.name) else HUGGING_FACE_FILES
-    return locate_weights(settings, base, hub, files)
+    return locate_weights(settings, base, spec.default_hub(spec.resolved(settings)), spec.hub_files)
 
 
 def create_embedder(
@@ -100,30 +145,19 @@ def create_embedder(
         weights: the weight file; None: looked up from the settings, relative to the current folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
+    Returns:
+        What turns images into patch embeddings.
+
     Raises:
-        ValueError: as ``resolve_settings``.
+        ValueError, PluginError: as ``resolve_settings``.
         WeightsError: as ``weight_file``.
         ImportError: torch, torchvision, timm or open_clip is not installed.
+
+    >>> import numpy as np
+    >>> embedder = create_embedder(EmbedderSettings(name="filter_bank", image_size=64))
+    >>> embedder.embed(np.zeros((480, 640, 3), np.uint8)).grid_shape
+    (8, 8)
     """
-    family = _family(settings.name)
-    resolved = resolve_settings(settings)
-    if settings.name != "filter_bank":
-        needed = ("torch", "open_clip") if is_open_clip(settings.name) else ("torch", "torchvision", "timm")
-        extra = "clip" if is_open_clip(settings.name) else "torch"
-        require_extra(*needed, extra=extra, what=f"embedder {settings.name}")
-        weights = weights or weight_file(settings, Path.cwd())
-    return family.create(resolved, weights, device)
-
-
-def _family(name: str) -> Family:
-    if name == "filter_bank":
-        return filter_bank
-    if name in TORCHVISION_CNNS:
-        return torchvision_cnn
-    if is_open_clip(name):
-        return open_clip_vit
-    if is_known_timm(name):
-        return timm_vit if is_vit(name) else timm_cnn
-    close = get_close_matches(name, known_embedders(), n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"valid are {', '.join(known_embedders())}"
-    raise ValueError(f"embedder.name: {name!r} is unknown: {hint} Any timm model is {PREFIX}<its name>")
+    spec, resolved = embedder_spec(settings.name), resolve_settings(settings)
+    require_extra(*spec.needs, extra=spec.extra, what=f"embedder {settings.name}")
+    return spec.create(resolved, weights or weight_file(settings, Path.cwd()), device)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_image, check_sizes, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -40,17 +41,8 @@ ENERGY_WEIGHT = 0.3
 """What a saturated energy counts beside a difference of colour of full scale 1."""
 
 
-def resolve(settings: EmbedderSettings) -> EmbedderSettings:
-    """Defaults filled in; what this embedder does not read is refused.
-
-    Raises:
-        ValueError: a setting that would do nothing here, or an unknown resize policy.
-    """
-    for key in ("weights", "layers", "dimension", "mean", "std", "pos_embed", "norm"):
-        if getattr(settings, key) is not None:
-            raise ValueError(f"embedder.{key}: filter_bank has no {key}; leave the key out")
-    if settings.download:
-        raise ValueError("embedder.download: filter_bank needs no weights; leave the key out")
+def _resolve(settings: EmbedderSettings) -> EmbedderSettings:
+    """Squashed to 256 x 256 pixels where nothing else is said; ValueError for an unknown resize policy."""
     resolved = settings.model_copy(
         update={"image_size": settings.image_size or 256, "resize": settings.resize or "squash"}
     )
@@ -72,11 +64,11 @@ class FilterBank:
     """
 
     def __init__(self, settings: EmbedderSettings) -> None:
-        self.settings = resolve(settings)
+        self.settings = SPEC.resolved(settings)
 
     def recipe(self) -> dict[str, Any]:
         """Name, version, sizes and resize policy."""
-        return recipe(self.settings)
+        return _recipe(self.settings)
 
     def embed(self, image: RgbImage) -> PatchEmbedding:
         """Patch embeddings of one ``(H, W, 3)`` uint8 or uint16 image, on a grid over all of it.
@@ -98,8 +90,12 @@ class FilterBank:
         return [self.embed(image) for image in images]
 
 
-def recipe(settings: EmbedderSettings) -> dict[str, Any]:
-    """The recipe of resolved settings."""
+def create(settings: EmbedderSettings, weights: Path | None, device: str) -> FilterBank:
+    """The embedder; it has no weights and runs on the CPU."""
+    return FilterBank(settings)
+
+
+def _recipe(settings: EmbedderSettings) -> dict[str, Any]:
     return {
         "embedder": "filter_bank",
         "version": VERSION,
@@ -109,14 +105,13 @@ def recipe(settings: EmbedderSettings) -> dict[str, Any]:
     }
 
 
-def default_hub(settings: EmbedderSettings) -> str | None:
-    """None: there are no weights."""
-    return None
-
-
-def create(settings: EmbedderSettings, weights: Path | None, device: str) -> FilterBank:
-    """The embedder; it has no weights and runs on the CPU."""
-    return FilterBank(settings)
+SPEC = EmbedderSpec(
+    implementation="uad_orchestrator.embedders.filter_bank:create",
+    version=VERSION,
+    reads=("image_size", "resize"),
+    resolve=_resolve,
+    recipe=_recipe,
+)
 
 
 def _resized_to_unit(image: RgbImage, size: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,8 @@ from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.protocol.spec import StageSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.detectors.protocol.tiling_settings import TILING_VERSIONS
-from uad_orchestrator.detectors.registry import detector_spec
+from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
-from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
@@ -122,10 +120,8 @@ class Bundle:
         }
         if self.settings.tiling is not None:
             recipe |= {"tiling_versions": TILING_VERSIONS, **self.settings.scoring.on_tiles()}
-        if spec.package is not None:
-            require_extra(spec.package, extra=spec.package, what=self.model)
-            recipe["package"] = {spec.package: version(spec.package)}
-        return recipe
+        packages = required_packages(self.model)
+        return {**recipe, "package": packages} if packages else recipe
 
     def detector(self, device: str = "auto", batch_size: int = 8) -> Detector:
         """The detector, fitted; the embedder is loaded with the first image.

@@ -22,14 +22,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uad_orchestrator import __version__
 from uad_orchestrator.detectors.protocol.spec import StageSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState
-from uad_orchestrator.detectors.registry import DETECTORS, detector_spec
-from uad_orchestrator.embedders.create import weight_file
+from uad_orchestrator.detectors.registry import detector_spec
+from uad_orchestrator.embedders.create import embedder_spec, weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weight_files import HUB
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.postprocess.finishing import MapScale
 
 FORMAT_VERSION = 1
@@ -119,16 +120,13 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
     checked = _check_digests(directory)
     manifest = _read_manifest(directory / MANIFEST)
     model = str(manifest.recipe.get("model"))
-    if model not in DETECTORS:
-        raise BundleError(
-            f"{directory}: this installation has no detector {model!r}{_install_hint(manifest)}"
-        )
     try:
-        embedder = None if manifest.embedder is None else EmbedderSettings.model_validate(manifest.embedder)
+        settings = detector_spec(model).cut(manifest.settings)
+        embedder = _read_embedder(manifest.embedder)
         bundle = Bundle(
             name=manifest.name,
             model=model,
-            settings=detector_spec(model).cut(manifest.settings),
+            settings=settings,
             embedder=embedder,
             preset=read_preset(manifest.name, manifest.preset, directory),
             weights=_find_weights(directory, manifest.weights, embedder, weights, checked),
@@ -137,8 +135,10 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             trusted=tuple(trusted),
         )
         here = _json(bundle.recipe())
-    except (ValueError, KeyError) as error:
-        raise BundleError(f"{directory}: its settings are none of this installation: {error}") from error
+    except (ValueError, KeyError, PluginError) as error:
+        raise BundleError(
+            f"{directory}: its settings are none of this installation: {error}{_install_hint(manifest)}"
+        ) from error
     if changed := sorted(_differences(manifest.recipe, here)):
         raise BundleError(
             f"{directory}: made with another version of what gives its scores ({'; '.join(changed)}): its "
@@ -184,6 +184,10 @@ def _flat(settings: StageSettings) -> dict[str, Any]:
     fit, scoring = (part.model_dump(mode="json") for part in (settings.fit, settings.scoring))
     tiling = None if settings.tiling is None else settings.tiling.model_dump(mode="json")
     return {**fit, **scoring, "maps": settings.maps.model_dump(mode="json"), "tiling": tiling}
+
+
+def _read_embedder(values: Mapping[str, Any] | None) -> EmbedderSettings | None:
+    return None if values is None else embedder_spec(str(values.get("name"))).settings.model_validate(values)
 
 
 def _calibration(manifest: BundleManifest) -> Calibration:
@@ -308,7 +312,11 @@ def _differences(made: Any, here: Any, place: str = "") -> Iterator[str]:
 
 
 def _install_hint(manifest: BundleManifest) -> str:
-    return f", or install uad_orchestrator {manifest.created_with}, which wrote the bundle"
+    """What has to be installed for the bundle to be as it was: this package, and those of plug-ins it was made with."""
+    embedder = manifest.recipe.get("embedder") or {}
+    packages = {**manifest.recipe.get("package", {}), **embedder.get("package", {})}
+    made_with = [f"uad_orchestrator {manifest.created_with}", *map(" ".join, packages.items())]
+    return f", or install {' with '.join(made_with)}, which wrote the bundle"
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:

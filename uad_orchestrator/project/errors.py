@@ -15,6 +15,7 @@ Place = tuple[str | int, ...]
 """Where an entry stands: ``("detectors", "patchcore", "coreset", "ratio")``; list positions count from 0."""
 
 PUT_IN_QUOTES = "put it in quotes"
+OR_INSTALL = "; if another package brings it, install that one"
 
 
 @dataclass(frozen=True)

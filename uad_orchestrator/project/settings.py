@@ -98,7 +98,7 @@ class DetectorEntry(Section):
     repeat_of: str | None = Field(None, description="the entry's name in the file, where it has `repeats`")
     model: str = Field(description="which detector, e.g. vision_patchcore")
     preset: str = Field("plain", description="the preprocessing preset images pass through first")
-    embedder: EmbedderSettings | None = Field(
+    embedder: SerializeAsAny[EmbedderSettings] | None = Field(
         description="what makes the patch embeddings; default: the model's own; None: it has a network of its own"
     )
     checkpoint: str | None = Field(

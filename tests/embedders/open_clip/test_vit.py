@@ -168,13 +168,13 @@ def test_every_setting_does_something_and_is_in_the_recipe():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"dimension": 8}, "not pooled"),
-        ({"pos_embed": "timm"}, "one way"),
+        ({"dimension": 8}, "has no dimension"),
+        ({"pos_embed": "timm"}, "has no pos_embed"),
         ({"layers": ("layer2",)}, "block numbers"),
         ({"image_size": 60}, "such as 64"),
         ({"name": "open_clip/ViT-B-16-SigLIP"}, "did you mean 'open_clip/ViT-B-16"),
         ({"name": "open_clip/RN50"}, "is unknown"),
-        ({"name": "resnet18", "vv_blocks": 0}, r"vv_blocks: only OpenCLIP"),
+        ({"name": "resnet18", "vv_blocks": 0}, r"vv_blocks: resnet18 has no vv_blocks"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(values, said):

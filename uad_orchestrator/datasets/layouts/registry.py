@@ -1,4 +1,4 @@
-"""The layouts by name. A new one is a file of its own and a line here."""
+"""The layouts by name: ours, each a file of its own and a line here, and those of other packages (``plugins``)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from uad_orchestrator.datasets.layouts import (
     visa,
 )
 from uad_orchestrator.datasets.scan import Scan
+from uad_orchestrator.plugins import PluginGroup
 
 
 def _itself(root: Path) -> Path:
@@ -32,8 +33,11 @@ def _itself(root: Path) -> Path:
 class Layout:
     """How one published (or own) arrangement of files is read.
 
+    A plug-in's is what its entry point in ``uad_orchestrator.layouts`` leads to, whose name is the layout's.
+
     Attributes:
-        version: raised when the same files give another manifest; part of the manifest's data version.
+        version: raised when the same files give another manifest; of a plug-in's layout part of the manifest's data
+            version, as the version of its package is.
         find_categories: categories below a root, sorted.
         scan_category: images and problems of a category, by names only.
         prepare: makes a category's files where they are generated; None where they are the user's.
@@ -70,3 +74,21 @@ LAYOUTS: dict[str, Layout] = {
     "mvtec_loco": Layout(mvtec_loco.VERSION, mvtec_loco.find_categories, mvtec_loco.scan_category),
     "visa": Layout(visa.VERSION, visa.find_categories, visa.scan_category),
 }
+
+
+PLUGINS = PluginGroup("uad_orchestrator.layouts", Layout, "layout")
+"""The layouts of other packages."""
+
+
+def layout_names() -> tuple[str, ...]:
+    """Every layout that can be named here, ours and those of plug-ins; nothing is imported."""
+    return (*LAYOUTS, *PLUGINS.words)
+
+
+def find_layout(name: str) -> Layout | None:
+    """A layout by its name; None where there is none.
+
+    Raises:
+        PluginError: the package that brings it cannot be used, or several bring it.
+    """
+    return PLUGINS.choose(name, LAYOUTS.get(name))

@@ -15,7 +15,6 @@ from uad_orchestrator.detectors.anomalib.names import BANK_MODELS
 from uad_orchestrator.detectors.anomalib.regions import alone, inside_of, map_cells, pixel_cells
 from uad_orchestrator.detectors.anomalib.results import AnomalibModel, RawResult
 from uad_orchestrator.detectors.anomalib.settings import (
-    AnomalibFit,
     AnomalibParts,
     CheckpointScoring,
     TrainSettings,
@@ -67,13 +66,12 @@ class AnomalibDetector(Detector):
     def __init__(
         self,
         stream: EmbeddingStream,
-        fit: Settings | None = None,
-        scoring: CheckpointScoring | None = None,
-        maps: MapSettings | None = None,
+        fit: Settings,
+        scoring: CheckpointScoring,
+        maps: MapSettings,
         **parts: Any,
     ) -> None:
-        fit, scoring = fit or AnomalibFit(), scoring or CheckpointScoring()
-        super().__init__(stream, fit, scoring, maps or MapSettings(gaussian_sigma=0.0))
+        super().__init__(stream, fit, scoring, maps)
         self.parts = AnomalibParts(**parts)
         self._loaded: tuple[Mapping[str, str], AnomalibModel] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None

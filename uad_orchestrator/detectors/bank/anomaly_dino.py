@@ -8,6 +8,7 @@ image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -15,10 +16,9 @@ from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit
 from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references, unit_rows
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
 from uad_orchestrator.detectors.bank.object_mask import ObjectFinder
-from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 
@@ -31,21 +31,6 @@ class AnomalyDino(Detector):
 
     fit_settings: AnomalyDinoFit
     scoring_settings: AnomalyDinoScoring
-
-    def __init__(
-        self,
-        stream: EmbeddingStream,
-        fit: AnomalyDinoFit | None = None,
-        scoring: AnomalyDinoScoring | None = None,
-        maps: MapSettings | None = None,
-    ) -> None:
-        super().__init__(
-            stream,
-            fit or AnomalyDinoFit(),
-            scoring or AnomalyDinoScoring(),
-            maps or MapSettings(sigma_space="image"),
-        )
-        self._objects = ObjectFinder(stream)
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the unit tokens of the references in all their views; never masked."""
@@ -73,6 +58,10 @@ class AnomalyDino(Detector):
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
         return rows_left(state, self.scoring_settings.n_neighbors)
+
+    @cached_property
+    def _objects(self) -> ObjectFinder:
+        return ObjectFinder(self.stream)
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings

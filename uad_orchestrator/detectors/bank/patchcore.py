@@ -13,10 +13,9 @@ import numpy as np
 from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
 from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
-from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 
@@ -26,15 +25,6 @@ class PatchCore(Detector):
 
     fit_settings: PatchCoreFit
     scoring_settings: PatchCoreScoring
-
-    def __init__(
-        self,
-        stream: EmbeddingStream,
-        fit: PatchCoreFit | None = None,
-        scoring: PatchCoreScoring | None = None,
-        maps: MapSettings | None = None,
-    ) -> None:
-        super().__init__(stream, fit or PatchCoreFit(), scoring or PatchCoreScoring(), maps or MapSettings())
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the coreset of all patch embeddings of the normals (or the few-shot references)."""

@@ -15,10 +15,9 @@ import numpy as np
 from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
 from uad_orchestrator.detectors.bank.building import BankRecipe, ImageRows, build_bank
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
-from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource, whole_of
@@ -30,15 +29,6 @@ class SoftPatch(Detector):
 
     fit_settings: SoftPatchFit
     scoring_settings: SoftPatchScoring
-
-    def __init__(
-        self,
-        stream: EmbeddingStream,
-        fit: SoftPatchFit | None = None,
-        scoring: SoftPatchScoring | None = None,
-        maps: MapSettings | None = None,
-    ) -> None:
-        super().__init__(stream, fit or SoftPatchFit(), scoring or SoftPatchScoring(), maps or MapSettings())
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank as PatchCore's, without the patches that look like contamination, and a weight per row.

@@ -38,15 +38,9 @@ class SuperAdd(Detector):
     scoring_settings: SuperAddScoring
 
     def __init__(
-        self,
-        stream: EmbeddingStream,
-        fit: SuperAddFit | None = None,
-        scoring: SuperAddScoring | None = None,
-        maps: MapSettings | None = None,
+        self, stream: EmbeddingStream, fit: SuperAddFit, scoring: SuperAddScoring, maps: MapSettings
     ) -> None:
-        fit = fit or SuperAddFit()
-        tiled = tiled_stream(stream, fit.tiles)
-        super().__init__(tiled, fit, scoring or SuperAddScoring(), maps or MapSettings())
+        super().__init__(tiled_stream(stream, fit.tiles), fit, scoring, maps)
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank per layer, each thinned to at most ``max_rows``."""

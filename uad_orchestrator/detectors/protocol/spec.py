@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,36 +26,72 @@ class StageSettings(NamedTuple):
     tiling: TilingSettings | None = None
 
 
+STAGES = ("fit", "scoring", "maps")
+"""The stages of a detector; each has settings and a version of its own."""
+
+ENTRY_KEYS = frozenset(("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats"))
+"""The keys of an entry that every detector has."""
+
+
 @dataclass(frozen=True)
 class DetectorSpec:
     """What is known of a detector without loading it.
 
+    A plug-in's is what its entry point in ``uad_orchestrator.detectors`` leads to.
+
     Attributes:
         model: its name in a project file, ``vision_...``.
+        implementation: its class, ``package.module:Class``, imported when it is first needed: a ``Detector``.
         fit: the settings that ``memory_bank`` reads.
         scoring: the settings that ``score_table`` reads.
         default_embedder: the embedder of an entry that names none; None: it brings a network of its own.
         default_maps: the recipe's own ``maps:`` settings.
         versions: stage version by stage (``fit``, ``scoring``, ``maps``); raised when its numbers change.
-        load: imports the detector's class.
         check_embedder: raises ValueError for an embedder that the detector cannot work with; None: any will do.
         parts: what the class is handed besides stream and settings, with the defaults: a checkpoint, an object.
-        package: the package whose version is part of the fit's recipe, beside the versions above.
+        package: a package whose version is part of the fit's recipe, beside the versions above; that of a plug-in
+            itself always is.
         transductive: an image's score depends on the images it is scored with: for benchmarks only, without
             threshold or bundle.
+
+    Raises:
+        ValueError: a stage without a version, or a setting with two meanings.
     """
 
     model: str
+    implementation: str
     fit: type[Settings]
     scoring: type[ScoringSettings]
     default_embedder: EmbedderSettings | None
     default_maps: MapSettings
     versions: Mapping[str, int]
-    load: Callable[[], type[Detector]]
     check_embedder: Callable[[EmbedderSettings], None] | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     package: str | None = None
     transductive: bool = False
+
+    def __post_init__(self) -> None:
+        if set(self.versions) != set(STAGES):
+            raise ValueError(f"{self.model}: versions has {sorted(self.versions)}, expected {sorted(STAGES)}")
+        fit, scoring = self.fit.model_fields.keys(), self.scoring.model_fields.keys()
+        if twice := sorted((fit & scoring) | ((fit | scoring) & ENTRY_KEYS)):
+            raise ValueError(
+                f"{self.model}: the setting {twice[0]!r} has two meanings: each belongs to fit or to scoring, and none "
+                f"is called like what every detector has ({', '.join(sorted(ENTRY_KEYS))})"
+            )
+
+    def load(self) -> type[Detector]:
+        """The detector's class; its module is imported.
+
+        Raises:
+            ImportError: it cannot be; says why.
+        """
+        try:
+            return pkgutil.resolve_name(self.implementation)
+        except Exception as error:  # whatever a module raises while it is imported
+            raise ImportError(
+                f"{self.model}: {self.implementation} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.normalisation import CLIP
 from uad_orchestrator.embedders.open_clip.model import image_tower
@@ -27,6 +28,7 @@ from uad_orchestrator.embedders.open_clip.text import OpenClipText
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.vit import block_number, block_numbers
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.weight_files import OPEN_CLIP_FILES
 from uad_orchestrator.embedders.weights import random_seed
 
 VERSION = 1
@@ -36,19 +38,12 @@ def resolve(settings: EmbedderSettings) -> EmbedderSettings:
     """Defaults: squash to the trained size, last block, no v-v attention, CLIP's mean and standard deviation.
 
     Raises:
-        ValueError: ``dimension``, ``pos_embed`` or ``norm`` (there is one way), a layer that is no block number,
-            or a size that does not fit the patches.
+        ValueError: a layer that is no block number, or a size that does not fit the patches.
     """
-    name = settings.name
-    if settings.dimension is not None:
-        raise ValueError(f"embedder.dimension: {name}'s tokens are not pooled; leave the key out")
-    for key in ("pos_embed", "norm"):
-        if getattr(settings, key) is not None:
-            raise ValueError(f"embedder.{key}: {name} has one way, open_clip's; leave the key out")
     layers = settings.layers if settings.layers is not None else ("-1",)
     block_numbers(layers)
     random_seed(settings)
-    patch, trained = patch_and_size(name)
+    patch, trained = patch_and_size(settings.name)
     resolved = settings.model_copy(
         update={
             "layers": layers,
@@ -82,6 +77,19 @@ def default_hub(settings: EmbedderSettings) -> str | None:
 def create(settings: EmbedderSettings, weights: Path | None, device: str) -> OpenClipEmbedder:
     """The embedder for resolved settings."""
     return OpenClipEmbedder(settings, weights, device)
+
+
+SPEC = EmbedderSpec(
+    implementation="uad_orchestrator.embedders.open_clip.vit:create",
+    version=VERSION,
+    reads=("weights", "download", "layers", "image_size", "resize", "mean", "std", "vv_blocks"),
+    resolve=resolve,
+    recipe=recipe,
+    default_hub=default_hub,
+    hub_files=OPEN_CLIP_FILES,
+    needs=("torch", "open_clip"),
+    extra="clip",
+)
 
 
 class OpenClipEmbedder(TorchEmbedder):

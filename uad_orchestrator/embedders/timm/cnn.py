@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.embedders.cnn import CnnNetwork, cnn_network
+from uad_orchestrator.embedders.embedder_spec import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.names import default_tag, model_name, timm_normalisation
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
-from uad_orchestrator.embedders.torchvision.cnn import DIMENSION, check_layers, cnn_defaults, cnn_recipe
+from uad_orchestrator.embedders.torchvision.cnn import (
+    CNN_KEYS,
+    DIMENSION,
+    check_layers,
+    cnn_defaults,
+    cnn_recipe,
+)
+from uad_orchestrator.embedders.weight_files import HUGGING_FACE_FILES
 from uad_orchestrator.embedders.weights import load_weights, random_seed, read_state_dict
 
 VERSION = 1
@@ -50,6 +58,18 @@ def default_hub(settings: EmbedderSettings) -> str | None:
 def create(settings: EmbedderSettings, weights: Path | None, device: str) -> TorchEmbedder:
     """The embedder for resolved settings."""
     return TorchEmbedder(settings, recipe(settings), partial(load_network, settings, weights), device=device)
+
+
+SPEC = EmbedderSpec(
+    implementation="uad_orchestrator.embedders.timm.cnn:create",
+    version=VERSION,
+    reads=CNN_KEYS,
+    resolve=resolve,
+    recipe=recipe,
+    default_hub=default_hub,
+    hub_files=HUGGING_FACE_FILES,
+    needs=TORCH_MODULES,
+)
 
 
 def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) -> CnnNetwork:

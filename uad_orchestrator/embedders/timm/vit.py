@@ -13,12 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.embedders.embedder_spec import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.position_embedding import use_hub_positions
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.cnn import timm_model, with_normalisation
 from uad_orchestrator.embedders.timm.names import default_tag, patch_size, trained_size
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.weight_files import HUGGING_FACE_FILES
 from uad_orchestrator.embedders.weights import load_weights, random_seed, read_state_dict
 
 VERSION = 1
@@ -29,12 +31,10 @@ def resolve(settings: EmbedderSettings) -> EmbedderSettings:
     """Defaults: shorter edge 448 (or the size in the model's name), last block, timm's position embeddings.
 
     Raises:
-        ValueError: ``dimension`` (tokens are not pooled), an unknown ``pos_embed``, a layer that is no block
-            number, or a size that does not fit the patches.
+        ValueError: an unknown ``pos_embed`` or ``norm``, a layer that is no block number, or a size that does not
+            fit the patches.
     """
     name = settings.name
-    if settings.dimension is not None:
-        raise ValueError(f"embedder.dimension: {name}'s tokens are not pooled; leave the key out")
     if settings.pos_embed not in (None, "timm", "hub"):
         raise ValueError(f"embedder.pos_embed: {settings.pos_embed!r} is unknown; valid are timm, hub")
     if settings.norm not in (None, "final", "none"):
@@ -101,6 +101,18 @@ def create(settings: EmbedderSettings, weights: Path | None, device: str) -> Tor
         multiple=patch_size(settings.name) or 1,
         interpolation="bicubic",
     )
+
+
+SPEC = EmbedderSpec(
+    implementation="uad_orchestrator.embedders.timm.vit:create",
+    version=VERSION,
+    reads=("weights", "download", "layers", "image_size", "resize", "mean", "std", "pos_embed", "norm"),
+    resolve=resolve,
+    recipe=recipe,
+    default_hub=default_hub,
+    hub_files=HUGGING_FACE_FILES,
+    needs=TORCH_MODULES,
+)
 
 
 @dataclass(frozen=True)

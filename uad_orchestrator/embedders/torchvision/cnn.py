@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.embedders.cnn import CnnNetwork, cnn_network
+from uad_orchestrator.embedders.embedder_spec import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.normalisation import IMAGENET
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -19,6 +20,9 @@ from uad_orchestrator.embedders.weights import WeightsError, load_weights, rando
 VERSION = 1
 DIMENSION = 1024
 """PatchCore's size of a patch embedding."""
+
+CNN_KEYS = ("weights", "download", "layers", "image_size", "resize", "dimension", "mean", "std")
+"""What every CNN reads of its settings."""
 
 SAME_ORDER_AS_TIMM = frozenset({"mobilenet_v2"})
 """Models whose timm twin has other names but the same tensors in the same order (a test compares outputs)."""
@@ -35,11 +39,8 @@ def cnn_defaults(settings: EmbedderSettings, layers: tuple[str, ...]) -> Embedde
     """What every CNN shares.
 
     Raises:
-        ValueError: no or repeated layers, ``pos_embed``, ``norm``, or sizes that do not fit.
+        ValueError: no or repeated layers, or sizes that do not fit.
     """
-    for key in ("pos_embed", "norm"):
-        if getattr(settings, key) is not None:
-            raise ValueError(f"embedder.{key}: {settings.name} is a CNN and has none; leave the key out")
     layers = settings.layers if settings.layers is not None else layers
     if not layers or len(set(layers)) != len(layers):
         raise ValueError(f"embedder.layers: expected one or more different layers, got {list(layers)}")
@@ -84,6 +85,17 @@ def default_hub(settings: EmbedderSettings) -> str | None:
 def create(settings: EmbedderSettings, weights: Path | None, device: str) -> TorchEmbedder:
     """The embedder for resolved settings."""
     return TorchEmbedder(settings, recipe(settings), partial(load_network, settings, weights), device=device)
+
+
+SPEC = EmbedderSpec(
+    implementation="uad_orchestrator.embedders.torchvision.cnn:create",
+    version=VERSION,
+    reads=CNN_KEYS,
+    resolve=resolve,
+    recipe=recipe,
+    default_hub=default_hub,
+    needs=TORCH_MODULES,
+)
 
 
 def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) -> CnnNetwork:

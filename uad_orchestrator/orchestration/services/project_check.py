@@ -29,6 +29,7 @@ from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.input_contents import fit_settings
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import Project
+from uad_orchestrator.project.catalogue import plugin_notes
 from uad_orchestrator.project.errors import choose_from
 from uad_orchestrator.storage.provenance import package_versions
 
@@ -53,7 +54,7 @@ class CheckResult:
 
     Attributes:
         problems: what will fail or mislead.
-        notes: what is good to know: the estimated disk, versions.
+        notes: what is good to know: the estimated disk; the plug-ins, and which of them cannot be used.
         disk_bytes: estimated size of the benchmark's artifacts and embedding cache.
         free_bytes: what is free where they go.
     """
@@ -88,6 +89,7 @@ def check_project(project: Project, on_file: OnFile = lambda category, done, tot
     notes = (
         f"{len(project.category_keys())} categories x {len(project.detectors)} detectors",
         f"about {_size(needed)} on disk ({_size(free)} free), nearly all of it patch embeddings and anomaly maps",
+        *plugin_notes(),
     )
     return CheckResult(tuple(problems), notes, needed, free, dict(package_versions()))
 

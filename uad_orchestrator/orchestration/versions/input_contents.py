@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from uad_orchestrator.datasets.layouts.registry import PLUGINS, find_layout
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.anomalib.calibration_folder import calibration_files
 from uad_orchestrator.detectors.anomalib.trusted_files import checkpoint_files
-from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
-from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.project import DetectorEntry, Project
 
@@ -27,12 +26,13 @@ Digests = Callable[[Path], str]
 
 
 def dataset_category(manifest: Manifest) -> Content:
-    """All rows of the manifest."""
+    """All rows of the manifest; the version of the package that reads its layout, where that is not this one."""
     return {
         "layout": manifest.layout,
         "images": [_row(r) | _labels(r) for r in manifest.records],
         "masks": _masks(manifest.records),
         **_defects(manifest),
+        **_layout_package(manifest.layout),
     }
 
 
@@ -86,20 +86,17 @@ def fit_settings(entry: DetectorEntry) -> Content:
     package brings, the version of that package.
 
     Raises:
-        ImportError: that package is not installed.
+        ImportError: that package is not installed, or cannot be used.
     """
-    spec = DETECTORS[entry.model]
+    packages = required_packages(entry.model)
     content: dict[str, Any] = {
         "model": entry.model,
-        "stage_version": spec.versions["fit"],
+        "stage_version": detector_spec(entry.model).versions["fit"],
         "embedder": None if entry.embedder is None else dict(embedder_recipe(entry.embedder)),
         "settings": entry.fit.model_dump(mode="json"),
         **_tiling(entry, "fit"),
     }
-    if spec.package is not None:
-        require_extra(spec.package, extra=spec.package, what=entry.model)
-        content["package"] = {spec.package: version(spec.package)}
-    return content
+    return {**content, "package": packages} if packages else content
 
 
 def scoring_settings(entry: DetectorEntry) -> Content:
@@ -135,6 +132,11 @@ def _row(record: ImageRecord) -> dict[str, Any]:
 
 def _labels(record: ImageRecord) -> dict[str, Any]:
     return {"label": record.label, "defect_type": record.defect_type}
+
+
+def _layout_package(layout: str) -> dict[str, Any]:
+    package, found = PLUGINS.package_of(layout), find_layout(layout)
+    return {"layout_version": found.version, "package": package} if package and found else {}
 
 
 def _defects(manifest: Manifest) -> dict[str, Any]:

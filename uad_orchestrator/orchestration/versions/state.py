@@ -15,7 +15,7 @@ from typing import Any
 
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.detectors.registry import DETECTORS
+from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
@@ -130,7 +130,7 @@ class ProjectState:
         if asset == "metrics_report":
             return METRICS_VERSION
         stage = {"memory_bank": "fit", "score_table": "scoring", "anomaly_maps": "maps"}[asset]
-        return DETECTORS[self.entry(cell).model].versions[stage]
+        return detector_spec(self.entry(cell).model).versions[stage]
 
     def weights(self, cell: Cell) -> Path | None:
         """The embedder's weight file; None where it needs none, or there is no embedder."""

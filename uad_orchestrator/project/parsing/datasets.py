@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.project.catalogue import Catalogue
-from uad_orchestrator.project.errors import Place, choose_from, shown
+from uad_orchestrator.project.errors import OR_INSTALL, Place, choose_from, shown
 from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
@@ -82,8 +83,13 @@ def refuse_twins(names: Iterable[object], place: Place, findings: Findings) -> N
 
 def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue, findings: Findings) -> None:
     if settings.layout not in catalogue.layouts:
-        advice = choose_from(settings.layout, catalogue.layouts)
+        advice = choose_from(settings.layout, catalogue.layouts) + OR_INSTALL
         findings.add((*place, "layout"), f"no layout is called {shown(settings.layout)}", advice)
+    else:
+        try:
+            catalogue.check_layout(settings.layout)
+        except PluginError as error:
+            findings.add((*place, "layout"), str(error))
     for i, category in enumerate(settings.categories or ()):
         findings.name(category, (*place, "categories", i), "category")
     refuse_twins(settings.categories or (), (*place, "categories"), findings)

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from uad_orchestrator.detectors.protocol.settings import MapSettings
+from uad_orchestrator.detectors.protocol.spec import ENTRY_KEYS
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import (
+    OR_INSTALL,
     Place,
     SettingProblem,
     choose_from,
@@ -29,9 +32,6 @@ from uad_orchestrator.project.settings import DetectorEntry
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.spec import DetectorSpec
 
-ENTRY_KEYS = ("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats")
-"""The keys of an entry that every model has; the rest are the model's fit and scoring settings."""
-
 
 def read_detector(
     name: str, entry: Mapping[str, Any], catalogue: Catalogue, findings: Findings
@@ -40,7 +40,6 @@ def read_detector(
     place = ("detectors", name)
     spec = _spec_of(entry, name, catalogue, findings)
     if spec is None:
-        _refuse_unknown_keys(entry, "detector", tuple(catalogue.detectors.values()), place, findings)
         return None
     before = len(findings.problems)
     _refuse_unknown_keys(entry, spec.model, (spec,), place, findings)
@@ -101,15 +100,21 @@ def _part(entry: Mapping[str, Any], stage: type[BaseModel]) -> dict[str, Any]:
 def _spec_of(
     entry: Mapping[str, Any], name: str, catalogue: Catalogue, findings: Findings
 ) -> DetectorSpec | None:
-    place = ("detectors", name, "model")
+    place, model = ("detectors", name), entry.get("model")
+    try:
+        if isinstance(model, str) and model in catalogue.detectors:
+            return catalogue.detector_spec(model)
+    except PluginError as error:
+        findings.add((*place, "model"), str(error))
+        return None
     if "model" not in entry:
-        findings.add(place, "is missing", choose_from(name, catalogue.detectors))
-        return None
-    model = entry["model"]
-    if not isinstance(model, str) or model not in catalogue.detectors:
-        findings.add(place, f"no detector is called {shown(model)}", choose_from(model, catalogue.detectors))
-        return None
-    return catalogue.detectors[model]
+        findings.add((*place, "model"), "is missing", choose_from(name, catalogue.detectors))
+    else:
+        advice = choose_from(model, catalogue.detectors) + OR_INSTALL
+        findings.add((*place, "model"), f"no detector is called {shown(model)}", advice)
+    if "model" not in entry or nearest(model, catalogue.detectors):  # else its keys may be another package's
+        _refuse_unknown_keys(entry, "detector", catalogue.shipped_detectors, place, findings)
+    return None
 
 
 def _check_source_of_network(
@@ -183,15 +188,21 @@ def _read_embedder(
     underlying = (
         default.model_dump(exclude_unset=True) if given.get("name", default.name) == default.name else {}
     )
-    settings = findings.check(EmbedderSettings, {**underlying, **given}, place)
-    if settings is not None:
-        try:
+    name = given.get("name", default.name)
+    try:
+        model = catalogue.embedder_settings(name) if isinstance(name, str) else EmbedderSettings
+        settings = findings.check(model, {**underlying, **given}, place)
+        if settings is not None:
             catalogue.check_embedder(settings)
             if spec.check_embedder is not None:
                 spec.check_embedder(settings)
-        except ValueError as error:
-            key, what = _key_and_fault(str(error))
-            findings.add((*place, *key), what)
+    except PluginError as error:
+        findings.add((*place, "name"), str(error))
+        return None
+    except ValueError as error:
+        key, what = _key_and_fault(str(error))
+        findings.add((*place, *key), what)
+        return None
     return settings
 
 
