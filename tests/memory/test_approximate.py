@@ -1,5 +1,7 @@
 """The approximate search: the same neighbours where it may be used, and refused where it may not."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,69 @@ def test_nothing_to_measure_on() -> None:
     bank = clusters(0)
     cells, facts = choose_index(bank, np.array([0, len(bank)]), bank[:50], np.zeros(50, int), 10, 0)
     assert cells is None and "no patches" in facts["reason"]
+
+
+def test_a_query_is_compared_with_a_few_rows_only() -> None:
+    import faiss
+
+    bank = clusters(0, 4000)
+    cells = train_cells(bank, 0)
+    assert 0.7 < len(cells) / np.sqrt(len(bank)) < 1.42 and cells.dtype == np.float32
+    search = ApproximateNeighbors(bank, cells)
+    faiss.cvar.indexIVF_stats.reset()
+    search.search(clusters(1, 500), 1)
+    compared = faiss.cvar.indexIVF_stats.ndis / 500
+    assert approximate.PROBES <= compared < len(bank) * 2 * approximate.PROBES / len(cells)
+
+
+def test_too_few_rows_around_a_hole_are_searched_on_both_sides_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approximate, "PROBES", 1)
+    bank, hole = clusters(0, 300), slice(120, 180)
+    search = ApproximateNeighbors(bank, train_cells(bank, 0))
+    asked = clusters(1, 20)
+    squared, at = search.search(asked, 200, hole)
+    expected, where = NearestNeighbors(bank).search(asked, 200, hole)
+    np.testing.assert_allclose(squared, expected, rtol=1e-4)
+    assert not ((at >= 120) & (at < 180)).any()
+    assert (np.sort(at, axis=1) == np.sort(where, axis=1)).mean() > 0.99
+
+
+def test_the_correlation_is_that_of_both_searches_without_the_image_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(approximate, "PROBES", 1)
+    monkeypatch.setattr(approximate, "HELD_OUT", 40)
+    bank = np.random.default_rng(0).standard_normal((600, 16)).astype(np.float32)
+    starts = np.array([0, 100, 350, 600])
+    own = np.repeat(np.arange(3), np.diff(starts))
+    cells, facts = choose_index(bank, starts, bank, own, 10, 0)
+    asked = np.arange(0, 600, 600 // 40)
+    exact, near = [], []
+    search = ApproximateNeighbors(bank, train_cells(bank, 0))
+    for row in asked:
+        image = slice(starts[own[row]], starts[own[row] + 1])
+        others = np.delete(np.arange(600), np.arange(600)[image])
+        exact.append(((bank[others].astype(float) - bank[row]) ** 2).sum(axis=1).min())
+        near.append(search.search(bank[row : row + 1], 1, image)[0][0, 0])
+    assert cells is None
+    assert facts["correlation"] == pytest.approx(np.corrcoef(exact, near)[0, 1], abs=1e-5)
+    assert {name: facts[name] for name in ("used", "cells", "probes", "measured_on")} == {
+        "used": "flat", "cells": len(train_cells(bank, 0)), "probes": 1, "measured_on": len(asked),
+    }  # fmt: skip
+
+
+def test_where_nothing_can_be_measured_the_facts_say_why() -> None:
+    bank = clusters(0)
+    starts, nothing = np.array([0, len(bank)]), np.zeros(50, int)
+    assert choose_index(bank, starts, bank[:50], nothing, 10, 0)[1] == {
+        "used": "flat",
+        "reason": "no patches outside the bank to measure the index on",
+    }
+
+
+def test_without_faiss_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(
+        ImportError, match=r"^index ivf needs faiss: pip install 'uad_orchestrator\[faiss\]'$"
+    ):
+        train_cells(clusters(0), 0)

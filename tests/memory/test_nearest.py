@@ -1,6 +1,7 @@
 """Exact search against scikit-learn and brute force, with every backend there is."""
 
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -98,3 +99,56 @@ def test_a_backend_that_is_missing_says_what_to_type(monkeypatch: pytest.MonkeyP
     with pytest.raises(ImportError, match="pip install"):
         NearestNeighbors(np.ones((2, 3), np.float32), "faiss")
     assert NearestNeighbors(np.ones((2, 3), np.float32)).backend == "numpy"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_columns_far_apart_do_not_blur_the_search(backend: nearest.Backend) -> None:
+    """Each column is taken from its own median: else the expanded square would lose the small differences."""
+    rng = np.random.default_rng(4)
+    offsets = np.float32([0, 3e3, -3e3, 1e4])
+    bank, asked = (rng.standard_normal((n, 4)).astype(np.float32) + offsets for n in (300, 50))
+    squared, index = NearestNeighbors(bank, backend).search(asked, 2)
+    difference = asked[:, None].astype(np.float64) - bank[None].astype(np.float64)
+    expected = (difference**2).sum(axis=2)
+    assert np.array_equal(index, np.argsort(expected, axis=1)[:, :2])
+    np.testing.assert_allclose(squared, np.sort(expected, axis=1)[:, :2], rtol=1e-2)
+
+
+def test_whatever_comes_in_float32_and_whole_numbers_go_out() -> None:
+    bank = np.asfortranarray(np.random.default_rng(0).standard_normal((9, 3)))
+    search = NearestNeighbors(bank)
+    assert search.bank.dtype == np.float32 and search.bank.flags.c_contiguous
+    squared, index = search.search(bank[:4].tolist(), 2)  # type: ignore[arg-type]
+    assert (squared.dtype, index.dtype) == (np.float32, np.int64)
+    given = bank.astype(np.float32, order="C")
+    assert NearestNeighbors(given).bank is given, "a bank is not copied without need"
+
+
+def test_numpy_searches_where_faiss_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
+    monkeypatch.setitem(sys.modules, "faiss", None)  # importing it fails
+    _, index = NearestNeighbors(bank, "numpy").search(bank, 1)
+    assert np.array_equal(index[:, 0], np.arange(30))
+
+
+def test_faiss_searches_where_it_is_installed_unless_numpy_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faiss = pytest.importorskip("faiss", reason="extra faiss not installed")
+    asked: list[int] = []
+    search = faiss.knn
+    monkeypatch.setattr(faiss, "knn", lambda *given: asked.append(1) or search(*given))
+    bank = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
+    for backend, searches in (("auto", 1), ("faiss", 2), ("numpy", 2)):
+        NearestNeighbors(bank, backend).search(bank)  # type: ignore[arg-type]
+        assert len(asked) == searches
+
+
+def test_more_neighbours_than_rows_left_says_how_many_there_are() -> None:
+    search = NearestNeighbors(np.eye(8, dtype=np.float32))
+    assert search.search(np.eye(8, dtype=np.float32), 3, slice(2, 7))[1].shape == (8, 3)
+    for k in (0, 4, 9):
+        with pytest.raises(
+            ValueError, match=f"{k} neighbours asked for, but 3 of the bank's 8 rows are searched"
+        ):
+            search.search(np.eye(8, dtype=np.float32), k, slice(2, 7))

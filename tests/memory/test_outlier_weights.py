@@ -125,3 +125,30 @@ def test_feature_space_lof_on_a_sample_of_references(monkeypatch: pytest.MonkeyP
     assert not np.array_equal(found, feature_space_lof(rows, starts, k=5, seed=2))
     with pytest.raises(ValueError, match="5 other images, but there are 5 images"):
         feature_space_lof(rows[:200], starts[:6], k=5)
+
+
+def test_what_is_left_out_is_six_neighbours_and_seed_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_points = points(9, 3, 4)
+    assert np.array_equal(outlier_weights(given_points, "lof"), outlier_weights(given_points, "lof", 6, 1))
+    monkeypatch.setattr(module, "REFERENCES", 60)
+    rows, starts = given_points.repeat(4, axis=1).reshape(108, 4), np.arange(10) * 12
+    found = feature_space_lof(rows, starts)
+    assert np.array_equal(found, feature_space_lof(rows, starts, 6, 0)), "and a seed gives one sample"
+    assert not np.array_equal(found, feature_space_lof(rows, starts, 5, 0))
+    assert (found.dtype, outlier_weights(given_points, "lof").dtype) == (np.float32, np.float32)
+
+
+def test_two_images_are_enough_for_what_needs_one_neighbour() -> None:
+    given_points = np.float32([[[0, 0], [1, 1]], [[3, 4], [1, 1]]])
+    assert outlier_weights(given_points, "nearest", 6).tolist() == [[6, 1], [6, 1]]
+    # mean (1.5, 2), covariance 12.5 along (3, 4) / 5, so that each lies 2.5 away: 2.5^2 / (12.5 + 0.01)
+    gaussian = outlier_weights(given_points, "gaussian", 6)
+    np.testing.assert_allclose(gaussian, [[1 + np.sqrt(6.25 / 12.51), 1]] * 2, rtol=1e-6)
+
+
+def test_columns_far_from_the_origin_do_not_blur_the_feature_space() -> None:
+    rows, starts = points(1, 40, 4)[0], np.arange(9) * 5
+    far = rows + np.float32([0, 3e3, -3e3, 1e4])
+    own = np.repeat(np.arange(8), 5)
+    expected = brute_force_lof(far.astype(np.float64), own, 3)
+    np.testing.assert_allclose(feature_space_lof(far, starts, k=3), expected, rtol=5e-3)
