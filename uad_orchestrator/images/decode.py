@@ -51,7 +51,7 @@ def read_image(path: Path | str) -> RgbImage:
     Raises:
         ImageError: the file is missing, not an image, damaged or cut short, or neither 8 nor 16 bit.
     """
-    return decode_image(_read_bytes(Path(path)), str(path))
+    return decode_image(read_bytes(Path(path)), str(path))
 
 
 def decode_image(data: bytes, name: str) -> RgbImage:
@@ -110,7 +110,7 @@ def read_mask_values(path: Path | str) -> np.ndarray:
     Raises:
         ImageError: as ``read_image``.
     """
-    pixels = _decode(_read_bytes(Path(path)), str(path))
+    pixels = _decode(read_bytes(Path(path)), str(path))
     return pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
 
 
@@ -180,7 +180,8 @@ def file_digest(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; ImageError where it cannot be read."""
     with _errors_name(path):
         return path.read_bytes()
 

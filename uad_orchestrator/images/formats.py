@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.decode import RgbImage, image_size, read_image
 from uad_orchestrator.images.source import ImageSource
 
 
@@ -125,7 +125,10 @@ def _source(image: object, index: int, input_format: ImageFormat | str, digest: 
     if isinstance(image, ImageSource):
         return image
     if isinstance(image, (str, Path)):
-        return ImageSource.from_path(Path(image), digest=digest)
+        path = Path(image)
+        if digest is None:
+            return ImageSource.from_path(path)
+        return ImageSource(str(path), digest, str(path), lambda: read_image(path), lambda: image_size(path))
     if not isinstance(image, np.ndarray):
         raise TypeError(f"images[{index}] is a {type(image).__name__}; expected a path or a numpy array")
     try:

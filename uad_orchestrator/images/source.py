@@ -9,7 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from uad_orchestrator.images.decode import RgbImage, file_digest, image_size, read_image
+from uad_orchestrator.images.decode import (
+    ImageError,
+    RgbImage,
+    decode_image,
+    file_digest,
+    image_size,
+    read_bytes,
+)
+
+
+class ImageChanged(ImageError):
+    """A file no longer holds the bytes that its digest was taken of."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class ImageSource:
     ) -> ImageSource:
         """A source that decodes a file.
 
+        What is read are the bytes of that digest, or ``ImageChanged`` is raised: embeddings are kept under it.
+
         Args:
             path: the file.
             name: what messages call it; None: its path.
@@ -63,11 +76,12 @@ class ImageSource:
             ImageError: the file cannot be read for its digest.
         """
         name = name or str(path)
+        known = digest or file_digest(path)
         return cls(
             name,
-            digest or file_digest(path),
+            known,
             group or name,
-            read=lambda: read_image(path),
+            read=lambda: _read_unchanged(path, known),
             measure=lambda: image_size(path),
         )
 
@@ -87,6 +101,13 @@ class ImageSource:
             The source.
         """
         return cls(name, digest or _pixel_digest(image), group or name, lambda: image)
+
+
+def _read_unchanged(path: Path, digest: str) -> RgbImage:
+    data = read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ImageChanged(f"{path} was replaced after it was fingerprinted: read it again")
+    return decode_image(data, str(path))
 
 
 def _pixel_digest(image: RgbImage) -> str:

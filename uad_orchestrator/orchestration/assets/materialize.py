@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from uad_orchestrator.images.source import ImageChanged
 from uad_orchestrator.orchestration.cells.cell_run import (
     CellRun,
     ChangedWhileRead,
@@ -58,7 +59,7 @@ def materialize_stage(
         failures.record(
             RecordedFailure(**place, version=version, error=str(error), run_id=context.run.run_id)
         )
-        if isinstance(error, ChangedWhileRead):
+        if isinstance(error, ChangedWhileRead | ImageChanged):
             raise dg.RetryRequested(
                 max_retries=MAX_RETRIES, seconds_to_wait=2**context.retry_number
             ) from error

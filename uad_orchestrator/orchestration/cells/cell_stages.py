@@ -44,13 +44,14 @@ from uad_orchestrator.orchestration.cells.cell_report import (
     build_report,
     draw_contact_sheet,
 )
-from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, ChangedWhileRead, StageResult
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.detector import Detector
+    from uad_orchestrator.embedders.protocol import PatchEmbedder
     from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 
 
@@ -220,8 +221,14 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         "weights": run.state.input("checkpoint", run.cell).content["embedder_weights"],
         "preset": preset.pixel_recipe(),
     }
+
+    def load_embedder() -> PatchEmbedder:
+        if weights is not None and run.state.digests(weights) != recipe["weights"]:  # the cache's key has it
+            raise ChangedWhileRead(f"{weights} was replaced after it was fingerprinted")
+        return embedders.get(embedder, weights, project.runtime.device)
+
     stream = EmbeddingStream(
-        lambda: embedders.get(embedder, weights, project.runtime.device),
+        load_embedder,
         lambda: recipe,
         preset=preset,
         cache=EmbeddingCache(Path(project.storage.local) / EMBEDDINGS),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.digests import FileState, digest_of
 
 if TYPE_CHECKING:
     from uad_orchestrator.embedders.protocol import PatchEmbedder
@@ -27,7 +27,7 @@ class EmbedderPool:
 
         stamp: Mapping[str, Any] = {
             "settings": settings.model_dump(mode="json"),
-            "weights": None if weights is None else [str(weights), weights.stat().st_mtime_ns],
+            "weights": None if weights is None else [str(weights), *FileState.of(str(weights))],
             "device": device,
         }
         recipe = digest_of(stamp)
