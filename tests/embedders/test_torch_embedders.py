@@ -110,7 +110,7 @@ def test_the_vit_resize_is_pillows_antialiased_bicubic_as_in_the_official_code()
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("resnet18", {"layers": ("layer5",)}, "near are layer"),
+        ("resnet18", {"layers": ("layer5",)}, "did you mean 'layer"),
         ("resnet18", {"layers": ("fc",)}, "not a feature map"),
         ("mobilenetv2_100", {"layers": ("stride64",)}, "stride8"),
         ("vit_tiny_patch16_224", {"layers": ("12",)}, "blocks 0..11"),

@@ -156,7 +156,7 @@ def test_any_misspelt_key_is_named_with_its_line_and_the_right_word(data):
     assert [p.place[-1] for p in found] == [wrong]
     assert key in found[0].advice, "the word that was meant stands in the advice"
     if len(key) > 5:
-        assert f'did you mean "{key}"' in found[0].advice
+        assert f"did you mean '{key}'" in found[0].advice
 
 
 @given(st.lists(st.sampled_from(KEY_LINES), min_size=2, max_size=4, unique=True))
@@ -210,7 +210,7 @@ def test_no_value_whatever_breaks_the_reader(value, section, key):
 
 
 CASES = {
-    "storge: {}": ("storge", "unknown key", 'did you mean "storage"'),
+    "storge: {}": ("storge", "unknown key", "did you mean 'storage'"),
     "runtime: {device: gpu}": ("runtime.device", "'gpu'", ""),
     "runtime: {batch_size: 0}": ("runtime.batch_size", "greater than 0", ""),
     "runtime: {workers: true}": ("runtime.workers", "true or false", ""),
@@ -252,7 +252,7 @@ def test_a_wrong_section_is_said(text):
 
 DETECTORS = {
     "{}": ("model", "missing", "vision_patchcore"),
-    "{model: vision_patchcor}": ("model", "no detector is called", 'did you mean "vision_patchcore"'),
+    "{model: vision_patchcor}": ("model", "no detector is called", "did you mean 'vision_patchcore'"),
     "{model: [1]}": ("model", "no detector is called", ""),
     "{model: vision_patchcore, ratio: 0.1}": ("ratio", "unknown key", "`coreset.ratio`"),
     "{model: vision_patchcore, object_mask: true}": ("object_mask", "unknown key", ""),
@@ -265,7 +265,7 @@ DETECTORS = {
     "{model: vision_patchcore, maps: 3}": ("maps", "is 3", ""),
     "{model: vision_patchcore, embedder: {image_size: big}}": ("embedder.image_size", "'big'", ""),
     "{model: vision_patchcore, embedder: {name: filter_bnk}}": ("embedder.name", "filter_bnk", "filter_bank"),
-    "{model: vision_patchcore, embedder: {nam: filter_bank}}": ("embedder.nam", "unknown key", '"name"'),
+    "{model: vision_patchcore, embedder: {nam: filter_bank}}": ("embedder.nam", "unknown key", "'name'"),
     "{model: vision_openclip_promptscore, embedder: resnet18}": (
         "embedder.name",
         "no text tower",

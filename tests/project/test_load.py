@@ -139,7 +139,7 @@ def test_a_declared_category_that_is_not_there_is_named_with_the_nearest(tmp_pat
     text = "datasets: {mvtec_ad: {root: images, categories: [botle]}}\n" + MINIMAL.splitlines()[1]
     project = load(tmp_path, text)
     assert project.category_keys() == ["mvtec_ad/botle"], "its cells stay, and fail with the reason"
-    assert 'did you mean "bottle"' in project.unreachable["mvtec_ad/botle"]
+    assert "did you mean 'bottle'" in project.unreachable["mvtec_ad/botle"]
 
 
 def test_a_folder_that_cannot_name_a_partition_is_said_not_dropped(tmp_path):

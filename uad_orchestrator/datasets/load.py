@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +14,8 @@ from uad_orchestrator.datasets.layouts.registry import Layout, find_layout, layo
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
-from uad_orchestrator.images.decode import ImageError, file_digest
+from uad_orchestrator.images.decode import ImageError, image_digest
+from uad_orchestrator.spelling import choose_from
 
 _SPLIT_ORDER = {split: order for order, split in enumerate(get_args(Split))}
 _HASHING_THREADS = 4
@@ -79,7 +79,7 @@ def load_dataset(
     if scan.problems:
         raise DatasetError(f"{name}/{category} (layout {layout}, root {root}) cannot be used:", scan.problems)
     images = sorted(scan.images, key=lambda image: (_SPLIT_ORDER[image.split], image.path))
-    digest = _digest_all(folder, images, digests or file_digest)
+    digest = _digest_all(folder, images, digests or image_digest)
     records = tuple(
         ImageRecord(
             path=image.path,
@@ -163,7 +163,7 @@ def _check_splits(scan: Scan, category: str) -> None:
 def _layout(name: str) -> Layout:
     layout = find_layout(name)
     if layout is None:
-        raise DatasetError(f"unknown layout {name!r}; {_nearest(name, layout_names())}")
+        raise DatasetError(f"unknown layout {name!r}; {choose_from(name, layout_names())}")
     return layout
 
 
@@ -174,15 +174,8 @@ def _check_category(layout: str, root: Path, category: str) -> None:
     if not known and is_folder(root / "train"):
         raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
     raise DatasetError(
-        f"unknown category {category!r} in {root} (layout {layout}); {_nearest(category, known)}"
+        f"unknown category {category!r} in {root} (layout {layout}); {choose_from(category, known)}"
     )
-
-
-def _nearest(word: str, valid: Iterable[str]) -> str:
-    valid = sorted(valid)
-    close = get_close_matches(word, valid, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}expected one of: {', '.join(valid) or 'none found'}"
 
 
 def _digest_all(root: Path, images: Sequence[FoundImage], digests: Digests) -> Mapping[str, str]:

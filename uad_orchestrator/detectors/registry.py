@@ -26,11 +26,12 @@ from uad_orchestrator.detectors.open_clip.prompt_patch_settings import PromptPat
 from uad_orchestrator.detectors.open_clip.prompt_score_settings import PromptScoreScoring
 from uad_orchestrator.detectors.open_clip.prompt_settings import PromptFit, check_text_embedder
 from uad_orchestrator.detectors.protocol.settings import MapSettings
-from uad_orchestrator.detectors.protocol.spec import DetectorSpec, nearest_word
+from uad_orchestrator.detectors.protocol.spec import DetectorSpec
 from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.open_clip.names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.plugins import PluginError, PluginGroup
+from uad_orchestrator.spelling import choose_from
 
 PLUGINS = PluginGroup("uad_orchestrator.detectors", DetectorSpec, "detector")
 """The detectors of other packages."""
@@ -158,8 +159,8 @@ def detector_spec(model: str) -> DetectorSpec:
     if spec is None:
         known = detector_names()
         raise ValueError(
-            f"there is no detector {model!r}{nearest_word(model, known)}; known: {sorted(known)}; one of another "
-            "package can be named once that is installed"
+            f"there is no detector {model!r}; {choose_from(model, known)}; one of another package can be named once "
+            "that is installed"
         )
     if spec.model != model:
         raise PluginError(

@@ -6,7 +6,6 @@ known by their entry points (``plugins``). Nothing here imports torch before the
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from uad_orchestrator.embedders.torchvision import cnn as torchvision_cnn
 from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
 from uad_orchestrator.embedders.weight_files import locate_weights
 from uad_orchestrator.plugins import PluginGroup
+from uad_orchestrator.spelling import choose_from
 
 PLUGINS = PluginGroup("uad_orchestrator.embedders", EmbedderSpec, "embedder")
 """The embedders of other packages."""
@@ -57,11 +57,9 @@ def embedder_spec(name: str) -> EmbedderSpec:
     if spec is not None:
         return spec
     known = [*known_embedders(), *PLUGINS.words]
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"valid are {', '.join(known)}"
     raise ValueError(
-        f"embedder.name: {name!r} is unknown: {hint} Any timm model is {PREFIX}<its name>; one of another package can "
-        "be named once that is installed"
+        f"embedder.name: {name!r} is unknown; {choose_from(name, known)}. Any timm model is {PREFIX}<its name>; one of "
+        "another package can be named once that is installed"
     )
 
 

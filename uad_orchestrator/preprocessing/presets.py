@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from uad_orchestrator.preprocessing.resize import ResizeStep, Size
 from uad_orchestrator.preprocessing.roi import Roi, inspected_pixels
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.preprocessing.step import StepSettings
+from uad_orchestrator.spelling import choose_from
 
 SHIPPED_PRESETS: Mapping[str, PresetSettings] = {
     "plain": PresetSettings(),
@@ -144,7 +144,5 @@ def resolve_preset(name: str, project_presets: Mapping[str, Any] | None = None) 
     """
     presets = {**SHIPPED_PRESETS, **(project_presets or {})}
     if name not in presets:
-        close = get_close_matches(name, presets, n=1)
-        hint = f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(presets))}"
-        raise ValueError(f"unknown preset {name!r}{hint}")
+        raise ValueError(f"unknown preset {name!r}; {choose_from(name, presets)}")
     return Preset(name, PresetSettings.model_validate(presets[name]).steps)

@@ -8,7 +8,6 @@ error instead of a setting that does nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from uad_orchestrator.preprocessing.resize import ResizeScale, ResizeShorterEdge, ResizeSquash
 from uad_orchestrator.preprocessing.roi import RoiMask, RoiPolygon, RoiRectangle
 from uad_orchestrator.preprocessing.step import StepSettings
+from uad_orchestrator.spelling import choose_from
 
 
 class GrayWorld(StepSettings):
@@ -195,7 +195,7 @@ def parse_step(entry: Any) -> StepSettings:
     methods = STEP_METHODS[step]
     method = parameters.get("method", next(iter(methods)))
     if not isinstance(method, str) or method not in methods:
-        raise ValueError(f"{step}: unknown method {method!r}{_nearest(method, methods)}")
+        raise ValueError(f"{step}: unknown method {method!r}; {choose_from(method, methods)}")
     model = methods[method]
     if unknown := sorted(str(name) for name in parameters if name not in model.model_fields):
         raise ValueError(f"{step} ({method}): {_unknown_parameter(unknown[0], model, methods)}")
@@ -226,7 +226,7 @@ def _step_and_parameters(entry: Any) -> tuple[str, dict[str, Any]]:
     if step == "augment":
         raise ValueError("'augment' is no step of a preset: it stands with a detector, for fitting alone")
     if step not in STEP_METHODS:
-        raise ValueError(f"unknown step {step!r}{_nearest(step, STEP_METHODS)}")
+        raise ValueError(f"unknown step {step!r}; {choose_from(step, STEP_METHODS)}")
     if value is None:
         return step, {}
     if isinstance(value, str):
@@ -244,10 +244,4 @@ def _unknown_parameter(
     ]
     if owners:
         return f"{name!r} belongs to method {owners[0]!r}: write `method: {owners[0]}` beside it"
-    return f"unknown parameter {name!r}{_nearest(name, model.model_fields)}"
-
-
-def _nearest(word: Any, valid: Any) -> str:
-    words = list(valid)
-    close = get_close_matches(str(word), words, n=1)
-    return f": did you mean {close[0]!r}?" if close else f"; valid are {', '.join(words)}"
+    return f"unknown parameter {name!r}; {choose_from(name, model.model_fields)}"

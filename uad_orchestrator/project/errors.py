@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from uad_orchestrator.spelling import choose_from, did_you_mean
 
 Place = tuple[str | int, ...]
 """Where an entry stands: ``("detectors", "patchcore", "coreset", "ratio")``; list positions count from 0."""
@@ -67,25 +68,6 @@ def dotted(place: Place) -> str:
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
-
-
-def nearest(word: object, valid: Iterable[str]) -> str | None:
-    """The valid word closest to ``word``, or None if none is close.
-
-    >>> nearest("ratoi", ["method", "ratio"])
-    'ratio'
-    """
-    by_lower = {v.lower(): v for v in valid}
-    found = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
-
-
-def choose_from(word: object, valid: Iterable[str]) -> str:
-    """The advice for a word that is not among ``valid``: the nearest one, and all of them."""
-    words = sorted(valid)
-    close = nearest(word, words)
-    listed = "valid: " + ", ".join(words) if words else "nothing is valid here"
-    return f'did you mean "{close}"? ({listed})' if close else listed
 
 
 def shown(value: object) -> str:
@@ -172,8 +154,7 @@ def _advice(item: Mapping[str, Any], path: Place, siblings: Sequence[str], inner
         case "missing":
             return f"add `{path[-1]}:`"
         case "literal_error":
-            close = nearest(item["input"], re.findall(r"'([^']*)'", item["ctx"]["expected"]))
-            return f'did you mean "{close}"?' if close else ""
+            return did_you_mean(item["input"], re.findall(r"'([^']*)'", item["ctx"]["expected"]))
         case "string_type" if not isinstance(item["input"], Mapping | list):
             return PUT_IN_QUOTES
         case "model_type" | "model_attributes_type" if inner:

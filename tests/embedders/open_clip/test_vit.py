@@ -187,7 +187,7 @@ def test_settings_that_do_not_fit_are_refused(values, said):
     [
         ({"layers": ("3",)}, r"blocks 0\.\.2"),
         ({"vv_blocks": 4}, "has 3 blocks, not 4"),
-        ({"name": "open_clip/ViT-Tinny-8-064"}, f"near are {TINY}"),
+        ({"name": "open_clip/ViT-Tinny-8-064"}, f"did you mean '{TINY}'"),
     ],
 )
 def test_blocks_and_models_that_are_not_there(values, said):

@@ -30,7 +30,7 @@ def test_a_class_name_for_a_category_that_is_not_there(workshop: Workshop) -> No
     assert problems(workshop, **entry, class_names={"disc": "coin"}) == {}
     found = problems(workshop, **entry, class_names={"disk": "coin"})
     assert found == {
-        "detectors.p.class_names": "there is no category 'disk'; did you mean \"disc\"? (valid: disc)"
+        "detectors.p.class_names": "there is no category 'disk'; did you mean 'disc'? (valid: disc)"
     }
 
 

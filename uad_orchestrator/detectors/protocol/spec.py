@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.spelling import choose_from
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.detector import Detector
@@ -111,7 +111,7 @@ class DetectorSpec:
         """
         for key in settings:
             if key not in self.keys:
-                raise ValueError(f"{self.model} has no setting {key!r}{nearest_word(key, self.keys)}")
+                raise ValueError(f"{self.model} has no setting {key!r}; {choose_from(key, self.keys)}")
         maps = settings.get("maps") or {}
         maps = maps.model_dump() if isinstance(maps, MapSettings) else dict(maps)
         tiling = settings.get("tiling")
@@ -123,9 +123,3 @@ class DetectorSpec:
             MapSettings.model_validate({**self.default_maps.model_dump(), **maps}),
             None if tiling is None else TilingSettings.model_validate(tiling),
         )
-
-
-def nearest_word(word: str, known: Collection[str]) -> str:
-    """The known word that is nearest, as the end of a message; all of them where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"

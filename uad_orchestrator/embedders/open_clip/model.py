@@ -8,6 +8,7 @@ from typing import Any
 from uad_orchestrator.embedders.open_clip.names import model_name
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weights import load_weights, random_seed, read_state_dict
+from uad_orchestrator.spelling import choose_from
 
 
 def image_tower(settings: EmbedderSettings, weights: Path | None, device: Any) -> Any:
@@ -37,17 +38,14 @@ def text_tower(settings: EmbedderSettings, weights: Path | None, device: Any) ->
 
 def _untrained(settings: EmbedderSettings) -> Any:
     """The whole model; ``weights: random:<seed>`` sets the seed, so that both towers come of one draw."""
-    from difflib import get_close_matches
-
     import open_clip
     import torch
 
     name = model_name(settings.name)
     config = open_clip.get_model_config(name)
     if config is None:
-        near = get_close_matches(name, open_clip.list_models(), n=3)
         raise ValueError(
-            f"embedder.name: open_clip has no model {name!r}; near are {', '.join(near) or 'none'}"
+            f"embedder.name: open_clip has no model {name!r}; {choose_from(name, open_clip.list_models())}"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_seed(settings) or 0)

@@ -20,6 +20,7 @@ from uad_orchestrator.embedders.torchvision.cnn import (
 )
 from uad_orchestrator.embedders.weight_files import HUGGING_FACE_FILES
 from uad_orchestrator.embedders.weights import load_weights, random_seed, read_state_dict
+from uad_orchestrator.spelling import choose_from
 
 VERSION = 1
 
@@ -96,15 +97,14 @@ def timm_model(settings: EmbedderSettings, **options: Any) -> Any:
     Raises:
         ValueError: timm does not have it.
     """
-    from difflib import get_close_matches
-
     import timm
     import torch
 
     name = model_name(settings.name)
     if not timm.is_model(name.split(".")[0]):
-        near = get_close_matches(name, timm.list_models(), n=3)
-        raise ValueError(f"embedder.name: timm has no model {name!r}; near are {', '.join(near) or 'none'}")
+        raise ValueError(
+            f"embedder.name: timm has no model {name!r}; {choose_from(name, timm.list_models())}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_seed(settings) or 0)
         return timm.create_model(name, pretrained=False, **options).eval()

@@ -16,6 +16,7 @@ from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
 from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
 from uad_orchestrator.embedders.weights import WeightsError, load_weights, random_seed, read_state_dict
+from uad_orchestrator.spelling import choose_from
 
 VERSION = 1
 DIMENSION = 1024
@@ -132,13 +133,10 @@ def check_layers(model: Any, layers: tuple[str, ...], name: str) -> None:
     Raises:
         ValueError: it is not; the message has the nearest names.
     """
-    from difflib import get_close_matches
-
     modules = [module for module, _ in model.named_modules() if module]
     for layer in layers:
         if layer not in modules:
-            near = get_close_matches(layer, modules, n=3) or modules[:8]
-            raise ValueError(f"embedder.layers: {name} has no layer {layer!r}; near are {', '.join(near)}")
+            raise ValueError(f"embedder.layers: {name} has no layer {layer!r}; {choose_from(layer, modules)}")
 
 
 def renamed_by_order(tensors: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from uad_orchestrator.orchestration.versions.input_contents import fit_settings
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.catalogue import plugin_notes
-from uad_orchestrator.project.errors import choose_from
+from uad_orchestrator.spelling import choose_from
 from uad_orchestrator.storage.provenance import package_versions
 
 OnFile = Callable[[str, int, int], None]

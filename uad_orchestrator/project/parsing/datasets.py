@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.project.catalogue import Catalogue
-from uad_orchestrator.project.errors import OR_INSTALL, Place, choose_from, shown
+from uad_orchestrator.project.errors import OR_INSTALL, Place, shown
 from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
+from uad_orchestrator.spelling import choose_from
 
 HELD_FOLDER = "held"
 """Below a dataset's ``incoming``: the images that were not taken in."""

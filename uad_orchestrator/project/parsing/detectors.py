@@ -19,15 +19,14 @@ from uad_orchestrator.project.errors import (
     OR_INSTALL,
     Place,
     SettingProblem,
-    choose_from,
     dotted,
     models_in,
-    nearest,
     shown,
 )
 from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
+from uad_orchestrator.spelling import choose_from, did_you_mean
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.spec import DetectorSpec
@@ -81,8 +80,8 @@ def missing_files(detectors: Mapping[str, DetectorEntry], home: Path) -> Iterato
             path = home / Path(value).expanduser()
             kind, is_there = ("folder", Path.is_dir) if key[-1] == "folder" else ("file", Path.is_file)
             if not is_there(path):
-                close = nearest(path.name, _names(path.parent, is_there))
-                advice = f'did you mean "{close}"?' if close else "paths are relative to the project file"
+                near = did_you_mean(path.name, _names(path.parent, is_there))
+                advice = near or "paths are relative to the project file"
                 yield SettingProblem(("detectors", name, *key), f"there is no {kind} {path}", advice)
 
 
@@ -112,7 +111,9 @@ def _spec_of(
     else:
         advice = choose_from(model, catalogue.detectors) + OR_INSTALL
         findings.add((*place, "model"), f"no detector is called {shown(model)}", advice)
-    if "model" not in entry or nearest(model, catalogue.detectors):  # else its keys may be another package's
+    if "model" not in entry or did_you_mean(
+        model, catalogue.detectors
+    ):  # else its keys may be another package's
         _refuse_unknown_keys(entry, "detector", catalogue.shipped_detectors, place, findings)
     return None
 

@@ -10,7 +10,7 @@ from uad_orchestrator.metrics.protocol import PROTOCOLS
 from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
-from uad_orchestrator.project.errors import ProjectError, SettingProblem, choose_from, dotted, shown
+from uad_orchestrator.project.errors import ProjectError, SettingProblem, dotted, shown
 from uad_orchestrator.project.parsing.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.parsing.detectors import missing_files, read_detector
 from uad_orchestrator.project.parsing.findings import Findings
@@ -29,6 +29,7 @@ from uad_orchestrator.project.settings import (
     StorageSettings,
 )
 from uad_orchestrator.project.trust import DIGEST, read_trusted
+from uad_orchestrator.spelling import choose_from
 
 _FILLED_IN = ("home", "found_categories", "unreachable", "missing_files")
 KEYS = tuple(key for key in Project.model_fields if key not in _FILLED_IN)

@@ -1,0 +1,39 @@
+"""The advice for a word that is not among the valid ones: the nearest, and what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_LISTED = 50
+"""A message lists no more words than this; of longer lists it names the nearest."""
+
+
+def did_you_mean(word: object, valid: Iterable[str], n: int = 1) -> str:
+    """The ``n`` valid words nearest to ``word``, upper and lower case alike, as a question; empty if none is near.
+
+    >>> did_you_mean("Ratoi", ["method", "ratio"])
+    "did you mean 'ratio'?"
+    """
+    by_lower = {known.lower(): known for known in valid}
+    near = [repr(by_lower[found]) for found in get_close_matches(str(word).lower(), by_lower, n=n)]
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def choose_from(word: object, valid: Iterable[str]) -> str:
+    """The nearest valid word, and all of them where they are few enough to be read.
+
+    >>> choose_from("ratoi", ["ratio", "method"])
+    "did you mean 'ratio'? (valid: method, ratio)"
+    >>> choose_from("speed", ["ratio", "method"])
+    'valid: method, ratio'
+    """
+    words = sorted(valid)
+    if not words:
+        return "nothing is valid here"
+    if len(words) > _LISTED:
+        first = f"valid: {', '.join(words[:_LISTED])}, ... ({len(words)} in all)"
+        return did_you_mean(word, words, n=3) or first
+    listed = "valid: " + ", ".join(words)
+    question = did_you_mean(word, words)
+    return f"{question} ({listed})" if question else listed
