@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,15 +33,13 @@ def robustness(
     as_json: Json = False,
 ) -> None:
     """Metrics of the fitted cells under camera drift, in five levels, per detector and preset; refits nothing."""
-    from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
-    from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-    from uad_orchestrator.orchestration.services.camera_drift import drifts_of, measure_robustness
-    from uad_orchestrator.orchestration.versions.state import InputUnavailable
+    from uad_orchestrator.orchestration.services.camera_drift import drifts_of, measure_cells
     from uad_orchestrator.orchestration.versions.stores import open_state, open_store
     from uad_orchestrator.preprocessing.drift import KINDS
     from uad_orchestrator.project.load import open_project
     from uad_orchestrator.reporting.pictures.robustness_figure import robustness_figure
-    from uad_orchestrator.reporting.robustness_table import RobustnessRow, robustness_table
+    from uad_orchestrator.reporting.robustness_table import robustness_table
+    from uad_orchestrator.storage.atomic import new_file
 
     started = time.perf_counter()
     kinds = [kind for kind in KINDS if fnmatchcase(kind, drift)]
@@ -50,34 +47,27 @@ def robustness(
         note(f"Error: --drift: none of {', '.join(KINDS)} is {drift!r}")
         raise typer.Exit(WRONG_USAGE)
     drifts = drifts_of(kinds, seed)
-    rows: list[RobustnessRow] = []
-    failed: list[dict[str, str]] = []
     with speaking():
         project = open_project(home)
-        state, store, embedders = open_state(project), open_store(project), EmbedderPool()
+        state, store = open_state(project), open_store(project)
         selection = select(project, category, detector)
         cells = [cell for cell in state.cells if selection.covers(cell)]
         with step_progress(len(cells) * len(drifts)) as progress:
-            for cell in cells:
-                name = f"{cell.category} x {cell.detector}"
-                try:
-                    measured = measure_robustness(
-                        CellRun(cell, state, store), embedders, drifts, partial(progress.step, name)
-                    )
-                    rows += list(measured)
-                except (MissingUpstream, InputUnavailable, ValueError) as error:
-                    failed.append({"category": cell.category, "detector": cell.detector, "error": str(error)})
-        figure = output or Path(project.storage.local) / "robustness.png"
+            results = measure_cells(state, store, cells, drifts, lambda cell: progress.step(str(cell)))
+        rows, figure = results.rows, output or Path(project.storage.local) / "robustness.png"
         if rows:
-            figure.parent.mkdir(parents=True, exist_ok=True)
-            figure.write_bytes(robustness_figure(rows))
-    for failure in failed:
-        note(f"FAILED {failure['category']} x {failure['detector']}: {failure['error']}")
+            with new_file(figure) as aside:
+                aside.write_bytes(robustness_figure(rows))
+    for cell, fault in results.faults.items():
+        note(f"FAILED {cell}: {fault}")
     if as_json:
         print_json(
             {
                 "rows": [row.to_json() for row in rows],
-                "failed": failed,
+                "failed": [
+                    {"category": cell.category, "detector": cell.detector, "error": fault}
+                    for cell, fault in results.faults.items()
+                ],
                 "figure": str(figure) if rows else None,
                 "seconds": time.perf_counter() - started,
             }
@@ -85,4 +75,4 @@ def robustness(
     elif rows:
         typer.echo(robustness_table(rows, shutil.get_terminal_size((120, 24)).columns), nl=False)
         typer.echo(figure)
-    raise typer.Exit(FAILED if failed or not rows else 0)
+    raise typer.Exit(FAILED if results.faults or not rows else 0)

@@ -26,7 +26,7 @@ class CellProgress:
 
     def advance(self, outcome: CellOutcome) -> None:
         """A cell has ended."""
-        cell = f"{outcome.cell.category} x {outcome.cell.detector}"
+        cell = str(outcome.cell)
         for failed in outcome.failed:
             self.bar.console.print(f"failed: {cell}: {failed.asset}", style="red", markup=False)
         self.bar.update(self.task, advance=1, description=cell)

@@ -73,7 +73,7 @@ class CellRun:
         if not self.store.exists(key):
             narrow = f"--category '{self.cell.category}' --detector '{self.cell.detector}'"
             raise MissingUpstream(
-                f"{asset} of {self.cell.category} x {self.cell.detector} is not there in version "
+                f"{asset} of {self.cell} is not there in version "
                 f"{key.version[:12]}. Materialise it first: in the UI select the whole cell, or run "
                 f"`uad refresh {narrow}`"
             )

@@ -7,7 +7,8 @@ images are cached like any other, so that detectors share them and a second call
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
@@ -15,17 +16,59 @@ from uad_orchestrator.metrics.catalogue import averaged, headlines
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
 from uad_orchestrator.orchestration.cells.artifact_files import finite_or_none, read_map_scale
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, RegionOfInterest
-from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.cell_stages import open_detector, read_thresholds
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.preprocessing.drift import LEVELS, Drift, DriftKind, drifted
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.reporting.robustness_table import RobustnessRow
+from uad_orchestrator.storage.artifacts import ArtifactStore
 
 
 def drifts_of(kinds: Iterable[DriftKind], seed: int) -> list[Drift | None]:
     """No drift, then each kind in all its levels."""
     return [None, *(Drift(kind, level, seed) for kind in kinds for level in range(1, LEVELS + 1))]
+
+
+@dataclass(frozen=True)
+class DriftResults:
+    """What drift does to several cells.
+
+    Attributes:
+        rows: a row per cell and drift, cell by cell.
+        faults: why a cell could not be measured; it has no rows.
+    """
+
+    rows: list[RobustnessRow] = field(default_factory=list)
+    faults: dict[Cell, str] = field(default_factory=dict)
+
+
+def measure_cells(
+    state: ProjectState,
+    store: ArtifactStore,
+    cells: Iterable[Cell],
+    drifts: Sequence[Drift | None],
+    on_step: Callable[[Cell], None] = lambda cell: None,
+) -> DriftResults:
+    """``measure_robustness`` of several cells, with one embedder for all that share it; a fault costs its own cell.
+
+    Args:
+        state: the project as it is now.
+        store: where its artifacts are.
+        cells: those to measure.
+        drifts: what happens to the test images; None: nothing.
+        on_step: called with the cell after each drift.
+    """
+    results, embedders = DriftResults(), EmbedderPool()
+    for cell in cells:
+        run = CellRun(cell, state, store)
+        try:
+            results.rows.extend(list(measure_robustness(run, embedders, drifts, partial(on_step, cell))))
+        except (MissingUpstream, InputUnavailable, ValueError) as error:
+            results.faults[cell] = str(error)
+    return results
 
 
 def measure_robustness(

@@ -32,7 +32,7 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
     """
     entry = run.entry
     bundle = Bundle(
-        name=f"{run.cell.category} x {run.cell.detector}",
+        name=str(run.cell),
         model=entry.model,
         settings=run.settings,
         embedder=entry.embedder,

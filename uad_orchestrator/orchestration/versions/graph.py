@@ -25,6 +25,10 @@ class Cell:
     category: str
     detector: str
 
+    def __str__(self) -> str:
+        """As messages call it, ``mvtec_ad/bottle x patchcore``."""
+        return f"{self.category} x {self.detector}"
+
     @property
     def dataset(self) -> str:
         """The dataset's name, ``mvtec_ad``."""
