@@ -15,7 +15,7 @@ from uad_orchestrator.images.completeness import missing_end
 from uad_orchestrator.images.decode import (
     ImageError,
     check_header,
-    file_digest,
+    image_digest,
     image_mode,
     image_size,
     read_image,
@@ -228,7 +228,7 @@ def test_what_is_not_an_image_is_an_error_that_names_it(tmp_path: Path, content:
 
 
 def test_missing_files_and_folders_are_errors_that_name_them(tmp_path: Path) -> None:
-    for read in (read_image, read_mask, image_size, file_digest):
+    for read in (read_image, read_mask, image_size, image_digest):
         with pytest.raises(ImageError, match=r"gone\.png: no such file"):
             read(tmp_path / "gone.png")
         with pytest.raises(ImageError, match="a folder"):
@@ -260,6 +260,6 @@ def test_a_mask_is_whatever_is_above_0(tmp_path: Path, value: int) -> None:
 def test_a_digest_is_of_content(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"before")
-    assert file_digest(path) == hashlib.sha256(b"before").hexdigest()
+    assert image_digest(path) == hashlib.sha256(b"before").hexdigest()
     path.write_bytes(b"behind")
-    assert file_digest(path) == hashlib.sha256(b"behind").hexdigest()
+    assert image_digest(path) == hashlib.sha256(b"behind").hexdigest()

@@ -22,6 +22,7 @@ from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.inference import Bundle, BundleError, bundle_files, infer, load_bundle, save_bundle
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.preprocessing.settings import parse_step
+from uad_orchestrator.storage.digests import file_digest
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def rewrite(folder: Path, change: Callable[[dict], None]) -> None:
     change(values)
     path.write_text(json.dumps(values))
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != bundle_files.DIGESTS)
-    lines = [f"{bundle_files._sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
+    lines = [f"{file_digest(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
     (folder / bundle_files.DIGESTS).write_text("".join(lines))
 
 
@@ -118,7 +119,7 @@ def test_a_folder_without_digests_is_no_bundle(copied: Path, tmp_path: Path) -> 
 def test_digests_do_not_reach_outside(copied: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     with (copied / "SHA256SUMS").open("a") as sums:
-        sums.write(f"{bundle_files._sha256(tmp_path / 'secret')}  ../secret\n")
+        sums.write(f"{file_digest(tmp_path / 'secret')}  ../secret\n")
     with pytest.raises(BundleError, match="lies outside the bundle"):
         load_bundle(copied)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from uad_orchestrator.storage import digests
-from uad_orchestrator.storage.digests import DigestCache, digest_of
+from uad_orchestrator.storage.digests import DigestCache, digest_of, file_digest
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 short = st.text(max_size=4)
@@ -54,6 +54,20 @@ def test_a_digest_is_that_of_the_canonical_json() -> None:
 def test_models_count_by_their_values_wherever_they_stand() -> None:
     assert digest_of({"steps": [Gamma(gamma=1)]}) == digest_of({"steps": [{"gamma": 1.0, "method": "gamma"}]})
     assert digest_of(Gamma(gamma=1.2)) != digest_of(Gamma())
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) + 7])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_files_digest_is_that_of_its_bytes(tmp_path: Path, size: int, kind: type) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert file_digest(kind(tmp_path / "file")) == hashlib.sha256(content).hexdigest()
+
+
+def test_what_is_no_file_has_no_digest(tmp_path: Path) -> None:
+    for path, error in ((tmp_path / "lost", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(error):
+            file_digest(path)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,9 @@ normal counterpart share part, light and noise, so the mask is exactly the set o
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ from uad_orchestrator.datasets.demo_pictures import connector, gear, weave
 from uad_orchestrator.datasets.demo_pictures.exact import Draws, Picture, photograph
 from uad_orchestrator.datasets.demo_pictures.surface_defects import Defect
 from uad_orchestrator.images.stored_png import encode_stored_png
+from uad_orchestrator.storage.atomic import new_folder
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,11 @@ def generate_demo(
     sizes = sizes or DemoSizes()
     for category in categories:
         painter = _painter(category)
-        if (root / category).exists():
-            continue
-        root.mkdir(parents=True, exist_ok=True)
-        aside = Path(mkdtemp(prefix=f".{category}-", dir=root))
-        try:
-            _write_category(aside / category, painter, seed, sizes)
-            _rename_unless_there(aside / category, root / category)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        folder = root / category
+        if not folder.exists():
+            # Another process may be faster: it writes the same bytes, so its folder stays.
+            with new_folder(folder, keep=folder.exists) as aside:
+                _write_category(aside, painter, seed, sizes)
 
 
 def generate_normals(category: str, n: int, seed: int = 0, start: int = 0) -> Iterator[np.ndarray]:
@@ -202,12 +197,3 @@ def _write_category(folder: Path, painter: _Painter, seed: int, sizes: DemoSizes
 def _write(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_stored_png(pixels))
-
-
-def _rename_unless_there(aside: Path, target: Path) -> None:
-    """Another process may have been faster: it wrote the same bytes, so ours are dropped."""
-    try:
-        aside.rename(target)
-    except OSError:
-        if not target.exists():
-            raise

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from uad_orchestrator.storage.atomic import new_file, new_folder, write_text
 
 RECORD = "uad_export.json"
 """In an exported folder, and as ``<file>.uad_export.json`` beside an exported file: what was exported, from what."""
 
 
 @contextmanager
-def new_folder(output: Path, kind: str, record: Mapping[str, Any]) -> Iterator[Path]:
+def export_folder(output: Path, kind: str, record: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to fill; when the block ends it takes the place of ``output``, an earlier export of this kind.
 
     Raises:
@@ -25,21 +25,13 @@ def new_folder(output: Path, kind: str, record: Mapping[str, Any]) -> Iterator[P
         _refuse_foreign(output, output / RECORD, kind)
     elif output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file: choose another --output")
-    aside, old = _aside(output), _aside(output, "old")
-    aside.mkdir(parents=True)
-    try:
+    with new_folder(output) as aside:
         yield aside
         _write_record(aside / RECORD, kind, record)
-        if output.exists():
-            output.rename(old)
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
-def new_file(output: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def export_file(output: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A file to write and a record to fill; when the block ends they take the place of ``output``.
 
     Raises:
@@ -48,19 +40,10 @@ def new_file(output: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     beside = output.with_name(f"{output.name}.{RECORD}")
     if output.exists():
         _refuse_foreign(output, beside, kind)
-    aside = _aside(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {}
-    try:
+    with new_file(output) as aside:
         yield aside, record
         _write_record(beside, kind, record)
-        aside.replace(output)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _aside(output: Path, word: str = "new") -> Path:
-    return output.with_name(f".{output.name}.{word}.{os.getpid()}")
 
 
 def _refuse_foreign(output: Path, record: Path, kind: str) -> None:
@@ -76,4 +59,4 @@ def _refuse_foreign(output: Path, record: Path, kind: str) -> None:
 
 
 def _write_record(path: Path, kind: str, record: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps({"export": kind, **record}, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps({"export": kind, **record}, indent=1, allow_nan=False) + "\n")

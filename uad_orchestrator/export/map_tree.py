@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError, Progress
-from uad_orchestrator.export.destination import new_folder
+from uad_orchestrator.export.destination import export_folder
 
 LAYOUTS = ("mvtec_ad", "mvtec_loco")
 
@@ -45,7 +45,7 @@ def write_map_tree(
             for one in categories
         },
     }
-    with new_folder(output, "maps", record) as folder:
+    with export_folder(output, "maps", record) as folder:
         for one in categories:
             test = one.manifest.test
             for done, image in enumerate(test, 1):

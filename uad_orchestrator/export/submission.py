@@ -20,7 +20,7 @@ import numpy as np
 from uad_orchestrator.datasets.layouts.mvtec_ad2 import CATEGORIES
 from uad_orchestrator.datasets.manifest import ImageRecord, Split
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError, Progress
-from uad_orchestrator.export.destination import new_file
+from uad_orchestrator.export.destination import export_file
 from uad_orchestrator.metrics.thresholds import exceeds
 
 SUFFIXES: dict[Split, str] = {"test_private": "_regular", "test_private_mixed": "_mixed"}
@@ -80,7 +80,7 @@ def write_submission(
     faults = [*_missing_categories(categories), *(fault for one in categories for fault in _faults(one))]
     if faults:
         raise ExportError("the submission is not complete:", faults)
-    with new_file(output, "submission") as (aside, record):
+    with export_file(output, "submission") as (aside, record):
         record |= {"dataset": categories[0].manifest.dataset, "detector": detector, "categories": {}}
         with _archive(aside) as archive:
             for one in categories:

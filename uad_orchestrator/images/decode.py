@@ -6,7 +6,6 @@ which Pillow would cut to 8 bits. EXIF rotation is applied everywhere, sizes inc
 
 from __future__ import annotations
 
-import hashlib
 import io
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uad_orchestrator.images.completeness import missing_end
+from uad_orchestrator.storage.digests import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,15 +169,14 @@ def check_header(path: Path | str) -> tuple[int, int]:
     return size
 
 
-def file_digest(path: Path | str) -> str:
-    """SHA-256 (hex) of a file's bytes.
+def image_digest(path: Path | str) -> str:
+    """SHA-256 (hex) of an image file's bytes.
 
     Raises:
         ImageError: the file cannot be read.
     """
-    path = Path(path)
-    with _errors_name(path), path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with _errors_name(path):
+        return file_digest(path)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from uad_orchestrator.images.decode import (
     ImageError,
     RgbImage,
     decode_image,
-    file_digest,
+    image_digest,
     image_size,
     read_bytes,
 )
@@ -76,7 +76,7 @@ class ImageSource:
             ImageError: the file cannot be read for its digest.
         """
         name = name or str(path)
-        known = digest or file_digest(path)
+        known = digest or image_digest(path)
         return cls(
             name,
             known,

@@ -8,12 +8,9 @@ people: model card, metrics, provenance.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,8 @@ from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.postprocess.finishing import MapScale
+from uad_orchestrator.storage.atomic import new_folder
+from uad_orchestrator.storage.digests import file_digest
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -85,7 +84,13 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
     Raises:
         BundleError: something is at ``directory`` already.
     """
-    with _written_aside(directory) as aside:
+
+    def refuse() -> bool:
+        raise BundleError(f"{directory} exists already: choose another folder, or remove it")
+
+    if directory.exists():
+        refuse()
+    with new_folder(directory, keep=refuse) as aside:
         weights = _put_weights(bundle, aside, include_weights)
         preset = write_preset(bundle.preset, aside)
         (aside / STATE).mkdir()
@@ -96,7 +101,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
         manifest = _manifest(bundle, weights, preset)
         (aside / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False))
         files = sorted(path for path in aside.rglob("*") if path.is_file())
-        lines = [f"{_sha256(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
+        lines = [f"{file_digest(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
         (aside / DIGESTS).write_text("".join(lines))
     return directory
 
@@ -206,10 +211,10 @@ def _put_weights(bundle: Bundle, aside: Path, include: bool) -> WeightsReference
         return None
     name = bundle.weights.name
     if not include:
-        return WeightsReference(name=name, sha256=_sha256(bundle.weights), file=None)
+        return WeightsReference(name=name, sha256=file_digest(bundle.weights), file=None)
     (aside / WEIGHTS).mkdir()
     copy = Path(shutil.copyfile(bundle.weights, aside / WEIGHTS / name))
-    return WeightsReference(name=name, sha256=_sha256(copy), file=f"{WEIGHTS}/{name}")
+    return WeightsReference(name=name, sha256=file_digest(copy), file=f"{WEIGHTS}/{name}")
 
 
 def _find_weights(
@@ -232,7 +237,7 @@ def _find_weights(
             f"{directory}: it was exported without the embedder's weights: hand over {reference.name} "
             f"(sha256 {reference.sha256}) with --weights{place}"
         )
-    if (digest := checked.get(reference.file or "") or _sha256(found)) != reference.sha256:
+    if (digest := checked.get(reference.file or "") or file_digest(found)) != reference.sha256:
         raise BundleError(f"{found} has sha256 {digest}; {directory} needs {reference.sha256}")
     return found
 
@@ -244,22 +249,6 @@ def _own_weights(directory: Path, file: str) -> Path:
             f"{directory} is damaged: it names the weight file {file}, which does not lie in its folder {WEIGHTS}"
         )
     return own
-
-
-@contextmanager
-def _written_aside(directory: Path) -> Iterator[Path]:
-    if directory.exists():
-        raise BundleError(f"{directory} exists already: choose another folder, or remove it")
-    aside = directory.with_name(f".{directory.name}-{uuid.uuid4().hex[:8]}")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        try:
-            aside.rename(directory)
-        except OSError as error:
-            raise BundleError(f"{directory} cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _check_digests(directory: Path) -> dict[str, str]:
@@ -278,7 +267,7 @@ def _check_digests(directory: Path) -> dict[str, str]:
             raise BundleError(f"{directory / DIGESTS} is damaged: {name} lies outside the bundle")
         if not path.is_file():
             raise BundleError(f"{path} is missing: the bundle is not complete; copy it again")
-        if (found := _sha256(path)) != digest:
+        if (found := file_digest(path)) != digest:
             raise BundleError(
                 f"{path} was changed: sha256 {found}, {digest} was written; copy the bundle again"
             )
@@ -322,8 +311,3 @@ def _install_hint(manifest: BundleManifest) -> str:
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists."""
     return json.loads(json.dumps(values))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -91,9 +91,9 @@ class RoiMask(Roi):
 
     def recipe(self) -> dict[str, Any]:
         """As of every step, with the digest of the file in place of its path; ImageError if it is missing."""
-        from uad_orchestrator.images.decode import file_digest
+        from uad_orchestrator.images.decode import image_digest
 
-        return {**super().recipe(), "path": None, "sha256": file_digest(self.path)}
+        return {**super().recipe(), "path": None, "sha256": image_digest(self.path)}
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         from uad_orchestrator.images.decode import read_mask

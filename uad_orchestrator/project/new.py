@@ -6,6 +6,7 @@ from pathlib import Path
 
 from uad_orchestrator.project.settings import PROJECT_FILE
 from uad_orchestrator.project.texts import DEMO_YAML, INIT_YAML
+from uad_orchestrator.storage.atomic import write_text
 
 
 def write_demo_project(home: Path) -> Path:
@@ -20,7 +21,8 @@ def write_demo_project(home: Path) -> Path:
             f"{path} is not the demo's project file: choose another folder with --home, or use "
             "`uad refresh` for the project that is there"
         )
-    return _write(path, DEMO_YAML)
+    write_text(path, DEMO_YAML)
+    return path
 
 
 def write_new_project(home: Path) -> Path:
@@ -32,10 +34,5 @@ def write_new_project(home: Path) -> Path:
     path = home / PROJECT_FILE
     if path.exists():
         raise FileExistsError(f"{path} is there already: edit it, or choose another folder with --home")
-    return _write(path, INIT_YAML)
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, INIT_YAML)
     return path

@@ -5,12 +5,12 @@ Trust is no part of a version: it says what may run here, not what comes out.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from uad_orchestrator.project.errors import ProjectError, SettingProblem
+from uad_orchestrator.storage.digests import file_digest
 
 TRUST_FILE = "trusted_checkpoints.sha256"
 """In the project's home: a line per file, digest and path, as ``sha256sum`` writes them."""
@@ -52,7 +52,7 @@ def trust(home: Path, files: Iterable[Path]) -> dict[str, str]:
     Raises:
         FileNotFoundError: a file, or the project's folder, is not there; nothing is noted then.
     """
-    found = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found = {str(path): file_digest(path) for path in files}
     known = read_trusted(home)
     new = [f"{digest}  {path}\n" for path, digest in found.items() if digest not in known]
     path = home / TRUST_FILE

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +20,7 @@ from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.cases import ScoredImage
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
+from uad_orchestrator.storage.atomic import new_file
 from uad_orchestrator.storage.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -79,16 +78,8 @@ def write_report(
         mean_fields=averaged_beside(),
         cells=_drawn(cells),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(chunks)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with new_file(path) as aside, aside.open("w", encoding="utf-8") as file:
+        file.writelines(chunks)
 
 
 @dataclass(frozen=True)

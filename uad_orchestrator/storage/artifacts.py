@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import time
 import uuid
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.atomic import scratch_folder
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.locations import ARTIFACTS, LocalLocation, Location, RemoteLocation
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
@@ -238,14 +238,11 @@ class ArtifactStore:
         """
         if ArtifactKey.of(provenance) != key:
             raise ValueError(f"the provenance describes {ArtifactKey.of(provenance)}, the artifact is {key}")
-        directory = self.location.scratch / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        directory.mkdir(parents=True)
-        try:
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"  # garbage collection reads it
+        with scratch_folder(self.location.scratch / name) as directory:
             draft = ArtifactDraft(directory, provenance)
             yield draft
             self._publish(key, draft)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
 
     def history(
         self, asset: str, dataset: str | None, category: str | None, detector: str | None

@@ -67,6 +67,16 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def file_digest(path: Path | str) -> str:
+    """SHA-256 (hex) of a file's bytes; it is read in parts, however large it is.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as stream:  # noqa: PTH123 - of a string, too: a Path costs more than a small file
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _is_plain(value: Any) -> bool:
     """Whether ``plain_json`` would change nothing; says it of a manifest of 100,000 images in no time."""
     kind = type(value)
@@ -272,8 +282,7 @@ def _hash_unchanged(name: str, attempts: int = 3) -> tuple[FileState, str]:
     """State and digest of a file that did not change while it was read."""
     for _ in range(attempts):
         before = FileState.of(name)
-        with open(name, "rb") as stream:  # noqa: PTH123
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = file_digest(name)
         if FileState.of(name) == before:
             return before, digest
     raise OSError(f"{name} changed while it was read, {attempts} times: is it still being written?")

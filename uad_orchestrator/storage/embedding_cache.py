@@ -8,7 +8,6 @@ and renamed, and one that cannot be read back is removed and counts as missing.
 from __future__ import annotations
 
 import re
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from uad_orchestrator.storage.array_file import read_arrays, write_arrays
+from uad_orchestrator.storage.atomic import new_file
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 
@@ -66,14 +66,8 @@ class EmbeddingCache:
             ValueError: a part of the key is not made of letters, digits and ``_.+-``.
         """
         path = self._path(space, view, digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{digest}.{uuid.uuid4().hex}.tmp")
-        try:
-            with aside.open("wb") as file:
-                write_arrays(file, arrays)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with new_file(path) as aside, aside.open("wb") as file:
+            write_arrays(file, arrays)
 
     def _path(self, space: str, view: str, digest: str) -> Path:
         for part in (space, view, digest):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.atomic import write_text
 
 
 class RecordedFailure(BaseModel):
@@ -37,10 +36,7 @@ class FailureLog:
     def record(self, failure: RecordedFailure) -> None:
         """Remember a failure; it replaces the one before."""
         path = self._path(failure.asset, failure.dataset, failure.category, failure.detector)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{uuid4().hex}")
-        aside.write_text(failure.model_dump_json(indent=1))
-        os.replace(aside, path)  # noqa: PTH105 - atomic, and says so
+        write_text(path, failure.model_dump_json(indent=1))
 
     def clear(self, asset: str, dataset: str, category: str, detector: str) -> None:
         """Forget the failure of an asset that was computed since."""

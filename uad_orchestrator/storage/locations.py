@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from uad_orchestrator.storage.atomic import new_folder, place_folder, remove_folder, sync
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance
 
 ARTIFACTS = PurePosixPath("artifacts")
@@ -103,29 +104,13 @@ class LocalLocation:
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
     ) -> None:
-        write_durably(draft / PROVENANCE_FILE, provenance.to_json())
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.rename(target)
-        except OSError:
-            if exists():
-                return
-            if not target.exists():
-                raise
-            self._set_aside(target)  # a folder that never counted, or counts no more: damaged, half copied
-            draft.rename(target)
+        (draft / PROVENANCE_FILE).write_text(provenance.to_json(), encoding="utf-8")
+        sync(draft / PROVENANCE_FILE)
+        # What gives way is a folder that never counted, or counts no more: damaged, half copied.
+        place_folder(draft, self.root / path, keep=exists, scratch=self.scratch)
 
     def remove(self, path: PurePosixPath) -> None:
-        target = self.root / path
-        if target.exists():
-            self._set_aside(target)
-
-    def _set_aside(self, target: Path) -> None:
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        doomed = self.scratch / f"removed-{uuid.uuid4().hex}"
-        target.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_folder(self.root / path, self.scratch)
 
 
 class RemoteLocation:
@@ -221,29 +206,11 @@ class RemoteLocation:
 
     def _fetch(self, remote: PurePosixPath, names: list[str], target: Path) -> None:
         """Fetch files aside, then rename; whoever fetches the same meanwhile may win."""
-        aside = self.scratch / f"fetched-{uuid.uuid4().hex}"
-        aside.mkdir(parents=True)
-        try:
+        with new_folder(target, keep=target.is_dir, scratch=self.scratch) as aside:
             for name in names:
                 local = aside / name
                 local.parent.mkdir(parents=True, exist_ok=True)
                 self.filesystem.get_file(f"{self.root}/{remote}/{name}", str(local))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                aside.rename(target)
-            except OSError:
-                if not target.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def folder_usage(folder: Path) -> tuple[int, float]:

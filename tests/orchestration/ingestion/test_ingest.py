@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.orchestration.workshop import Workshop, defective_image, normal_image, write_image
 from uad_orchestrator.cli.app import app
-from uad_orchestrator.images.decode import file_digest
+from uad_orchestrator.images.decode import image_digest
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.checks.threshold_steady import compare_thresholds
@@ -97,7 +97,7 @@ def test_recalibration_takes_normals_in_puts_the_rest_in_quarantine_and_records_
 ):
     monkeypatch.setattr(folders, "SETTLED_SECONDS", 0.0)
     good = [arrive(workshop, f"{i}.PNG", normal_image(300 + i)) for i in range(3)]
-    digests = [file_digest(path) for path in good]
+    digests = [image_digest(path) for path in good]
     arrive(workshop, "scratched.png", defective_image(300)[0])
     project = workshop.project
     with open_instance(project) as instance:
@@ -211,7 +211,7 @@ def test_unreadable_file_is_reported_and_the_rest_goes_on(fresh):
 
 def test_ingestion_cut_off_between_copy_and_removal_is_finished(fresh):
     path = arrive(fresh, "new.png", normal_image(300))
-    target = fresh.home / "data/line7/disc/train/good" / f"{file_digest(path)[:16]}.png"
+    target = fresh.home / "data/line7/disc/train/good" / f"{image_digest(path)[:16]}.png"
     shutil.copy(path, target)
     result = take(fresh)
     assert result.taken == [f"disc/train/good/{target.name}"] and not result.held
@@ -232,7 +232,7 @@ def test_category_that_says_normal_keeps_its_word(fresh):
     (folder / "good").rename(folder / "normal")
     path = arrive(fresh, "new.JPG.png", normal_image(300))
     fresh.edit(lambda values: values["automation"].update(intake={"detectors": "any"}))
-    digest = file_digest(path)
+    digest = image_digest(path)
     take(fresh)
     result = accept_quarantined(open_state(fresh.project), CATEGORY)
     assert result.taken == [f"disc/train/normal/{digest[:16]}.png"]

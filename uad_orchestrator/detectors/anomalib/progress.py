@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.storage.atomic import new_file
+
 logger = logging.getLogger(__name__)
 
 CURVE_POINTS = 200
@@ -31,10 +33,8 @@ def whole_checkpoints() -> Any:
         def save_checkpoint(
             self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None
         ) -> None:
-            aside = Path(path).with_suffix(".part")
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, aside)
-            aside.replace(path)
+            with new_file(Path(path), alone=True) as aside:
+                torch.save(checkpoint, aside)
 
     return WholeCheckpoints()
 

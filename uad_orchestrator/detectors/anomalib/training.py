@@ -34,6 +34,7 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource
+from uad_orchestrator.storage.atomic import new_file
 
 CHECKPOINT = "model.ckpt"
 CHATTY = (
@@ -198,12 +199,10 @@ def _tiles_cut_once(
     if not tiles:
         yield prepare
         return
-    folder.mkdir(exist_ok=True)
     for tile in tiles:
         if not (kept := folder / f"{tile.digest}.npy").is_file():
-            aside = kept.with_suffix(".part.npy")
-            np.save(aside, prepare(tile), allow_pickle=False)
-            aside.replace(kept)
+            with new_file(kept, alone=True) as aside, aside.open("wb") as file:
+                np.save(file, prepare(tile), allow_pickle=False)
     yield lambda tile: np.load(folder / f"{tile.digest}.npy", allow_pickle=False)
     shutil.rmtree(folder)  # not where the training was cut off: the next one goes on with them
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from uad_orchestrator.detectors.embedding.placement import ImagePreset
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.storage.digests import file_digest
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
 
@@ -90,7 +90,4 @@ def _from_object(embedder: PatchEmbedder, weights: Path | str | None, cached: bo
 
 
 def _digest(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return None if file is None else file_digest(file)

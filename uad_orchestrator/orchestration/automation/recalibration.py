@@ -28,6 +28,7 @@ from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import Project
+from uad_orchestrator.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.execution.refresh import RefreshResult
@@ -196,12 +197,9 @@ def calibrations(project: Project, category: str) -> dict[str, CalibrationFigure
 def write_record(project: Project, result: Recalibration, run_id: str) -> Path:
     """Keep what a recalibration did as ``<local>/recalibrations/<time>-<run>.json``."""
     folder = Path(project.storage.local) / RECORDS
-    folder.mkdir(parents=True, exist_ok=True)
     stamp = result.started_at.replace(":", "").replace("-", "").split("+")[0]
     path = folder / f"{stamp}-{run_id[:8]}.json"
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(json.dumps({"run_id": run_id} | result.to_json(), indent=1))
-    aside.replace(path)
+    write_text(path, json.dumps({"run_id": run_id} | result.to_json(), indent=1))
     return path
 
 

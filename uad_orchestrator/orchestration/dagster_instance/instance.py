@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import dagster as dg
 
 from uad_orchestrator.project import Project
+from uad_orchestrator.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from dagster._core.instance import InstanceRef
@@ -51,10 +52,9 @@ def prepare_dagster_home(project: Project) -> Path:
     """
     home = dagster_home(project)
     if home == project_dagster_home(project):
-        home.mkdir(parents=True, exist_ok=True)
         settings = home / "dagster.yaml"
         if not settings.exists():
-            settings.write_text(DAGSTER_YAML)
+            write_text(settings, DAGSTER_YAML)
     elif not home.is_dir():
         raise FileNotFoundError(f"DAGSTER_HOME is {home}, but there is no such folder: make it, or unset it")
     return home

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from uad_orchestrator.orchestration.cells.board import report_of
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import PROJECT_FILE, Project
+from uad_orchestrator.storage.atomic import write_text
 
 MARK = "# Written by `uad benchmark`; each call writes it anew.\n"
 
@@ -49,10 +49,7 @@ class OneShot:
         if path.exists() and not path.read_text().startswith(MARK):
             raise FileExistsError(f"{path} was not written by `uad benchmark`: choose another --output")
         text = MARK + yaml.safe_dump(self.project(), sort_keys=False)
-        home.mkdir(parents=True, exist_ok=True)
-        aside = home / f".{PROJECT_FILE}.{os.getpid()}"
-        aside.write_text(text)
-        os.replace(aside, path)  # noqa: PTH105 - atomic
+        write_text(path, text)
         return home
 
     def project(self) -> dict[str, Any]:
@@ -111,7 +108,4 @@ def save_metrics(project: Project, output: Path) -> None:
     reports = [json.loads(r.to_json()) for cell in state.cells if (r := report_of(cell, state, store))]
     single = len(state.cells) == 1
     values: Any = reports[0] if single and reports else {"reports": reports}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
-    aside.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
-    os.replace(aside, output)  # noqa: PTH105 - atomic
+    write_text(output, json.dumps(values, indent=1, allow_nan=False) + "\n")

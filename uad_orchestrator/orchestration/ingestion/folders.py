@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +20,11 @@ from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import list_files, subfolders
 from uad_orchestrator.project import DatasetSettings, Project
 from uad_orchestrator.project.parsing.datasets import HELD_FOLDER
+from uad_orchestrator.storage.atomic import new_file, write_text
+from uad_orchestrator.storage.digests import file_digest
 
 SETTLED_SECONDS = 10.0
 """A file that changed more recently may still be on its way."""
-
-_CHUNK = 1 << 20
 
 
 class ChangedMeanwhileError(OSError):
@@ -128,30 +127,22 @@ def take_in(image: Path, target: Path, digest: str) -> None:
     Raises:
         ChangedMeanwhileError: its bytes are not those that were checked; nothing was moved.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.incoming")  # hidden: no layout reads it
-    try:
-        if _copy(image, aside) != digest:
+    with new_file(target, durable=True, alone=True) as aside:
+        shutil.copyfile(image, aside)
+        if file_digest(aside) != digest:
             raise ChangedMeanwhileError(
                 f"{image} changed while it was looked at: it is looked at again next time"
             )
-        aside.replace(target)
-        _sync_folder(target.parent)
-    finally:
-        aside.unlink(missing_ok=True)
     image.unlink(missing_ok=True)
 
 
 def quarantine(image: Path, folder: Path, held: QuarantinedImage) -> QuarantinedImage:
     """Move an image into quarantine, its reason first."""
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / image.name
     if target.exists() and _reason_file(target).exists() and read_quarantined(target).digest != held.digest:
         target = folder / f"{image.stem}-{held.digest[:8] or time.time_ns()}{image.suffix}"
     kept = QuarantinedImage(target, held.reason, held.digest, held.scores, datetime.now(UTC).isoformat())
-    aside = target.with_name(f".{target.name}.json")
-    aside.write_text(json.dumps(kept.to_json(), indent=1))
-    aside.replace(_reason_file(target))
+    write_text(_reason_file(target), json.dumps(kept.to_json(), indent=1))
     image.replace(target)
     return kept
 
@@ -190,26 +181,3 @@ def _incoming(dataset: DatasetSettings) -> Path:
 
 def _reason_file(image: Path) -> Path:
     return image.with_name(f"{image.name}.json")
-
-
-def _copy(source: Path, target: Path) -> str:
-    """Copy and sync; the SHA-256 (hex) of what was copied."""
-    digest = hashlib.sha256()
-    with source.open("rb") as reading, target.open("wb") as writing:
-        while chunk := reading.read(_CHUNK):
-            digest.update(chunk)
-            writing.write(chunk)
-        writing.flush()
-        os.fsync(writing.fileno())
-    return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the disk know the new name before the old one goes; Windows has no way to ask for it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

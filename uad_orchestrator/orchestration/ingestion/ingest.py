@@ -175,7 +175,7 @@ class _Ingestion:
 
     def read(self, paths: Sequence[Path], settled_seconds: float) -> list[_IncomingImage]:
         """Digests of the new files; what cannot be read is noted."""
-        from uad_orchestrator.images.decode import file_digest
+        from uad_orchestrator.images.decode import image_digest
 
         found = []
         for path in paths:
@@ -184,7 +184,7 @@ class _Ingestion:
                 if still_being_written(path, settled_seconds):
                     self.result.waiting.append(path.name)
                 else:
-                    found.append(_IncomingImage(path, file_digest(path)))
+                    found.append(_IncomingImage(path, image_digest(path)))
             except (ImageError, OSError) as error:
                 self.result.faults.append(f"{path}: {error}")
         return found

@@ -16,6 +16,7 @@ from uad_orchestrator.orchestration.dagster_instance.backfills import DAEMON_MOD
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance, prepare_dagster_home
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.load import HOME_VARIABLE
+from uad_orchestrator.storage.atomic import write_text
 
 GRACE_SECONDS = 20.0
 
@@ -52,8 +53,7 @@ def write_workspace(project: Project) -> Path:
         "executable_path": sys.executable,
     }
     path = Path(project.storage.local) / "dagster" / "workspace.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({"load_from": [{"python_module": place}]}))
+    write_text(path, yaml.safe_dump({"load_from": [{"python_module": place}]}))
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import InputReference
+from uad_orchestrator.storage.atomic import write_text
 from uad_orchestrator.storage.provenance import Provenance
 
 logger = logging.getLogger(__name__)
@@ -76,11 +77,7 @@ class PendingEvents:
 
     def append(self, event: LineageEvent) -> None:
         """Add an event; its file is written aside and renamed, and names sort by time."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.json"
-        aside = self.folder / f".{name}"
-        aside.write_text(event.to_json(), encoding="utf-8")
-        aside.rename(self.folder / name)
+        write_text(self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.json", event.to_json())
 
     def files(self) -> list[Path]:
         """The events' files, oldest first."""

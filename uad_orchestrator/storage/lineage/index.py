@@ -9,7 +9,6 @@ provenance files.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 import uuid
@@ -23,6 +22,7 @@ from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.atomic import new_file
 from uad_orchestrator.storage.lineage.events import LineageEvent, PendingEvents, insert_events
 from uad_orchestrator.storage.lineage.schema import (
     SCHEMA_VERSION,
@@ -229,17 +229,13 @@ class LineageIndex:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
             events = [LineageEvent.computed(*found) for found in self._stored()]
-            aside = self.path.with_name(f"rebuilt-{uuid.uuid4().hex}.duckdb")
-            try:
+            with new_file(self.path) as aside:
                 with self._open(aside) as connection:
                     connection.execute(TABLES)
                     insert_events(connection, events)
                     self._carry_over_reuse(connection)
                     self._renew_views(connection)
                 self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-                os.replace(aside, self.path)  # noqa: PTH105 - atomic, and says so
-            finally:
-                aside.unlink(missing_ok=True)
             self._fold()
         return len(events)
 
