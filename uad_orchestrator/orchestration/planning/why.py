@@ -146,7 +146,12 @@ def _previous(store: ArtifactStore, key: ArtifactKey) -> str:
 
 
 def _causes(found: Comparison, cell: Cell, state: ProjectState, store: ArtifactStore) -> Iterator[str]:
-    """What made the difference, nearest first: inputs by their contents, code by its versions."""
+    """What made the difference, nearest first: inputs by their contents, code by its versions.
+
+    What lies below the leaderboard is told of the first cell whose report changed: the comparison goes no further.
+    """
+    if found.name == "leaderboard":
+        cell = next((_cell_named(change.name) for change in found.inputs if change.comparison), cell)
     entry = state.project.detectors.get(cell.detector)
     preset = entry.preset if entry else ""
 
@@ -168,6 +173,12 @@ def _causes(found: Comparison, cell: Cell, state: ProjectState, store: ArtifactS
                 yield from words(reference.asset, read.before, read.after)
             elif reference.cell is not None:
                 yield f"{read.name.partition('@')[2]} changed"
+
+
+def _cell_named(report: str) -> Cell:
+    """The cell of a report as the leaderboard names it, ``metrics_report@mvtec_ad/bottle/patchcore``."""
+    category, _, detector = report.partition("@")[2].rpartition("/")
+    return Cell(category, detector)
 
 
 def _moved(change: Change) -> str:
