@@ -23,11 +23,13 @@ from uad_orchestrator.storage.provenance import Provenance
 
 PAGE = Path(__file__).parents[3] / "docs" / "lineage.md"
 STAGES = ("memory_bank", "score_table", "metrics_report")
+COLUMNS = ("image_auroc", "pixel_ap", "aupro_0.3")
+"""What the view ``metrics`` always has."""
 
 
 @pytest.fixture
 def index(store: ArtifactStore) -> LineageIndex:
-    return LineageIndex(store.local, store, patience=1.0)
+    return LineageIndex(store.local, store, metrics=COLUMNS, patience=1.0)
 
 
 def make_cell(
@@ -95,7 +97,16 @@ def test_without_anything_every_table_and_view_is_there_and_empty(index: Lineage
     assert {"materialization", "metrics", "scores", "cell_cost"} <= set(tables)
     counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
     assert index.sql(f"SELECT {counts}").rows == [(0,) * len(tables)]
-    assert {"image_auroc", "aupro_0.3"} <= set(index.sql("FROM metrics").columns)
+    assert index.sql("FROM metrics").columns[4:] == COLUMNS
+
+
+def test_what_else_a_report_records_comes_after_the_columns_that_are_always_there(
+    index: LineageIndex, store: ArtifactStore, put: Put
+) -> None:
+    found = {"zeta": 0.2, "image_auroc": 0.9, "aupimo": 0.1}
+    record(index, [put(store, ArtifactKey("metrics_report", "d", "c", "x", "1"), metrics=found)])
+    assert index.sql("FROM metrics").columns[4:] == (*COLUMNS, "aupimo", "zeta")
+    assert index.sql("FROM metrics").rows == [("d", "c", "x", "1", 0.9, None, None, 0.1, 0.2)]
 
 
 def test_a_recorded_cell_is_in_tables_and_views(index: LineageIndex, store: ArtifactStore, put: Put) -> None:

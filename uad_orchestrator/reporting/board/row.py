@@ -166,5 +166,5 @@ def published_fields() -> tuple[str, ...]:
     """
     fields = list(LeaderboardRow.model_fields)
     auroc, thresholds = fields.index("image_auroc_interval"), fields.index("threshold")
-    first, *others = board_metrics()
-    return (*fields[:auroc], first, *fields[auroc:thresholds], *others, *fields[thresholds:])
+    others = (name for name in board_metrics() if name != "image_auroc")
+    return (*fields[:auroc], "image_auroc", *fields[auroc:thresholds], *others, *fields[thresholds:])
