@@ -19,13 +19,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from tests.orchestration.workshop import Workshop
+from tests.orchestration.workshop import Workshop, normal_image, write_image
 from uad_orchestrator.cli import app
 from uad_orchestrator.component import UadBenchmark
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_versions
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.refresh import refresh
+from uad_orchestrator.orchestration.ingestion import folders
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.orchestration.versions.selection import Selection
@@ -288,6 +289,32 @@ def test_a_sensor_asks_for_jobs_by_their_prefixed_names(tmp_path: Path) -> None:
         assert board.job_name == "line7__leaderboard"
         assert definitions.resolve_job_def(board.job_name).execute_in_process(instance=instance).success
         assert look() == []
+
+
+def test_a_recalibration_works_in_the_instance_and_under_the_prefix_it_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "SETTLED_SECONDS", 0.0)
+    workshop = build(tmp_path / "home", train=12)
+
+    def receive(values: dict[str, Any]) -> None:
+        values["datasets"]["line7"] |= {"layout": "folder", "incoming": "incoming"}
+        values["runtime"]["workers"] = 2
+
+    workshop.edit(receive)
+    write_image(workshop.home / "incoming/housing/new.png", normal_image(300))
+    project = named(workshop.project, key_prefix="line7")
+    definitions = build_definitions(project)
+    workshop.edit(lambda values: values.update(dagster={"key_prefix": "edited_since"}))
+    with dg.DagsterInstance.local_temp() as instance:
+        assert definitions.resolve_job_def("line7__recalibrate").execute_in_process(instance=instance).success
+        assert set(recorded_versions(instance, project, "metrics_report")) == {CELL}
+        assert set(recorded_versions(instance, project, "normal_images")) == {"line7/housing"}
+        assert {key.path[0] for key in instance.get_asset_keys()} == {"line7"}
+        assert Planner(open_state(project), open_store(project), instance).plan(Selection()).stale == ()
+    with open_instance(project) as projects_own:
+        assert projects_own.get_asset_keys() == []
+    assert not list((workshop.home / "incoming/housing").glob("*.png"))
 
 
 def test_workers_record_under_the_prefix_of_the_component(computed) -> None:

@@ -232,6 +232,7 @@ CASES = {
     "dagster: {key_prefix: a/b}": ("dagster.key_prefix", "letters, digits", ""),
     "dagster: {owners: [me]}": ("dagster.owners", "e-mail", ""),
     "dagster: {key_prefix: größe}": ("dagster.key_prefix", "letters, digits", ""),
+    "dagster: {key_prefix: [a, _b]}": ("dagster.key_prefix", "a letter first", ""),
     "dagster: {group: a b}": ("dagster.group", "letters, digits", ""),
     "dagster: {pools: {memory_bnk: gpu}}": ("dagster.pools.memory_bnk", "unknown key", '"memory_bank"'),
     "dagster: {pools: {memory_bank: a b}}": ("dagster.pools.memory_bank", "has no spaces", ""),

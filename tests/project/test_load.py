@@ -17,6 +17,7 @@ from uad_orchestrator.project import (
     ProjectError,
     demo_project,
     load_project,
+    read_again,
     read_project,
 )
 
@@ -172,6 +173,15 @@ def test_no_project_file_is_an_error_with_the_way_out(tmp_path):
     (tmp_path / "uad.yaml").write_text("datasets: 3")
     with pytest.raises(ProjectError):
         read_project(tmp_path)
+
+
+def test_a_project_read_again_keeps_the_names_it_was_loaded_with(tmp_path):
+    loaded = load(tmp_path, MINIMAL + "\ndagster: {key_prefix: line7}")
+    assert read_again(loaded) == loaded
+    edited = MINIMAL + "\nruntime: {workers: 3}\ndagster: {key_prefix: elsewhere}"
+    now = load(tmp_path, edited)
+    assert (read_again(loaded).runtime.workers, read_again(loaded).dagster.key_prefix) == (3, ("line7",))
+    assert now.dagster.key_prefix == ("elsewhere",)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"detectors: \xe4"])

@@ -257,8 +257,10 @@ class DagsterSettings(Section):
     @field_validator("key_prefix")
     @classmethod
     def _words(cls, prefix: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not (part.isidentifier() and part.isascii()) for part in prefix):
-            raise ValueError(f"is {list(prefix)}: each part is made of letters, digits and underscores")
+        if not all(re.fullmatch(r"[A-Za-z]\w*", part, re.ASCII) for part in prefix):
+            raise ValueError(
+                f"is {list(prefix)}: each part is made of letters, digits and underscores, a letter first"
+            )
         return prefix
 
     @field_validator("group")
