@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import Generic, TypeVar
 
 Spec = TypeVar("Spec")
@@ -75,15 +75,15 @@ class PluginGroup(Generic[Spec]):
             offer.dist.name: offer.dist.version for offer in _offers(self.name).get(word, ()) if offer.dist
         }
 
-    def notes(self, ours: Callable[[str], Spec | None]) -> Iterator[str]:
+    def notes(self, find: Callable[[str], object]) -> Iterator[str]:
         """A sentence on each plug-in: whose it is, or why it cannot be used. Each is imported.
 
         Args:
-            ours: what a word stands for without any plug-in.
+            find: looks a word up; raises PluginError for one that cannot be used.
         """
         for word in self.words:
             try:
-                self.choose(word, ours(word))
+                find(word)
             except PluginError as error:
                 yield f"plug-in: {error}"
             else:
@@ -117,3 +117,12 @@ def _offers(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
 
 def _package(offer: EntryPoint) -> str:
     return f"{offer.dist.name} {offer.dist.version}" if offer.dist else f"of {offer.value}"
+
+
+def installed(package: str) -> bool:
+    """Whether a distribution of that name is installed."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -18,7 +18,14 @@ from uad_orchestrator.datasets.layouts.registry import Layout
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
-from uad_orchestrator.datasets.scan import FoundImage, Scan
+from uad_orchestrator.datasets.scan import (
+    FoundImage,
+    Scan,
+    is_folder,
+    list_images,
+    match_masks,
+    subfolders,
+)
 
 __all__ = [
     "DEMO_CATEGORIES",
@@ -39,6 +46,10 @@ __all__ = [
     "generate_defective",
     "generate_demo",
     "generate_normals",
+    "is_folder",
+    "list_images",
     "load_dataset",
+    "match_masks",
+    "subfolders",
     "write_normals",
 ]

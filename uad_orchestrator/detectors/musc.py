@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import response_to, unit_rows
+from uad_orchestrator.detectors.bank.bank import unit_rows
 from uad_orchestrator.detectors.bank.building import declared_precision
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, Precision
 from uad_orchestrator.detectors.musc_settings import MuscScoring
@@ -78,7 +78,7 @@ class MuSc(Detector):
                 for embedded, patches in zip(block, scored, strict=True):
                     settings = self.scoring_settings
                     score = aggregate(patches, settings.aggregation, settings.topk)
-                    yield response_to(embedded, score, patches, seconds)
+                    yield Response.of(embedded, score, patches, seconds)
 
     def calibration_images(
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 from uad_orchestrator.detectors.anomalib.names import ANY_MODEL, anomalib_models, detector_name, model_of
 from uad_orchestrator.detectors.anomalib.settings import (
@@ -30,7 +30,7 @@ from uad_orchestrator.detectors.protocol.spec import DetectorSpec
 from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.open_clip.names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.plugins import PluginError, PluginGroup
+from uad_orchestrator.plugins import PluginError, PluginGroup, installed
 from uad_orchestrator.spelling import choose_from
 
 PLUGINS = PluginGroup("uad_orchestrator.detectors", DetectorSpec, "detector")
@@ -157,10 +157,9 @@ def detector_spec(model: str) -> DetectorSpec:
     """
     spec = PLUGINS.choose(model, DETECTORS.get(model))
     if spec is None:
-        known = detector_names()
         raise ValueError(
-            f"there is no detector {model!r}; {choose_from(model, known)}; one of another package can be named once "
-            "that is installed"
+            f"there is no detector {model!r}; {choose_from(model, detector_names())}; one that another package brings "
+            "can be named once that is installed"
         )
     if spec.model != model:
         raise PluginError(
@@ -185,9 +184,6 @@ def required_packages(model: str) -> dict[str, str]:
         return found
     if model in DETECTORS:
         require_extra(spec.package, extra=spec.package, what=model)
-    try:
-        return {**found, spec.package: version(spec.package)}
-    except PackageNotFoundError:
-        raise ImportError(
-            f"{model} needs {spec.package}, not installed here: pip install {spec.package}"
-        ) from None
+    elif not installed(spec.package):
+        raise ImportError(f"{model} needs {spec.package}, not installed here: pip install {spec.package}")
+    return {**found, spec.package: version(spec.package)}

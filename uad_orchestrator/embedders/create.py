@@ -53,17 +53,17 @@ def embedder_spec(name: str) -> EmbedderSpec:
         ValueError: there is none of that name; says the nearest.
         PluginError: the package that brings it cannot be used, or several bring it.
     """
-    spec = PLUGINS.choose(name, our_embedder(name))
+    spec = PLUGINS.choose(name, _our_embedder(name))
     if spec is not None:
         return spec
     known = [*known_embedders(), *PLUGINS.words]
     raise ValueError(
-        f"embedder.name: {name!r} is unknown; {choose_from(name, known)}. Any timm model is {PREFIX}<its name>; one of "
-        "another package can be named once that is installed"
+        f"embedder.name: {name!r} is unknown; {choose_from(name, known)}. Any timm model is {PREFIX}<its name>; one that "
+        "another package brings can be named once that is installed"
     )
 
 
-def our_embedder(name: str) -> EmbedderSpec | None:
+def _our_embedder(name: str) -> EmbedderSpec | None:
     """The family of this package that a name belongs to; None: none of them."""
     if name == "filter_bank":
         return filter_bank.SPEC

@@ -27,7 +27,7 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.metrics.thresholds import OperatingPoint
-from uad_orchestrator.plugins import PluginError
+from uad_orchestrator.plugins import PluginError, installed
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.storage.atomic import new_folder
 from uad_orchestrator.storage.digests import file_digest
@@ -141,6 +141,13 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
         )
         here = _json(bundle.recipe())
     except (ValueError, KeyError, PluginError) as error:
+        if missing := sorted(
+            f"{name}=={version}" for name, version in _packages(manifest) if not installed(name)
+        ):
+            raise BundleError(
+                f"{directory}: it was made with another package, which is not installed here: "
+                f"pip install {' '.join(missing)}"
+            ) from error
         raise BundleError(
             f"{directory}: its settings are none of this installation: {error}{_install_hint(manifest)}"
         ) from error
@@ -301,11 +308,14 @@ def _differences(made: Any, here: Any, place: str = "") -> Iterator[str]:
 
 
 def _install_hint(manifest: BundleManifest) -> str:
-    """What has to be installed for the bundle to be as it was: this package, and those of plug-ins it was made with."""
-    embedder = manifest.recipe.get("embedder") or {}
-    packages = {**manifest.recipe.get("package", {}), **embedder.get("package", {})}
-    made_with = [f"uad_orchestrator {manifest.created_with}", *map(" ".join, packages.items())]
+    made_with = [f"uad_orchestrator {manifest.created_with}", *map(" ".join, _packages(manifest))]
     return f", or install {' with '.join(made_with)}, which wrote the bundle"
+
+
+def _packages(manifest: BundleManifest) -> list[tuple[str, str]]:
+    """The packages that brought the bundle's detector and its embedder, with their versions."""
+    embedder = manifest.recipe.get("embedder") or {}
+    return [*{**manifest.recipe.get("package", {}), **embedder.get("package", {})}.items()]
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def plugin_notes() -> list[str]:
     from uad_orchestrator.embedders import create as embedders
 
     return [
-        *detectors.PLUGINS.notes(detectors.DETECTORS.get),
-        *embedders.PLUGINS.notes(embedders.our_embedder),
-        *layouts.PLUGINS.notes(layouts.LAYOUTS.get),
+        *detectors.PLUGINS.notes(detectors.detector_spec),
+        *embedders.PLUGINS.notes(embedders.embedder_spec),
+        *layouts.PLUGINS.notes(layouts.find_layout),
     ]

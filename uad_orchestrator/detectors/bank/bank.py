@@ -108,26 +108,10 @@ def bank_responses(
         own = bank.rows_of(embedded.source) if leave_out else None
         narrowed = embedded._replace(embedding=embedded.embedding.narrowed())
         score, patches = patch_scores(bank, narrowed, own)
-        yield response_to(embedded, score, patches, time.perf_counter() - started)
+        yield Response.of(embedded, score, patches, time.perf_counter() - started)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Rows brought to length 1 (an all-zero row stays), float32."""
     norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))[:, None]
     return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
-
-
-def response_to(embedded: EmbeddedImage, score: float, patches: np.ndarray, seconds: float) -> Response:
-    """The response to an image: its score and the ``(n,)`` scores of its inspected patches, which took ``seconds``
-    beyond its embedding."""
-    embedding = embedded.embedding
-    assert embedding.region is not None and embedding.input_size is not None  # the stream completes them
-    return Response(
-        name=embedded.source.name,
-        score=score,
-        patch_grid=embedding.spread(patches).astype(np.float32).reshape(embedding.grid_shape),
-        region=embedding.region,
-        original_size=embedding.original_size,
-        input_size=embedding.input_size,
-        seconds=embedded.seconds + seconds,
-    )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, response_to, select_references, unit_rows
+from uad_orchestrator.detectors.bank.bank import Bank, select_references, unit_rows
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank, declared_precision
 from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.bank.token_tiles import tiled_stream
@@ -77,7 +77,7 @@ class SuperAdd(Detector):
                 patches += self._distances(bank, part, bank.rows_of(embedded.source) if leave_out else None)
             patches /= len(banks)
             score = aggregate(patches, self.scoring_settings.aggregation, self.scoring_settings.topk)
-            yield response_to(embedded, score, patches, time.perf_counter() - started)
+            yield Response.of(embedded, score, patches, time.perf_counter() - started)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether every layer's bank has ``n_neighbors`` rows of other groups."""

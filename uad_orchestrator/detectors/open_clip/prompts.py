@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import response_to, unit_rows
+from uad_orchestrator.detectors.bank.bank import unit_rows
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
 from uad_orchestrator.detectors.open_clip.prompt_settings import PromptFit, PromptSettings
 from uad_orchestrator.detectors.protocol.aggregation import Aggregation, aggregate
@@ -112,7 +112,7 @@ def prompt_responses(
             )
         patches = patch_scores(embedded, unit_rows(rows))
         score = aggregate(patches, aggregation, topk)
-        yield response_to(embedded, score, patches, time.perf_counter() - started)
+        yield Response.of(embedded, score, patches, time.perf_counter() - started)
 
 
 def similarities(units: np.ndarray, text: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileGrid, TileSource
@@ -127,3 +128,26 @@ class Response:
     input_size: tuple[int, int]
     seconds: float
     tiles: TileGrid | None = None
+
+    @classmethod
+    def of(cls, embedded: EmbeddedImage, score: float, patches: np.ndarray, seconds: float) -> Response:
+        """The response to an embedded image.
+
+        Args:
+            embedded: the image, as the embedding stream gives it.
+            score: the image score.
+            patches: ``(n,)`` scores of its inspected patches, row by row; of all its patches where its preset has no
+                region of interest. The others get the lowest of them.
+            seconds: what scoring took, beyond reading and embedding.
+        """
+        embedding = embedded.embedding
+        assert embedding.region is not None and embedding.input_size is not None  # the stream completes them
+        return cls(
+            name=embedded.source.name,
+            score=score,
+            patch_grid=embedding.spread(patches).astype(np.float32).reshape(embedding.grid_shape),
+            region=embedding.region,
+            original_size=embedding.original_size,
+            input_size=embedding.input_size,
+            seconds=embedded.seconds + seconds,
+        )

@@ -41,7 +41,7 @@ def input_words(asset: str, before: Content | None, after: Content | None, prese
         return ["defects_config.json changed"]
     if asset == "ground_truth":
         return file_words(before.get("masks", []), after.get("masks", []), "mask") or ["test labels changed"]
-    listed = ", ".join(change.in_short() for change in changes(before, after))
+    listed = ", ".join(dict.fromkeys(change.in_short() for change in changes(before, after)))
     return [f"{name} changed: {listed}"]
 
 

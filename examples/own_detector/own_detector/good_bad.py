@@ -1,0 +1,45 @@
+"""``own_good_bad``: ``<category>/good/*.png`` and ``<category>/bad/*.png`` with ``<category>/masks/<stem>.png``.
+
+There is no split: every fifth good image, in the order of their names, is a test image.
+"""
+
+from pathlib import Path
+
+from uad_orchestrator.datasets import (
+    Exclusions,
+    FoundImage,
+    Layout,
+    Scan,
+    is_folder,
+    list_images,
+    match_masks,
+    subfolders,
+)
+
+
+def find_categories(root: Path) -> list[str]:
+    """The folders below ``root`` that hold a folder ``good``, sorted."""
+    return [name for name in subfolders(root) if is_folder(root / name / "good")]
+
+
+def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
+    """All images of a category by their names, and everything that does not fit."""
+    scan = Scan(notes=["every fifth good image is a test image"])
+    good = exclusions.apply(list_images(scan, root, f"{category}/good"))
+    for number, path in enumerate(good):
+        scan.images.append(FoundImage(path, "train" if number % 5 else "test", 0, "good"))
+    bad = list_images(scan, root, f"{category}/bad")
+    kept = exclusions.apply(bad)
+    masks = match_masks(
+        scan,
+        kept,
+        list_images(scan, root, f"{category}/masks"),
+        suffixes=("",),
+        expected=f"{category}/masks/{{stem}}.png",
+        excluded=set(bad) - set(kept),
+    )
+    scan.images += [FoundImage(path, "test", 1, "bad", (mask,)) for path, mask in masks.items()]
+    return scan
+
+
+LAYOUT = Layout(version=1, find_categories=find_categories, scan_category=scan_category)
