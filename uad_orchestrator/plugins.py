@@ -70,7 +70,14 @@ class PluginGroup(Generic[Spec]):
         return self._loaded(offers[0])
 
     def package_of(self, word: str) -> dict[str, str]:
-        """The distribution that brings a word, and its version; empty where none does."""
+        """The package that brings a word.
+
+        Args:
+            word: as a project file says it.
+
+        Returns:
+            Its distribution's name with its version; empty where none does.
+        """
         return {
             offer.dist.name: offer.dist.version for offer in _offers(self.name).get(word, ()) if offer.dist
         }
@@ -80,6 +87,9 @@ class PluginGroup(Generic[Spec]):
 
         Args:
             find: looks a word up; raises PluginError for one that cannot be used.
+
+        Returns:
+            The sentences, one after the other.
         """
         for word in self.words:
             try:
@@ -120,7 +130,14 @@ def _package(offer: EntryPoint) -> str:
 
 
 def installed(package: str) -> bool:
-    """Whether a distribution of that name is installed."""
+    """Whether a package is installed.
+
+    Args:
+        package: the name of its distribution.
+
+    Returns:
+        Whether it is, in any version.
+    """
     try:
         distribution(package)
     except PackageNotFoundError:

@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 
 
 def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream, **parts: Any) -> Detector:
-    """The detector ``model`` over an embedding stream, from settings that are already cut into stages.
+    """A detector over an embedding stream, from settings that are already cut into stages.
 
-    ``parts`` are those of the spec that are not to have their defaults.
+    Args:
+        model: ``vision_patchcore``, ...
+        stages: its settings, from ``DetectorSpec.cut``.
+        stream: turns images into patch embeddings.
+        parts: those of ``DetectorSpec.parts`` that are not to have their defaults.
+
+    Returns:
+        The detector, not fitted; with ``stages.tiling`` a ``TiledDetector`` around it.
+
+    Raises:
+        ValueError: there is no such detector.
+        ImportError: its module cannot be imported.
     """
     spec = detector_spec(model)
     detector = spec.load()(stream, stages.fit, stages.scoring, stages.maps, **{**spec.parts, **parts})
@@ -59,9 +70,18 @@ def create_detector(
             ``class_name="bottle"``; and what it is handed besides, where it takes such parts:
             ``checkpoint="m.pt"``, ``trusted_checkpoints=[...]``, ``inferencer=...`` (``AnomalibParts``).
 
+    Returns:
+        The detector; with ``tiling`` among the settings it works on tiles.
+
     Raises:
         ValueError: an unknown model, setting or embedder; a value that is not allowed.
-        ImportError: the embedder needs an extra that is not installed.
+        ImportError: the embedder needs an extra that is not installed, or a plug-in cannot be used (``PluginError``).
+
+    >>> import numpy as np
+    >>> normals = np.random.default_rng(0).integers(90, 110, (6, 64, 64, 3), dtype=np.uint8)
+    >>> detector = create_detector("vision_patchcore", coreset={"ratio": 0.5}, contamination=0.2).fit(normals)
+    >>> detector.get_anomaly_map(normals[0]).shape
+    (64, 64)
     """
     from uad_orchestrator.detectors.embedding.open_stream import open_stream
 

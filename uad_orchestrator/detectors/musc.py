@@ -35,7 +35,7 @@ NO_THRESHOLD = (
 
 
 class MuSc(Detector):
-    """``vision_musc``; the settings are described in ``detectors/musc_settings.py``.
+    """``vision_musc``; its settings: ``musc_settings``.
 
     ``decision_function`` and ``predict_anomaly_map`` take all images of a batch together, at least two.
     """

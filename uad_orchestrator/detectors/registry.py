@@ -141,7 +141,11 @@ DETECTORS: Mapping[str, DetectorSpec] = {
 
 
 def detector_names() -> tuple[str, ...]:
-    """Every detector that can be named here, ours and those of plug-ins; nothing is imported."""
+    """Every detector that can be named here.
+
+    Returns:
+        Names, ours first, then those of plug-ins; nothing is imported.
+    """
     return (*DETECTORS, *PLUGINS.words)
 
 
@@ -150,6 +154,9 @@ def detector_spec(model: str) -> DetectorSpec:
 
     Args:
         model: its name in a project file, ``vision_patchcore``, ...
+
+    Returns:
+        Its spec.
 
     Raises:
         ValueError: there is none of that name; says the nearest.

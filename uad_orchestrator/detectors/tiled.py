@@ -44,7 +44,13 @@ class TiledDetector(Detector):
 
     Raises:
         ValueError: the detector is fitted already (on whole images: another scale than tiles), it tiles
-            already or compares images with each other, or a setting is unknown or not allowed.
+            already, or a setting is unknown or not allowed.
+
+    >>> from uad_orchestrator.detectors import create_detector
+    >>> tiled = TiledDetector(create_detector("vision_patchcore", contamination=0.2), tile_size=64, stride=48)
+    >>> normals = np.random.default_rng(0).integers(90, 110, (5, 96, 128, 3), dtype=np.uint8)
+    >>> tiled.fit(normals).get_anomaly_map(normals[0]).shape
+    (96, 128)
     """
 
     def __init__(self, detector: Detector, **tiling: Any) -> None:
@@ -87,6 +93,12 @@ class TiledDetector(Detector):
         """The detector's state, fitted on the tiles of the images; with a region of interest its facts say where
         a tile's patches lie (``tile_cells``).
 
+        Args:
+            images: the normals, whole.
+
+        Returns:
+            The state; its fact ``images`` names tiles, with the image each is cut from.
+
         Raises:
             ValueError: no images; the region of interest does not fit an image, or leaves nothing of it.
         """
@@ -101,7 +113,16 @@ class TiledDetector(Detector):
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
-        """The tiles' patch grids, stacked, and their scores reduced to the image's."""
+        """Respond to whole images, one at a time, in order.
+
+        Args:
+            state: from ``fit_state``.
+            images: cut into tiles, which are consumed a batch at a time.
+            leave_out: as in ``Detector.respond``; with an image all its tiles are left out.
+
+        Returns:
+            A response per image: the tiles' patch grids stacked, ``(tiles, gh, gw)``, and their scores reduced to one.
+        """
         waiting: deque[_CutImage] = deque()
         cells = _cells(state)
 
@@ -118,11 +139,25 @@ class TiledDetector(Detector):
     def calibration_images(
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
     ) -> CalibrationImages:
-        """The detector's own choice, of whole images."""
+        """The detector's own choice, of whole images.
+
+        Args:
+            state, train, validation: as in ``Detector.calibration_images``.
+
+        Returns:
+            As there.
+        """
         return self.detector.calibration_images(state, train, validation)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
-        """Whether the detector can leave out all tiles of an image's group."""
+        """Whether the detector can leave out all tiles of an image's group.
+
+        Args:
+            state: from ``fit_state``.
+
+        Returns:
+            A function of a whole image.
+        """
         return self.detector.can_leave_out(state)
 
     def _cut(self, image: ImageSource) -> _CutImage:

@@ -71,7 +71,13 @@ class EmbedderSpec:
     extra: str = "torch"
 
     def resolved(self, given: EmbedderSettings) -> EmbedderSettings:
-        """The settings with every default filled in, as this embedder's own model.
+        """The settings with every default filled in.
+
+        Args:
+            given: as a project file has them.
+
+        Returns:
+            A copy, as this embedder's own model.
 
         Raises:
             ValueError: a key that this embedder does not read, or a value that does not fit.
@@ -85,7 +91,15 @@ class EmbedderSpec:
         return cast(EmbedderSettings, self.resolve(settings))
 
     def create(self, settings: EmbedderSettings, weights: Path | None, device: str) -> PatchEmbedder:
-        """The embedder of resolved settings.
+        """Make the embedder.
+
+        Args:
+            settings: resolved.
+            weights: its weight file; None where it has none.
+            device: where a network runs: ``auto``, ``cpu``, ``cuda``, ...
+
+        Returns:
+            What ``implementation`` gives for these.
 
         Raises:
             ImportError: what makes it cannot be imported; says why.

@@ -33,6 +33,14 @@ def plan_input(original_size: tuple[int, int], settings: EmbedderSettings, multi
     edge is rounded down, as torchvision does). Nothing is cropped but, at the right and bottom, what exceeds
     a multiple of ``multiple``.
 
+    Args:
+        original_size: ``(H, W)`` of the image, in pixels.
+        settings: resolved; ``image_size`` and ``resize`` are read.
+        multiple: of which both sides of the input have to be multiples, e.g. the patch size.
+
+    Returns:
+        To what the image is resized, what is kept of it, and which part of the image that is.
+
     Example:
         >>> settings = EmbedderSettings(name="x", image_size=448, resize="shorter_edge")
         >>> plan_input((300, 500), settings, multiple=14)
@@ -71,7 +79,10 @@ def check_sizes(settings: EmbedderSettings, multiple: int = 1) -> None:
 
 
 def check_image(image: RgbImage) -> None:
-    """Refuse what is not ``(H, W, 3)`` of uint8 or uint16 with at least one pixel.
+    """Refuse what is no image.
+
+    Args:
+        image: should be ``(H, W, 3)`` RGB, uint8 or uint16, with at least one pixel.
 
     Raises:
         ValueError: it is not.

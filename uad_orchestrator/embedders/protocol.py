@@ -12,7 +12,11 @@ from uad_orchestrator.images.decode import RgbImage
 
 
 class Region(NamedTuple):
-    """The part of the original image that a patch grid covers, in pixels, half-open: ``[top, bottom)``."""
+    """The part of the original image that a patch grid covers, in pixels, half-open: ``[top, bottom)``.
+
+    Attributes:
+        top, left, bottom, right: its edges; a fraction of a pixel may be covered.
+    """
 
     top: float
     left: float
@@ -44,7 +48,11 @@ class PatchEmbedding(NamedTuple):
     inspected: np.ndarray | None = None
 
     def narrowed(self) -> PatchEmbedding:
-        """The same with the rows of the inspected patches alone."""
+        """Without the patches that are not inspected.
+
+        Returns:
+            The same with the rows of the inspected patches alone.
+        """
         return self if self.inspected is None else self._replace(patch_embeddings=self.inspected_rows)
 
     @property
@@ -58,7 +66,13 @@ class PatchEmbedding(NamedTuple):
         return np.ones(math.prod(self.grid_shape), bool) if self.inspected is None else self.inspected
 
     def spread(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of the inspected patches on the whole grid, ``(gh * gw,)``: the others get the lowest of them.
+        """Scores of the inspected patches on the whole grid.
+
+        Args:
+            scores: ``(n,)``, of the inspected patches, row by row.
+
+        Returns:
+            ``(gh * gw,)``; the other patches get the lowest of them.
 
         >>> where = np.array([True, False, True])
         >>> PatchEmbedding(np.ones((3, 1)), (1, 3), (8, 24), inspected=where).spread(np.array([2.0, 5.0]))
@@ -73,27 +87,53 @@ class PatchEmbedding(NamedTuple):
 
 @runtime_checkable
 class TextEmbedder(Protocol):
-    """What an embedder offers whose patch embeddings lie in one space with texts.
+    """What an embedder offers whose patch embeddings lie in one space with texts."""
 
-    ``text_recipe`` is everything but the weights that decides ``embed_texts``: ``(n, d)`` float32, a row a text.
-    """
+    def text_recipe(self) -> Mapping[str, Any]:
+        """What decides the embeddings of texts.
 
-    def text_recipe(self) -> Mapping[str, Any]: ...
+        Returns:
+            Everything but the weights, as JSON values.
+        """
 
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray: ...
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed texts.
+
+        Args:
+            texts: prompts, in any number.
+
+        Returns:
+            ``(n, d)`` float32, a row a text.
+        """
 
 
 @runtime_checkable
 class PatchEmbedder(Protocol):
-    """Turns RGB images (``(H, W, 3)``, uint8 or uint16) into patch embeddings. It alone resizes images.
+    """Turns images into patch embeddings. It alone resizes them. An own one may leave out ``embed_batch``."""
 
-    ``recipe`` is everything but the weights that decides the numbers: name, version, layers, sizes, resize
-    policy. ``embed_batch`` takes images of any sizes and returns one result per image, in order; an image
-    gives the same result alone and in a batch (1e-4 relative).
-    """
+    def recipe(self) -> Mapping[str, Any]:
+        """What decides the numbers besides the images.
 
-    def recipe(self) -> Mapping[str, Any]: ...
+        Returns:
+            Everything but the weights, as JSON values: name, version, layers, sizes, resize policy.
+        """
 
-    def embed(self, image: RgbImage) -> PatchEmbedding: ...
+    def embed(self, image: RgbImage) -> PatchEmbedding:
+        """Embed one image.
 
-    def embed_batch(self, images: Sequence[RgbImage]) -> list[PatchEmbedding]: ...
+        Args:
+            image: ``(H, W, 3)`` RGB, uint8 or uint16.
+
+        Returns:
+            Its patch embeddings, and where they lie on it.
+        """
+
+    def embed_batch(self, images: Sequence[RgbImage]) -> list[PatchEmbedding]:
+        """Embed several images.
+
+        Args:
+            images: each as for ``embed``, of any sizes.
+
+        Returns:
+            One result per image, in order; the same as alone (1e-4 relative).
+        """

@@ -1,6 +1,19 @@
-"""The memory bank: its coreset and the exact search in it."""
+"""The memory bank: which patch embeddings it keeps, how lonely each is, and the search in it.
 
+All of it works on ``(n, d)`` float32 rows and takes its seeds explicitly; the same rows are chosen and found on any
+machine.
+"""
+
+from uad_orchestrator.memory.approximate import ApproximateNeighbors
 from uad_orchestrator.memory.coreset import coverage, select_coreset
 from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
 
-__all__ = ["NearestNeighbors", "coverage", "select_coreset"]
+__all__ = [
+    "ApproximateNeighbors",
+    "NearestNeighbors",
+    "coverage",
+    "feature_space_lof",
+    "outlier_weights",
+    "select_coreset",
+]

@@ -15,7 +15,7 @@ POOL = 256
 PICKS = 64
 """New rows that all points are compared with in one matrix product."""
 BLOCK = 8192
-"""Thresholds whose distances to the new picks are held at once."""
+"""Points whose distances to the new picks are held at once."""
 REFERENCES = 4096
 """Random rows that ``density`` measures against; at most half of those it keeps."""
 
@@ -31,9 +31,9 @@ def select_coreset(
 ) -> np.ndarray:
     """Choose the rows of a memory bank.
 
-    ``batched_greedy`` is the greedy k-centre search of PatchCore (section 3.2 of the paper, with the official
-    code's random projection and starting points), many points at a time. It gives the same rows on any
-    machine and any number of threads.
+    ``batched_greedy`` is the greedy k-centre search of PatchCore (Roth et al., "Towards Total Recall in Industrial
+    Anomaly Detection", CVPR 2022, section 3.2, with the official code's random projection and starting points), many
+    points at a time. It gives the same rows on any machine and any number of threads.
 
     Args:
         embeddings: ``(n, d)`` float32.
@@ -45,6 +45,9 @@ def select_coreset(
 
     Returns:
         ``(m,)`` int64 row numbers, ascending.
+
+    Raises:
+        ValueError: no embeddings, an unknown method, or a ratio outside (0, 1].
 
     >>> select_coreset(np.arange(12, dtype=np.float32).reshape(6, 2), ratio=0.5, seed=0).shape
     (3,)
@@ -124,8 +127,7 @@ def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray
 def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int = 10) -> np.ndarray:
     """Greedy k-centre over projected embeddings: ``(m,)`` row numbers in the order of their choice.
 
-    Again and again: take the pool of points farthest from the bank and choose the farthest of it, as long as
-        it is
+    Again and again: take the pool of points farthest from the bank and choose the farthest of it, as long as it is
     farther out than every point outside the pool can be; then compare all points with the new rows in matrix
     products. Each choice is that of the plain search, which goes over all points for every single one.
 
@@ -152,7 +154,7 @@ def integer_points(projected: np.ndarray) -> np.ndarray:
     """Projected embeddings, centred and rounded to a grid so fine that it does not matter; in place.
 
     Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a
-    matrix product adds them up: the search then takes the same turns on every machine. Thresholds more than four
+    matrix product adds them up: the search then takes the same turns on every machine. Points more than four
     times farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for
     all.
     """
@@ -204,9 +206,19 @@ def _compare(distances: np.ndarray, points: np.ndarray, squares: np.ndarray, pic
 
 
 def coverage(embeddings: np.ndarray, bank: np.ndarray) -> dict[str, float]:
-    """How far embeddings lie from their nearest bank row (Euclidean): ``max``, ``p99`` and ``mean``.
+    """How far embeddings lie from their nearest bank row.
 
     The far tail decides what a thinned bank misses: compare max and p99, not the mean alone.
+
+    Args:
+        embeddings: ``(m, d)`` float32, a sample of what the bank stands for.
+        bank: ``(n, d)`` float32.
+
+    Returns:
+        ``max``, ``p99`` and ``mean`` of the Euclidean distances.
+
+    >>> coverage(np.array([[0.0], [2.0]], np.float32), np.array([[0.5]], np.float32))["max"]
+    1.5
     """
     squared, _ = NearestNeighbors(bank).search(embeddings)
     distances = np.sqrt(squared[:, 0])

@@ -17,7 +17,7 @@ from uad_orchestrator.storage.atomic import new_file
 logger = logging.getLogger(__name__)
 
 CURVE_POINTS = 200
-"""Thresholds of a curve that are kept in the facts; the log file has them all."""
+"""Points of a curve that are kept in the facts; the log file has them all."""
 
 
 def whole_checkpoints() -> Any:

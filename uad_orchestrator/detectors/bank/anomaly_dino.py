@@ -27,7 +27,7 @@ AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
 
 
 class AnomalyDino(Detector):
-    """``vision_anomalydino``; the settings are described in ``detectors/settings.py``."""
+    """``vision_anomalydino``; its settings: ``anomaly_dino_settings``."""
 
     fit_settings: AnomalyDinoFit
     scoring_settings: AnomalyDinoScoring

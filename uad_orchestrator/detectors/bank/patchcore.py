@@ -21,7 +21,7 @@ from uad_orchestrator.images.source import ImageSource
 
 
 class PatchCore(Detector):
-    """``vision_patchcore``; the settings are described in ``detectors/settings.py``."""
+    """``vision_patchcore``; its settings: ``patchcore_settings``."""
 
     fit_settings: PatchCoreFit
     scoring_settings: PatchCoreScoring

@@ -25,7 +25,7 @@ from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_w
 
 
 class SoftPatch(Detector):
-    """``vision_softpatch``; the settings are described in ``detectors/softpatch_settings.py``."""
+    """``vision_softpatch``; its settings: ``softpatch_settings``."""
 
     fit_settings: SoftPatchFit
     scoring_settings: SoftPatchScoring

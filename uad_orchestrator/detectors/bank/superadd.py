@@ -32,7 +32,7 @@ OF_A_LAYER = ("bank", "rows", "row_starts")
 
 
 class SuperAdd(Detector):
-    """``vision_superadd``; the settings are described in ``detectors/superadd_settings.py``."""
+    """``vision_superadd``; its settings: ``superadd_settings``."""
 
     fit_settings: SuperAddFit
     scoring_settings: SuperAddScoring

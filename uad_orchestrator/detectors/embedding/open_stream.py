@@ -23,9 +23,28 @@ def open_stream(
     batch_size: int = 8,
     cache: EmbeddingCache | None = None,
 ) -> EmbeddingStream:
-    """A stream over an embedder given by settings, by name, or as an object; see ``create_detector``.
+    """A stream over an embedder given by settings, by name, or as an object.
 
-    Without an embedder it only reads and prepares images, for a detector that brings a network of its own.
+    Args:
+        embedder: settings, a name, or an object with ``embed`` (``PatchEmbedder``); None: the stream only reads and
+            prepares images, for a detector that brings a network of its own.
+        preset: what is done to every image before it is embedded: a preset, a shipped one's name, or None.
+        weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
+        device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
+        batch_size: images per forward pass.
+        cache: where patch embeddings are kept between calls; None: nowhere.
+
+    Returns:
+        The stream; the embedder is loaded with the first image.
+
+    Raises:
+        ValueError: an unknown embedder, a setting that does not fit it, or a cache for one without ``recipe()``.
+
+    >>> import numpy as np
+    >>> from uad_orchestrator.images import ImageSource
+    >>> image = ImageSource.from_array(np.zeros((64, 96, 3), np.uint8), name="black")
+    >>> [embedded.embedding.grid_shape for embedded in open_stream("filter_bank").stream([image])]
+    [(32, 32)]
     """
     if preset is None or isinstance(preset, str):
         from uad_orchestrator.preprocessing.presets import resolve_preset

@@ -114,6 +114,9 @@ class EmbeddingStream:
                 of the cache never changes a score.
             keep_exact: those embedded now are cached in float32, to serve whichever precision is asked for next.
 
+        Returns:
+            Each image with its ``(gh * gw, d)`` float32 patch embeddings, where they lie, and which are inspected.
+
         Raises:
             ValueError: the region of interest does not fit an image; names the image.
         """
@@ -131,6 +134,9 @@ class EmbeddingStream:
         """Keep embeddings while this lasts, so that several passes embed once.
 
         On disk, in a folder that is removed afterwards, where the stream has no cache of its own.
+
+        Returns:
+            A context manager.
         """
         if self.cache is not None:
             yield
@@ -145,7 +151,13 @@ class EmbeddingStream:
     def prepare(self, source: ImageSource, view: View = PLAIN) -> PreparedImage:
         """A view of an image as it goes into the embedder: read, with the preset applied.
 
-        Of a tile the preset has gone over the whole image, once for all tiles that are asked for in a row.
+        Args:
+            source: an image, or a tile: then the preset has gone over the whole image, once for all tiles that are
+                asked for in a row.
+            view: which view of it.
+
+        Returns:
+            Its pixels, and its size before the preset.
         """
         if isinstance(source, TileSource):
             tile = cut_tile(self._whole(source.whole, view), source.box, source.padding)
@@ -155,11 +167,25 @@ class EmbeddingStream:
         return PreparedImage(pixels, (image.shape[0], image.shape[1]))
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """``(h, w)`` after the preset of an image of ``(H, W)``; of this canvas tiles are cut."""
+        """The size of the canvas that tiles are cut of.
+
+        Args:
+            size: ``(H, W)`` of an image.
+
+        Returns:
+            ``(h, w)`` after the preset.
+        """
         return size if self.preset is None else self.preset.size_after(size)
 
     def cells(self, source: ImageSource) -> PatchCells:
-        """Where the patches of an image or a tile lie on it; it is embedded, unless the cache has it."""
+        """Where the patches of an image or a tile lie on it.
+
+        Args:
+            source: it is embedded, unless the cache has it.
+
+        Returns:
+            The image's size, the region that the patch grid covers, and the grid's shape.
+        """
         known = self._cached(source, PLAIN, "float16")
         embedded = known or next(self._embed([source], PLAIN, "float16", keep_exact=True))
         return PatchCells.of(embedded.embedding)

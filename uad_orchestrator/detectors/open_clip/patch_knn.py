@@ -17,7 +17,7 @@ from uad_orchestrator.images.source import ImageSource
 
 
 class OpenClipPatchKnn(Detector):
-    """``vision_openclip_patchknn``; the settings are described in ``detectors/open_clip_settings.py``."""
+    """``vision_openclip_patchknn``; its settings: ``patch_knn_settings``."""
 
     fit_settings: PatchKnnFit
     scoring_settings: PatchKnnScoring

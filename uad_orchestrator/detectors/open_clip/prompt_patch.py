@@ -31,7 +31,7 @@ SMALLEST = 1e-30
 
 
 class OpenClipPromptPatch(Detector):
-    """``vision_openclip_prompt_patch``; the settings are described in ``detectors/open_clip_settings.py``."""
+    """``vision_openclip_prompt_patch``; its settings: ``prompt_patch_settings``."""
 
     fit_settings: PromptPatchFit
     scoring_settings: PromptPatchScoring

@@ -17,7 +17,7 @@ from uad_orchestrator.images.source import ImageSource
 
 
 class OpenClipPromptScore(Detector):
-    """``vision_openclip_promptscore``; the settings are described in ``detectors/open_clip_settings.py``."""
+    """``vision_openclip_promptscore``; its settings: ``prompt_score_settings``."""
 
     fit_settings: PromptFit
     scoring_settings: PromptScoreScoring

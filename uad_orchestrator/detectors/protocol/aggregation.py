@@ -10,10 +10,16 @@ Aggregation = Literal["max", "mean", "topk_mean"]
 
 
 def aggregate(patch_scores: np.ndarray, how: Aggregation, topk: float = 0.01) -> float:
-    """The image score of ``(n,)`` patch scores.
+    """The image score of an image's patch scores.
 
-    ``topk_mean`` is the mean of the ``max(1, int(topk * n))`` largest, rounded down as AnomalyDINO's code
-    does.
+    Args:
+        patch_scores: ``(n,)``.
+        how: ``max``, as in PatchCore; ``mean``; or ``topk_mean``, the mean of the ``max(1, int(topk * n))`` largest,
+            rounded down as AnomalyDINO's code does.
+        topk: share of the patches, in (0, 1], that ``topk_mean`` averages.
+
+    Returns:
+        The score; higher is more anomalous.
 
     >>> aggregate(np.arange(1024.0), "topk_mean", 0.01)
     1018.5

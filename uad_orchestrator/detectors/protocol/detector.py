@@ -34,19 +34,28 @@ class Detector(ABC):
 
     The stages ``fit_state``, ``respond`` and ``anomaly_map`` change nothing in the detector and hand over
     plain values; ``fit``, ``decision_function``, ``predict`` and the maps are these stages in scikit-learn's
-    manners.
+    manners. ``create_detector`` makes one from flat settings.
 
     Args:
         stream: turns images into patch embeddings.
-        fit, scoring, maps: the settings of each stage.
+        fit: the settings of ``fit_state``.
+        scoring: the settings of ``respond`` and of the calibration.
+        maps: the settings of ``anomaly_map``.
 
     Attributes:
+        stream, fit_settings, scoring_settings, map_settings: as given.
         state_: the fitted state.
         threshold_: image scores above it mean anomalous; NaN where there was nothing to calibrate on.
         pixel_threshold_: a normal image's map exceeds it anywhere with probability about ``contamination``.
         decision_scores_: ``(n,)`` float64 scores of the calibration normals.
         image_point_, pixel_point_: both thresholds with where they come from.
         map_scale_: what ``maps.normalisation`` takes from the normals' maps; None where it is off.
+
+    >>> from uad_orchestrator.detectors import create_detector
+    >>> normals = np.random.default_rng(0).integers(90, 110, (6, 64, 64, 3), dtype=np.uint8)
+    >>> detector = create_detector("vision_patchcore", contamination=0.2).fit(normals)
+    >>> detector.predict([normals[0], np.full((64, 64, 3), 255, np.uint8)])
+    array([0, 1])
     """
 
     transductive: bool = False
@@ -76,6 +85,12 @@ class Detector(ABC):
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """The fitted state: all that is learnt from normal images.
 
+        Args:
+            images: the normals, in any order.
+
+        Returns:
+            Plain arrays and facts, of which ``images`` (``fitted_images``) is one.
+
         Raises:
             ValueError: no images.
         """
@@ -90,6 +105,9 @@ class Detector(ABC):
             state: from ``fit_state``.
             images: consumed a batch at a time.
             leave_out: what the state learnt from an image's own group is left out when that image is scored.
+
+        Returns:
+            A response per image: its score, higher is more anomalous, and its ``(gh, gw)`` patch scores.
         """
 
     @property
@@ -98,7 +116,13 @@ class Detector(ABC):
         return MapRecipe(self.map_settings)
 
     def anomaly_map(self, response: Response) -> np.ndarray:
-        """The anomaly map ``(H, W)`` float32 of a response, at the original image's size.
+        """The anomaly map of a response.
+
+        Args:
+            response: from ``respond``.
+
+        Returns:
+            ``(H, W)`` float32, at the original image's size; higher is more anomalous.
 
         Raises:
             ValueError: the model gives none.
@@ -110,18 +134,41 @@ class Detector(ABC):
     def calibration_images(
         self, state: DetectorState, train: Sequence[ImageSource], validation: Sequence[ImageSource] = ()
     ) -> CalibrationImages:
-        """The normals that set the thresholds, where they come from, and whether to leave each out."""
+        """The normals that set the thresholds.
+
+        Args:
+            state: from ``fit_state``.
+            train: the normals it was fitted on, and those that were at hand.
+            validation: held-out normals.
+
+        Returns:
+            The images, where they come from (``OperatingPoint.source``), and whether to leave each out of the state
+            when it is scored; no images where none can, and then the source says why.
+        """
         return choose_calibration_images(
             state, train, validation, self.scoring_settings.calibration, self.can_leave_out(state)
         )
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
-        """Whether ``respond`` can leave out what the state learnt from an image it was fitted on; by default
-        it cannot."""
+        """Whether ``respond`` can leave out what the state learnt from an image it was fitted on.
+
+        Args:
+            state: from ``fit_state``.
+
+        Returns:
+            A function of an image; by default it cannot.
+        """
         return lambda image: False
 
     def cells(self, source: ImageSource) -> PatchCells:
-        """Where the patches of an image, or of a tile, lie on it, before anything is fitted."""
+        """Where the patches of an image, or of a tile, lie on it, before anything is fitted.
+
+        Args:
+            source: it is embedded, unless the cache has it.
+
+        Returns:
+            The image's size, the region the patch grid covers and the grid's shape.
+        """
         return self.stream.cells(source)
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------
@@ -142,6 +189,9 @@ class Detector(ABC):
             validation: further normals, never fitted, to calibrate on; None: each fitted image is left out in
                 turn.
             input_format: what arrays are (see ``ImageFormat``); it does not matter for paths.
+
+        Returns:
+            The detector itself.
 
         Raises:
             ValueError: no images, or arrays that are not of ``input_format``.
@@ -165,7 +215,13 @@ class Detector(ABC):
         """Take over what was fitted and calibrated before, instead of ``fit``.
 
         Args:
+            state: from ``fit_state``.
+            image_point: the threshold of image scores.
+            pixel_point: the threshold of map pixels.
             map_scale: needed where ``maps.normalisation`` is on.
+
+        Returns:
+            The detector itself.
         """
         self._forget()
         self.map_scale_ = map_scale
@@ -175,12 +231,31 @@ class Detector(ABC):
         return self
 
     def decision_function(self, images: Images, *, input_format: str = "rgb_u8_hwc") -> np.ndarray:
-        """Image scores ``(n,)`` float64; higher is more anomalous."""
+        """Image scores.
+
+        Args:
+            images: paths, a list of arrays, or one ``(n, h, w, c)`` array.
+            input_format: what arrays are (see ``ImageFormat``).
+
+        Returns:
+            ``(n,)`` float64; higher is more anomalous.
+
+        Raises:
+            RuntimeError: not fitted.
+            ValueError: arrays that are not of ``input_format``.
+        """
         self._check_fitted()
         return np.array([r.score for r in self._responses(_sources(images, input_format))], dtype=np.float64)
 
     def predict(self, images: Images, *, input_format: str = "rgb_u8_hwc") -> np.ndarray:
-        """``(n,)`` int64: 1 where the image score is greater than ``threshold_``, else 0.
+        """Normal or anomalous.
+
+        Args:
+            images: paths, a list of arrays, or one ``(n, h, w, c)`` array.
+            input_format: what arrays are (see ``ImageFormat``).
+
+        Returns:
+            ``(n,)`` int64: 1 where the image score is greater than ``threshold_``, else 0.
 
         Raises:
             RuntimeError: not fitted, or nothing was left to calibrate the threshold on (says why).
@@ -196,13 +271,37 @@ class Detector(ABC):
     def get_anomaly_map(
         self, image: Path | str | RgbImage, *, input_format: str = "rgb_u8_hwc"
     ) -> np.ndarray:
-        """The anomaly map ``(H, W)`` float32 of one image, at its own size."""
+        """The anomaly map of one image.
+
+        Args:
+            image: a path or an array.
+            input_format: what an array is (see ``ImageFormat``).
+
+        Returns:
+            ``(H, W)`` float32, at the image's own size; higher is more anomalous.
+
+        Raises:
+            RuntimeError: not fitted.
+            ValueError: the model gives no map.
+        """
         return next(self._maps(_sources([image], input_format)))
 
     def predict_anomaly_map(
         self, images: Images, *, input_format: str = "rgb_u8_hwc"
     ) -> np.ndarray | list[np.ndarray]:
-        """The anomaly maps: ``(n, H, W)`` float32 where all have one size, else a list of ``(H, W)``."""
+        """The anomaly maps.
+
+        Args:
+            images: paths, a list of arrays, or one ``(n, h, w, c)`` array.
+            input_format: what arrays are (see ``ImageFormat``).
+
+        Returns:
+            ``(n, H, W)`` float32 where all images are of one size, else a list of ``(H, W)``.
+
+        Raises:
+            RuntimeError: not fitted.
+            ValueError: the model gives no maps.
+        """
         maps = list(self._maps(_sources(images, input_format)))
         return np.stack(maps) if len({m.shape for m in maps}) == 1 else maps
 

@@ -29,7 +29,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def for_category(self, category: str) -> Self:
-        """These settings as they are for one category of a benchmark; only text prompts tell categories apart."""
+        """These settings as they are for one category of a benchmark; only text prompts tell categories apart.
+
+        Args:
+            category: its name within the dataset, ``bottle``.
+        """
         return self
 
 
@@ -99,7 +103,11 @@ class MapSettings(Settings):
         return clip
 
     def recipe(self) -> dict[str, Any]:
-        """All that decides a map, as JSON values; a step that is off is left out, as if there were none."""
+        """What a map's version is made of.
+
+        Returns:
+            All that decides a map, as JSON values; a step that is off is left out, as if there were none.
+        """
         steps = ("normalisation", "morphology", "clip", "min_area")
         off = {name for name in steps if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude=off)
@@ -114,7 +122,11 @@ class ScoringSettings(Settings):
     calibration: CalibrationSettings = CalibrationSettings()
 
     def on_tiles(self) -> dict[str, Any]:
-        """What decides scores besides where images are cut into tiles, as JSON values."""
+        """What decides scores besides where images are cut into tiles.
+
+        Returns:
+            JSON values, part of the recipe of the scores of tiled images.
+        """
         return {}
 
 

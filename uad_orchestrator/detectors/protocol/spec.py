@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 
 class StageSettings(NamedTuple):
-    """A detector's settings, one model per stage: ``memory_bank``, ``score_table``, ``anomaly_maps``; and how
-    images are cut into tiles, if they are, which has keys of each stage."""
+    """A detector's settings, one model per stage.
+
+    Attributes:
+        fit: what ``memory_bank`` reads.
+        scoring: what ``score_table`` reads.
+        maps: what ``anomaly_maps`` reads.
+        tiling: how images are cut into tiles, with keys of each stage; None: they are not.
+    """
 
     fit: Settings
     scoring: ScoringSettings
@@ -81,7 +87,10 @@ class DetectorSpec:
             )
 
     def load(self) -> type[Detector]:
-        """The detector's class; its module is imported.
+        """Import the detector's class.
+
+        Returns:
+            The class; it is called with a stream, the settings of each stage, and ``parts``.
 
         Raises:
             ImportError: it cannot be; says why.
@@ -100,6 +109,12 @@ class DetectorSpec:
 
     def cut(self, settings: Mapping[str, Any]) -> StageSettings:
         """Cut flat settings, as they stand in a project file, into the stages that read them.
+
+        Args:
+            settings: values by key, e.g. ``{"coreset": {"ratio": 0.01}, "contamination": 0.1}``.
+
+        Returns:
+            The settings of each stage, every default filled in.
 
         Raises:
             ValueError: an unknown key (with the nearest valid word) or a value that is not allowed.

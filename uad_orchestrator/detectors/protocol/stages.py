@@ -62,7 +62,11 @@ class DetectorState:
         return self._made[make]
 
     def save(self, directory: Path) -> None:
-        """Write ``state.npz``, ``state.json`` and the files into an existing directory; no pickle of ours."""
+        """Write ``state.npz``, ``state.json`` and the files; no pickle of ours.
+
+        Args:
+            directory: is there already.
+        """
         for name, path in self.files.items():
             shutil.copyfile(path, directory / name)
         write_arrays(directory / "state.npz", self.arrays)
@@ -71,6 +75,12 @@ class DetectorState:
     @classmethod
     def load(cls, directory: Path) -> DetectorState:
         """Read what ``save`` wrote.
+
+        Args:
+            directory: where to.
+
+        Returns:
+            The same state; its files stay where they are.
 
         Raises:
             ValueError: a file that ``state.json`` names does not lie in the directory itself.
@@ -89,7 +99,11 @@ class DetectorState:
 def fitted_images(images: Iterable[ImageSource]) -> list[dict[str, str]]:
     """The fact ``images`` of a state: which images it was fitted on. Calibration never scores them as new.
 
-    A tile also has ``part_of``, the digest of the image it is cut from.
+    Args:
+        images: those it was fitted on, in the order of what it learnt from them.
+
+    Returns:
+        ``name``, ``digest`` and ``group`` of each; a tile also has ``part_of``, the digest of the image it is cut from.
     """
     return [
         {"name": image.name, "digest": image.digest, "group": image.group}
@@ -139,6 +153,9 @@ class Response:
             patches: ``(n,)`` scores of its inspected patches, row by row; of all its patches where its preset has no
                 region of interest. The others get the lowest of them.
             seconds: what scoring took, beyond reading and embedding.
+
+        Returns:
+            The response, its patch grid ``(gh, gw)`` float32.
         """
         embedding = embedded.embedding
         assert embedding.region is not None and embedding.input_size is not None  # the stream completes them
