@@ -91,6 +91,12 @@ ACME = {
 Install = Callable[..., Path]
 
 
+def look_again() -> None:
+    """As a new process does."""
+    plugins._entry_points.cache_clear()
+    plugins._offers.cache_clear()
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Installs a package: its name, version, modules and entry points by group."""
@@ -117,11 +123,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
             (site / f"{module}.py").write_text(text)
             made.append(module)
         monkeypatch.syspath_prepend(site)
-        plugins._offers.cache_clear()
+        look_again()
         return site
 
     yield put
-    plugins._offers.cache_clear()
+    look_again()
     for module in made:
         sys.modules.pop(module, None)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Spec = TypeVar("Spec")
 
@@ -116,13 +116,20 @@ class PluginGroup(Generic[Spec]):
         return spec
 
 
-@cache  # what is installed changes for a running process no more than the modules it has imported
+@cache
 def _offers(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """The entry points of a group by their words."""
     found: dict[str, tuple[EntryPoint, ...]] = {}
-    for offer in entry_points(group=group):
+    for offer in _entry_points().select(group=group):
         found[offer.name] = (*found.get(offer.name, ()), offer)
     return found
+
+
+@cache
+def _entry_points() -> Any:  # EntryPoints, but for Python 3.11
+    """Those of all packages, read once: what is installed changes for a running process no more than the modules it has
+    imported."""
+    return entry_points()
 
 
 def _package(offer: EntryPoint) -> str:
