@@ -7,13 +7,5 @@ machine.
 from uad_orchestrator.memory.approximate import ApproximateNeighbors
 from uad_orchestrator.memory.coreset import coverage, select_coreset
 from uad_orchestrator.memory.nearest import NearestNeighbors
-from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
 
-__all__ = [
-    "ApproximateNeighbors",
-    "NearestNeighbors",
-    "coverage",
-    "feature_space_lof",
-    "outlier_weights",
-    "select_coreset",
-]
+__all__ = ["ApproximateNeighbors", "NearestNeighbors", "coverage", "select_coreset"]

@@ -27,12 +27,12 @@ class Padim(Detector):
         distinct = list({image.digest: image for image in images}.values())
         if len(distinct) < 2:
             raise ValueError(f"own_padim needs two different normal images or more, not {len(distinct)}")
-        kept = total = products = None
+        kept = shape = None
+        total, products = 0.0, 0.0
         for embedded in self.stream.stream(distinct):
             rows, grid = embedded.embedding.patch_embeddings.astype(np.float64), embedded.embedding.grid_shape
-            if total is None:
+            if kept is None:
                 kept, shape = self._kept(rows.shape[1]), grid
-                total, products = 0.0, 0.0
             if grid != shape:
                 raise ValueError(
                     f"{embedded.source.name} has a patch grid of {grid}, the images before it one of {shape}: places "
@@ -54,9 +54,7 @@ class Padim(Detector):
             if len(rows) != len(state.arrays["total"]):
                 raise ValueError(f"{embedded.source.name} has another patch grid than the fitted images")
             distances = _distances(rows, state, settings.ridge, without=leave_out)
-            patches = distances[
-                embedded.embedding.inspected_patches
-            ]  # those of the preset's region of interest
+            patches = distances[embedded.embedding.inspected_patches]  # of the preset's region of interest
             score = aggregate(patches, settings.aggregation, settings.topk)
             yield Response.of(embedded, score, patches, time.perf_counter() - started)
 
