@@ -12,7 +12,7 @@ from uad_orchestrator.embedders.create import (
     resolve_settings,
     weight_file,
 )
-from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
+from uad_orchestrator.embedders.family import EmbedderSpec
 from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region, TextEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.embedders import filter_bank
-from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
 from uad_orchestrator.embedders.extras import require_extra
+from uad_orchestrator.embedders.family import EmbedderSpec
 from uad_orchestrator.embedders.open_clip import vit as open_clip_vit
 from uad_orchestrator.embedders.open_clip.names import DEFAULT_HUBS, is_open_clip
 from uad_orchestrator.embedders.open_clip.names import PREFIX as OPEN_CLIP_PREFIX

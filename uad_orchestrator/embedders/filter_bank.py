@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
+from uad_orchestrator.embedders.family import EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_image, check_sizes, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.embedders.settings import EmbedderSettings

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.embedders.embedder_spec import EmbedderSpec
+from uad_orchestrator.embedders.family import EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.normalisation import CLIP
 from uad_orchestrator.embedders.open_clip.model import image_tower

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.embedders.cnn import CnnNetwork, cnn_network
-from uad_orchestrator.embedders.embedder_spec import TORCH_MODULES, EmbedderSpec
+from uad_orchestrator.embedders.family import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.names import default_tag, model_name, timm_normalisation
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.embedders.embedder_spec import TORCH_MODULES, EmbedderSpec
+from uad_orchestrator.embedders.family import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.position_embedding import use_hub_positions
 from uad_orchestrator.embedders.settings import EmbedderSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.embedders.cnn import CnnNetwork, cnn_network
-from uad_orchestrator.embedders.embedder_spec import TORCH_MODULES, EmbedderSpec
+from uad_orchestrator.embedders.family import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.normalisation import IMAGENET
 from uad_orchestrator.embedders.settings import EmbedderSettings
