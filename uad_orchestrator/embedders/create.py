@@ -58,8 +58,8 @@ def embedder_spec(name: str) -> EmbedderSpec:
         return spec
     known = [*known_embedders(), *PLUGINS.words]
     raise ValueError(
-        f"embedder.name: {name!r} is unknown; {choose_from(name, known)}. Any timm model is {PREFIX}<its name>; one that "
-        "another package brings can be named once that is installed"
+        f"embedder.name: {name!r} is unknown; {choose_from(name, known)}. Any timm model is {PREFIX}<its name>; "
+        "one that another package brings can be named once that is installed"
     )
 
 
