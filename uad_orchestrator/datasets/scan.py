@@ -68,7 +68,13 @@ class Scan:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in ``folder``, sorted; hidden ones and file managers' clutter left out.
+    """Names of the folders in a folder.
+
+    Args:
+        folder: the folder to list.
+
+    Returns:
+        The names, sorted; hidden ones and file managers' clutter left out.
 
     Raises:
         DatasetError: ``folder`` cannot be listed, e.g. because a share is not mounted.
@@ -87,7 +93,20 @@ def is_image_name(name: str) -> bool:
 
 
 def list_images(scan: Scan, root: Path, folder: str, *, may_be_empty: bool = False) -> list[str]:
-    """The image files of ``root/folder``, sorted, relative to the root. Anything else is a problem."""
+    """The image files of a folder. Anything else in it is a problem.
+
+    Args:
+        scan: takes the problems.
+        root: the dataset's folder.
+        folder: the one to list, relative to the root.
+        may_be_empty: whether no image at all is fine.
+
+    Returns:
+        The images' paths relative to the root, sorted.
+
+    Raises:
+        DatasetError: the folder cannot be listed.
+    """
     found = []
     for name, is_folder in _entries(root / folder):
         path = f"{folder}/{name}"
@@ -120,6 +139,9 @@ def match_masks(
         suffixes: what a mask's stem has behind the image's, e.g. ``("_mask", "")``.
         expected: a mask's usual path, with ``{stem}``, for messages.
         excluded: images left out by the user: their masks are no surplus.
+
+    Returns:
+        The mask of each image that has one, by the image's path.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for mask in masks:
@@ -165,7 +187,13 @@ def stem(path: str) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether ``path`` is a folder.
+    """Whether there is a folder at a path.
+
+    Args:
+        path: the path.
+
+    Returns:
+        True for a folder, False for a file or nothing.
 
     Raises:
         DatasetError: that cannot be found out, e.g. because of permissions.

@@ -74,6 +74,12 @@ def read_again(loaded: Project) -> Project:
 
     Definitions that are loaded keep their names: an edited ``dagster`` section counts when they are loaded anew.
 
+    Args:
+        loaded: the project as it was loaded.
+
+    Returns:
+        The project read anew from the same folder.
+
     Raises:
         ProjectError: listing all problems at once, each with its place, line, and what to do.
     """
