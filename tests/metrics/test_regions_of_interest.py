@@ -40,7 +40,7 @@ class Row:
 def evaluated(
     maps: np.ndarray, truths: list[GroundTruth], inspected: np.ndarray, protocol: EvaluationProtocol
 ) -> CellMetrics:
-    """One normal image, then one defective image each; the last one's name is told apart from the others'."""
+    """One cell: an image per map, normal where its mask is empty."""
     rows = [Row(str(i), int(truth.mask.any()), 0.0, "dent") for i, truth in enumerate(truths)]
     return evaluate_cell(
         rows,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.orchestration.edits import gamma, image, section
 from tests.orchestration.recorded_grid import Ledger, ledger_of
-from tests.orchestration.versions.test_state import gamma, image, section
 from tests.orchestration.workshop import EMBEDDER, Workshop
 from uad_orchestrator.detectors import registry
 from uad_orchestrator.orchestration.cells.board import keep_board

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.orchestration.edits import Edit, below, gamma, image, mask, section, setting
 from tests.orchestration.recorded_grid import Ledger, ledger_of
-from tests.orchestration.versions.test_state import below, gamma, image, mask, section, setting
 from tests.orchestration.workshop import EMBEDDER, Workshop, write_category
 from uad_orchestrator.detectors import registry
 from uad_orchestrator.orchestration.planning import rerecording
@@ -100,7 +100,7 @@ def test_everything_is_fresh_when_it_is_recorded_as_it_is(fresh: Ledger) -> None
     assert plan.by_cell() == {}
 
 
-CHANGES: list[tuple[Callable[[Workshop], None], set[str], set[Cell], str]] = [
+CHANGES: list[tuple[Edit, set[str], set[Cell], str]] = [
     (image("train/good/000.png"), {"normal_images"}, {DISC, OTHER}, "1 normal image changed"),
     (image("test/good/009.png"), {"test_images", "ground_truth"}, {DISC, OTHER}, "1 new test image"),
     (mask, {"ground_truth"}, {DISC, OTHER}, "1 mask changed"),
@@ -128,7 +128,7 @@ CHANGES: list[tuple[Callable[[Workshop], None], set[str], set[Cell], str]] = [
 
 @pytest.mark.parametrize(("change", "inputs", "cells", "reason"), CHANGES, ids=[c[3] for c in CHANGES])
 def test_a_change_makes_stale_what_depends_on_it_and_says_why(
-    fresh: Ledger, change: Callable[[Workshop], None], inputs: set[str], cells: set[Cell], reason: str
+    fresh: Ledger, change: Edit, inputs: set[str], cells: set[Cell], reason: str
 ) -> None:
     change(fresh.workshop)
     plan = fresh.plan()

@@ -5,14 +5,24 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.orchestration.edits import (
+    Edit,
+    below,
+    gamma,
+    image,
+    mask,
+    moved,
+    renamed_preset,
+    section,
+    setting,
+    touched,
+)
 from tests.orchestration.versions.test_graph import DESIGN
-from tests.orchestration.workshop import EMBEDDER, Workshop, defective_image, normal_image, write_image
+from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_image
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell, partition_of
@@ -48,53 +58,7 @@ def versions(workshop: Workshop, cell: Cell) -> dict[str, str]:
     return {asset: state.version(asset, cell) for asset in NODES}
 
 
-def below(inputs: set[str]) -> set[str]:
-    """The stages that depend on any of these inputs, by the design's own table."""
-    found: set[str] = set()
-    for stage in STAGES:
-        if DESIGN[stage][1] & (inputs | found):
-            found.add(stage)
-    return found
-
-
-def image(path: str, seed: int = 4000) -> Callable[[Workshop], None]:
-    return lambda workshop: write_image(workshop.home / "data/alpha/disc" / path, normal_image(seed))
-
-
-def mask(workshop: Workshop) -> None:
-    _, changed = defective_image(0)
-    changed[:5] = 255
-    write_image(workshop.home / "data/alpha/disc/ground_truth/scratch/000_mask.png", changed)
-
-
-def setting(**values: Any) -> Callable[[Workshop], None]:
-    return lambda workshop: workshop.edit(lambda project: project["detectors"]["one"].update(values))
-
-
-def section(name: str, **values: Any) -> Callable[[Workshop], None]:
-    return lambda workshop: workshop.edit(lambda project: project.setdefault(name, {}).update(values))
-
-
-def moved(workshop: Workshop) -> None:
-    (workshop.home / "data/alpha").rename(workshop.home / "data/elsewhere")
-    workshop.edit(lambda project: project["datasets"]["alpha"].update(root="data/elsewhere"))
-
-
-def renamed_preset(workshop: Workshop) -> None:
-    workshop.edit(lambda project: project["presets"].update(brighter=project["presets"].pop("bright")))
-    setting(preset="brighter")(workshop)
-
-
-def gamma(workshop: Workshop) -> None:
-    workshop.edit(lambda project: project["presets"]["bright"][0]["illumination"].update(gamma=1.5))
-
-
-def touched(workshop: Workshop) -> None:
-    for path in workshop.home.rglob("*.png"):
-        path.touch()
-
-
-CHANGES: list[tuple[str, Callable[[Workshop], None], set[str], set[Cell]]] = [
+CHANGES: list[tuple[str, Edit, set[str], set[Cell]]] = [
     # what changes, which inputs, of which cells beside alpha/disc x one
     ("train image", image("train/good/000.png"), {"dataset_category", "normal_images"}, {OTHER}),
     ("new train image", image("train/good/009.png"), {"dataset_category", "normal_images"}, {OTHER}),
@@ -131,7 +95,7 @@ CHANGES: list[tuple[str, Callable[[Workshop], None], set[str], set[Cell]]] = [
     ("change", "inputs", "others"), [c[1:] for c in CHANGES], ids=[c[0] for c in CHANGES]
 )
 def test_a_change_changes_what_depends_on_it_and_nothing_else(
-    workshop: Workshop, change: Callable[[Workshop], None], inputs: set[str], others: set[Cell]
+    workshop: Workshop, change: Edit, inputs: set[str], others: set[Cell]
 ) -> None:
     before = {cell: versions(workshop, cell) for cell in (DISC, RING, OTHER)}
     change(workshop)
