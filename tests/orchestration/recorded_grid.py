@@ -13,11 +13,11 @@ from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, recipe_of
 from uad_orchestrator.orchestration.dagster_instance.event_log import (
     DATA_VERSION_TAG,
-    asset_key,
     report_again,
     report_inputs,
     report_version,
 )
+from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.planning.plan import Plan, Planner
 from uad_orchestrator.orchestration.planning.rerecording import RecordedGrid
 from uad_orchestrator.orchestration.versions.graph import INPUTS, STAGES, Cell

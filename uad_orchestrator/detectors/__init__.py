@@ -16,7 +16,8 @@ from uad_orchestrator.detectors.protocol.settings import (
     Settings,
 )
 from uad_orchestrator.detectors.protocol.spec import DetectorSpec, StageSettings
-from uad_orchestrator.detectors.protocol.stages import DetectorState, OperatingPoint, Response, fitted_images
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, fitted_images
+from uad_orchestrator.metrics.thresholds import OperatingPoint
 from uad_orchestrator.detectors.registry import DETECTORS, detector_names, detector_spec
 from uad_orchestrator.detectors.tiled import TiledDetector
 
