@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import fixed_quad
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from tests.metrics.pixels import area_up_to
+from tests.metrics.made_pixels import area_up_to
 from uad_orchestrator.metrics import curves
 from uad_orchestrator.metrics.curves import Curve, Groups, groups_of
 from uad_orchestrator.metrics.image_metrics import image_curves
@@ -153,8 +153,8 @@ def test_aupro_is_the_area_to_its_limit(rows: list[tuple[int, int, bool]], limit
     assert curves.aupro(groups, limit) == pytest.approx(area_up_to(points, limit), abs=1e-12)
     pro = curves.pro_curve(groups)
     np.testing.assert_allclose(np.stack([pro.x, pro.y], axis=1), points)
-    np.testing.assert_array_equal(groups.false, np.cumsum(groups.negatives))
-    np.testing.assert_array_equal(groups.found, np.cumsum(groups.positives))
+    np.testing.assert_array_equal(groups.false_positives, np.cumsum(groups.negatives))
+    np.testing.assert_array_equal(groups.true_positives, np.cumsum(groups.positives))
 
 
 def climbing(seed: int, n: int) -> Curve:

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.metrics.pixels import Row
+from tests.metrics.made_pixels import Row
 from tests.metrics.test_report import content
 from uad_orchestrator.metrics import MetricsReport, OperatingPoint, PixelCounts, calibrate
 from uad_orchestrator.metrics.bootstrap import interval
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import threshold_metrics
-from uad_orchestrator.metrics.pixel_statistics import PixelStatistics, ThresholdCounts
+from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
+from uad_orchestrator.metrics.pixels.statistics import PixelStatistics, ThresholdCounts
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import Timings
-from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint, at_false_positive_rate, exceeds
 
 POINT = OperatingPoint(0.5, "validation", 20, 0.05)

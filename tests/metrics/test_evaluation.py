@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.metrics.pixels import Row, brute_force_aupro, smooth_maps
+from tests.metrics.made_pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
-from uad_orchestrator.metrics.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)

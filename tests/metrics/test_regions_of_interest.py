@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import label
 
-from tests.metrics.pixels import area_up_to, brute_force_aupro
+from tests.metrics.made_pixels import area_up_to, brute_force_aupro
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.pixels.regions import REGION_UNIT, region_weights, regions_outside
+from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
-from uad_orchestrator.metrics.regions import REGION_UNIT, region_weights, regions_outside
-from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 EIGHT = np.ones((3, 3))

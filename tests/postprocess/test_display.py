@@ -7,8 +7,8 @@ import pytest
 
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
-from uad_orchestrator.metrics.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 from uad_orchestrator.postprocess.display import display_map
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.reporting.cells import report, score_rows
-from uad_orchestrator.metrics.pixel_counts import PixelCounts
+from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.reporting.board.leaderboard import build_leaderboard
 from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.reporting.cases import choose_cases

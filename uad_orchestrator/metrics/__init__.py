@@ -20,12 +20,12 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
-from uad_orchestrator.metrics.pimo import NormalPixels, SharedRates
-from uad_orchestrator.metrics.pixel_counts import PixelCounts
-from uad_orchestrator.metrics.pixel_statistics import ScoredImage
+from uad_orchestrator.metrics.pixels.counts import PixelCounts
+from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
+from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
+from uad_orchestrator.metrics.pixels.statistics import ScoredImage
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.thresholds import (
     OperatingPoint,
     SegmentationPoint,

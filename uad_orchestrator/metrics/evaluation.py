@@ -17,8 +17,9 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
-from uad_orchestrator.metrics.pimo import NormalPixels
-from uad_orchestrator.metrics.pixel_statistics import (
+from uad_orchestrator.metrics.pixels.pimo import NormalPixels
+from uad_orchestrator.metrics.pixels.spro import GroundTruth
+from uad_orchestrator.metrics.pixels.statistics import (
     Images,
     PixelPass,
     PixelStatistics,
@@ -27,7 +28,6 @@ from uad_orchestrator.metrics.pixel_statistics import (
 )
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
-from uad_orchestrator.metrics.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, SegmentationPoint
 
 METRICS_VERSION = 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uad_orchestrator.metrics.catalogue import AUPRO_LIMITS
-from uad_orchestrator.metrics.pixel_counts import Overlap, overlap_name
+from uad_orchestrator.metrics.pixels.counts import Overlap, overlap_name
 
 
 @dataclass(frozen=True)

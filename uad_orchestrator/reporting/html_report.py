@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.catalogue import Metric, averaged, find, headlines, metrics_of
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.pixel_counts import AREAS, Overlap
+from uad_orchestrator.metrics.pixels.counts import AREAS, Overlap
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, Column, column, shown, with_interval, written
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of

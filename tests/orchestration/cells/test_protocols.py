@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.metrics.pixels import brute_force_spro
+from tests.metrics.made_pixels import brute_force_spro
 from tests.orchestration.workshop import EMBEDDER, SIDE, Workshop, defective_image, normal_image, write_image
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_scores

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.reporting.cells import score_rows
 from uad_orchestrator.metrics.image_metrics import image_curves
-from uad_orchestrator.metrics.pixel_counts import PixelCounts
+from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.reporting.pictures.figures import (
     _edges,
     pr_figure,

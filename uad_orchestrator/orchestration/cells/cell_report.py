@@ -17,7 +17,8 @@ from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
 from uad_orchestrator.metrics.bootstrap import LEVEL, interval
 from uad_orchestrator.metrics.evaluation import CellMetrics
-from uad_orchestrator.metrics.regions import regions_outside
+from uad_orchestrator.metrics.pixels.regions import regions_outside
+from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.report import (
     BankReport,
     Counts,
@@ -28,7 +29,6 @@ from uad_orchestrator.metrics.report import (
     Timings,
     UnlabelledSplit,
 )
-from uad_orchestrator.metrics.spro import Channel, GroundTruth
 from uad_orchestrator.orchestration.cells.artifact_files import read_normal_maps, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.postprocess.map_set import MapSet

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from tests.metrics.pixels import brute_force_aupro, map_sets, smooth_maps
-from uad_orchestrator.metrics import PixelCounts, top_scores
+from tests.metrics.made_pixels import brute_force_aupro, map_sets, smooth_maps
+from uad_orchestrator.metrics import PixelCounts
+from uad_orchestrator.metrics.pixels import top_scores
 
 LIMITS = (0.3, 0.05)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uad_orchestrator.metrics.regions import REGION_UNIT
+from uad_orchestrator.metrics.pixels.regions import REGION_UNIT
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uad_orchestrator.metrics import score_histogram, top_scores
-from uad_orchestrator.metrics.score_histogram import (
+from uad_orchestrator.metrics.pixels import score_histogram, top_scores
+from uad_orchestrator.metrics.pixels.score_histogram import (
     CAPACITY,
     N_PAGES,
     PAGE_KEYS,
@@ -19,7 +19,7 @@ from uad_orchestrator.metrics.score_histogram import (
     float_keys,
     scores_of_keys,
 )
-from uad_orchestrator.metrics.top_scores import TopScores
+from uad_orchestrator.metrics.pixels.top_scores import TopScores
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NOTHING = np.empty(0, np.int64)

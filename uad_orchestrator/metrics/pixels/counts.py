@@ -10,9 +10,9 @@ import numpy as np
 
 from uad_orchestrator.metrics import catalogue, curves
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.regions import MAX_REGIONS, region_weights
-from uad_orchestrator.metrics.score_histogram import ScoreHistogram
-from uad_orchestrator.metrics.spro import Channel, saturated_weights
+from uad_orchestrator.metrics.pixels.regions import MAX_REGIONS, region_weights
+from uad_orchestrator.metrics.pixels.score_histogram import ScoreHistogram
+from uad_orchestrator.metrics.pixels.spro import Channel, saturated_weights
 
 Overlap = Literal["pro", "spro"]
 """What stands against the false-positive rate: the overlap of connected regions, or that of saturated channels."""

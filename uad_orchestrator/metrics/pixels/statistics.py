@@ -10,9 +10,9 @@ from typing import Protocol as Interface
 import numpy as np
 
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics
-from uad_orchestrator.metrics.pimo import NormalPixels, SharedRates
-from uad_orchestrator.metrics.pixel_counts import Overlap, PixelCounts
-from uad_orchestrator.metrics.spro import GroundTruth
+from uad_orchestrator.metrics.pixels.counts import Overlap, PixelCounts
+from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
+from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import exceeds
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.metrics.pixels import SHAPE, brute_force_spro, map_sets, smooth_maps
+from tests.metrics.made_pixels import SHAPE, brute_force_spro, map_sets, smooth_maps
 from uad_orchestrator.metrics import PixelCounts
-from uad_orchestrator.metrics.spro import Channel
+from uad_orchestrator.metrics.pixels.spro import Channel
 
 LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
 FEW_VALUES = st.sampled_from([-2.0, 0.0, 0.1, 0.3, 1.0, 7.0])

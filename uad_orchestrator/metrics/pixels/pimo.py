@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uad_orchestrator.metrics.pixel_counts import finite_map
-from uad_orchestrator.metrics.regions import REGION_UNIT
-from uad_orchestrator.metrics.score_histogram import ScoreHistogram
+from uad_orchestrator.metrics.pixels.counts import finite_map
+from uad_orchestrator.metrics.pixels.regions import REGION_UNIT
+from uad_orchestrator.metrics.pixels.score_histogram import ScoreHistogram
 
 AUPIMO_BOUNDS = (1e-5, 1e-4)
 

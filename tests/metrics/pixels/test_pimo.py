@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from tests.metrics.pixels import smooth_maps
-from uad_orchestrator.metrics.pimo import AUPIMO_BOUNDS, NormalPixels
+from tests.metrics.made_pixels import smooth_maps
+from uad_orchestrator.metrics.pixels.pimo import AUPIMO_BOUNDS, NormalPixels
 
 SIDE = 240
 

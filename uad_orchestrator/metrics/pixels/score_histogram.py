@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from uad_orchestrator.metrics.curves import Groups
-from uad_orchestrator.metrics.top_scores import TopScores
+from uad_orchestrator.metrics.pixels.top_scores import TopScores
 
 PAGE_BITS = 16
 PAGE_KEYS = 1 << PAGE_BITS
