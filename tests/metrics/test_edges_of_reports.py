@@ -211,8 +211,8 @@ def test_counts_at_a_threshold_add_up_and_are_none_without_one() -> None:
     assert (nowhere.tp, nowhere.fp, nowhere.tn, nowhere.fn) == (0, 0, 0, 0) and nowhere.metrics() is None
 
 
-def test_statistics_of_nothing_add_nothing() -> None:
-    nothing = PixelStatistics.of_nothing("spro")
+def test_empty_statistics_add_nothing() -> None:
+    nothing = PixelStatistics.empty("spro")
     assert (
         nothing.at_pixel_threshold.metrics() is None and nothing.at_segmentation_threshold.metrics() is None
     )
