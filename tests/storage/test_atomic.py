@@ -360,6 +360,20 @@ def test_a_folder_on_its_way_stays_where_it_is_if_another_is_kept(tmp_path: Path
     assert names(path) == {"made"} and names(tmp_path) == {"there"}
 
 
+def test_what_another_writer_has_just_moved_away_is_no_fault(tmp_path: Path) -> None:
+    made, path = tmp_path / "made", tmp_path / "there"
+    for folder in (made, path):
+        folder.mkdir()
+        (folder / folder.name).touch()
+
+    def another_is_faster() -> bool:
+        path.rename(tmp_path / "taken")
+        return False
+
+    assert place_folder(made, path, keep=another_is_faster) is True
+    assert names(path) == {"made"} and names(tmp_path) == {"there", "taken"}
+
+
 @pytest.mark.parametrize("scratch", [lambda home: None, lambda home: home / "scratch"])
 def test_a_removed_folder_is_gone_with_all_its_files(
     tmp_path: Path, scratch: Callable[[Path], Path | None]

@@ -36,7 +36,22 @@ class Exclusions:
         Returns:
             Those that stay, in order.
         """
-        return [image for image in images if not self._excludes(image)]
+        return [image for image in images if not self.excludes(image)]
+
+    def excludes(self, image: str) -> bool:
+        """Whether an image is to be left out; it is noted if it is.
+
+        Args:
+            image: posix path relative to the dataset's root.
+
+        Returns:
+            True if an entry names it.
+        """
+        matching = [name for name in self.names if name == image or fnmatchcase(image, name)]
+        self._used.update(matching)
+        if matching:
+            self.left_out.append(image)
+        return bool(matching)
 
     def unused(self, category: str) -> list[str]:
         """Entries that matched nothing: misspelt, or the file is gone.
@@ -48,10 +63,3 @@ class Exclusions:
             Them, in order.
         """
         return [n for n in self.names if f"/{category}/" in f"/{n}" and n not in self._used]
-
-    def _excludes(self, image: str) -> bool:
-        matching = [name for name in self.names if name == image or fnmatchcase(image, name)]
-        self._used.update(matching)
-        if matching:
-            self.left_out.append(image)
-        return bool(matching)

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 AnyPath = TypeVar("AnyPath", str, Path)
 
+_Row = tuple[str, int, int, int, str, str]
+"""As SQLite gives it: file, the four of its state, digest. There may be 100,000 of them, and more objects cost more."""
+
 SETTLED_NS = 2_000_000_000
 """A file hashed sooner than this after its last change may change again within the clock's resolution."""
 
@@ -95,13 +98,14 @@ class FileState(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int
-    inode: int
+    inode: str
+    """As text: on some file systems it is a larger number than SQLite has."""
 
     @classmethod
     def of(cls, path: str) -> FileState:
         """The state now; OSError if the file cannot be reached."""
         found = os.stat(path)  # noqa: PTH116 - three times faster than Path.stat, over 100,000 files
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino))
 
     @property
     def changed_ns(self) -> int:
@@ -134,7 +138,7 @@ class DigestCache:
         self.threads = threads or min(16, os.cpu_count() or 1)
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
-        self._folders: dict[str, dict[str, tuple[FileState, str]]] = {}
+        self._folders: dict[str, dict[str, _Row]] = {}
 
     def __call__(self, path: Path) -> str:
         """The digest of one file's bytes, hex.
@@ -151,9 +155,8 @@ class DigestCache:
             OSError: the first file, in the order given, that cannot be read or changed each time it was read.
         """
         wanted = _absolute(paths)
-        states = {name: FileState.of(name) for name in wanted.values()}
-        known = {} if self.rehash else self._recall(states)
-        missing = [name for name in states if name not in known]
+        known = {} if self.rehash else self._recall(wanted.values())
+        missing = [name for name in dict.fromkeys(wanted.values()) if name not in known]
         if missing:
             fresh = self._hash(missing)
             self._remember(fresh)
@@ -167,7 +170,7 @@ class DigestCache:
             OSError: a file cannot be reached.
         """
         names = _absolute(paths)
-        known = self._recall({name: FileState.of(name) for name in names.values()})
+        known = self._recall(names.values())
         return {path: known[name] for path, name in names.items() if name in known}
 
     def close(self) -> None:
@@ -184,28 +187,28 @@ class DigestCache:
         with ThreadPoolExecutor(self.threads) as pool:
             return dict(zip(names, pool.map(_hash_unchanged, names), strict=True))
 
-    def _recall(self, states: Mapping[str, FileState]) -> dict[str, str]:
+    def _recall(self, names: Iterable[str]) -> dict[str, str]:
+        """The digests of the files that are in the state in which they were hashed."""
         known = {}
-        with self._lock:
-            for name, state in states.items():
-                folder, _, file = name.rpartition(os.sep)
-                remembered = self._folder(folder).get(file)
-                if remembered is not None and remembered[0] == state:
-                    known[name] = remembered[1]
+        for name in names:
+            state = FileState.of(name)
+            folder, _, file = name.rpartition(os.sep)
+            row = self._folder(folder).get(file)
+            if row is not None and row[1:5] == state:
+                known[name] = row[5]
         return known
 
-    def _folder(self, folder: str) -> dict[str, tuple[FileState, str]]:
+    def _folder(self, folder: str) -> dict[str, _Row]:
         """What is remembered of one folder's files; read from SQLite once."""
-        if folder not in self._folders:
-            rows = self._run(
-                "SELECT file, size, mtime_ns, ctime_ns, inode, digest FROM file_digest WHERE folder = ?",
-                folder,
-            )
-            self._folders[folder] = {
-                file: (FileState(size, mtime, ctime, int(inode)), digest)
-                for file, size, mtime, ctime, inode, digest in rows
-            }
-        return self._folders[folder]
+        remembered = self._folders.get(folder)
+        if remembered is None:
+            with self._lock:
+                rows = self._run(
+                    "SELECT file, size, mtime_ns, ctime_ns, inode, digest FROM file_digest WHERE folder = ?",
+                    folder,
+                )
+                remembered = self._folders.setdefault(folder, {row[0]: row for row in rows})
+        return remembered
 
     def _remember(self, hashed: Mapping[str, tuple[FileState, str]]) -> None:
         now = time.time_ns()
@@ -215,10 +218,9 @@ class DigestCache:
                 if now - state.changed_ns < SETTLED_NS:
                     continue
                 folder, _, file = name.rpartition(os.sep)
-                self._folders.setdefault(folder, {})[file] = (state, digest)
-                rows.append(
-                    (folder, file, state.size, state.mtime_ns, state.ctime_ns, str(state.inode), digest)
-                )
+                row = (file, *state, digest)
+                self._folders.setdefault(folder, {})[file] = row
+                rows.append((folder, *row))
             if rows:
                 self._run_many("INSERT OR REPLACE INTO file_digest VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 

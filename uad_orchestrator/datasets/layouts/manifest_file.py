@@ -26,6 +26,7 @@ from uad_orchestrator.datasets.scan import FoundImage, Scan, is_image_name
 VERSION = 1
 COLUMNS = ("image_path", "category", "split", "label", "defect_type", "mask_path", "group_id")
 _REQUIRED = COLUMNS[:3]
+_AS_TEXT = tuple(column for column in COLUMNS if column != "mask_path")
 _SUFFIXES = (".jsonl", ".csv", ".parquet")
 _SPLITS = get_args(Split)[:3]
 _NORMAL = ("good", "normal", "")
@@ -85,26 +86,26 @@ def _categories(table: Path, _state: tuple[int, ...]) -> tuple[str, ...]:
 
 def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
     """The rows of a category, and everything in them that cannot be true."""
-    scan = Scan()
-    rows = [
-        _row(where, values) for where, values in _read(_table(root)) if _text(values["category"]) == category
-    ]
-    kept = set(exclusions.apply([row.values["image_path"] for row in rows]))
-    files = _Files(str(folder(root)))
-    taken: dict[str, _Row] = {}
-    for row in rows:
+    scan, files = Scan(), _Files(str(folder(root)))
+    taken: dict[str, tuple[str, ...]] = {}  # plain tuples of text, which garbage collection soon passes over
+    splits = set()
+    for where, values in _read(_table(root)):
+        if _text(values["category"]) != category:
+            continue
+        row = _row(where, values)
         path = row.values["image_path"]
-        if path not in kept:
+        if exclusions.excludes(path):
             continue
-        if path in taken:
-            same = (taken[path].values, taken[path].masks) == (row.values, row.masks)
-            word = "listed twice" if same else "conflicting rows"
-            scan.complain(path, f"{word}: {taken[path].where} and {row.where}; keep one of them")
+        content = (where, *row.values.values(), *row.masks)
+        first = taken.setdefault(path, content)
+        if first is not content:
+            word = "listed twice" if first[1:] == content[1:] else "conflicting rows"
+            scan.complain(path, f"{word}: {first[0]} and {where}; keep one of them")
             continue
-        taken[path] = row
+        splits.add(row.values["split"])
         _take(scan, files, row)
     for split in ("train", "test"):
-        if not any(row.values["split"] == split for row in taken.values()):
+        if split not in splits:
             scan.complain(category, f"no row of split {split}; expected at least one image")
     _refuse_divided_groups(scan)
     _refuse_shared_masks(scan)
@@ -128,7 +129,7 @@ def _take(scan: Scan, files: _Files, row: _Row) -> None:
 
 def _value_faults(row: _Row) -> Iterator[str]:
     """What a row says that cannot be, in words."""
-    split, label, defect = (row.values[column] for column in ("split", "label", "defect_type"))
+    split, label, defect = row.values["split"], row.values["label"], row.values["defect_type"]
     if split not in _SPLITS:
         yield f"split {split!r}; expected one of {', '.join(_SPLITS)}"
     if label not in ("0", "1") and not (label == "" and split != "test"):
@@ -195,8 +196,7 @@ def _row(where: str, values: Mapping[str, Any]) -> _Row:
     masks = values.get("mask_path") or []
     if isinstance(masks, str):
         masks = [part.strip() for part in masks.split(";")]
-    cells = ((column, values.get(column)) for column in COLUMNS if column != "mask_path")
-    text = {column: cell.strip() if isinstance(cell, str) else _text(cell) for column, cell in cells}
+    text = {column: _text(values.get(column)) for column in _AS_TEXT}
     return _Row(where, text, tuple(str(mask) for mask in masks if mask))
 
 
