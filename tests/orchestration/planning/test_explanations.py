@@ -22,6 +22,7 @@ from uad_orchestrator.storage.artifacts import ArtifactError
 from uad_orchestrator.storage.provenance import Provenance
 
 CELL = Cell("alpha/disc", "one")
+CAUSES = ("1 normal image changed", "preset bright changed: gamma 1.0 -> 1.5")
 
 
 def build(home: Path) -> Workshop:
@@ -33,11 +34,11 @@ def build(home: Path) -> Workshop:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """One cell in two versions: as it was, and with another gamma."""
+    """One cell in two versions: as it was, and with another gamma and another training image."""
     with ledger_of(build(tmp_path_factory.mktemp("why") / "home")) as ledger:
-        for figure, change in ((0.981, None), (0.957, gamma)):
-            if change:
-                change(ledger.workshop)
+        for figure, edits in ((0.981, ()), (0.957, (gamma, image("train/good/000.png")))):
+            for edit in edits:
+                edit(ledger.workshop)
             ledger.record_inputs(CELL)
             ledger.record_stages(CELL, metrics={"image_auroc": figure, "pixel_ap": 0.5, "aupro_0.3": None})
         yield ledger
@@ -89,7 +90,7 @@ def test_where_the_current_one_is_not_there_the_newest_is_told_with_a_note(ledge
     newest = versions(ledger, "score_table")[0]
     section("evaluation", aupro_limits=[0.1])(ledger.workshop)
     assert ask(ledger, "score_table", "alpha/disc", "one").note is None, "the protocol is not read by it"
-    image("train/good/000.png")(ledger.workshop)
+    image("train/good/000.png", 5000)(ledger.workshop)
     found = ask(ledger, "score_table", "alpha/disc", "one")
     assert found.tree.version == newest
     prefix = "This is the newest version there is, not the current one: "
@@ -119,8 +120,8 @@ def test_since_the_version_before_and_since_one_that_is_named(ledger: Ledger) ->
         found = ask(ledger, "metrics_report", "alpha/disc", "one", since=since)
         assert found.comparison is not None
         assert (found.comparison.before, found.comparison.after) == (old, new)
-        assert found.causes == ("preset bright changed: gamma 1.0 -> 1.5",)
-        assert found.headlines() == ["image_auroc 0.981 -> 0.957: preset bright changed: gamma 1.0 -> 1.5"]
+        assert found.causes == CAUSES
+        assert found.headlines() == [f"image_auroc 0.981 -> 0.957: {CAUSES[0]}; {CAUSES[1]}"]
         lines = str(found).splitlines()
         assert lines[:2] == [*found.headlines(), ""] and lines[2:] == found.comparison.lines()
         told = found.to_json()["since"]
@@ -133,11 +134,9 @@ def test_since_the_version_before_and_since_one_that_is_named(ledger: Ledger) ->
 
 
 def test_an_only_version_has_none_before_it(ledger: Ledger) -> None:
-    (only,) = ledger.store.versions("normal_images", "alpha", "disc", None)
-    with pytest.raises(
-        ArtifactError, match=f"{only} is the only version in the store: there is no previous one"
-    ):
-        ask(ledger, "normal_images", "alpha/disc", since="previous")
+    (only,) = ledger.store.versions("fit_settings", None, None, "one")
+    with pytest.raises(ArtifactError, match=f"{only} is the only version in the store: there is no previous"):
+        ask(ledger, "fit_settings", None, "one", since="previous")  # type: ignore[arg-type]
 
 
 def test_an_input_is_told_by_its_own_contents(ledger: Ledger) -> None:
@@ -204,7 +203,7 @@ def test_the_board_changed_because_its_cells_did(ledger: Ledger) -> None:
             pass
     found = ask(ledger, "leaderboard", since="0001")
     assert (found.tree.version, found.note) == ("0002", None)
-    assert found.causes == ("alpha/disc/one changed", "preset bright changed: gamma 1.0 -> 1.5")
+    assert found.causes == ("alpha/disc/one changed", *CAUSES)
     keep_board(store, build_leaderboard({}, {}), "0003")
     assert ask(ledger, "leaderboard").tree.version == "0003"
     assert ask(ledger, "leaderboard", since="0002").causes == (
