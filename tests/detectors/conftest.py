@@ -89,6 +89,7 @@ def patchcore(embedder: CellMeans) -> Detector:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A PaDiM and a PatchCore of anomalib, each a ``Trained``: in every format."""
+    pytest.importorskip("anomalib", reason="extra anomalib not installed")
     from tests.detectors.anomalib_models import MODELS, train_and_export
 
     return {name: train_and_export(name, tmp_path_factory.mktemp(name)) for name in MODELS}

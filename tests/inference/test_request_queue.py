@@ -67,6 +67,7 @@ def test_a_cancelled_request_is_passed_over(bundle: Bundle) -> None:
 
 
 def test_a_detector_that_can_not_be_loaded_is_an_error_at_once(bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="extra torch not installed")
     (tmp_path / "resnet18.pth").write_bytes(b"no weights")
     settings = EmbedderSettings(name="resnet18", image_size=64)
     damaged = replace(bundle, embedder=settings, weights=tmp_path / "resnet18.pth")
