@@ -397,7 +397,7 @@ def test_a_home_without_a_project_file_is_said_with_path_and_attribute(tmp_path:
         ({"key_prefix": "line-7"}, "attributes.key_prefix: is ['line-7']: each part is made of letters"),
         ({"key_prefix": ["größe"]}, "attributes.key_prefix: is ['größe']: each part is made of letters"),
         ({"group": "in spection"}, "attributes.group: is 'in spection': a group's name"),
-        ({"pools": {"memory_bnk": "gpu"}}, 'did you mean "memory_bank"?'),
+        ({"pools": {"memory_bnk": "gpu"}}, "did you mean 'memory_bank'?"),
         ({"pools": {"memory_bank": "the gpu"}}, "attributes.pools.memory_bank: is 'the gpu': a pool's name"),
     ],
 )

@@ -167,7 +167,7 @@ def test_its_settings_are_checked_by_its_own_model(tmp_path: Path, install: Inst
     install()
     (unknown,) = problems(tmp_path, "own:\n    model: acme_detector\n    smoothin: 5")
     assert unknown.startswith("line 6, detectors.own.smoothin: unknown key")
-    assert 'did you mean "smoothing"' in unknown
+    assert "did you mean 'smoothing'" in unknown
     (wrong,) = problems(tmp_path, "own: {model: acme_detector, smoothing: 0}")
     assert "detectors.own.smoothing: is 0" in wrong
 
@@ -188,7 +188,7 @@ def test_an_embedder_is_named_set_and_used(tmp_path: Path, install: Install) -> 
 @pytest.mark.parametrize(
     ("embedder", "said"),
     [
-        ("{name: acme_grey, cel: 4}", ("embedder.cel: unknown key", 'did you mean "cell"')),
+        ("{name: acme_grey, cel: 4}", ("embedder.cel: unknown key", "did you mean 'cell'")),
         ("{name: acme_grey, cell: 0}", ("embedder.cell: is 0",)),
         ("{name: acme_grey, layers: [a]}", ("embedder.layers: acme_grey has no layers; leave the key out",)),
         ("{name: acme_grey, weights: a.pth}", ("embedder.weights: acme_grey has no weights",)),
@@ -256,7 +256,7 @@ def test_a_missing_package_is_said_with_the_nearest_word(tmp_path: Path, install
     assert all("if another package brings it, install that one" in said for said in (detector, layout))
     install()
     (misspelt,) = problems(tmp_path, "own: {model: acme_detectr}")
-    assert 'did you mean "acme_detector"' in misspelt
+    assert "did you mean 'acme_detector'" in misspelt
     with pytest.raises(ValueError, match=r"did you mean 'acme_detector'\? .*another package"):
         detector_spec("acme_detectr")
 

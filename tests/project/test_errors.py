@@ -234,7 +234,7 @@ CASES = {
     "dagster: {key_prefix: größe}": ("dagster.key_prefix", "letters, digits", ""),
     "dagster: {key_prefix: [a, _b]}": ("dagster.key_prefix", "a letter first", ""),
     "dagster: {group: a b}": ("dagster.group", "letters, digits", ""),
-    "dagster: {pools: {memory_bnk: gpu}}": ("dagster.pools.memory_bnk", "unknown key", '"memory_bank"'),
+    "dagster: {pools: {memory_bnk: gpu}}": ("dagster.pools.memory_bnk", "unknown key", "'memory_bank'"),
     "dagster: {pools: {memory_bank: a b}}": ("dagster.pools.memory_bank", "has no spaces", ""),
     "presets: {p: [{white_balanse: gray_world}]}": ("presets.p[0]", "white_balanse", "white_balance"),
     "presets: {p: gray_world}": ("presets.p", "a list of steps", "e.g."),

@@ -20,6 +20,7 @@ from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.assets import cell as cell_assets
 from uad_orchestrator.orchestration.assets.materialize import MAX_RETRIES
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.cell_runs import CellOutcome, CellRunner, CellTask
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
@@ -49,11 +50,8 @@ def workshop(tmp_path: Path) -> Workshop:
 
 def run(workshop: Workshop, *assets: str) -> CellOutcome:
     """What a click on these assets of the cell does."""
-    runner = CellRunner(workshop.home, "click")
-    try:
-        return runner.run(CellTask(CELL, assets))
-    finally:
-        runner.close()
+    with open_instance(workshop.project) as instance:
+        return CellRunner(workshop.project, instance, "click").run(CellTask(CELL, assets))
 
 
 @contextmanager
