@@ -79,9 +79,7 @@ class RequestQueue:
         source = ImageSource(request.name, f"request {id(request)}", request.name, request.read)
         try:
             (result,) = infer(self.detector, [source], batch_size=1)
-        except (
-            Exception
-        ) as error:  # whatever it is, it is told who sent the image, and the next one has its turn
+        except Exception as error:  # goes to whoever sent the image; the next one has its turn
             request.answer.set_exception(error)
         else:
             request.answer.set_result(result)
