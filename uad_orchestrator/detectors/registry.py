@@ -138,6 +138,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
         *map(_anomalib_spec, (ANY_MODEL, *map(detector_name, anomalib_models()))),
     )
 }
+"""Our own detectors, by the name a project file calls them; ``detector_spec`` knows those of plug-ins, too."""
 
 
 def detector_names() -> tuple[str, ...]:

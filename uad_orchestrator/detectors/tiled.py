@@ -142,7 +142,9 @@ class TiledDetector(Detector):
         """The detector's own choice, of whole images.
 
         Args:
-            state, train, validation: as in ``Detector.calibration_images``.
+            state: as in ``Detector.calibration_images``, as the next two are.
+            train: whole images.
+            validation: whole images.
 
         Returns:
             As there.

@@ -15,7 +15,10 @@ class Region(NamedTuple):
     """The part of the original image that a patch grid covers, in pixels, half-open: ``[top, bottom)``.
 
     Attributes:
-        top, left, bottom, right: its edges; a fraction of a pixel may be covered.
+        top: its upper edge; a fraction of a pixel may be covered, here and below.
+        left: its left edge.
+        bottom: its lower edge.
+        right: its right edge.
     """
 
     top: float

@@ -28,7 +28,12 @@ _BLOCK = 1 << 21
 
 
 class Interval(NamedTuple):
-    """The middle ``LEVEL`` of replicates: its lower and upper end, in the replicates' unit."""
+    """The middle ``LEVEL`` of replicates.
+
+    Attributes:
+        low: its lower end, in the replicates' unit.
+        high: its upper end.
+    """
 
     low: float
     high: float
@@ -95,7 +100,8 @@ def within_noise(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two detectors cannot be told apart: the interval of their paired difference holds 0.
 
     Args:
-        first, second: (n,) replicates over the same images, from ``auroc_replicates``.
+        first: (n,) replicates, from ``auroc_replicates``.
+        second: (n,) those of the other detector over the same images.
 
     Returns:
         True where neither is better at the confidence ``LEVEL``.

@@ -62,6 +62,9 @@ class Metric:
         Args:
             limit: a false-positive rate in (0, 1].
 
+        Returns:
+            the metric, e.g. ``aupro_0.3`` of ``aupro``.
+
         Raises:
             ValueError: a limit outside (0, 1], or the metric is not a family.
 

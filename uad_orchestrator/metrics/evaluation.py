@@ -43,7 +43,8 @@ class CellMetrics:
             protocol asks for; NaN where undefined.
         reasons: for each NaN of ``metrics``, why.
         per_defect: one entry per defect type, each against all normal test images.
-        image_point, pixel_point: the operating thresholds with what they do on the test images and pixels.
+        image_point: the image threshold with what it does to the test images.
+        pixel_point: the pixel threshold with what it does to their pixels.
         segmentation: SegF1's threshold likewise; None where the protocol does not ask for it.
         pixel_curves: ``roc``, ``pr``, ``pro`` or ``spro``; empty where undefined.
     """

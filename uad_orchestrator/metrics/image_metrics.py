@@ -21,7 +21,9 @@ class ImageMetrics:
     """Threshold-free metrics of image scores.
 
     Attributes:
-        auroc, ap, f1_max: in 0..1; NaN where undefined: published as ``image_auroc``, ``image_ap``, ...
+        auroc: in 0..1, as the next two; NaN where undefined. Published as ``image_auroc``, ``image_ap``, ...
+        ap: average precision.
+        f1_max: the best F1 of any threshold.
         f1_max_threshold: the threshold of ``f1_max``. It reads test labels: never an operating point.
         reasons: for each NaN, by attribute name, why.
     """
@@ -41,8 +43,10 @@ class ThresholdMetrics:
 
     Attributes:
         threshold: in the unit of the scores.
-        tp, fp, tn, fn: how many images, or pixels, are right and wrong: true positives, false positives, true
-            negatives, false negatives.
+        tp: true positives, images or pixels.
+        fp: false positives.
+        tn: true negatives.
+        fn: false negatives.
 
     >>> found = ThresholdMetrics(0.5, tp=3, fp=1, tn=9, fn=1)
     >>> found.precision, found.recall, found.false_positive_rate
@@ -81,7 +85,11 @@ class ThresholdMetrics:
         return _ratio(self.fp, self.fp + self.tn)
 
     def figures(self) -> dict[str, float]:
-        """All that is taken of the counts, in the order of metrics.json."""
+        """All that is taken of the counts.
+
+        Returns:
+            the figures by name, in the order of metrics.json.
+        """
         return {
             "precision": self.precision,
             "recall": self.recall,
@@ -136,7 +144,8 @@ def image_curves(scores: Scores, labels: Labels) -> dict[str, Curve]:
     """The ``roc`` and ``pr`` curves of image scores, a point per distinct score.
 
     Args:
-        scores, labels: as for ``image_metrics``.
+        scores: as for ``image_metrics``.
+        labels: likewise.
 
     Returns:
         ``roc`` (x false-positive rate, y true-positive rate) and ``pr`` (x recall, y precision); empty where only
@@ -159,7 +168,8 @@ def threshold_metrics(scores: Scores, labels: Labels, threshold: float) -> Thres
     """Counts, precision, recall, F1, IoU and false-positive rate of ``score > threshold``.
 
     Args:
-        scores, labels: as for ``image_metrics``.
+        scores: as for ``image_metrics``.
+        labels: likewise.
         threshold: in the unit of the scores, e.g. ``threshold_`` of a detector.
 
     Returns:

@@ -59,7 +59,11 @@ class EvaluationProtocol:
         return ("image_auroc", "map_max_auroc", *self.overlap_names) if self.averaged_types else ()
 
     def recipe(self) -> dict[str, Any]:
-        """Everything that changes a figure: part of the version. What is not measured does not stand there."""
+        """Everything that changes a figure: part of the version.
+
+        Returns:
+            limits and what else is measured, as JSON values; what is not measured does not stand there.
+        """
         recipe: dict[str, Any] = {}
         if self.spro_limits:
             recipe["spro_limits"] = list(self.spro_limits)

@@ -181,6 +181,21 @@ class MetricsReport(_WithReasons):
 
     Its fields are described where they stand; units are in their names. ``to_json`` and ``from_json`` are metrics.json.
 
+    Attributes:
+        schema_version: of metrics.json.
+        dataset: of the cell.
+        category: of the cell, within its dataset.
+        detector: of the cell, by its name in uad.yaml.
+        model: the detector's, ``vision_...``.
+        counts: how many images there are of each kind.
+        per_defect: the metrics of each defect type, against all normal test images.
+        image_operating_point: the image threshold, and what it does to the test images.
+        pixel_operating_point: the pixel threshold, and what it does to their pixels.
+        timings: where the time went.
+        bank: the memory bank's size.
+        seeds: those used, by stage.
+        runtime: where it ran; never part of a version.
+
     Raises:
         pydantic.ValidationError: a field is missing, unknown or infinite, or an undefined figure has no reason.
     """
@@ -214,10 +229,21 @@ class MetricsReport(_WithReasons):
     runtime: Runtime
 
     def figures(self) -> dict[str, float | None]:
+        """The metrics of images and pixels.
+
+        Returns:
+            their values by name; None where undefined.
+        """
         return dict(self.metrics)
 
     def value(self, name: str) -> float | None:
-        """A figure by its name in ``metrics.catalogue``, wherever in the report it stands; None if undefined.
+        """A figure by its name in ``metrics.catalogue``, wherever in the report it stands.
+
+        Args:
+            name: e.g. ``aupro_0.3`` or ``recall``.
+
+        Returns:
+            its value; None if undefined.
 
         Raises:
             KeyError: no such metric is known, or none of this name was measured.
@@ -249,7 +275,11 @@ class MetricsReport(_WithReasons):
         return self
 
     def to_json(self) -> str:
-        """The report as indented JSON: strict (no NaN), keys in the schema's order, a newline at the end."""
+        """The report as it is stored.
+
+        Returns:
+            indented JSON: strict (no NaN), keys in the schema's order, a newline at the end.
+        """
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -258,6 +288,9 @@ class MetricsReport(_WithReasons):
 
         Args:
             text: the content of a metrics.json.
+
+        Returns:
+            the report.
 
         Raises:
             pydantic.ValidationError: a field is missing, unknown or of the wrong kind; it names the field.

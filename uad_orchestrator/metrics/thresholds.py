@@ -49,12 +49,23 @@ class OperatingPoint:
         return self.source.removeprefix("none: ") if math.isnan(self.threshold) else ""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; NaN is null."""
+        """The point as JSON values.
+
+        Returns:
+            the fields by name; NaN is null.
+        """
         return asdict(self) | {"threshold": None if math.isnan(self.threshold) else self.threshold}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> OperatingPoint:
-        """What ``to_json`` gave."""
+        """Read what ``to_json`` gave.
+
+        Args:
+            values: the fields by name.
+
+        Returns:
+            the point.
+        """
         threshold = math.nan if values["threshold"] is None else values["threshold"]
         return cls(**{**values, "threshold": threshold})
 
@@ -114,8 +125,9 @@ def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, so
     threshold, instead of their largest score, which many a new normal image would exceed.
 
     Args:
-        scores, source: as for ``calibrate``.
+        scores: as for ``calibrate``.
         rate: false-positive rate, in (0, 0.5).
+        source: as for ``calibrate``.
 
     Returns:
         the threshold with its source; NaN with the reason where the normals are too few.
@@ -156,9 +168,13 @@ class SegmentationPoint:
         """From the statistics of the maps of the normals that calibrate.
 
         Args:
-            mean, std: of all their pixels, in the unit of the maps; None where there are no maps.
+            mean: of all their pixels, in the unit of the maps; None where there are no maps.
+            std: their standard deviation, likewise.
             n: how many maps.
             source: which normals, or why there are none.
+
+        Returns:
+            the point.
 
         >>> SegmentationPoint.of_normal_maps(1.0, 0.5, 4, "validation")
         SegmentationPoint(threshold=2.5, source='validation', n=4)

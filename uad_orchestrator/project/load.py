@@ -12,7 +12,7 @@ from uad_orchestrator.project.settings import PROJECT_FILE, Project
 from uad_orchestrator.project.texts import DEMO_YAML
 
 HOME_VARIABLE = "UAD_HOME"
-"""The environment variable that names the project's folder."""
+"""``UAD_HOME``, the environment variable that names the project's folder."""
 
 
 def load_project(home: Path, *, allow_missing_files: bool = False) -> Project:

@@ -28,7 +28,7 @@ from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
 
 PROJECT_FILE = "uad.yaml"
-"""The name of the project file."""
+"""``uad.yaml``, the name of the project file."""
 
 
 class Section(BaseModel):

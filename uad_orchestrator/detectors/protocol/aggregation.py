@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 Aggregation = Literal["max", "mean", "topk_mean"]
+"""From the scores of patches to that of an image; ``topk_mean`` is the mean of the highest share."""
 
 
 def aggregate(patch_scores: np.ndarray, how: Aggregation, topk: float = 0.01) -> float:

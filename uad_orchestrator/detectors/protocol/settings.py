@@ -33,6 +33,9 @@ class Settings(BaseModel):
 
         Args:
             category: its name within the dataset, ``bottle``.
+
+        Returns:
+            The settings, themselves or a copy.
         """
         return self
 
@@ -57,7 +60,7 @@ class CalibrationSettings(Settings):
     """Which normals set the operating points."""
 
     max_images: PositiveInt = Field(200, description="at most this many normals, chosen by seed")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of that choice")
 
 
 class MorphologySettings(Settings):
@@ -114,7 +117,11 @@ class MapSettings(Settings):
 
 
 class ScoringSettings(Settings):
-    """What every detector's score table needs."""
+    """What every detector's score table needs.
+
+    Attributes:
+        calibration: which normals set the operating points.
+    """
 
     contamination: float = Field(
         0.05, gt=0, lt=0.5, description="nominal false-positive rate of the operating points"

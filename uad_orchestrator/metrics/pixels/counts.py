@@ -185,13 +185,23 @@ class PixelCounts:
         return {name: curves.thinned(curve, n_points) for name, curve in whole.items()}
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays, for ``np.savez``; equal for equal images in any order."""
+        """The counts as plain arrays, equal for equal images in any order.
+
+        Returns:
+            the arrays by name, for ``np.savez``.
+        """
         counted = np.array([self.n_images, self.n_pixels, self.n_defect_pixels, self.n_regions])
         return {"overlap": np.array(self.overlap), "counted": counted, **self._histogram.to_arrays()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> PixelCounts:
-        """What ``to_arrays`` wrote.
+        """The counts that ``to_arrays`` gave.
+
+        Args:
+            arrays: its arrays by name.
+
+        Returns:
+            the counts; more images can be added.
 
         Raises:
             ValueError: an array is missing, or the counts do not add up.

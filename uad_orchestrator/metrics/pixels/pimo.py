@@ -26,7 +26,8 @@ class NormalPixels:
     """How the pixels of normal images score, each image weighted alike: additive, in bounded memory.
 
     Attributes:
-        n_images, n_pixels: what was counted.
+        n_images: how many images were counted.
+        n_pixels: how many pixels.
 
     >>> normals = NormalPixels()
     >>> normals.update(np.linspace(0, 1, 1 << 18, dtype=np.float32).reshape(512, 512))
@@ -44,7 +45,10 @@ class NormalPixels:
         self.n_pixels = 0
 
     def update(self, anomaly_map: np.ndarray) -> None:
-        """Count the map of a normal image, (H, W) finite.
+        """Count the map of a normal image.
+
+        Args:
+            anomaly_map: (H, W) finite.
 
         Raises:
             ValueError: a map that is not 2-D or not finite.
@@ -76,7 +80,10 @@ class NormalPixels:
         )
 
     def rates(self) -> SharedRates:
-        """The shared false-positive rate, as far as the integral looks at it.
+        """The shared false-positive rate.
+
+        Returns:
+            the rates, as far as the integral looks at them.
 
         Raises:
             ValueError: too few pixels, see ``undefined_reason``.
@@ -95,8 +102,10 @@ class SharedRates:
     """The false-positive rate on normal images around the scores of their highest pixels.
 
     Attributes:
-        before, after: (n,) float64, the rate above each group of scores and with it.
-        lowest, highest: (n,) float64, the least and the greatest score of the group.
+        before: (n,) float64, the rate above each group of scores.
+        after: (n,) float64, the rate with it.
+        lowest: (n,) float64, the least score of the group.
+        highest: (n,) float64, its greatest score.
     """
 
     before: np.ndarray
