@@ -50,6 +50,8 @@ def test_another_change_of_images_is_told_as_one(asset: str) -> None:
     name = asset.replace("_", " ")
     assert input_words(asset, same | {"layout": "x"}, same, "plain") == [f"{name} changed"]
     assert input_words(asset, {}, {}, "plain") == [f"{name} changed"]
+    assert input_words(asset, same, {}, "plain")[0].endswith("image removed")
+    assert input_words(asset, {}, same, "plain")[0].startswith("1 new ")
 
 
 def test_the_ground_truth_is_masks_labels_and_what_values_mean() -> None:

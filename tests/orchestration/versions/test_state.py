@@ -177,7 +177,8 @@ def test_what_is_not_in_the_project_is_named_with_what_is(workshop: Workshop) ->
     with pytest.raises(InputUnavailable, match=r"^fit_settings of three: detector 'three'"):
         state.version("fit_settings", Cell("alpha/disc", "three"))
     assert state.entry(DISC).preset == "bright"
-    assert state.manifest("alpha/disc").layout == "mvtec_ad"
+    manifest = state.manifest("alpha/disc")
+    assert (manifest.dataset, manifest.category, manifest.layout) == ("alpha", "disc", "mvtec_ad")
     assert state.manifest("alpha/disc") is state.manifest("alpha/disc")
 
 
