@@ -158,7 +158,7 @@ def test_aupro_is_the_area_to_its_limit(rows: list[tuple[int, int, bool]], limit
 
 
 def climbing(seed: int, n: int) -> Curve:
-    """Thresholds of a monotonic curve from (0, 0) to (1, 1) with flat and upright pieces."""
+    """Points of a monotonic curve from (0, 0) to (1, 1) with flat and upright pieces."""
     rng = np.random.default_rng(seed)
     x, y = (np.concatenate([[0], np.cumsum(rng.choice([0.0, 1.0, 5.0], n))]) for _ in range(2))
     return Curve(x / max(x[-1], 1), y / max(y[-1], 1), np.arange(n + 1)[::-1].astype(float))
