@@ -7,7 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from croniter import croniter
 from dagster._utils.schedules import schedule_execution_time_iterator
+from dagster._vendored.croniter import croniter as dagsters_croniter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -47,10 +49,13 @@ def next_run(line: str) -> datetime:
 @example(" @daily ")
 @example(" 0 3  * * *")
 @example("0 3 * * *")
+@example("59/15 * * * *")  # croniter 7: minute 59; Dagster: each quarter of an hour
+@example("0 3 * DEC/2 sat/5")
 def test_what_is_accepted_is_a_schedule_that_runs(line: str) -> None:
     if cron_fault(line) is None:
         dg.ScheduleDefinition(job_name="recalibrate", cron_schedule=line)
         assert next_run(line) > datetime.now(UTC)
+        assert croniter.expand(line)[0] == dagsters_croniter.expand(line)[0]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,7 @@ def test_what_is_accepted_is_a_schedule_that_runs(line: str) -> None:
         "0 0 1,15 * *",
         "30 2 * jan-mar sun",
         "0 22-5 * * *",
+        "5/15 8/4 * * *",
         "0 0 L * *",
         "0 0 ? * 1#2",
         "0 6 * * L5",
@@ -100,6 +106,11 @@ def test_lines_people_write_pass(line: str) -> None:
         ("0 3 * * */0", "day of week '*/0'"),
         ("a b c d e", "minute 'a'"),
         ("-5 3 * * *", "minute '-5'"),
+        ("59/15 * * * *", "minute '59/15' is not understood"),
+        ("0 0,23/2 * * *", "hour '0,23/2'"),
+        ("0 3 31/2 * *", "day of month '31/2'"),
+        ("0 3 * Dec/2 *", "month 'Dec/2'"),
+        ("0 3 * * 06/1", "day of week '06/1'"),
         ("H 3 * * *", "minute 'H'"),
         ("0 r(0-5) * * *", "hour 'r(0-5)'"),
         ("0 3 15W * *", "day of month '15W'"),

@@ -37,7 +37,12 @@ class DatasetError(ValueError):
 
     def __init__(self, summary: str, problems: Sequence[DatasetProblem] = ()) -> None:
         self.problems = tuple(problems)
-        lines = [summary, *(f"  {problem}" for problem in self.problems[:_SHOWN])]
-        if len(self.problems) > _SHOWN:
-            lines.append(f"  ... and {len(self.problems) - _SHOWN} more")
-        super().__init__("\n".join(lines))
+        super().__init__(with_faults(summary, self.problems))
+
+
+def with_faults(summary: str, faults: Sequence[object]) -> str:
+    """A message with the first of its faults below it, a line each, and the number of the others."""
+    lines = [summary, *(f"  {fault}" for fault in faults[:_SHOWN])]
+    if len(faults) > _SHOWN:
+        lines.append(f"  ... and {len(faults) - _SHOWN} more")
+    return "\n".join(lines)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.datasets.problems import with_faults
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 from uad_orchestrator.postprocess.map_set import MapSet
-
-_SHOWN = 20
 
 Progress = Callable[[str, int, int], None]
 """Called with (category, files written, files in all)."""
@@ -26,10 +25,7 @@ class ExportError(ValueError):
 
     def __init__(self, summary: str, faults: Sequence[str] = ()) -> None:
         self.faults = tuple(faults)
-        lines = [summary, *(f"  {fault}" for fault in self.faults[:_SHOWN])]
-        if len(self.faults) > _SHOWN:
-            lines.append(f"  ... and {len(self.faults) - _SHOWN} more")
-        super().__init__("\n".join(lines))
+        super().__init__(with_faults(summary, self.faults))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ _FIELDS = {
     "month": "1-12 or jan-dec",
     "day of week": "0-7 or sun-sat",
 }
+_LAST = ("59", "23", "31", "12|dec", "6|sat")
+"""The last value of each field. croniter and Dagster's copy of it read a step from there on, 59/15, differently."""
 _ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 _WORDS = "sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _UNDERSTOOD = re.compile(rf"(?:{_WORDS}|[0-9*,/?#L-])+", re.IGNORECASE | re.ASCII)
@@ -48,7 +50,9 @@ def cron_fault(line: str) -> str | None:
 
 
 def _is_field(text: str, position: int) -> bool:
-    """Whether croniter takes ``text`` as one field of a cron line."""
+    """Whether croniter takes ``text`` as one field of a cron line, and Dagster's copy of it reads it alike."""
+    if re.search(rf"(?:^|,)0*(?:{_LAST[position]})/", text, re.IGNORECASE):
+        return False
     fields = ["*"] * len(_FIELDS)
     fields[position] = text
     return bool(_UNDERSTOOD.fullmatch(text)) and croniter.is_valid(" ".join(fields))
