@@ -27,10 +27,10 @@ def _no_hub(settings: Any) -> None:
 
 
 def _all_settings(settings: EmbedderSettings) -> dict[str, Any]:
-    """What an embedder is told, but for the weights, whose content counts wherever they lie."""
-    told = settings.model_dump(mode="json", exclude={"weights", "download"}, exclude_none=True)
+    """The settings but for the weights, whose content counts wherever they lie."""
+    recipe = settings.model_dump(mode="json", exclude={"weights", "download"}, exclude_none=True)
     seed = random_seed(settings)
-    return told if seed is None else {**told, "random_seed": seed}
+    return recipe if seed is None else {**recipe, "random_seed": seed}
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,14 @@ class Comparison:
     def lines(self) -> list[str]:
         """The comparison in words, one fact a line: causes first, then what became of the metrics."""
         causes = list(self.walk())
-        told = [
+        lines = [
             f"{self.name} {_short(self.before)} -> {_short(self.after)}",
             *(f"input: {change}" for c in causes for change in c.inputs),
             *(f"setting: {line}" for c in causes for line in in_words(c.settings)),
             *(f"metric: {_metric(change)}" for change in self.metrics),
             *(f"also, {c.name}: {change}" for c in causes for change in c.circumstances),
         ]
-        return list(dict.fromkeys(told))
+        return list(dict.fromkeys(lines))
 
 
 def compare(
@@ -146,14 +146,14 @@ def _input_changes(
             continue
         found_a = find_input(store, key_a, name, old) if old else None
         found_b = find_input(store, key_b, name, new) if new else None
-        # What the reader's settings tell already is not told twice, as the input's own content.
-        told = name in before.settings and name in after.settings
-        inner = _compare(store, found_a, found_b) if found_a and found_b and not told else None
+        # What the reader's settings say already is not said twice, as the input's own content.
+        in_settings = name in before.settings and name in after.settings
+        inner = _compare(store, found_a, found_b) if found_a and found_b and not in_settings else None
         yield InputChange(name, old, new, inner)
 
 
 def _circumstances(made: Provenance) -> dict[str, Any]:
-    told = {
+    made_by = {
         "stage_version": made.stage_version,
         "code_version": made.code_version,
         "device": made.device,
@@ -162,7 +162,7 @@ def _circumstances(made: Provenance) -> dict[str, Any]:
         "seeds": made.seeds,
     }
     plain = {name: value for name, value in made.facts.items() if not isinstance(value, Mapping | list)}
-    return {**told, "facts": plain}
+    return {**made_by, "facts": plain}
 
 
 def _metric(change: Change) -> str:

@@ -15,7 +15,7 @@ from uad_orchestrator.storage.provenance import Provenance
 CONTENT_FILE = "content.json"
 """An input's artifact holds its content in this file."""
 
-TOLD = frozenset(
+SHOWN_PROVENANCE = frozenset(
     [
         "started_at",
         "seconds",
@@ -74,19 +74,21 @@ class LineageNode:
             The artifact's address, how it was made, and its ``upstream``.
         """
         made = self.provenance
-        told: dict[str, Any] = {"name": self.name, "version": self.version}
+        node: dict[str, Any] = {"name": self.name, "version": self.version}
         if self.key is not None and made is not None:
             cell = {"dataset": self.key.dataset, "category": self.key.category, "detector": self.key.detector}
-            told |= {"asset": self.key.asset} | cell | made.model_dump(mode="json", include=set(TOLD))
+            node |= (
+                {"asset": self.key.asset} | cell | made.model_dump(mode="json", include=set(SHOWN_PROVENANCE))
+            )
         if self.content is not None:
-            told["holds"] = {name: _brief(value) for name, value in self.content.items()}
-        return told | {"upstream": [node.to_json() for node in self.upstream]}
+            node["holds"] = {name: _brief(value) for name, value in self.content.items()}
+        return node | {"upstream": [above.to_json() for above in self.upstream]}
 
     def __str__(self) -> str:
         return "\n".join(self._lines("", "", set()))
 
     def _lines(self, first: str, below: str, seen: set[tuple[str, str]]) -> Iterator[str]:
-        """One line a node; what stands further up already is not told again."""
+        """One line a node; what stands further up already is not repeated."""
         again = (self.name, self.version) in seen and bool(self.upstream)
         seen.add((self.name, self.version))
         yield f"{first}{self.name} {self.version[:12]}{self._made()}{' (see above)' if again else ''}"
@@ -106,7 +108,7 @@ class LineageNode:
 
 
 def content_in_words(content: Mapping[str, Any]) -> str:
-    """What an input holds: lists are counted, settings told, digests cut short.
+    """What an input holds: lists are counted, settings listed, digests cut short.
 
     >>> content_in_words({"images": [{"path": "a.png"}, {"path": "b.png"}], "layout": "mvtec_ad"})
     '2 images, layout mvtec_ad'
