@@ -1,6 +1,6 @@
 """Runs, keeps up to date and explains benchmarks of unsupervised visual anomaly detection.
 
-The packages, from the bottom up: ``plugins`` beside ``spelling``; ``storage``, ``images``, ``datasets``,
+The packages, from the bottom up: ``plugins``, ``spelling`` and ``threads``; ``storage``, ``images``, ``datasets``,
 ``preprocessing``, ``embedders``; then ``memory``, ``postprocess`` and ``metrics`` side by side; ``detectors``,
 ``inference``; ``reporting`` beside ``export``; ``project`` (uad.yaml); on top ``orchestration`` (the Dagster graph),
 ``component``, ``definitions`` and ``cli``. Everything below ``orchestration`` is a library that can be used from a
