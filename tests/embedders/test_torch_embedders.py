@@ -1,5 +1,8 @@
 """CNN and ViT embedders run for real, with seeded random weights."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -187,3 +190,118 @@ def test_the_normalisation_read_from_a_timm_name_is_timms():
             assert (norm.mean, norm.std) == (tuple(config.mean), tuple(config.std)), name
             assert patch_size(name) is None or f"patch{patch_size(name)}" in name
     assert known > 150
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_grey_image_stays_one_channel_and_gives_the_same_numbers(name, dtype):
+    rng = np.random.default_rng(1)
+    grey = rng.integers(0, np.iinfo(dtype).max, (90, 130), dtype=dtype)
+    shown = np.broadcast_to(grey[..., None], (90, 130, 3))
+    model = embedder(name)
+    assert tuple(model._pixels(shown).shape) == (1, 90, 130)
+    assert tuple(model._pixels(np.ascontiguousarray(shown)).shape) == (3, 90, 130)
+    first, second = model.embed_batch([shown, np.ascontiguousarray(shown)])
+    assert np.array_equal(first.patch_embeddings, second.patch_embeddings)
+
+
+def test_embeddings_are_rounded_as_numpy_rounds_them(images):
+    model = embedder("resnet18")
+    exact, rounded = model.embed_batch(images[:4]), model.embed_rounded(images[:4], "float16")
+    for a, b in zip(exact, rounded, strict=True):
+        assert b.patch_embeddings.dtype == np.float16
+        assert np.array_equal(a.patch_embeddings.astype(np.float16), b.patch_embeddings)
+
+
+@pytest.mark.parametrize("value", [65504.0, 1e6, np.nan, np.inf])
+def test_what_float16_cannot_hold_stays_float32(value):
+    class Network:
+        def __call__(self, batch):
+            grids = torch.zeros(len(batch), 2, 3, 4)
+            grids[1, 0, 1, 2] = value
+            return grids
+
+    model = embedder("resnet18")
+    model._network = Network()
+    found = model.embed_rounded([np.zeros((64, 64, 3), np.uint8)] * 3, "float16")
+    assert [f.patch_embeddings.dtype for f in found] == [np.float16, np.float32, np.float16]
+    assert np.array_equal(found[1].patch_embeddings[1, 2], np.float32(value), equal_nan=True)
+
+
+class OutOfMemory:
+    """A network on a device that holds ``most`` images."""
+
+    def __init__(self, most):
+        self.most, self.batches = most, []
+
+    def __call__(self, batch):
+        if len(batch) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        self.batches.append(len(batch))
+        return batch.mean(dim=(2, 3))[:, None, None].expand(-1, 2, 2, -1)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does():
+    model = embedder("resnet18")
+    model._network = OutOfMemory(most=3)
+    images = list(np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8))
+    assert model.batch_size == 8
+    with pytest.warns(
+        UserWarning, match="8 images at a time do not fit into the memory of cpu; it goes on with"
+    ):
+        found = model.embed_batch(images)
+    assert model._network.batches == [2, 2, 2, 2]
+    assert model.batch_size == 2
+    model._network = OutOfMemory(most=8)
+    for a, b in zip(found, model.embed_batch(images), strict=True):
+        assert np.array_equal(a.patch_embeddings, b.patch_embeddings)
+
+
+def test_an_image_that_does_not_fit_alone_is_embedded_on_the_cpu():
+    model = embedder("resnet18")
+    expected = model.embed(np.full((64, 64, 3), 7, np.uint8))
+    model._network = OutOfMemory(most=0)
+    with pytest.warns(UserWarning, match="one image of 64 x 64 px does not fit .* goes on on the CPU"):
+        found = model.embed(np.full((64, 64, 3), 7, np.uint8))
+    assert model.torch_device.type == "cpu"
+    assert np.array_equal(found.patch_embeddings, expected.patch_embeddings)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_another_precision_is_another_recipe_and_moves_embeddings_a_little(name, images):
+    exact = embedder(name)
+    assert exact.recipe() == embedder(name, compute="float32").recipe()
+    low = embedder(name, compute="bfloat16")
+    assert low.recipe() == {**exact.recipe(), "compute": "bfloat16"}
+    a, b = exact.embed(images[0]).patch_embeddings, low.embed(images[0]).patch_embeddings
+    moved = np.abs(a - b).max() / np.abs(a).max()
+    assert 1e-4 < moved < 0.1
+    (again,) = low.embed_rounded([images[0]], "float32", exact=True)
+    assert np.array_equal(again.patch_embeddings, a)
+
+
+def test_the_device_of_the_network_is_known_without_torch_where_there_is_no_gpu():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from uad_orchestrator.embedders import torch_embedder as t\n"
+            "t._may_have_a_gpu = lambda: False\n"
+            "print(t.compute_device('auto'), t.compute_device('cpu'), 'torch' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["cpu", "cpu", "False"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", SMALL)
+def test_a_gpu_gives_the_embeddings_of_the_cpu(name, images):
+    settings = EmbedderSettings(name=name, weights="random:0", **SMALL[name])
+    on_cpu, on_gpu = create_embedder(settings, device="cpu"), create_embedder(settings, device="cuda")
+    for a, b in zip(on_cpu.embed_batch(images), on_gpu.embed_batch(images), strict=True):
+        assert (
+            np.abs(a.patch_embeddings - b.patch_embeddings).max() <= 1e-4 * np.abs(a.patch_embeddings).max()
+        )

@@ -11,7 +11,7 @@ from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.embedding.placement import ImagePreset
-    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+    from uad_orchestrator.detectors.embedding.stream import BatchSize, EmbeddingStream
     from uad_orchestrator.detectors.protocol.detector import Detector
     from uad_orchestrator.embedders.protocol import PatchEmbedder
     from uad_orchestrator.storage.embedding_cache import EmbeddingCache
@@ -49,7 +49,8 @@ def create_detector(
     preset: ImagePreset | str | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
-    batch_size: int = 8,
+    batch_size: BatchSize = "auto",
+    readers: BatchSize = "auto",
     cache: EmbeddingCache | None = None,
     **settings: Any,
 ) -> Detector:
@@ -63,7 +64,8 @@ def create_detector(
         preset: what is done to every image before it is embedded: a preset, a shipped one's name, or None.
         weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
         device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; ``auto``: as many as keep the device busy and fit into its memory.
+        readers: threads that read images ahead of the embedder; ``auto``: one for each core.
         cache: where patch embeddings are kept between calls; None: only while one ``fit`` runs.
         settings: the detector's settings, flat as in a project file: ``coreset={"ratio": 0.1}``,
             ``contamination=0.1``, ``maps={"gaussian_sigma": 4}``, ``tiling={"tile_size": 512}``,
@@ -100,6 +102,7 @@ def create_detector(
         weights=weights,
         device=device,
         batch_size=batch_size,
+        readers=readers,
         cache=cache,
     )
     return build_detector(model, stages, stream, **parts)

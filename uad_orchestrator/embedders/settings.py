@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+
+Compute = Literal["float32", "tf32", "float16", "bfloat16"]
+"""What a network computes in; ``tf32`` is float32 where there is no CUDA GPU."""
 
 
 class EmbedderSettings(BaseModel):
@@ -31,6 +36,11 @@ class EmbedderSettings(BaseModel):
     pos_embed: str | None = Field(None, description="timm | hub: how position embeddings are resampled")
     vv_blocks: NonNegativeInt | None = Field(
         None, description="OpenCLIP: this many of the last blocks by v-v attention; 0: none"
+    )
+    compute: Compute | None = Field(
+        None,
+        description="what a network computes in: float32; on a GPU faster with tf32, float16, bfloat16, which move "
+        "scores a little: by how much is measured when a detector is fitted",
     )
     norm: str | None = Field(None, description="final | none: whether a ViT's tokens pass its last LayerNorm")
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
-from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.embedders.settings import Compute, EmbedderSettings
 from uad_orchestrator.images.decode import RgbImage
+
+CPU_BATCH, GPU_BATCH = 8, 64
+"""Images per forward pass that keep a device busy."""
+
+LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 Network = Callable[[Any], Any]
 """Takes a normalised ``(b, 3, h, w)`` float32 tensor, gives ``(b, gh, gw, d)``."""
@@ -22,8 +30,10 @@ class TorchEmbedder:
     """Patch embeddings of a network.
 
     The network is built and its weights are read when the first image comes, so a run that finds every
-    embedding in the cache never imports torch. Images are resized and scaled one by one, on the CPU; those of
-    one input size go through the network together, in float32 without TF32 and with deterministic kernels.
+    embedding in the cache never imports torch. Images stay as they were decoded until they are on the device; they
+    are resized and scaled there, one by one, and those of one input size go through the network together, with
+    deterministic kernels, in float32 without TF32 unless ``settings.compute`` says otherwise. A batch that does not
+    fit into the device's memory is halved, and a single image that does not is embedded on the CPU; both are said.
 
     Args:
         settings: resolved settings (``resolve_settings``).
@@ -50,6 +60,7 @@ class TorchEmbedder:
         self.interpolation = interpolation
         self._recipe = recipe
         self._load_network = load_network
+        self._fits: int | None = None
 
     def recipe(self) -> dict[str, Any]:
         """Name, version, layers, sizes, normalisation."""
@@ -65,16 +76,41 @@ class TorchEmbedder:
         Raises:
             ValueError: an image is smaller than one patch, or not ``(H, W, 3)`` uint8 or uint16.
         """
+        return self.embed_rounded(images, "float32")
+
+    def embed_rounded(
+        self, images: Sequence[RgbImage], precision: Literal["float16", "float32"], *, exact: bool = False
+    ) -> list[PatchEmbedding]:
+        """``embed_batch`` with the embeddings rounded where they are, so that half as much is copied.
+
+        Args:
+            images: as for ``embed_batch``.
+            precision: of the embeddings; those of an image with a value beyond float16 stay float32.
+            exact: compute in float32, whatever ``settings.compute`` says: what that is compared with.
+
+        Returns:
+            One result per image, in order, of float16 or float32.
+
+        Raises:
+            ValueError: as ``embed_batch``.
+        """
         plans = [self._plan(image) for image in images]
         inputs: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             inputs.setdefault(plan.input_size, []).append(index)
+        arithmetic = _Arithmetic(None if exact else self.settings.compute, precision)
         results: dict[int, PatchEmbedding] = {}
         for indices in inputs.values():
-            grids = self._forward([self._input(images[i], plans[i]) for i in indices])
+            grids = self._grids([(images[i], plans[i]) for i in indices], arithmetic)
             for index, grid in zip(indices, grids, strict=True):
                 results[index] = _patch_embedding(grid, images[index], plans[index])
         return [results[index] for index in range(len(images))]
+
+    @property
+    def batch_size(self) -> int:
+        """Images per forward pass that keep the device busy, as far as they are known to fit into its memory."""
+        usual = CPU_BATCH if self.torch_device.type == "cpu" else GPU_BATCH
+        return usual if self._fits is None else min(usual, self._fits)
 
     @cached_property
     def torch_device(self) -> Any:
@@ -95,27 +131,106 @@ class TorchEmbedder:
             )
         return plan
 
+    def _grids(
+        self, batch: Sequence[tuple[RgbImage, InputPlan]], arithmetic: _Arithmetic
+    ) -> list[np.ndarray]:
+        """``(gh, gw, d)`` of each image of one input size; of a batch that does not fit, one half after the other."""
+        import torch
+
+        try:
+            return self._forward(batch, arithmetic)
+        except torch.cuda.OutOfMemoryError:
+            half = len(batch) // 2
+        torch.cuda.empty_cache()
+        if half == 0:
+            self._move_to_cpu(batch[0][1])
+            return self._forward(batch, arithmetic)
+        self._fits = half
+        warnings.warn(
+            f"embedder {self.settings.name}: {len(batch)} images at a time do not fit into the memory of "
+            f"{self.torch_device}; it goes on with {half}",
+            stacklevel=2,
+        )
+        return [*self._grids(batch[:half], arithmetic), *self._grids(batch[half:], arithmetic)]
+
+    def _move_to_cpu(self, plan: InputPlan) -> None:
+        warnings.warn(
+            f"embedder {self.settings.name}: one image of {plan.input_size[0]} x {plan.input_size[1]} px does not fit "
+            f"into the memory of {self.torch_device}; it goes on on the CPU",
+            stacklevel=3,
+        )
+        self.torch_device = choose_device("cpu")
+        self._network = self._load_network(self.torch_device)
+
+    def _forward(
+        self, batch: Sequence[tuple[RgbImage, InputPlan]], arithmetic: _Arithmetic
+    ) -> list[np.ndarray]:
+        """``(gh, gw, d)`` of each image of one input size, float32, or float16 where that holds it."""
+        import torch
+
+        with torch.inference_mode():
+            with exact_kernels():
+                inputs = torch.stack([self._input(image, plan) for image, plan in batch])
+            with kernels(arithmetic.compute, self.torch_device.type):
+                grids = self._network(inputs).float().contiguous()
+            if arithmetic.precision == "float32":
+                return list(_on_host(grids))
+            # one pass for the largest value of each image; NaN comes through it, too
+            largest = torch.linalg.vector_norm(grids.flatten(1), ord=float("inf"), dim=1).tolist()
+            rounded = _on_host(grids.half())
+            return [
+                half if value < LARGEST_FLOAT16 else _on_host(grid)
+                for value, half, grid in zip(largest, rounded, grids, strict=True)
+            ]
+
     def _input(self, image: RgbImage, plan: InputPlan) -> Any:
-        """Resized in [0, 1], cropped at the top left, normalised: ``(3, h, w)`` float32 on the CPU."""
+        """Resized in [0, 1], cropped at the top left, normalised: ``(3, h, w)`` float32 on the device."""
         import torch
 
         full_scale = float(np.iinfo(image.dtype).max)
-        unit = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None] / full_scale
+        unit = (self._pixels(image).to(torch.float32) / full_scale)[None]
         if tuple(unit.shape[-2:]) != plan.resized_size:
             unit = torch.nn.functional.interpolate(
                 unit, size=plan.resized_size, mode=self.interpolation, align_corners=False, antialias=True
             ).clamp(0, 1)
         height, width = plan.input_size
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.settings.mean, self.settings.std))
+        mean, std = (
+            torch.tensor(values, device=unit.device).view(3, 1, 1)
+            for values in (self.settings.mean, self.settings.std)
+        )
         return (unit[0, :, :height, :width] - mean) / std
 
-    def _forward(self, inputs: list[Any]) -> np.ndarray:
-        """``(b, gh, gw, d)`` float32 of inputs of one size."""
+    def _pixels(self, image: RgbImage) -> Any:
+        """The image as it was decoded, on the device: ``(3, H, W)``, or ``(1, H, W)`` where it is grey."""
         import torch
 
-        with torch.inference_mode(), exact_kernels():
-            batch = torch.stack(inputs).to(self.torch_device)
-            return self._network(batch).float().cpu().numpy()
+        grey = image.strides[2] == 0  # one channel, shown three times (see ``read_image``)
+        channels = image[..., :1] if grey else image
+        if channels.dtype == np.uint16:
+            channels = channels.astype(np.int32)  # what every version of torch can divide
+        if self.torch_device.type != "cuda":
+            return torch.from_numpy(np.array(channels.transpose(2, 0, 1), order="C")).to(self.torch_device)
+        # page-locked memory is copied while the network is still at the images before
+        pinned = torch.empty(channels.shape, dtype=getattr(torch, channels.dtype.name), pin_memory=True)
+        np.copyto(pinned.numpy(), channels)
+        return pinned.to(self.torch_device, non_blocking=True).permute(2, 0, 1)
+
+
+class _Arithmetic(NamedTuple):
+    """What a network computes in, and what its embeddings are rounded to."""
+
+    compute: Compute | None
+    precision: Literal["float16", "float32"]
+
+
+def computed_in(settings: EmbedderSettings) -> dict[str, str]:
+    """What a recipe says of ``compute``: nothing of float32, which every embedding was of before there was a choice."""
+    return {} if settings.compute in (None, "float32") else {"compute": settings.compute}
+
+
+def _on_host(values: Any) -> np.ndarray:
+    """A tensor as an array in the memory of the host."""
+    return values.cpu().numpy()
 
 
 def choose_device(device: str) -> Any:
@@ -137,18 +252,69 @@ def choose_device(device: str) -> Any:
     return chosen
 
 
+def compute_device(device: str) -> str:
+    """Where torch will run what is asked for: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    torch is loaded only where there may be a GPU.
+
+    Args:
+        device: as for ``choose_device``.
+
+    Returns:
+        The device's word.
+
+    Raises:
+        ValueError: as ``choose_device``.
+    """
+    if device == "cpu" or (device == "auto" and not _may_have_a_gpu()):
+        return "cpu"
+    return str(choose_device(device))
+
+
+def _may_have_a_gpu() -> bool:
+    """Whether the system shows a driver that torch may use; where it would not be seen, True."""
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+    return sys.platform != "linux" or any(Path(driver).exists() for driver in drivers)
+
+
 @contextmanager
-def exact_kernels() -> Any:
+def exact_kernels() -> Iterator[None]:
     """float32 without TF32, kernels that do not depend on what was run before."""
+    with kernels(None, "cpu"):
+        yield
+
+
+@contextmanager
+def kernels(compute: Compute | None, device_type: str) -> Iterator[None]:
+    """Kernels that do not depend on what was run before, and compute in one precision.
+
+    Args:
+        compute: what they compute in; None: float32 without TF32.
+        device_type: where: ``cpu``, ``cuda``, ``mps``.
+
+    Returns:
+        A context manager.
+    """
     import torch
 
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        yield
+    tf32 = compute == "tf32"
+    halves = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
+            if compute in halves:
+                with torch.autocast(device_type, dtype=halves[compute]):
+                    yield
+            else:
+                yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _patch_embedding(grid: np.ndarray, image: RgbImage, plan: InputPlan) -> PatchEmbedding:
     rows, columns, dimension = grid.shape
-    patches = np.ascontiguousarray(grid, np.float32).reshape(rows * columns, dimension)
+    patches = np.ascontiguousarray(grid).reshape(rows * columns, dimension)
     return PatchEmbedding(
         patches, (rows, columns), (image.shape[0], image.shape[1]), plan.region, plan.input_size
     )

@@ -39,8 +39,8 @@ class ImageError(ValueError):
 def read_image(path: Path | str) -> RgbImage:
     """Decode an image to ``(H, W, 3)`` RGB: uint8 in 0..255, or uint16 in 0..65535 for 16-bit files.
 
-    Grey is repeated in all three channels, alpha is dropped, a palette is resolved, EXIF rotation is applied.
-    Of a file with several pictures the first is read.
+    Grey shows its one channel three times, as a view that cannot be written to; alpha is dropped, a palette is
+    resolved, EXIF rotation is applied. Of a file with several pictures the first is read.
 
     Args:
         path: a PNG, JPEG, BMP or TIFF file.
@@ -71,7 +71,7 @@ def decode_image(data: bytes, name: str) -> RgbImage:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{name}: {pixels.dtype} pixels; expected 8 or 16 bits per channel")
     if pixels.ndim == 2:
-        return np.repeat(pixels[..., np.newaxis], 3, axis=2)
+        return np.broadcast_to(pixels[..., np.newaxis], (*pixels.shape, 3))
     return np.ascontiguousarray(pixels[..., :3])
 
 

@@ -19,6 +19,7 @@ from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
 
 if TYPE_CHECKING:
+    from uad_orchestrator.detectors.embedding.stream import BatchSize
     from uad_orchestrator.detectors.protocol.detector import Detector
 
 
@@ -123,7 +124,7 @@ class Bundle:
         packages = required_packages(self.model)
         return {**recipe, "package": packages} if packages else recipe
 
-    def detector(self, device: str = "auto", batch_size: int = 8) -> Detector:
+    def detector(self, device: str = "auto", batch_size: BatchSize = "auto") -> Detector:
         """The detector, fitted; the embedder is loaded with the first image.
 
         Args:

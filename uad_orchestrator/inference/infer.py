@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,10 @@ from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
 from uad_orchestrator.metrics.thresholds import NO_MAP, exceeds
 from uad_orchestrator.postprocess.regions import find_regions
+from uad_orchestrator.threads import ordered_map
 
 if TYPE_CHECKING:
+    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
     from uad_orchestrator.inference.bundle import Bundle
 
 InferenceImages = Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray
@@ -117,7 +120,8 @@ def _results(
 ) -> Iterator[InferenceResult]:
     on_their_way: deque[_Read] = deque()
     with _batches_of(detector, batch_size):
-        for response in detector.respond(detector.state_, _decoded(sources, on_their_way, on_unreadable)):
+        decoded = _decoded(sources, on_their_way, on_unreadable, detector.stream)
+        for response in detector.respond(detector.state_, decoded):
             yield _result(detector, response, on_their_way.popleft(), wanted)
 
 
@@ -133,21 +137,32 @@ def _batches_of(detector: Detector, batch_size: int | None) -> Iterator[None]:
 
 
 def _decoded(
-    sources: Iterable[ImageSource], on_their_way: deque[_Read], on_unreadable: OnUnreadable | None
+    sources: Iterable[ImageSource],
+    on_their_way: deque[_Read],
+    on_unreadable: OnUnreadable | None,
+    stream: EmbeddingStream,
 ) -> Iterator[ImageSource]:
     """Sources whose pixels are in memory: read here, so that one that fails does not take its batch along."""
-    for source in sources:
-        started = time.perf_counter()
-        try:
-            image = source.read()
-        except ImageError as error:
+    remaining = iter(sources)
+    first = list(islice(remaining, 1))
+    threads, ahead = stream.read_ahead(first[0]) if first else (1, 0)
+    for source, found in ordered_map(_read, chain(first, remaining), threads=threads, ahead=ahead):
+        if isinstance(found, ImageError):
             if on_unreadable is None:
-                raise
-            on_unreadable(source, error)
+                raise found
+            on_unreadable(source, found)
             continue
-        read = _Read(time.perf_counter() - started, image)
-        on_their_way.append(read)
-        yield replace(source, read=read.pixels, measure=None)
+        on_their_way.append(found)
+        yield replace(source, read=found.pixels, measure=None)
+
+
+def _read(source: ImageSource) -> tuple[ImageSource, _Read | ImageError]:
+    started = time.perf_counter()
+    try:
+        image = source.read()
+    except ImageError as error:
+        return source, error
+    return source, _Read(time.perf_counter() - started, image)
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:

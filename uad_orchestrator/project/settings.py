@@ -55,7 +55,14 @@ class RuntimeSettings(Section):
     """How the work runs: recorded with every artifact, never part of a version."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
-    batch_size: PositiveInt = Field(8, description="images that go through an embedder together")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="images that go through an embedder together; auto: 8 on a CPU, on a GPU as many as keep it busy "
+        "and fit into its memory",
+    )
+    readers: PositiveInt | Literal["auto"] = Field(
+        "auto", description="threads that read images ahead of the embedder; auto: one for each core"
+    )
     workers: PositiveInt = Field(1, description="processes of `uad refresh`")
 
     @field_validator("device")

@@ -37,7 +37,7 @@ storage:
 
 runtime:                        # recorded, never part of a version
   device: auto                  # auto | cpu | cuda | cuda:1 | mps
-  batch_size: 8
+  # batch_size: 16             # images per forward pass; auto: as many as keep the device busy
   workers: 1
 
 datasets:

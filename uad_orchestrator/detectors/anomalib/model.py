@@ -133,7 +133,7 @@ class AnomalibDetector(Detector):
         """
         model, trained = self._model(state), state.facts["kind"] == "trained"
         remaining, count, saturated = iter(images), 0, 0
-        while batch := list(islice(remaining, self.stream.batch_size)):
+        while batch := list(islice(remaining, self.stream.images_at_once)):
             started = time.perf_counter()
             prepared = [self._prepared(source, blanked=trained) for source in batch]
             results = model.run([image.pixels for image in prepared])

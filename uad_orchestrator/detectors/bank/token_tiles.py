@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from uad_orchestrator.detectors.bank.superadd_settings import TokenTileSettings
-from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, complete, embed_batch
+from uad_orchestrator.detectors.embedding.embedded_image import complete
+from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, embed_batch
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
 from uad_orchestrator.images.decode import RgbImage
 
@@ -124,6 +125,8 @@ def tiled_stream(stream: EmbeddingStream, settings: TokenTileSettings) -> Embedd
         preset=stream.preset,
         cache=stream.cache,
         batch_size=stream.batch_size,
+        readers=stream.readers,
+        device=stream.device,
     )
 
 

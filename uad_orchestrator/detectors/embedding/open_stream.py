@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.detectors.embedding.placement import ImagePreset
-from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+from uad_orchestrator.detectors.embedding.stream import CPU_BATCH, BatchSize, EmbeddingStream
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.storage.digests import file_digest
@@ -20,7 +20,8 @@ def open_stream(
     preset: ImagePreset | str | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
-    batch_size: int = 8,
+    batch_size: BatchSize = "auto",
+    readers: BatchSize = "auto",
     cache: EmbeddingCache | None = None,
 ) -> EmbeddingStream:
     """A stream over an embedder given by settings, by name, or as an object.
@@ -31,7 +32,8 @@ def open_stream(
         preset: what is done to every image before it is embedded: a preset, a shipped one's name, or None.
         weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
         device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; ``auto``: as many as keep the device busy and fit into its memory.
+        readers: threads that read images ahead; ``auto``: one for each core.
         cache: where patch embeddings are kept between calls; None: nowhere.
 
     Returns:
@@ -53,13 +55,31 @@ def open_stream(
     if isinstance(embedder, str):
         embedder = EmbedderSettings(name=embedder)
     load, embedder_recipe = _opened(embedder, weights, device, cache is not None)
+    runs_on = network_device(embedder, device) if isinstance(embedder, EmbedderSettings) else "cpu"
     return EmbeddingStream(
         load,
         lambda: {**embedder_recipe(), "preset": dict(preset.pixel_recipe())},
         preset=preset,
         cache=cache,
-        batch_size=batch_size,
+        batch_size=CPU_BATCH if embedder is None and batch_size == "auto" else batch_size,
+        readers=readers,
+        device=runs_on,
     )
+
+
+def network_device(embedder: EmbedderSettings, device: str) -> str:
+    """Where an embedder's network runs; ``cpu`` for one that needs no torch.
+
+    Args:
+        embedder: its settings.
+        device: as it was asked for.
+
+    Returns:
+        ``device``, or ``cpu``.
+    """
+    from uad_orchestrator.embedders.create import embedder_spec
+
+    return device if "torch" in embedder_spec(embedder.name).needs else "cpu"
 
 
 _Opened = tuple[Callable[[], PatchEmbedder], Callable[[], dict[str, Any]]]

@@ -1,4 +1,7 @@
-"""Images in, patch embeddings out: through preset and embedder once, then from the cache."""
+"""Images in, patch embeddings out: through preset and embedder once, then from the cache.
+
+Images are read, decoded and prepared by several threads ahead of the embedder, and what it gives is cached behind it.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,45 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from uad_orchestrator.detectors.embedding.placement import (
-    ImagePreset,
-    PatchCells,
-    PreparedImage,
-    RoiPatches,
-    on_original,
+from uad_orchestrator.detectors.embedding.embedded_image import (
+    EmbeddedImage,
+    Precision,
+    complete,
+    pack,
+    unpack,
 )
+from uad_orchestrator.detectors.embedding.placement import ImagePreset, PatchCells, PreparedImage, RoiPatches
+from uad_orchestrator.detectors.embedding.reading import ImageReader
 from uad_orchestrator.detectors.embedding.views import PLAIN, View
-from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
-from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding
+from uad_orchestrator.embedders.torch_embedder import compute_device
+from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.images.tiles import TileSource, cut_tile
-from uad_orchestrator.preprocessing.augmentation import Augmentation
+from uad_orchestrator.images.tiles import TileSource
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+from uad_orchestrator.threads import Behind, available_threads, ordered_map
 
-Precision = Literal["float16", "float32"]
+BatchSize = int | Literal["auto"]
+"""Images per forward pass; ``auto``: as the embedder likes it on its device."""
 
-LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+CPU_BATCH = 8
+"""Images per forward pass on a CPU: more of them are not faster, and take more memory."""
 
+HELD_PIXELS = 96_000_000
+"""Pixels of images that are read and not yet embedded: 288 MB of 8-bit RGB, whatever the batch."""
 
-class EmbeddedImage(NamedTuple):
-    """An image with its embedding, complete (region, input size, inspected patches), and what it cost.
-
-    Attributes:
-        source: the image.
-        embedding: its patch embeddings, float32, rounded to the precision that was asked for.
-        seconds: reading, preset and embedding, when it was embedded: the share of its batch.
-    """
-
-    source: ImageSource
-    embedding: PatchEmbedding
-    seconds: float
+WRITERS = 4
+"""Threads at most that write to the cache."""
 
 
 class EmbeddingStream:
-    """Patch embeddings of images, in order, bounded in memory by one batch.
+    """Patch embeddings of images, in order, bounded in memory by one batch and what is read ahead of it.
 
     Args:
         load_embedder: called once, when the first image that is not in the cache comes.
@@ -59,6 +57,9 @@ class EmbeddingStream:
         preset: applied to every image first; None: images go in as they are.
         cache: where embeddings are kept; None: they are not.
         batch_size: images per forward pass.
+        readers: threads that read images and the cache; ``auto``: one for each core, as far as there are images to
+            read ahead. With a batch size of 1 images are read one by one, as they come.
+        device: where the network runs, as it was asked for; ``cpu`` also for an embedder without a network.
 
     Attributes:
         roi: says which patches the preset's region of interest lets be inspected; None: all.
@@ -73,29 +74,54 @@ class EmbeddingStream:
         *,
         preset: ImagePreset | None = None,
         cache: EmbeddingCache | None = None,
-        batch_size: int = 8,
+        batch_size: BatchSize = "auto",
+        readers: BatchSize = "auto",
+        device: str = "cpu",
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}: it has to be at least 1")
+        for name, value in (("batch_size", batch_size), ("readers", readers)):
+            if value != "auto" and value < 1:
+                raise ValueError(f"{name} is {value}: it has to be at least 1")
         self.load_embedder = load_embedder
         self.recipe = recipe
         self.preset = preset
         self.cache = cache
         self.batch_size = batch_size
+        self.readers = readers
         self.embedded_images = 0
         self.embedded_views = 0
-        self._latest_whole: tuple[ImageSource, Augmentation | None, RgbImage] | None = None
         self.roi = RoiPatches(preset) if preset is not None and preset.has_roi else None
+        self._asked_device = device
+        self._reader = ImageReader(preset)
 
     @cached_property
     def embedder(self) -> PatchEmbedder:
         """The embedder, loaded when it is first asked for."""
         return self.load_embedder()
 
+    @property
+    def images_at_once(self) -> int:
+        """Images per forward pass."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        return int(getattr(self.embedder, "batch_size", CPU_BATCH))
+
+    @property
+    def reader_threads(self) -> int:
+        """Threads that read images; one where images are taken one by one, as they come."""
+        if self.batch_size == 1:
+            return 1
+        return available_threads() if self.readers == "auto" else self.readers
+
     @cached_property
     def space(self) -> str:
         """The digest (hex) of the recipe: which numbers these embeddings are."""
         return hashlib.sha256(json.dumps(self.recipe(), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def device(self) -> str:
+        """Where embeddings are best compared: where the network runs. torch is loaded for it only where there may be a
+        GPU."""
+        return compute_device(self._asked_device)
 
     def stream(
         self,
@@ -108,7 +134,7 @@ class EmbeddingStream:
         """Embed ``sources`` in order.
 
         Args:
-            sources: the images; consumed a batch at a time.
+            sources: the images; consumed as far ahead as is read.
             view: which view of each image; the image itself where none is named.
             precision: embeddings are rounded to it whether they come from the cache or not, so that the state
                 of the cache never changes a score.
@@ -118,16 +144,59 @@ class EmbeddingStream:
             Each image with its ``(gh * gw, d)`` float32 patch embeddings, where they lie, and which are inspected.
 
         Raises:
+            ImageError: an image cannot be read; those before it are yielded first.
             ValueError: the region of interest does not fit an image; names the image.
         """
+        views = self.stream_views(sources, [view], precision=precision, keep_exact=keep_exact)
+        return (embedded for (embedded,) in views)
+
+    def stream_views(
+        self,
+        sources: Iterable[ImageSource],
+        views: Sequence[View],
+        *,
+        precision: Precision = "float16",
+        keep_exact: bool = False,
+    ) -> Iterator[tuple[EmbeddedImage, ...]]:
+        """Embed several views of each of ``sources``, in order; an image is decoded once for all of them.
+
+        Args:
+            sources: as in ``stream``, as the other two.
+            views: which views of each image.
+            precision: what embeddings are rounded to.
+            keep_exact: whether they are cached in float32.
+
+        Returns:
+            The embedded views of each image, in the order of ``views``.
+
+        Raises:
+            ImageError, ValueError: as ``stream``.
+        """
         remaining = iter(sources)
-        while batch := list(itertools.islice(remaining, self.batch_size)):
-            known = [self._cached(source, view, precision) for source in batch]
-            fresh = self._embed(
-                [s for s, k in zip(batch, known, strict=True) if k is None], view, precision, keep_exact
+        first = next(remaining, None)
+        if first is None:
+            return
+        sources = itertools.chain([first], remaining)
+        if isinstance(first, TileSource) and len(views) > 1:  # a view of a whole image at a time is kept
+            columns = itertools.tee(sources, len(views))
+            yield from zip(
+                *(
+                    self.stream(column, view=view, precision=precision, keep_exact=keep_exact)
+                    for column, view in zip(columns, views, strict=True)
+                ),
+                strict=True,
             )
-            for entry in known:
-                yield self._with_inspected(entry if entry is not None else next(fresh), view)
+            return
+        kept: Precision = "float32" if keep_exact else precision
+        threads, ahead = self.read_ahead(first, len(views))
+        read = partial(self._read, views=views, precision=precision)
+        with Behind(min(WRITERS, threads), waiting=2 * WRITERS) as behind:
+            waiting = _Waiting()
+            for image in ordered_map(read, sources, threads=threads, ahead=ahead):
+                waiting.add(image)
+                if image.error is not None or not self._waits(waiting, len(views)):
+                    yield from self._finished(waiting.take(), views, precision, kept, behind)
+            yield from self._finished(waiting.take(), views, precision, kept, behind)
 
     @contextmanager
     def caching(self) -> Iterator[None]:
@@ -159,12 +228,8 @@ class EmbeddingStream:
         Returns:
             Its pixels, and its size before the preset.
         """
-        if isinstance(source, TileSource):
-            tile = cut_tile(self._whole(source.whole, view), source.box, source.padding)
-            return PreparedImage(view.after_preset(tile), (tile.shape[0], tile.shape[1]))
-        image = source.read()
-        pixels = view.after_preset(self._after_preset(image, view, source.digest))
-        return PreparedImage(pixels, (image.shape[0], image.shape[1]))
+        (prepared,) = self._reader.prepare(source, [view])
+        return prepared
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size of the canvas that tiles are cut of.
@@ -175,7 +240,30 @@ class EmbeddingStream:
         Returns:
             ``(h, w)`` after the preset.
         """
-        return size if self.preset is None else self.preset.size_after(size)
+        return self._reader.size_after(size)
+
+    def read_ahead(self, first: ImageSource, views: int = 1) -> tuple[int, int]:
+        """How images are best read ahead of the embedder.
+
+        On a CPU the network keeps all cores busy itself: no more is read ahead than keeps the readers at work.
+
+        Args:
+            first: the first of them; the others are taken to be of its size.
+            views: of each image.
+
+        Returns:
+            Threads that read, and how many images they may be ahead; ``(1, 0)``: one by one.
+        """
+        threads = self.reader_threads
+        if threads == 1 or isinstance(first, TileSource):
+            return 1, 0
+        height, width = 1, 1  # in memory already
+        if first.measure is not None:
+            with suppress(ImageError):  # said when its turn to be read comes
+                height, width = first.measure()
+        fits = max(1, HELD_PIXELS // (height * width * views))
+        ahead = threads if self.device == "cpu" else threads + self.images_at_once
+        return min(threads, fits), min(ahead, fits)
 
     def cells(self, source: ImageSource) -> PatchCells:
         """Where the patches of an image or a tile lie on it.
@@ -187,51 +275,72 @@ class EmbeddingStream:
             The image's size, the region that the patch grid covers, and the grid's shape.
         """
         known = self._cached(source, PLAIN, "float16")
-        embedded = known or next(self._embed([source], PLAIN, "float16", keep_exact=True))
-        return PatchCells.of(embedded.embedding)
+        if known is None:
+            (known,) = self.stream([source], keep_exact=True)
+        return PatchCells.of(known.embedding)
 
-    def _whole(self, image: ImageSource, view: View) -> RgbImage:
-        """The image after its preset; the latest one is kept."""
-        augmentation, latest = view.augmentation, self._latest_whole
-        if latest is None or latest[0] is not image or latest[1] != augmentation:
-            self._latest_whole = None  # let go of it before the next one is decoded
-            pixels = self._after_preset(image.read(), view, image.digest)
-            expected = self.size_after(image.size())
-            if pixels.shape[:2] != expected:
-                raise ValueError(
-                    f"{image.name}: its preset gives {pixels.shape[0]} x {pixels.shape[1]} pixels, but says "
-                    f"{expected[0]} x {expected[1]} (size_after), which its tiles are cut by"
-                )
-            latest = self._latest_whole = image, augmentation, pixels
-        return latest[2]
+    def _waits(self, waiting: _Waiting, views: int) -> bool:
+        """Whether further images may still come into the batch; what the cache has waits for none."""
+        room = self.images_at_once - waiting.missing if waiting.missing else 0
+        return room >= views and waiting.pixels < HELD_PIXELS
 
-    def _after_preset(self, image: RgbImage, view: View, digest: str) -> RgbImage:
-        image = view.before_preset(image, digest)
-        return self.preset.apply(image) if self.preset is not None else image
+    def _read(self, source: ImageSource, views: Sequence[View], precision: Precision) -> _ReadImage:
+        """What the cache has of an image's views, and the other views ready to be embedded; in a reader's thread."""
+        started = time.perf_counter()
+        try:
+            cached = [self._cached(source, view, precision) for view in views]
+            missing = [view for view, found in zip(views, cached, strict=True) if found is None]
+            prepared = list(self._reader.prepare(source, missing)) if missing else []
+        except Exception as error:  # it is raised when the image's turn comes, not when it was read
+            return _ReadImage(source, (), (), 0.0, error)
+        seconds = (time.perf_counter() - started) / max(1, len(prepared))
+        return _ReadImage(source, tuple(cached), tuple(prepared), seconds)
 
     def _cached(self, source: ImageSource, view: View, precision: Precision) -> EmbeddedImage | None:
         stored = self.cache.get(self.space, view.name, source.digest) if self.cache else None
-        if stored is None or (precision == "float32" and stored["patch_embeddings"].dtype == np.float16):
+        if stored is None or (precision == "float32" and stored["patch_embeddings"].dtype == "float16"):
             return None
-        return _unpack(source, stored, precision)
+        return unpack(source, stored, precision)
 
-    def _embed(
-        self, sources: list[ImageSource], view: View, precision: Precision, keep_exact: bool
-    ) -> Iterator[EmbeddedImage]:
-        if not sources:
-            return
-        started = time.perf_counter()
-        images = [self.prepare(source, view) for source in sources]
-        embeddings = embed_batch(self.embedder, [image.pixels for image in images])
-        seconds = (time.perf_counter() - started) / len(sources)
-        self.embedded_views += len(sources)
-        self.embedded_images += len(sources) if view == PLAIN else 0
-        for source, image, embedding in zip(sources, images, embeddings, strict=True):
-            placed = complete(embedding, source.name, image)
-            entry = _pack(placed, seconds, "float32" if keep_exact else precision)
-            if self.cache is not None:
-                self.cache.put(self.space, view.name, source.digest, entry)
-            yield _unpack(source, entry, precision)
+    def _finished(
+        self,
+        images: list[_ReadImage],
+        views: Sequence[View],
+        precision: Precision,
+        kept: Precision,
+        behind: Behind,
+    ) -> Iterator[tuple[EmbeddedImage, ...]]:
+        """The views of all images that were read, those that are missing embedded together."""
+        fresh = self._embed(images, kept)
+        for image in images:
+            if image.error is not None:
+                raise image.error
+            found = []
+            for view, known in zip(views, image.cached, strict=True):
+                if known is None:
+                    entry = next(fresh)
+                    if self.cache is not None:
+                        behind.call(
+                            partial(self.cache.put, self.space, view.name, image.source.digest, entry)
+                        )
+                    self.embedded_views += 1
+                    self.embedded_images += view == PLAIN
+                    known = unpack(image.source, entry, precision)  # noqa: PLW2901
+                found.append(self._with_inspected(known, view))
+            yield tuple(found)
+
+    def _embed(self, images: list[_ReadImage], kept: Precision) -> Iterator[Mapping[str, Any]]:
+        """What the cache keeps of each prepared view, in order."""
+        waiting = [(image, prepared) for image in images for prepared in image.prepared]
+        while waiting:
+            size = self.images_at_once
+            batch, waiting = waiting[:size], waiting[size:]
+            started = time.perf_counter()
+            embeddings = embed_batch(self.embedder, [prepared.pixels for _, prepared in batch], kept)
+            seconds = (time.perf_counter() - started) / len(batch)
+            for (image, prepared), embedding in zip(batch, embeddings, strict=True):
+                placed = complete(embedding, image.source.name, prepared)
+                yield pack(placed, image.seconds + seconds, kept)
 
     def _with_inspected(self, embedded: EmbeddedImage, view: View) -> EmbeddedImage:
         if self.roi is None:
@@ -240,71 +349,53 @@ class EmbeddingStream:
         return embedded._replace(embedding=embedded.embedding._replace(inspected=inspected))
 
 
-def embed_batch(embedder: PatchEmbedder, images: list[RgbImage]) -> list[PatchEmbedding]:
-    """The embeddings of ``images``; one by one where an injected embedder knows only ``embed``."""
+class _ReadImage(NamedTuple):
+    """An image as its reader leaves it.
+
+    Attributes:
+        source: the image.
+        cached: each view from the cache; None where it has to be embedded.
+        prepared: those views, ready to be embedded.
+        seconds: reading and preset, for each of them.
+        error: what went wrong instead.
+    """
+
+    source: ImageSource
+    cached: tuple[EmbeddedImage | None, ...]
+    prepared: tuple[PreparedImage, ...]
+    seconds: float
+    error: Exception | None = None
+
+
+class _Waiting:
+    """Images in order, of which some wait for a forward pass: ``missing`` views, of so many ``pixels``."""
+
+    def __init__(self) -> None:
+        self.images: list[_ReadImage] = []
+        self.missing = 0
+        self.pixels = 0
+
+    def add(self, image: _ReadImage) -> None:
+        self.images.append(image)
+        self.missing += len(image.prepared)
+        self.pixels += sum(view.pixels.shape[0] * view.pixels.shape[1] for view in image.prepared)
+
+    def take(self) -> list[_ReadImage]:
+        """All of them; none is left."""
+        images = self.images
+        self.images, self.missing, self.pixels = [], 0, 0
+        return images
+
+
+def embed_batch(
+    embedder: PatchEmbedder, images: list[RgbImage], precision: Precision = "float32"
+) -> list[PatchEmbedding]:
+    """The embeddings of ``images``; one by one where an injected embedder knows only ``embed``.
+
+    Where the embedder can, it rounds them to ``precision`` itself, where they are.
+    """
+    if hasattr(embedder, "embed_rounded"):
+        return list(embedder.embed_rounded(images, precision))
     if hasattr(embedder, "embed_batch"):
         return list(embedder.embed_batch(images))
     return [embedder.embed(image) for image in images]
-
-
-def complete(
-    embedding: PatchEmbedding | tuple[Any, ...], name: str, image: PreparedImage | None = None
-) -> PatchEmbedding:
-    """The embedding checked, as float32, with region and input size filled in.
-
-    Where the preset brought ``image`` to another size, the region is brought back to the original.
-
-    Raises:
-        ValueError: the rows do not fill the grid, or hold NaN or infinity; names the image.
-    """
-    given = PatchEmbedding(*embedding)
-    rows = np.ascontiguousarray(given.patch_embeddings, dtype=np.float32)
-    gh, gw = (int(n) for n in given.grid_shape)
-    if rows.ndim != 2 or len(rows) != gh * gw or not len(rows):
-        raise ValueError(
-            f"{name}: patch embeddings of shape {rows.shape} do not fill a patch grid of {gh} x {gw}"
-        )
-    if not np.isfinite(rows).all():
-        raise ValueError(
-            f"{name}: its patch embeddings hold NaN or infinity: the weights or the image are damaged"
-        )
-    height, width = (int(n) for n in given.original_size)
-    region = Region(*given.region) if given.region is not None else Region(0.0, 0.0, height, width)
-    input_size = tuple(int(n) for n in given.input_size) if given.input_size is not None else (height, width)
-    if image is not None and image.pixels.shape[:2] != image.original_size:
-        region, (height, width) = on_original(region, image), image.original_size
-    return PatchEmbedding(rows, (gh, gw), (height, width), region, (input_size[0], input_size[1]))
-
-
-def _rounded(rows: np.ndarray, precision: Precision) -> np.ndarray:
-    """``rows`` at the precision asked for; float32 where a value lies beyond what float16 can hold."""
-    narrow = precision == "float16" and float(np.abs(rows).max()) < LARGEST_FLOAT16
-    return rows.astype(np.float16) if narrow else rows
-
-
-def _pack(embedding: PatchEmbedding, seconds: float, precision: Precision) -> dict[str, np.ndarray]:
-    sizes = (
-        *embedding.grid_shape,
-        *embedding.original_size,
-        *(embedding.input_size or embedding.original_size),
-    )
-    return {
-        "patch_embeddings": _rounded(embedding.patch_embeddings, precision),
-        "sizes": np.array(sizes, np.int64),
-        "region": np.array(embedding.region, np.float64),
-        "seconds": np.array(seconds),
-    }
-
-
-def _unpack(source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision) -> EmbeddedImage:
-    rows = entry["patch_embeddings"]
-    rows = rows if rows.dtype == np.float16 else _rounded(rows, precision)
-    gh, gw, height, width, input_height, input_width = (int(n) for n in entry["sizes"])
-    embedding = PatchEmbedding(
-        rows.astype(np.float32, copy=False),
-        (gh, gw),
-        (height, width),
-        Region(*(float(edge) for edge in entry["region"])),
-        (input_height, input_width),
-    )
-    return EmbeddedImage(source, embedding, float(entry["seconds"]))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,6 +76,7 @@ class Detector(ABC):
         self.scoring_settings = scoring
         self.map_settings = maps
         self._recent: OrderedDict[str, Response] = OrderedDict()
+        self._held = 0
         self._together: tuple[list[str], list[Response]] = ([], [])
 
     # ---- stages ------------------------------------------------------------------------------------------
@@ -336,12 +336,11 @@ class Detector(ABC):
     def _forget(self) -> None:
         """Another state gives other responses."""
         self._recent.clear()
+        self._held = 0
         self._together = ([], [])
 
-    def _responses(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
-        if self.transductive:
-            return self._responses_together(list(sources))
-        return self._responses_in_batches(sources)
+    def _responses(self, sources: list[ImageSource]) -> Iterator[Response]:
+        return self._responses_together(sources) if self.transductive else self._responses_in_order(sources)
 
     def _responses_together(self, sources: list[ImageSource]) -> Iterator[Response]:
         """The latest answer to all of them is kept: scores and maps of the same images cost one pass."""
@@ -350,31 +349,37 @@ class Detector(ABC):
             self._together = (digests, list(self.respond(self.state_, sources)))
         return iter(self._together[1])
 
-    def _responses_in_batches(self, sources: Iterable[ImageSource]) -> Iterator[Response]:
-        remaining = iter(sources)
-        while batch := list(islice(remaining, self.stream.batch_size)):
-            new = {s.digest: s for s in batch if s.digest not in self._recent}
-            found = {s.digest: self._recent[s.digest] for s in batch if s.digest in self._recent}
-            found |= dict(zip(new, self.respond(self.state_, new.values()), strict=True))
-            self._remember(found)
-            yield from (found[source.digest] for source in batch)
+    def _responses_in_order(self, sources: list[ImageSource]) -> Iterator[Response]:
+        """Those remembered, and the others in one pass; images of one content are one image."""
+        known = {s.digest: self._recent[s.digest] for s in sources if s.digest in self._recent}
+        copies = Counter(source.digest for source in sources)
+        answers = self.respond(self.state_, {s.digest: s for s in sources if s.digest not in known}.values())
+        for source in sources:
+            response = known.get(source.digest)
+            if response is None:
+                response = next(answers)
+                if copies[source.digest] > 1:
+                    known[source.digest] = response
+            self._remember(source.digest, response)
+            yield response
 
-    def _remember(self, responses: dict[str, Response]) -> None:
-        for digest, response in responses.items():
-            self._recent[digest] = response
-            self._recent.move_to_end(digest)
-        held = sum(map(_held, self._recent.values()))
-        while held > REMEMBERED:
+    def _remember(self, digest: str, response: Response) -> None:
+        self._held -= _held(self._recent.pop(digest, None))
+        self._recent[digest] = response
+        self._held += _held(response)
+        while self._held > REMEMBERED:
             _, oldest = self._recent.popitem(last=False)
-            held -= _held(oldest)
+            self._held -= _held(oldest)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "state_"):
             raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit first")
 
 
-def _held(response: Response) -> int:
+def _held(response: Response | None) -> int:
     """Patch scores that are held with a response."""
+    if response is None:
+        return 0
     return 1 if response.patch_grid is None else response.patch_grid.size
 
 

@@ -27,7 +27,7 @@ from uad_orchestrator.embedders.open_clip.names import DEFAULT_HUBS, model_name,
 from uad_orchestrator.embedders.open_clip.text import OpenClipText
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.vit import block_number, block_numbers
-from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.torch_embedder import TorchEmbedder, computed_in
 from uad_orchestrator.embedders.weight_files import OPEN_CLIP_FILES
 from uad_orchestrator.embedders.weights import random_seed
 
@@ -66,7 +66,8 @@ def recipe(settings: EmbedderSettings) -> dict[str, Any]:
     seed = random_seed(settings)
     random = {} if seed is None else {"random_seed": seed}
     # float32: a prompt score is a small difference of similarities, of which float16's rounding may be any share
-    return {"embedder": "open_clip_vit", "version": VERSION, "precision": "float32", **facts, **random}
+    declared = {"embedder": "open_clip_vit", "version": VERSION, "precision": "float32"}
+    return {**declared, **facts, **random, **computed_in(settings)}
 
 
 def default_hub(settings: EmbedderSettings) -> str | None:
@@ -82,7 +83,7 @@ def create(settings: EmbedderSettings, weights: Path | None, device: str) -> Ope
 SPEC = EmbedderSpec(
     implementation="uad_orchestrator.embedders.open_clip.vit:create",
     version=VERSION,
-    reads=("weights", "download", "layers", "image_size", "resize", "mean", "std", "vv_blocks"),
+    reads=("weights", "download", "layers", "image_size", "resize", "mean", "std", "vv_blocks", "compute"),
     resolve=resolve,
     recipe=recipe,
     default_hub=default_hub,

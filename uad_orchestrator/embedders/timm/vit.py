@@ -19,7 +19,7 @@ from uad_orchestrator.embedders.position_embedding import use_hub_positions
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.cnn import timm_model, with_normalisation
 from uad_orchestrator.embedders.timm.names import default_tag, patch_size, trained_size
-from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.torch_embedder import TorchEmbedder, computed_in
 from uad_orchestrator.embedders.weight_files import HUGGING_FACE_FILES
 from uad_orchestrator.embedders.weights import load_weights, random_seed, read_state_dict
 
@@ -83,7 +83,8 @@ def recipe(settings: EmbedderSettings) -> dict[str, Any]:
     random = {} if seed is None else {"random_seed": seed}
     # float16 changed scores by less than 1e-4 relative; by 1e-2 without the norm, where a few values are large
     precision = "float16" if settings.norm == "final" else "float32"
-    return {"embedder": "timm_vit", "version": VERSION, "precision": precision, **facts, **random}
+    compute = computed_in(settings)
+    return {"embedder": "timm_vit", "version": VERSION, "precision": precision, **facts, **random, **compute}
 
 
 def default_hub(settings: EmbedderSettings) -> str | None:
@@ -106,7 +107,18 @@ def create(settings: EmbedderSettings, weights: Path | None, device: str) -> Tor
 SPEC = EmbedderSpec(
     implementation="uad_orchestrator.embedders.timm.vit:create",
     version=VERSION,
-    reads=("weights", "download", "layers", "image_size", "resize", "mean", "std", "pos_embed", "norm"),
+    reads=(
+        "weights",
+        "download",
+        "layers",
+        "image_size",
+        "resize",
+        "mean",
+        "std",
+        "pos_embed",
+        "norm",
+        "compute",
+    ),
     resolve=resolve,
     recipe=recipe,
     default_hub=default_hub,

@@ -13,7 +13,7 @@ from uad_orchestrator.embedders.family import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.input_plan import check_sizes
 from uad_orchestrator.embedders.normalisation import IMAGENET
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.torch_embedder import TorchEmbedder, computed_in
 from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
 from uad_orchestrator.embedders.weights import WeightsError, load_weights, random_seed, read_state_dict
 from uad_orchestrator.spelling import choose_from
@@ -22,7 +22,7 @@ VERSION = 1
 DIMENSION = 1024
 """PatchCore's size of a patch embedding."""
 
-CNN_KEYS = ("weights", "download", "layers", "image_size", "resize", "dimension", "mean", "std")
+CNN_KEYS = ("weights", "download", "layers", "image_size", "resize", "dimension", "mean", "std", "compute")
 """What every CNN reads of its settings."""
 
 SAME_ORDER_AS_TIMM = frozenset({"mobilenet_v2"})
@@ -75,6 +75,7 @@ def cnn_recipe(settings: EmbedderSettings, family: str, version: int) -> dict[st
         "precision": "float16",  # changed scores by less than 1e-4 relative
         **facts,
         **({} if seed is None else {"random_seed": seed}),
+        **computed_in(settings),
     }
 
 

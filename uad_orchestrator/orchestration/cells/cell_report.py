@@ -13,6 +13,7 @@ import numpy as np
 
 from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.detectors.embedding.stream import CPU_BATCH
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
 from uad_orchestrator.metrics.bootstrap import LEVEL, interval
@@ -210,7 +211,10 @@ def build_report(
         | {"metrics_report": run.key("metrics_report").version},
         packages=dict(bank.packages),
         runtime=Runtime(
-            device=bank.device, batch_size=runtime.batch_size, workers=runtime.workers, host=bank.host
+            device=bank.device,
+            batch_size=bank.facts.get("batch_size", CPU_BATCH),
+            workers=runtime.workers,
+            host=bank.host,
         ),
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.create import build_detector
+from uad_orchestrator.detectors.embedding.stream import CPU_BATCH
 from uad_orchestrator.detectors.protocol.calibration import FOLDER
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreWriter, read_responses, read_scores
@@ -66,7 +67,7 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
     return StageResult(
         metrics=_numbers(facts),
-        facts=facts | _embedding_counts(detector),
+        facts=facts | _embedding_counts(detector) | {"batch_size": _batch_size(detector)},
         seeds={"fit": seed},
         device=detector.device,
     )
@@ -206,13 +207,13 @@ def read_thresholds(scores: Path, maps: Path) -> Thresholds:
 
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
     """The cell's detector over the project's embedding cache; the embedder is loaded when it is first needed."""
-    from uad_orchestrator.detectors.embedding.open_stream import open_stream
+    from uad_orchestrator.detectors.embedding.open_stream import network_device, open_stream
     from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 
     entry, project = run.entry, run.state.project
-    preset, batch_size = resolve_preset(entry.preset, project.presets), project.runtime.batch_size
+    preset, runtime = resolve_preset(entry.preset, project.presets), project.runtime
     if entry.embedder is None:
-        stream = open_stream(None, preset=preset, batch_size=batch_size)
+        stream = open_stream(None, preset=preset, batch_size=runtime.batch_size, readers=runtime.readers)
         return build_detector(entry.model, run.settings, stream, **_own_network(run))
     embedder = entry.embedder
     weights = run.state.weights(run.cell)
@@ -232,7 +233,9 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         lambda: recipe,
         preset=preset,
         cache=EmbeddingCache(Path(project.storage.local) / EMBEDDINGS),
-        batch_size=batch_size,
+        batch_size=runtime.batch_size,
+        readers=runtime.readers,
+        device=network_device(embedder, runtime.device),
     )
     return build_detector(entry.model, run.settings, stream)
 
@@ -255,6 +258,13 @@ def _training_folder(run: CellRun) -> Path:
 
 def _embedding_counts(detector: Detector) -> dict[str, int]:
     return {"embedded_images": detector.embedded_images, "embedded_views": detector.embedded_views}
+
+
+def _batch_size(detector: Detector) -> int:
+    """Images per forward pass; where all came from the cache, as the project file says."""
+    stream = detector.stream
+    asked = CPU_BATCH if stream.batch_size == "auto" else stream.batch_size
+    return stream.images_at_once if detector.embedded_views else asked
 
 
 def _numbers(facts: Mapping[str, Any]) -> dict[str, float | None]:

@@ -1,0 +1,73 @@
+"""From an image to what goes into the embedder: read once, with the preset, as every view that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from uad_orchestrator.detectors.embedding.placement import ImagePreset, PreparedImage
+from uad_orchestrator.detectors.embedding.views import View
+from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiles import TileSource, cut_tile
+from uad_orchestrator.preprocessing.augmentation import Augmentation
+
+
+class ImageReader:
+    """Reads images for an embedder.
+
+    Images may be read by several threads at a time, the tiles of images by one: the whole image of the latest tile is
+    kept, and tiles are asked for in a row.
+
+    Args:
+        preset: applied to every image; None: images stay as they are.
+    """
+
+    def __init__(self, preset: ImagePreset | None) -> None:
+        self.preset = preset
+        self._latest_whole: tuple[ImageSource, Augmentation | None, RgbImage] | None = None
+
+    def prepare(self, source: ImageSource, views: Sequence[View]) -> Iterator[PreparedImage]:
+        """An image as it goes into the embedder, a view after the other; it is decoded once.
+
+        Args:
+            source: an image, or a tile: then the preset has gone over the whole image.
+            views: which views of it.
+
+        Returns:
+            The pixels of each view, and the image's size before the preset.
+        """
+        if isinstance(source, TileSource):
+            for view in views:
+                tile = cut_tile(self._whole(source.whole, view), source.box, source.padding)
+                yield PreparedImage(view.after_preset(tile), (tile.shape[0], tile.shape[1]))
+            return
+        image = source.read()
+        on_canvas: dict[Augmentation | None, RgbImage] = {}
+        for view in views:
+            if view.augmentation not in on_canvas:
+                on_canvas[view.augmentation] = self._after_preset(image, view, source.digest)
+            pixels = view.after_preset(on_canvas[view.augmentation])
+            yield PreparedImage(pixels, (image.shape[0], image.shape[1]))
+
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """``(h, w)`` after the preset, of an image of ``(H, W)``: the canvas that tiles are cut of."""
+        return size if self.preset is None else self.preset.size_after(size)
+
+    def _whole(self, image: ImageSource, view: View) -> RgbImage:
+        """The image after its preset; the latest one is kept."""
+        augmentation, latest = view.augmentation, self._latest_whole
+        if latest is None or latest[0] is not image or latest[1] != augmentation:
+            self._latest_whole = None  # let go of it before the next one is decoded
+            pixels = self._after_preset(image.read(), view, image.digest)
+            expected = self.size_after(image.size())
+            if pixels.shape[:2] != expected:
+                raise ValueError(
+                    f"{image.name}: its preset gives {pixels.shape[0]} x {pixels.shape[1]} pixels, but says "
+                    f"{expected[0]} x {expected[1]} (size_after), which its tiles are cut by"
+                )
+            latest = self._latest_whole = image, augmentation, pixels
+        return latest[2]
+
+    def _after_preset(self, image: RgbImage, view: View, digest: str) -> RgbImage:
+        image = view.before_preset(image, digest)
+        return self.preset.apply(image) if self.preset is not None else image
