@@ -6,9 +6,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -79,14 +80,13 @@ class TorchEmbedder:
         return self.embed_rounded(images, "float32")
 
     def embed_rounded(
-        self, images: Sequence[RgbImage], precision: Literal["float16", "float32"], *, exact: bool = False
+        self, images: Sequence[RgbImage], precision: Literal["float16", "float32"]
     ) -> list[PatchEmbedding]:
         """``embed_batch`` with the embeddings rounded where they are, so that half as much is copied.
 
         Args:
             images: as for ``embed_batch``.
             precision: of the embeddings; those of an image with a value beyond float16 stay float32.
-            exact: compute in float32, whatever ``settings.compute`` says: what that is compared with.
 
         Returns:
             One result per image, in order, of float16 or float32.
@@ -98,13 +98,18 @@ class TorchEmbedder:
         inputs: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             inputs.setdefault(plan.input_size, []).append(index)
-        arithmetic = _Arithmetic(None if exact else self.settings.compute, precision)
         results: dict[int, PatchEmbedding] = {}
         for indices in inputs.values():
-            grids = self._grids([(images[i], plans[i]) for i in indices], arithmetic)
+            grids = self._grids([(images[i], plans[i]) for i in indices], precision)
             for index, grid in zip(indices, grids, strict=True):
                 results[index] = _patch_embedding(grid, images[index], plans[index])
         return [results[index] for index in range(len(images))]
+
+    def exact(self) -> Self:
+        """The same network, computing in float32 whatever ``settings.compute`` says: what that is held against."""
+        twin = copy(self)
+        twin.settings = self.settings.model_copy(update={"compute": None})
+        return twin
 
     @property
     def batch_size(self) -> int:
@@ -132,26 +137,26 @@ class TorchEmbedder:
         return plan
 
     def _grids(
-        self, batch: Sequence[tuple[RgbImage, InputPlan]], arithmetic: _Arithmetic
+        self, batch: Sequence[tuple[RgbImage, InputPlan]], precision: Literal["float16", "float32"]
     ) -> list[np.ndarray]:
         """``(gh, gw, d)`` of each image of one input size; of a batch that does not fit, one half after the other."""
         import torch
 
         try:
-            return self._forward(batch, arithmetic)
+            return self._forward(batch, precision)
         except torch.cuda.OutOfMemoryError:
             half = len(batch) // 2
         torch.cuda.empty_cache()
         if half == 0:
             self._move_to_cpu(batch[0][1])
-            return self._forward(batch, arithmetic)
+            return self._forward(batch, precision)
         self._fits = half
         warnings.warn(
             f"embedder {self.settings.name}: {len(batch)} images at a time do not fit into the memory of "
             f"{self.torch_device}; it goes on with {half}",
             stacklevel=2,
         )
-        return [*self._grids(batch[:half], arithmetic), *self._grids(batch[half:], arithmetic)]
+        return [*self._grids(batch[:half], precision), *self._grids(batch[half:], precision)]
 
     def _move_to_cpu(self, plan: InputPlan) -> None:
         warnings.warn(
@@ -163,7 +168,7 @@ class TorchEmbedder:
         self._network = self._load_network(self.torch_device)
 
     def _forward(
-        self, batch: Sequence[tuple[RgbImage, InputPlan]], arithmetic: _Arithmetic
+        self, batch: Sequence[tuple[RgbImage, InputPlan]], precision: Literal["float16", "float32"]
     ) -> list[np.ndarray]:
         """``(gh, gw, d)`` of each image of one input size, float32, or float16 where that holds it."""
         import torch
@@ -171,9 +176,9 @@ class TorchEmbedder:
         with torch.inference_mode():
             with exact_kernels():
                 inputs = torch.stack([self._input(image, plan) for image, plan in batch])
-            with kernels(arithmetic.compute, self.torch_device.type):
+            with kernels(self.settings.compute, self.torch_device.type):
                 grids = self._network(inputs).float().contiguous()
-            if arithmetic.precision == "float32":
+            if precision == "float32":
                 return list(_on_host(grids))
             # one pass for the largest value of each image; NaN comes through it, too
             largest = torch.linalg.vector_norm(grids.flatten(1), ord=float("inf"), dim=1).tolist()
@@ -214,13 +219,6 @@ class TorchEmbedder:
         pinned = torch.empty(channels.shape, dtype=getattr(torch, channels.dtype.name), pin_memory=True)
         np.copyto(pinned.numpy(), channels)
         return pinned.to(self.torch_device, non_blocking=True).permute(2, 0, 1)
-
-
-class _Arithmetic(NamedTuple):
-    """What a network computes in, and what its embeddings are rounded to."""
-
-    compute: Compute | None
-    precision: Literal["float16", "float32"]
 
 
 def computed_in(settings: EmbedderSettings) -> dict[str, str]:

@@ -318,3 +318,17 @@ def test_the_largest_value_is_found_in_either_precision(rows: np.ndarray) -> Non
     with np.errstate(over="ignore"):
         half = rows.astype(np.float16)
     assert np.array_equal(_extreme(half), float(np.abs(half).max()), equal_nan=True)
+
+
+def test_images_from_the_cache_do_not_gather_behind_one_that_is_not(
+    tmp_path: Path, embedder: CellMeans
+) -> None:
+    """Their embeddings would fill the memory: so a batch is as small as the cache leaves it."""
+    images = sources(textures(60))
+    stream = open_stream(embedder, cache=EmbeddingCache(tmp_path), batch_size=4)
+    list(stream.stream(images[1:]))
+    taken = []
+    results = stream.stream(taken.append(image) or image for image in images)
+    next(results)
+    assert len(taken) <= 4 + 1 + stream.reader_threads
+    assert len(list(results)) == 59

@@ -14,7 +14,7 @@ from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, R
 from uad_orchestrator.images.decode import RgbImage
 
 BATCH = 8
-"""Tiles per forward pass."""
+"""Tiles per forward pass, of an embedder that does not say it itself."""
 
 
 class _Axis(NamedTuple):
@@ -54,6 +54,10 @@ class TokenTiles:
     def device(self) -> str:
         """Where the tiles are embedded."""
         return str(getattr(self.inner, "device", "cpu"))
+
+    def exact(self) -> TokenTiles:
+        """The same tiles through the same network, computing in float32 (see ``TorchEmbedder.exact``)."""
+        return TokenTiles(self.inner.exact(), self.settings)  # type: ignore[attr-defined]  # only where it has it
 
     def recipe(self) -> Mapping[str, Any]:
         """The inner embedder's recipe and the tiles."""
@@ -104,8 +108,9 @@ class TokenTiles:
     def _embedded(self, tiles: list[RgbImage], first: PatchEmbedding) -> Iterator[PatchEmbedding]:
         """All tiles, the first of which is known, a few at a time."""
         yield first
-        for start in range(1, len(tiles), BATCH):
-            yield from self._embed_tiles(tiles[start : start + BATCH])
+        batch = int(getattr(self.inner, "batch_size", BATCH))
+        for start in range(1, len(tiles), batch):
+            yield from self._embed_tiles(tiles[start : start + batch])
 
     def _embed_tiles(self, tiles: list[RgbImage]) -> list[PatchEmbedding]:
         found = [complete(tile, "a tile") for tile in embed_batch(self.inner, tiles)]

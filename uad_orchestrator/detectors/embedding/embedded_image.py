@@ -112,7 +112,9 @@ def _extreme(rows: np.ndarray) -> float:
     """The largest absolute value; NaN where there is one. The rows are not copied for it."""
     if not rows.size:
         return 0.0
-    if rows.dtype == np.float16:  # compared as whole numbers, many times faster: bits sort like what they stand for
+    if (
+        rows.dtype == np.float16
+    ):  # compared as whole numbers, many times faster: bits sort like what they stand for
         positive, most = max(int(rows.view(np.int16).max()), 0), int(rows.view(np.uint16).max())
         negative = most & 0x7FFF if most & 0x8000 else 0  # the sign is the highest bit
         return float(np.uint16(max(positive, negative)).view(np.float16))

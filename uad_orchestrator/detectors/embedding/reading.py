@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from uad_orchestrator.detectors.embedding.embedded_image import EmbeddedImage
 from uad_orchestrator.detectors.embedding.placement import ImagePreset, PreparedImage
 from uad_orchestrator.detectors.embedding.views import View
 from uad_orchestrator.images.decode import RgbImage
@@ -71,3 +73,42 @@ class ImageReader:
     def _after_preset(self, image: RgbImage, view: View, digest: str) -> RgbImage:
         image = view.before_preset(image, digest)
         return self.preset.apply(image) if self.preset is not None else image
+
+
+class ReadImage(NamedTuple):
+    """An image as its reader leaves it.
+
+    Attributes:
+        source: the image.
+        cached: each view from the cache; None where it has to be embedded.
+        prepared: those views, ready to be embedded.
+        seconds: reading and preset, for each of them.
+        error: what went wrong instead.
+    """
+
+    source: ImageSource
+    cached: tuple[EmbeddedImage | None, ...]
+    prepared: tuple[PreparedImage, ...]
+    seconds: float
+    error: Exception | None = None
+
+
+class WaitingImages:
+    """Images in order, of which some wait for a forward pass: ``missing`` views, of so many ``pixels``."""
+
+    def __init__(self) -> None:
+        self.images: list[ReadImage] = []
+        self.missing = 0
+        self.pixels = 0
+
+    def add(self, image: ReadImage) -> None:
+        """One more, behind the others."""
+        self.images.append(image)
+        self.missing += len(image.prepared)
+        self.pixels += sum(view.pixels.shape[0] * view.pixels.shape[1] for view in image.prepared)
+
+    def take(self) -> list[ReadImage]:
+        """All of them; none is left."""
+        images = self.images
+        self.images, self.missing, self.pixels = [], 0, 0
+        return images

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from uad_orchestrator.detectors.embedding.embedded_image import (
     EmbeddedImage,
@@ -24,7 +24,7 @@ from uad_orchestrator.detectors.embedding.embedded_image import (
     unpack,
 )
 from uad_orchestrator.detectors.embedding.placement import ImagePreset, PatchCells, PreparedImage, RoiPatches
-from uad_orchestrator.detectors.embedding.reading import ImageReader
+from uad_orchestrator.detectors.embedding.reading import ImageReader, ReadImage, WaitingImages
 from uad_orchestrator.detectors.embedding.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding
 from uad_orchestrator.embedders.torch_embedder import compute_device
@@ -177,21 +177,18 @@ class EmbeddingStream:
         if first is None:
             return
         sources = itertools.chain([first], remaining)
-        if isinstance(first, TileSource) and len(views) > 1:  # a view of a whole image at a time is kept
-            columns = itertools.tee(sources, len(views))
-            yield from zip(
-                *(
-                    self.stream(column, view=view, precision=precision, keep_exact=keep_exact)
-                    for column, view in zip(columns, views, strict=True)
-                ),
-                strict=True,
+        if isinstance(first, TileSource) and len(views) > 1:  # of a whole image one view at a time is kept
+            each = (
+                self.stream(column, view=view, precision=precision, keep_exact=keep_exact)
+                for column, view in zip(itertools.tee(sources, len(views)), views, strict=True)
             )
+            yield from zip(*each, strict=True)
             return
         kept: Precision = "float32" if keep_exact else precision
         threads, ahead = self.read_ahead(first, len(views))
         read = partial(self._read, views=views, precision=precision)
         with Behind(min(WRITERS, threads), waiting=2 * WRITERS) as behind:
-            waiting = _Waiting()
+            waiting = WaitingImages()
             for image in ordered_map(read, sources, threads=threads, ahead=ahead):
                 waiting.add(image)
                 if image.error is not None or not self._waits(waiting, len(views)):
@@ -216,6 +213,25 @@ class EmbeddingStream:
                 yield
             finally:
                 self.cache = None
+
+    def computed_exactly(self, sources: Sequence[ImageSource]) -> list[EmbeddedImage] | None:
+        """The images embedded in float32 arithmetic, past the cache; None where they always are.
+
+        Args:
+            sources: a few images.
+
+        Returns:
+            Each with its unrounded embedding: what a faster ``compute`` is held against.
+        """
+        if "compute" not in self.recipe()["embedder"]:
+            return None
+        prepared = [self.prepare(source) for source in sources]
+        exact = self.embedder.exact()  # type: ignore[attr-defined]  # every embedder that has ``compute`` has it
+        embeddings = embed_batch(exact, [image.pixels for image in prepared])
+        return [
+            EmbeddedImage(source, complete(embedding, source.name, image), 0.0)
+            for source, image, embedding in zip(sources, prepared, embeddings, strict=True)
+        ]
 
     def prepare(self, source: ImageSource, view: View = PLAIN) -> PreparedImage:
         """A view of an image as it goes into the embedder: read, with the preset applied.
@@ -279,12 +295,13 @@ class EmbeddingStream:
             (known,) = self.stream([source], keep_exact=True)
         return PatchCells.of(known.embedding)
 
-    def _waits(self, waiting: _Waiting, views: int) -> bool:
+    def _waits(self, waiting: WaitingImages, views: int) -> bool:
         """Whether further images may still come into the batch; what the cache has waits for none."""
-        room = self.images_at_once - waiting.missing if waiting.missing else 0
+        batch = self.images_at_once if waiting.missing else 0
+        room = min(batch - waiting.missing, (batch - len(waiting.images)) * views)
         return room >= views and waiting.pixels < HELD_PIXELS
 
-    def _read(self, source: ImageSource, views: Sequence[View], precision: Precision) -> _ReadImage:
+    def _read(self, source: ImageSource, views: Sequence[View], precision: Precision) -> ReadImage:
         """What the cache has of an image's views, and the other views ready to be embedded; in a reader's thread."""
         started = time.perf_counter()
         try:
@@ -292,9 +309,9 @@ class EmbeddingStream:
             missing = [view for view, found in zip(views, cached, strict=True) if found is None]
             prepared = list(self._reader.prepare(source, missing)) if missing else []
         except Exception as error:  # it is raised when the image's turn comes, not when it was read
-            return _ReadImage(source, (), (), 0.0, error)
+            return ReadImage(source, (), (), 0.0, error)
         seconds = (time.perf_counter() - started) / max(1, len(prepared))
-        return _ReadImage(source, tuple(cached), tuple(prepared), seconds)
+        return ReadImage(source, tuple(cached), tuple(prepared), seconds)
 
     def _cached(self, source: ImageSource, view: View, precision: Precision) -> EmbeddedImage | None:
         stored = self.cache.get(self.space, view.name, source.digest) if self.cache else None
@@ -304,7 +321,7 @@ class EmbeddingStream:
 
     def _finished(
         self,
-        images: list[_ReadImage],
+        images: list[ReadImage],
         views: Sequence[View],
         precision: Precision,
         kept: Precision,
@@ -329,7 +346,7 @@ class EmbeddingStream:
                 found.append(self._with_inspected(known, view))
             yield tuple(found)
 
-    def _embed(self, images: list[_ReadImage], kept: Precision) -> Iterator[Mapping[str, Any]]:
+    def _embed(self, images: list[ReadImage], kept: Precision) -> Iterator[Mapping[str, Any]]:
         """What the cache keeps of each prepared view, in order."""
         waiting = [(image, prepared) for image in images for prepared in image.prepared]
         while waiting:
@@ -347,44 +364,6 @@ class EmbeddingStream:
             return embedded
         inspected = self.roi.inspected(embedded.source, PatchCells.of(embedded.embedding), view)
         return embedded._replace(embedding=embedded.embedding._replace(inspected=inspected))
-
-
-class _ReadImage(NamedTuple):
-    """An image as its reader leaves it.
-
-    Attributes:
-        source: the image.
-        cached: each view from the cache; None where it has to be embedded.
-        prepared: those views, ready to be embedded.
-        seconds: reading and preset, for each of them.
-        error: what went wrong instead.
-    """
-
-    source: ImageSource
-    cached: tuple[EmbeddedImage | None, ...]
-    prepared: tuple[PreparedImage, ...]
-    seconds: float
-    error: Exception | None = None
-
-
-class _Waiting:
-    """Images in order, of which some wait for a forward pass: ``missing`` views, of so many ``pixels``."""
-
-    def __init__(self) -> None:
-        self.images: list[_ReadImage] = []
-        self.missing = 0
-        self.pixels = 0
-
-    def add(self, image: _ReadImage) -> None:
-        self.images.append(image)
-        self.missing += len(image.prepared)
-        self.pixels += sum(view.pixels.shape[0] * view.pixels.shape[1] for view in image.prepared)
-
-    def take(self) -> list[_ReadImage]:
-        """All of them; none is left."""
-        images = self.images
-        self.images, self.missing, self.pixels = [], 0, 0
-        return images
 
 
 def embed_batch(
