@@ -176,7 +176,7 @@ def _anomalib_model(cell: Cell) -> Any:
     from anomalib.metrics import AUPRO, AUROC, Evaluator
     from anomalib.models import Patchcore
 
-    on_maps = {"fields": ["anomaly_map", "gt_mask"], "prefix": "pixel_"}
+    on_maps: dict[str, Any] = {"fields": ["anomaly_map", "gt_mask"], "prefix": "pixel_"}
     image_auroc = AUROC(fields=["pred_score", "gt_label"], prefix="image_")
     size = (cell.image_size, cell.image_size)
     model = Patchcore(

@@ -17,7 +17,7 @@ import numpy as np
 from uad_orchestrator.threads import available_threads
 
 NOISE = 12
-"""Grey levels of the noise: of 1024 x 1024 pixels it makes PNG files of 1.4 MB in colour."""
+"""Grey levels of the noise: of 1024 x 1024 pixels it makes PNG files of 2 MB in colour, of .7 in grey."""
 
 STRONGEST, FAINTEST = 90, 6
 """Grey levels that a spot adds: the first of a category and the last."""

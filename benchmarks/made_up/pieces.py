@@ -119,7 +119,7 @@ def _coreset(cell: Cell, kept: Path) -> dict[str, float]:
     from uad_orchestrator.memory import select_coreset
 
     rows = np.load(kept / "train.npy")
-    select = partial(
+    select: Callable[[np.ndarray], np.ndarray] = partial(
         select_coreset, ratio=cell.ratio, seed=0, **accepting(select_coreset, device=cell.device)
     )
     np.save(kept / "bank.npy", rows[select(rows)])
