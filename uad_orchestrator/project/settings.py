@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -74,6 +75,9 @@ class DatasetSettings(Section):
     categories: tuple[str, ...] | None = Field(None, description="those to benchmark; default: those found")
     exclude: tuple[str, ...] = Field((), description="images to leave out, by their path below `root`")
     incoming: Path | None = Field(None, description="the folder of new normal images")
+    layout_settings: SerializeAsAny[LayoutSettings] | None = Field(
+        None, description="the keys that the layout adds; None: its defaults"
+    )
 
 
 class RepeatSettings(Section):
