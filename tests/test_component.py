@@ -226,6 +226,19 @@ def test_without_a_prefix_names_are_plain(tmp_path: Path, monkeypatch: pytest.Mo
     }
 
 
+def test_a_key_prefix_in_the_file_is_for_assets_and_a_name_prefix_for_the_rest(tmp_path: Path) -> None:
+    workshop = build(tmp_path)
+    workshop.edit(lambda values: values.update(automation={"recalibrate": "0 3 * * *"}))
+    plain = {"jobs": JOBS, "sensors": SENSORS, "schedules": {"recalibrate"}, "resources": RESOURCES}
+    keyed = names_of(build_definitions(named(workshop.project, key_prefix="line7")))
+    assert keyed == {"assets": {f"line7/{name}" for name in NODES}, **plain}
+    renamed = names_of(build_definitions(named(workshop.project, name_prefix="line7")))
+    assert renamed == {
+        "assets": set(NODES),
+        **{kind: {f"line7__{name}" for name in names} for kind, names in plain.items()},
+    }
+
+
 def test_two_benchmarks_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = build(tmp_path / "first"), build(tmp_path / "second", train=4)
     for workshop in (first, second):
@@ -249,8 +262,8 @@ def test_two_benchmarks_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.M
         "resources": {prefix + name for prefix in prefixes for name in RESOURCES} | {"project_inputs"},
     }
     projects = [
-        named(first.project, key_prefix="line7"),
-        named(second.project, key_prefix=["plant", "line7"]),
+        named(first.project, key_prefix="line7", name_prefix="line7"),
+        named(second.project, key_prefix=["plant", "line7"], name_prefix=["plant", "line7"]),
     ]
     with dg.DagsterInstance.local_temp() as instance:
         for prefix in prefixes:
@@ -267,7 +280,7 @@ def test_two_benchmarks_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_sensor_asks_for_jobs_by_their_prefixed_names(tmp_path: Path) -> None:
     workshop = build(tmp_path)
-    project = named(workshop.project, key_prefix="line7")
+    project = named(workshop.project, key_prefix="line7", name_prefix="line7")
     definitions = build_definitions(project)
     with open_instance(project) as instance:
 
@@ -303,14 +316,17 @@ def test_a_recalibration_works_in_the_instance_and_under_the_prefix_it_was_start
 
     workshop.edit(receive)
     write_image(workshop.home / "incoming/housing/new.png", normal_image(300))
-    project = named(workshop.project, key_prefix="line7")
+    project = named(workshop.project, key_prefix="line7", name_prefix="line7")
     definitions = build_definitions(project)
-    workshop.edit(lambda values: values.update(dagster={"key_prefix": "edited_since"}))
+    workshop.edit(
+        lambda values: values.update(dagster=dict.fromkeys(("key_prefix", "name_prefix"), "edited_since"))
+    )
     with dg.DagsterInstance.local_temp() as instance:
         assert definitions.resolve_job_def("line7__recalibrate").execute_in_process(instance=instance).success
         assert set(recorded_versions(instance, project, "metrics_report")) == {CELL}
         assert set(recorded_versions(instance, project, "normal_images")) == {"line7/housing"}
         assert {key.path[0] for key in instance.get_asset_keys()} == {"line7"}
+        assert {run.job_name.partition("__")[0] for run in instance.get_runs()} == {"line7"}
         assert Planner(open_state(project), open_store(project), instance).plan(Selection()).stale == ()
     with open_instance(project) as projects_own:
         assert projects_own.get_asset_keys() == []
@@ -331,8 +347,10 @@ def test_uad_says_under_which_prefix_the_assets_are(computed) -> None:
     looked = CliRunner().invoke(app, ["plan", "--home", str(workshop.home), "--json"])
     assert looked.exit_code == 0
     assert json.loads(looked.stdout)["fresh"] == 0
-    assert "dagster: {key_prefix: ['plant', 'line7']}" in looked.stderr
-    workshop.edit(lambda values: values.update(dagster={"key_prefix": ["plant", "line7"]}))
+    prefix = ["plant", "line7"]
+    (said,) = re.findall(r"`dagster: ({.*?})`", looked.stderr)
+    assert yaml.safe_load(said) == {"key_prefix": prefix, "name_prefix": prefix}
+    workshop.edit(lambda values: values.update(dagster=yaml.safe_load(said)))
     agreed = CliRunner().invoke(app, ["plan", "--home", str(workshop.home), "--json"])
     assert (json.loads(agreed.stdout)["stale"], "key_prefix" in agreed.stderr) == ([], False)
 
@@ -363,6 +381,7 @@ def test_attributes_stand_in_place_of_the_files_own_names(tmp_path: Path) -> Non
     workshop = build(tmp_path / "home")
     said = {
         "key_prefix": "filed",
+        "name_prefix": "names_filed",
         "group": "filed",
         "pools": {"memory_bank": "filed"},
         "owners": ["team:line7"],
@@ -372,8 +391,8 @@ def test_attributes_stand_in_place_of_the_files_own_names(tmp_path: Path) -> Non
     names = UadBenchmark(home="home").project(place).dagster
     assert names == workshop.project.dagster
     other = UadBenchmark(home="home", key_prefix=[], group="given").project(place).dagster
-    assert (other.key_prefix, other.group, other.pools, other.owners) == (
-        (), "given", settings.PoolSettings(memory_bank="filed"), ("team:line7",)
+    assert (other.key_prefix, other.name_prefix, other.group, other.pools, other.owners) == (
+        (), (), "given", settings.PoolSettings(memory_bank="filed"), ("team:line7",)
     )  # fmt: skip
     assert UadBenchmark(home=str(workshop.home)).project(place).home == workshop.home
 

@@ -14,9 +14,9 @@ from tests.orchestration.workshop import Workshop
 
 @pytest.fixture
 def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
-    """The code location of a project with a key prefix."""
+    """The code location of a project with a key prefix, and another for names."""
     workshop = Workshop.build(tmp_path, {"alpha": ["disc"]}, train=1)
-    workshop.edit(lambda values: values.update(dagster={"key_prefix": "line7"}))
+    workshop.edit(lambda values: values.update(dagster={"key_prefix": "line7", "name_prefix": "plant"}))
     monkeypatch.setenv("UAD_HOME", str(tmp_path))
     monkeypatch.delitem(sys.modules, "uad_orchestrator.definitions", raising=False)
     return importlib.import_module("uad_orchestrator.definitions").defs
@@ -28,5 +28,5 @@ def test_the_code_location_loads_whole(loaded: dg.Definitions) -> None:
 
 
 def test_what_a_click_starts_runs_in_one_process(loaded: dg.Definitions) -> None:
-    clicked, job = loaded.resolve_implicit_global_asset_job_def(), loaded.resolve_job_def("line7__cell")
+    clicked, job = loaded.resolve_implicit_global_asset_job_def(), loaded.resolve_job_def("plant__cell")
     assert clicked.executor_def is job.executor_def is dg.in_process_executor

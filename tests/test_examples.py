@@ -99,14 +99,14 @@ def installed(folder: Path, version: str) -> Path:
 
 
 def lay_out(root: Path) -> None:
-    """Generated images as the example's layout has them: good, bad and masks."""
+    """Generated images as the page's uad.yaml has them for the example's layout: ok, bad and masks."""
     generate_demo(root / "made", sizes=DemoSizes(20, 4, 3), categories=["connector"])
     made, parts = root / "made/connector", root / "images/connector"
-    for name in ("good", "bad", "masks"):
+    for name in ("ok", "bad", "masks"):
         (parts / name).mkdir(parents=True)
     for path in made.glob("t*/*/*.png"):
         split, kind = path.parts[-3:-1]
-        shutil.copy(path, parts / ("good" if kind == "good" else "bad") / f"{split}_{kind}_{path.name}")
+        shutil.copy(path, parts / ("ok" if kind == "good" else "bad") / f"{split}_{kind}_{path.name}")
     for path in made.glob("ground_truth/*/*.png"):
         name = f"test_{path.parent.name}_{path.name.replace('_mask', '')}"
         shutil.copy(path, parts / "masks" / name)
@@ -148,6 +148,26 @@ def test_another_version_of_own_detector_is_stale_and_says_so(home):
     banks = {node["detector"]: node["reasons"] for node in stale if node["asset"] == "memory_bank"}
     said = ["fit settings changed: own-detector 1.0.0 -> 1.1.0"]
     assert banks == {"own": said, "patchcore": said}, "both use its embedder"
+
+
+@pytest.mark.end_to_end
+def test_another_value_of_its_layouts_setting_is_stale_and_a_wrong_one_is_said(home):
+    folder, first, _ = home
+    file, text = folder / "uad.yaml", (folder / "uad.yaml").read_text()
+    shutil.copytree(folder / "images/connector/ok", fewer := folder / "images/connector/fewer")
+    min(fewer.iterdir()).unlink()
+    try:
+        file.write_text(text.replace("good_folder: ok", "good_folder: fewer"))
+        stale = uad(folder, first, "plan", "--json")["stale"]
+        banks = {node["detector"] for node in stale if node["asset"] == "memory_bank"}
+        assert banks == {"own", "patchcore"}
+        file.write_text(text.replace("good_folder: ok", "good_foldr: ok"))
+        said = uad(folder, first, "plan", status=2)
+        assert "line 2, datasets.parts.good_foldr: unknown key; did you mean 'good_folder'?" in said
+        file.write_text(text.replace("good_folder: ok", "good_folder: ''"))
+        assert "datasets.parts.good_folder: is ''" in uad(folder, first, "plan", status=2)
+    finally:
+        file.write_text(text)
 
 
 @pytest.mark.end_to_end

@@ -16,14 +16,18 @@ import pytest
 
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator import plugins
+from uad_orchestrator.datasets import DatasetError, check_dataset, find_categories
+from uad_orchestrator.datasets.layout_settings import DATASET_KEYS
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.detectors import create_detector, detector_spec
 from uad_orchestrator.detectors.registry import DETECTORS, required_packages
 from uad_orchestrator.embedders import EmbedderSettings, create_embedder, embedder_recipe
 from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.input_contents import dataset_category, fit_settings
+from uad_orchestrator.orchestration.versions.stores import open_state
 from uad_orchestrator.plugins import PluginError
-from uad_orchestrator.project import Project, ProjectError, load_project
+from uad_orchestrator.project import DatasetSettings, Project, ProjectError, load_project
 
 DETECTOR = """
 from pydantic import PositiveInt
@@ -76,16 +80,37 @@ from uad_orchestrator.datasets import Layout
 
 LAYOUT = Layout(2, mvtec_ad.find_categories, mvtec_ad.scan_category)
 """
+THINNED_LAYOUT = """
+from pydantic import PositiveInt
+from uad_orchestrator.datasets.layouts import mvtec_ad
+from uad_orchestrator.datasets import Layout, LayoutSettings
+
+class Thinned(LayoutSettings):
+    every: PositiveInt = 1
+    split_folder: str = "train"
+
+def find_categories(root, settings):
+    return [name for name in mvtec_ad.find_categories(root) if (root / name / settings.split_folder).is_dir()]
+
+def scan_category(root, category, exclusions, settings):
+    scan = mvtec_ad.scan_category(root, category, exclusions)
+    train = [image for image in scan.images if image.split == "train"]
+    scan.images = train[:: settings.every] + [image for image in scan.images if image.split != "train"]
+    return scan
+
+LAYOUT = Layout(1, find_categories, scan_category, settings=Thinned)
+"""
 MODULES = {
     "acme_spec": DETECTOR,
     "acme_detector_class": IMPLEMENTATION,
     "acme_embedder": EMBEDDER,
     "acme_layout": LAYOUT,
+    "acme_thinned": THINNED_LAYOUT,
 }
 ACME = {
     "detectors": {"acme_detector": "acme_spec:SPEC"},
     "embedders": {"acme_grey": "acme_embedder:SPEC"},
-    "layouts": {"acme_tree": "acme_layout:LAYOUT"},
+    "layouts": {"acme_tree": "acme_layout:LAYOUT", "acme_thinned": "acme_thinned:LAYOUT"},
 }
 
 Install = Callable[..., Path]
@@ -216,6 +241,93 @@ def test_a_layout_is_named_and_its_version_recorded(tmp_path: Path, install: Ins
     assert named == {**ours, **recorded}
 
 
+def test_a_layouts_settings_decide_what_is_read_and_what_is_stale(tmp_path: Path, install: Install) -> None:
+    install()
+    workshop = Workshop.build(tmp_path / "work", {"parts": ["disc"], "others": ["disc"]})
+
+    def thin(every: int | None) -> None:
+        added = {} if every is None else {"every": every}
+        parts = {"layout": "acme_thinned", "root": "data/parts", **added}
+        workshop.edit(lambda values: values["datasets"].update(parts=parts))
+
+    thin(None)
+    assert workshop.project.category_keys() == ["parts/disc", "others/disc"]
+    assert not workshop.refresh().failed
+    thin(1)
+    assert workshop.plan().stale == (), "it is the default"
+    thin(2)
+    stale = workshop.plan().stale
+    assert {node.category for node in stale} == {"parts/disc", None}
+    assert {node.asset for node in stale if node.category} == set(STAGES)
+    assert len(open_state(workshop.project).manifest("parts/disc").train) == 3
+    workshop.refresh()
+    assert workshop.plan().stale == ()
+    (tmp_path / "work/data/parts/disc/train/good/001.png").write_bytes(b"no image, and not read")
+    thinned = check_project(workshop.project)
+    assert thinned.problems == ()
+    thin(1)
+    whole = check_project(workshop.project)
+    assert [problem.where for problem in whole.problems] == ["parts/disc: disc/train/good/001.png"]
+    assert whole.disk_bytes > thinned.disk_bytes
+    workshop.edit(lambda values: values["datasets"]["parts"].update(split_folder="lost"))
+    assert "no category of layout acme_thinned" in workshop.project.unreachable["parts"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("evry: 2", "a.evry: unknown key; did you mean 'every'?"),
+        ("exlude: [x/y.png]", "a.exlude: unknown key; did you mean 'exclude'?"),
+        ("layout_settings: {every: 2}", "a.layout_settings: unknown key; "),
+        ("every: 0", "a.every: is 0, should be greater than 0"),
+        ("every: true", "a.every: is true or false where a number is expected"),
+        ("split_folder: 3", "a.split_folder: is 3, should be a valid string; put it in quotes: '3'"),
+    ],
+)
+def test_a_layouts_settings_are_checked_by_its_own_model(
+    tmp_path: Path, install: Install, entry: str, said: str
+) -> None:
+    install()
+    datasets = f"a:\n    layout: acme_thinned\n    root: x\n    {entry}"
+    (problem,) = problems(tmp_path, "p: {model: vision_patchcore}", datasets)
+    assert problem.startswith(f"line 5, datasets.{said}")
+    if "unknown key" in said:
+        every = "(valid: categories, every, exclude, incoming, layout, root, split_folder)"
+        assert every.strip("()") in problem
+
+
+def test_of_a_layout_that_is_missing_only_misspelt_keys_of_every_dataset_are_said(
+    tmp_path: Path, install: Install
+) -> None:
+    entry = "a: {layout: acme_thinned, root: x, every: 2, exlude: []}"
+    layout, key = sorted(
+        problems(tmp_path, "p: {model: vision_patchcore}", entry), key=lambda said: "exl" in said
+    )
+    assert "no layout is called 'acme_thinned'" in layout
+    assert "datasets.a.exlude: unknown key; did you mean 'exclude'?" in key
+
+
+def test_a_layout_whose_key_every_dataset_has_is_refused(tmp_path: Path, install: Install) -> None:
+    install(modules={**MODULES, "acme_thinned": THINNED_LAYOUT.replace("split_folder", "root")})
+    (problem,) = problems(tmp_path, "p: {model: vision_patchcore}", "a: {layout: acme_thinned, root: x}")
+    assert "datasets.a.layout: the layout 'acme_thinned' of the package acme-uad 1.0" in problem
+    assert "the layout's setting 'root' has two meanings" in problem
+    assert DatasetSettings.model_fields.keys() - {"layout_settings"} == DATASET_KEYS
+
+
+def test_a_layouts_settings_are_given_to_the_library_by_key(tmp_path: Path, install: Install) -> None:
+    install()
+    workshop = Workshop.build(tmp_path, {"parts": ["disc"]})
+    root = workshop.home / "data/parts"
+    given = {"layout": "acme_thinned", "layout_settings": {"every": 3}}
+    assert len(load_dataset("parts", root, "disc", **given).train) == 2  # type: ignore[arg-type]
+    assert check_dataset("acme_thinned", root, "disc", layout_settings={"every": 3}) == []
+    with pytest.raises(DatasetError, match=r"the settings of layout acme_thinned: every: .*greater than 0"):
+        find_categories("acme_thinned", root, {"every": 0})
+    with pytest.raises(DatasetError, match="the settings of layout mvtec_ad: every: "):
+        load_dataset("parts", root, "disc", layout="mvtec_ad", layout_settings={"every": 3})
+
+
 def test_another_version_of_the_package_is_another_version_of_what_it_makes(
     tmp_path: Path, install: Install
 ) -> None:
@@ -284,7 +396,7 @@ def test_one_that_raises_is_said_where_it_is_named_and_nowhere_else(tmp_path: Pa
         assert problem.startswith(place)
         assert "package acme-uad 1.0 cannot be imported" in problem and "no licence found" in problem
     notes = check_project(project).notes
-    assert sum("acme-uad 1.0 cannot be imported" in note for note in notes) == 3
+    assert sum("acme-uad 1.0 cannot be imported" in note for note in notes) == 4
     assert check_project(project).problems == ()
 
 

@@ -20,8 +20,8 @@ class UadBenchmark(dg.Component, dg.Model, dg.Resolvable):
     """A benchmark of unsupervised visual anomaly detection: its assets, checks, jobs, sensors and schedules.
 
     The benchmark itself is described by the ``uad.yaml`` in ``home``. The other attributes say how it appears in
-    Dagster; one that is given stands in place of the same key in that file's ``dagster`` section. Two benchmarks in
-    one project need different key prefixes.
+    Dagster; one that is given stands in place of the same key in that file's ``dagster`` section, ``key_prefix`` in
+    place of ``name_prefix``, too. Two benchmarks in one project need different key prefixes.
     """
 
     home: str = Field(
@@ -71,7 +71,10 @@ class UadBenchmark(dg.Component, dg.Model, dg.Resolvable):
         project = load_project(home, allow_missing_files=True)
         names = project.dagster.model_dump() | self.model_dump(exclude={"home"}, exclude_none=True)
         try:
-            return project.model_copy(update={"dagster": DagsterSettings.model_validate(names)})
+            dagster = DagsterSettings.model_validate(names)
         except ValidationError as error:
             problems = model_problems(error, DagsterSettings, names, ("attributes",))
             raise ProjectError(place, problems) from error
+        if self.key_prefix is not None:
+            dagster = dagster.model_copy(update={"name_prefix": dagster.key_prefix})
+        return project.model_copy(update={"dagster": dagster})

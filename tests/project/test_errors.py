@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.errors import ProjectError, SettingProblem, dotted
 from uad_orchestrator.project.parsing.reading import project_from_text
-from uad_orchestrator.project.settings import Project
+from uad_orchestrator.project.project import Project
 
 HOME = Path("somewhere")
 CATALOGUE = installed_catalogue()
@@ -84,6 +84,7 @@ automation:
   threshold_shift: 0.2
 dagster:
   key_prefix: uad
+  name_prefix: uad
   location_name: uad
   group: uad
   pools:
@@ -231,6 +232,7 @@ CASES = {
     "evaluation: {protocol: mvtec_loco}": ("evaluation.protocol", "needs masks in channels", "name another"),
     "dagster: {key_prefix: a/b}": ("dagster.key_prefix", "letters, digits", ""),
     "dagster: {owners: [me]}": ("dagster.owners", "e-mail", ""),
+    "dagster: {name_prefix: line-7}": ("dagster.name_prefix", "letters, digits", ""),
     "dagster: {key_prefix: größe}": ("dagster.key_prefix", "letters, digits", ""),
     "dagster: {key_prefix: [a, _b]}": ("dagster.key_prefix", "a letter first", ""),
     "dagster: {group: a b}": ("dagster.group", "letters, digits", ""),

@@ -63,8 +63,11 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "train": (TrainSettings,),
     **{heading_of(name): (spec.fit, spec.scoring) for name, spec in DETECTORS.items()},
 }
-INNER = {"name", "repeat_of", "fit", "scoring"}
-"""Fields of DetectorEntry that are no keys of the file."""
+INNER = {
+    "detectors.<name>": {"name", "repeat_of", "fit", "scoring"},
+    "datasets.<name>": {"layout_settings"},
+}
+"""Fields of a section that are no keys of the file."""
 
 
 def tables() -> dict[str, list[list[str]]]:
@@ -94,8 +97,7 @@ def default_of(field: FieldInfo) -> str | None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_stands_in_its_table_with_its_default(section):
     fields = {key: field for model in SECTIONS[section] for key, field in model.model_fields.items()}
-    if section == "detectors.<name>":
-        fields = {key: field for key, field in fields.items() if key not in INNER}
+    fields = {key: field for key, field in fields.items() if key not in INNER.get(section, ())}
     rows = {row[0].strip("`"): row[1:] for row in tables()[section]}
     assert set(rows) == set(fields)
     for key, field in fields.items():

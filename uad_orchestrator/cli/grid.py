@@ -157,7 +157,8 @@ def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
             note(
                 f"Note: in this Dagster instance the project's assets are under the key prefix {list(prefix)}, none "
                 f"under {list(project.dagster.key_prefix)}, where uad looks. If a component's defs.yaml gives that "
-                f"prefix, write `dagster: {{key_prefix: {list(prefix)}}}` into {project.home / PROJECT_FILE}, too"
+                f"prefix, write `dagster: {{key_prefix: {list(prefix)}, name_prefix: {list(prefix)}}}` into "
+                f"{project.home / PROJECT_FILE}, too"
             )
         yield project, instance
 

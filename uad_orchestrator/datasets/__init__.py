@@ -14,6 +14,7 @@ from uad_orchestrator.datasets.demo_generator import (
 )
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.image_check import check_category, check_dataset
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.layouts.registry import Layout
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
@@ -36,6 +37,7 @@ __all__ = [
     "FoundImage",
     "ImageRecord",
     "Layout",
+    "LayoutSettings",
     "Manifest",
     "MaskFile",
     "Scan",

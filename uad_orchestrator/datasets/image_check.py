@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
@@ -23,6 +25,7 @@ def check_dataset(
     root: Path | str,
     category: str,
     *,
+    layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     exclude: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> list[DatasetProblem]:
@@ -34,6 +37,7 @@ def check_dataset(
         layout: a layout's name.
         root: the dataset's folder, the one that holds the categories.
         category: a category's name.
+        layout_settings: the keys that the layout adds, as for ``load_dataset``.
         exclude: images to leave out, as for ``load_dataset``.
         progress: called with (files looked at, files in all).
 
@@ -41,7 +45,7 @@ def check_dataset(
         Errors and warnings; empty where all is right.
     """
     try:
-        scan, _ = scan_dataset(layout, Path(root), category, exclude)
+        scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings)
     except DatasetError as error:
         return list(error.problems) or [DatasetProblem(category, str(error))]
     files = [(image.path, image.masks) for image in scan.images]

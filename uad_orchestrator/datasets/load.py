@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+
+from pydantic import ValidationError
 
 from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.layouts.registry import Layout, find_layout, layout_names
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError
@@ -29,6 +32,7 @@ def load_dataset(
     category: str,
     *,
     layout: str | None = None,
+    layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     exclude: Iterable[str] = (),
     digests: Digests | None = None,
 ) -> Manifest:
@@ -39,6 +43,7 @@ def load_dataset(
         root: the dataset's folder, the one that holds the categories.
         category: a category's name.
         layout: one of ``LAYOUTS``, or one that an installed package brings.
+        layout_settings: the keys that the layout adds to those of every dataset; None: its defaults.
         exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
         digests: gives a file's digest; a cache may stand here.
 
@@ -46,7 +51,7 @@ def load_dataset(
         The images, sorted by split and path.
 
     Raises:
-        DatasetError: anything wrong with layout, root, category or files; all faults are listed.
+        DatasetError: anything wrong with layout, its settings, root, category or files; all faults are listed.
 
     >>> from tempfile import TemporaryDirectory
     >>> from uad_orchestrator.datasets import generate_demo
@@ -57,7 +62,7 @@ def load_dataset(
     (30, 'gear/test/colour_shift/000.png', 'colour_shift')
     """
     layout = layout or name
-    scan, exclusions = scan_dataset(layout, Path(root), category, exclude)
+    scan, exclusions = scan_dataset(layout, Path(root), category, exclude, layout_settings)
     folder = dataset_folder(layout, root)
     if scan.problems:
         raise DatasetError(f"{name}/{category} (layout {layout}, root {root}) cannot be used:", scan.problems)
@@ -81,51 +86,63 @@ def load_dataset(
 
 def dataset_folder(layout: str, root: Path | str) -> Path:
     """The folder that a manifest's paths are relative to: the root, or its parent if the root is a file."""
-    return _layout(layout).folder(Path(root))
+    return known_layout(layout).folder(Path(root))
 
 
-def find_categories(layout: str, root: Path | str) -> list[str]:
+def find_categories(
+    layout: str, root: Path | str, layout_settings: LayoutSettings | Mapping[str, Any] | None = None
+) -> list[str]:
     """The categories below a dataset's root.
 
     Args:
         layout: a layout's name.
         root: the dataset's folder.
+        layout_settings: the keys that the layout adds to those of every dataset; None: its defaults.
 
     Returns:
         Their names, sorted.
 
     Raises:
-        DatasetError: the layout is unknown or the root cannot be reached.
+        DatasetError: the layout is unknown or set wrongly, or the root cannot be reached.
     """
-    return _layout(layout).find_categories(Path(root))
+    return _set_layout(layout, layout_settings).find_categories(Path(root))
 
 
-def prepare_dataset(layout: str, root: Path | str, category: str) -> None:
+def prepare_dataset(
+    layout: str,
+    root: Path | str,
+    category: str,
+    layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
+) -> None:
     """Generate a category's files where the layout is a generated one (``demo``); nothing to do for others.
 
     Raises:
-        DatasetError: the layout or the category is unknown.
+        DatasetError: the layout or the category is unknown, or the layout is set wrongly.
     """
-    prepare = _layout(layout).prepare
-    if prepare:
-        _check_category(layout, Path(root), category)
-        prepare(Path(root), category)
+    prepared = _set_layout(layout, layout_settings)
+    if prepared.prepare:
+        _check_category(layout, prepared, Path(root), category)
+        prepared.prepare(Path(root), category)
 
 
 def scan_dataset(
-    layout: str, root: Path, category: str, exclude: Iterable[str] = ()
+    layout: str,
+    root: Path,
+    category: str,
+    exclude: Iterable[str] = (),
+    layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
 ) -> tuple[Scan, Exclusions]:
     """Images and problems of a category by names only, no file opened; and what was left out.
 
     Raises:
-        DatasetError: the layout or the category is unknown, or the root cannot be reached.
+        DatasetError: the layout or the category is unknown, the layout is set wrongly, or the root cannot be reached.
     """
-    scanned = _layout(layout)
+    scanned = _set_layout(layout, layout_settings)
     if not scanned.prepare and not is_folder(scanned.folder(root)):
         raise DatasetError(
             f"the root {root} cannot be reached: no such folder; is the disk or share mounted?"
         )
-    _check_category(layout, root, category)
+    _check_category(layout, scanned, root, category)
     exclusions = Exclusions(exclude)
     scan = scanned.scan_category(root, category, exclusions)
     refuse_equal_stems(scan)
@@ -136,6 +153,19 @@ def scan_dataset(
     return scan, exclusions
 
 
+def known_layout(name: str) -> Layout:
+    """A layout by its name.
+
+    Raises:
+        DatasetError: there is none of that name.
+        PluginError: the package that brings it cannot be used, or several bring it.
+    """
+    layout = find_layout(name)
+    if layout is None:
+        raise DatasetError(f"unknown layout {name!r}; {choose_from(name, layout_names())}")
+    return layout
+
+
 def _check_splits(scan: Scan, category: str) -> None:
     """Something to fit on and something to score."""
     for split in ("train", "test"):
@@ -143,21 +173,25 @@ def _check_splits(scan: Scan, category: str) -> None:
             scan.complain(category, f"the {split} split is empty; expected at least one image")
 
 
-def _layout(name: str) -> Layout:
-    layout = find_layout(name)
-    if layout is None:
-        raise DatasetError(f"unknown layout {name!r}; {choose_from(name, layout_names())}")
-    return layout
+def _set_layout(name: str, settings: LayoutSettings | Mapping[str, Any] | None) -> Layout:
+    """The layout, its functions given their settings."""
+    try:
+        return known_layout(name).with_settings(settings)
+    except ValidationError as error:
+        faults = (
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False)
+        )
+        raise DatasetError(f"the settings of layout {name}: {'; '.join(faults)}") from error
 
 
-def _check_category(layout: str, root: Path, category: str) -> None:
-    known = _layout(layout).find_categories(root)
+def _check_category(name: str, layout: Layout, root: Path, category: str) -> None:
+    known = layout.find_categories(root)
     if category in known:
         return
     if not known and is_folder(root / "train"):
         raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
     raise DatasetError(
-        f"unknown category {category!r} in {root} (layout {layout}); {choose_from(category, known)}"
+        f"unknown category {category!r} in {root} (layout {name}); {choose_from(category, known)}"
     )
 
 

@@ -1,6 +1,6 @@
 """The project: what uad.yaml says, checked, with every default filled in.
 
-``settings`` has the sections and ``Project`` itself; ``load`` is the way in. From the file's text
+``settings`` has the sections, ``project`` what they make; ``load`` is the way in. From the file's text
 (``yaml_text``) ``reading`` makes a Project with the help of ``datasets`` and ``detectors``, or a
 ``ProjectError`` (``errors``) that lists everything wrong at once.
 """
@@ -14,7 +14,8 @@ from uad_orchestrator.project.load import (
     read_again,
     read_project,
 )
-from uad_orchestrator.project.settings import PROJECT_FILE, DatasetSettings, DetectorEntry, Project
+from uad_orchestrator.project.project import Project
+from uad_orchestrator.project.settings import PROJECT_FILE, DatasetSettings, DetectorEntry
 from uad_orchestrator.project.texts import DEMO_YAML, INIT_YAML
 
 __all__ = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class Catalogue:
         shipped_detectors: what is known of those of this package.
         detector_spec: from a model's name to what is known of it; PluginError where its package cannot be used.
         layouts: the names of the layouts.
-        check_layout: raises PluginError for a layout whose package cannot be used.
-        find_categories: ``(layout, root) -> categories``; DatasetError where the root cannot be read.
+        layout_settings: from a layout's name to the model of the keys it adds; PluginError where its package cannot be
+            used.
+        find_categories: ``(layout, root, its settings) -> categories``; DatasetError where the root cannot be read.
         embedder_settings: from an embedder's name to the model of its settings; ValueError for one that is not known,
             PluginError.
         check_embedder: raises ValueError for an embedder that cannot be set so.
@@ -35,8 +37,8 @@ class Catalogue:
     shipped_detectors: Sequence[DetectorSpec]
     detector_spec: Callable[[str], DetectorSpec]
     layouts: Sequence[str]
-    check_layout: Callable[[str], object]
-    find_categories: Callable[[str, Path], list[str]]
+    layout_settings: Callable[[str], type[LayoutSettings]]
+    find_categories: Callable[[str, Path, LayoutSettings | None], list[str]]
     embedder_settings: Callable[[str], type[EmbedderSettings]]
     check_embedder: Callable[[EmbedderSettings], object]
     parse_step: Callable[[Any], object]
@@ -45,8 +47,8 @@ class Catalogue:
 
 def installed_catalogue() -> Catalogue:
     """What the package registers, and installed plug-ins offer; loads neither torch nor OpenCV, nor a plug-in."""
-    from uad_orchestrator.datasets.layouts.registry import find_layout, layout_names
-    from uad_orchestrator.datasets.load import find_categories
+    from uad_orchestrator.datasets.layouts.registry import layout_names
+    from uad_orchestrator.datasets.load import find_categories, known_layout
     from uad_orchestrator.detectors.registry import DETECTORS, detector_names, detector_spec
     from uad_orchestrator.embedders.create import embedder_spec, resolve_settings
     from uad_orchestrator.preprocessing.presets import SHIPPED_PRESETS
@@ -57,7 +59,7 @@ def installed_catalogue() -> Catalogue:
         shipped_detectors=tuple(DETECTORS.values()),
         detector_spec=detector_spec,
         layouts=layout_names(),
-        check_layout=find_layout,
+        layout_settings=lambda name: known_layout(name).settings,
         find_categories=find_categories,
         embedder_settings=lambda name: embedder_spec(name).settings,
         check_embedder=resolve_settings,

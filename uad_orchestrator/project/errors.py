@@ -91,7 +91,7 @@ def shown(value: object) -> str:
 
 
 def model_problems(
-    error: ValidationError, model: type[BaseModel], value: object, place: Place, also: Sequence[str] = ()
+    error: ValidationError, model: type[BaseModel], value: object, place: Place, also: Iterable[str] = ()
 ) -> Iterator[SettingProblem]:
     """A pydantic error as problems; ``also`` are words valid beside the model's own at its top level.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.errors import ProjectError, SettingProblem
 from uad_orchestrator.project.parsing.reading import project_from_text
-from uad_orchestrator.project.settings import PROJECT_FILE, Project
+from uad_orchestrator.project.project import Project
+from uad_orchestrator.project.settings import PROJECT_FILE
 from uad_orchestrator.project.texts import DEMO_YAML
 
 HOME_VARIABLE = "UAD_HOME"

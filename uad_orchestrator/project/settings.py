@@ -1,4 +1,4 @@
-"""The sections of the project file, and the Project they make."""
+"""The sections of the project file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pydantic import (
     field_validator,
 )
 
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
-from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
 
@@ -81,6 +81,9 @@ class DatasetSettings(Section):
     categories: tuple[str, ...] | None = Field(None, description="those to benchmark; default: those found")
     exclude: tuple[str, ...] = Field((), description="images to leave out, by their path below `root`")
     incoming: Path | None = Field(None, description="the folder of new normal images")
+    layout_settings: SerializeAsAny[LayoutSettings] | None = Field(
+        None, description="the keys that the layout adds; None: its defaults"
+    )
 
 
 class RepeatSettings(Section):
@@ -242,8 +245,9 @@ class PoolSettings(Section):
 class DagsterSettings(Section):
     """How the project appears in a Dagster instance that others share."""
 
-    key_prefix: tuple[str, ...] = Field(
-        (), description="put before every asset key, and before the names of jobs, sensors and schedules"
+    key_prefix: tuple[str, ...] = Field((), description="put before every asset key")
+    name_prefix: tuple[str, ...] = Field(
+        (), description="put before the names of jobs, sensors and schedules"
     )
     group: str | None = Field(
         None, description="the group all assets are in; default: dataset, settings and benchmark"
@@ -256,12 +260,12 @@ class DagsterSettings(Section):
         ("team:vision",), description="of every asset: e-mail addresses, or team:<name>"
     )
 
-    @field_validator("key_prefix", mode="before")
+    @field_validator("key_prefix", "name_prefix", mode="before")
     @classmethod
     def _one_word(cls, prefix: object) -> object:
         return (prefix,) if isinstance(prefix, str) else prefix
 
-    @field_validator("key_prefix")
+    @field_validator("key_prefix", "name_prefix")
     @classmethod
     def _words(cls, prefix: tuple[str, ...]) -> tuple[str, ...]:
         if not all(re.fullmatch(r"[A-Za-z]\w*", part, re.ASCII) for part in prefix):
@@ -284,93 +288,3 @@ class DagsterSettings(Section):
             if not re.fullmatch(r"team:\S+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
                 raise ValueError(f"holds {shown(owner)}, should be e-mail addresses, or team:<name>")
         return owners
-
-
-class Project(Section):
-    """A project file, checked; its relative paths resolved against the file's folder.
-
-    Attributes:
-        home: the folder of the project file.
-        storage: where artifacts and indexes lie.
-        runtime: device, batch size, workers.
-        datasets: each dataset's settings, by name.
-        presets: the file's own presets, by name.
-        detectors: the detectors of the grid, by name; one per seed where an entry has ``repeats``.
-        evaluation: what differs from the layouts' protocols.
-        automation: what happens by itself while Dagster's daemon runs.
-        checks: when the asset checks speak up.
-        dagster: how the project appears in Dagster.
-        found_categories: of each dataset that declares none, the categories found when the file was read.
-        unreachable: a dataset's name, or a category key -> why its images cannot be read now. Loading does
-            not fail on it: the assets of that dataset or category do.
-        missing_files: the place of a key -> the file it names, which is not there. Only where the project
-            was loaded with ``allow_missing_files``: the assets of that detector then fail.
-    """
-
-    home: Path
-    storage: StorageSettings = StorageSettings()
-    runtime: RuntimeSettings = RuntimeSettings()
-    datasets: dict[str, DatasetSettings]
-    presets: dict[str, PresetSettings] = {}
-    detectors: dict[str, DetectorEntry]
-    evaluation: EvaluationSettings = EvaluationSettings()
-    automation: AutomationSettings = AutomationSettings()
-    checks: ChecksSettings = ChecksSettings()
-    dagster: DagsterSettings = DagsterSettings()
-    trusted_checkpoints: tuple[str, ...] = Field((), description="SHA-256 of checkpoints that may run code")
-    found_categories: dict[str, tuple[str, ...]] = {}
-    unreachable: dict[str, str] = {}
-    missing_files: dict[str, str] = {}
-
-    def category_keys(self) -> list[str]:
-        """The categories of the grid.
-
-        Returns:
-            ``dataset/category`` of each, datasets in the file's order.
-        """
-        return [
-            f"{name}/{category}"
-            for name, dataset in self.datasets.items()
-            for category in (
-                self.found_categories.get(name, ()) if dataset.categories is None else dataset.categories
-            )
-        ]
-
-    def protocol(self, dataset: str) -> EvaluationProtocol:
-        """What is measured on the categories of a dataset.
-
-        Args:
-            dataset: its name.
-
-        Returns:
-            The protocol: that of its layout, with what ``evaluation`` changes.
-        """
-        return self.evaluation.of(dataset, self.datasets[dataset].layout)
-
-    def entries(self) -> dict[str, DetectorEntry]:
-        """The detectors as the file calls them.
-
-        Returns:
-            The entries by name; of one with ``repeats`` the last seed stands for all.
-        """
-        return {entry.repeat_of or name: entry for name, entry in self.detectors.items()}
-
-    def repeats(self) -> dict[str, tuple[str, ...]]:
-        """The entries with ``repeats``.
-
-        Returns:
-            Of each, by name, its detectors, one per seed.
-        """
-        of: dict[str, tuple[str, ...]] = {}
-        for name, entry in self.detectors.items():
-            if entry.repeat_of:
-                of[entry.repeat_of] = (*of.get(entry.repeat_of, ()), name)
-        return of
-
-    def cells(self) -> list[tuple[str, str]]:
-        """The grid.
-
-        Returns:
-            Every ``(category key, detector)``.
-        """
-        return [(category, detector) for category in self.category_keys() for detector in self.detectors]

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from tests.metrics.made_pixels import smooth_maps
 from uad_orchestrator.metrics.pixels.pimo import AUPIMO_BOUNDS, NormalPixels
@@ -104,6 +105,25 @@ def test_normal_pixels_of_one_score_enter_evenly() -> None:
     found = counted(np.full((1, 400, 400), 0.5)).rates().aupimo(scores, mask)
     lower, upper = AUPIMO_BOUNDS
     assert found == pytest.approx(0.5 + 0.5 * (upper - lower) / math.log(upper / lower))
+
+
+def test_two_tied_groups_inside_the_bounds_are_integrated_piece_by_piece() -> None:
+    """Ties at rates 0 to 5e-5 and 5e-5 to 1.5e-4: straight lines in the rate, with a step between the groups."""
+    normal = np.zeros(160_000)
+    normal[:8], normal[8:24] = 3, 2
+    mask = np.zeros((400, 400), bool)
+    mask[0, :10] = True
+    scores = np.zeros((400, 400))
+    scores[0, :10] = [4, 4, 3, 3, 3, 2.5, 2, 2, 1, 1]
+
+    def found(rate: float) -> float:
+        high = rate < 5e-5
+        return np.interp(rate, [0, 5e-5], [0.2, 0.5]) if high else np.interp(rate, [5e-5, 1.5e-4], [0.6, 0.8])
+
+    lower, upper = (math.log(bound) for bound in AUPIMO_BOUNDS)
+    area, _ = quad(lambda log_rate: found(math.exp(log_rate)), lower, upper, points=[math.log(5e-5)])
+    score = counted(normal.reshape(1, 400, 400)).rates().aupimo(scores, mask)
+    assert score == pytest.approx(area / (upper - lower), abs=1e-6)
 
 
 def test_too_few_normal_pixels_say_so() -> None:

@@ -111,7 +111,7 @@ def test_an_interrupted_run_is_told_from_a_failed_one(instance: dg.DagsterInstan
 @contract("names.py", "joins the parts of an asset's key by two underscores in the name of its op")
 def test_an_assets_op_is_named_as_we_name_jobs(tmp_path: Any) -> None:
     project = demo_project(tmp_path)
-    prefixed = project.dagster.model_copy(update={"key_prefix": ("plant", "line7")})
+    prefixed = project.dagster.model_copy(update={"name_prefix": ("plant", "line7")})
 
     @dg.asset(key=["plant", "line7", "memory_bank"])
     def bank() -> None: ...

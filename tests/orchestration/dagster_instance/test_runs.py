@@ -73,11 +73,13 @@ def test_assets_and_partition_of_a_run() -> None:
 
 def test_a_cell_of_the_same_name_in_another_project_is_not_at_work_here(tmp_path: Path) -> None:
     plain = demo_project(tmp_path)
-    other = plain.model_copy(update={"dagster": plain.dagster.model_copy(update={"key_prefix": ("line7",)})})
+    names = {"key_prefix": ("line7",), "name_prefix": ("line7",)}
+    other = plain.model_copy(update={"dagster": plain.dagster.model_copy(update=names)})
     tags = {PARTITION_TAG: CELL}
     bank = frozenset({asset_key(other, "memory_bank")})
     for run in (
         dg.DagsterRun(job_name="line7__cell", tags=tags),
+        dg.DagsterRun(job_name="cell", tags=tags, asset_selection=bank),
         dg.DagsterRun(job_name="__ASSET_JOB", tags=tags, asset_selection=bank),
     ):
         with dg.DagsterInstance.ephemeral() as instance:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.layout_settings import DATASET_KEYS, LayoutSettings
 from uad_orchestrator.datasets.layouts import (
     btad,
     demo,
@@ -38,17 +40,53 @@ class Layout:
     Attributes:
         version: raised when the same files give another manifest; of a plug-in's layout part of the manifest's data
             version, as the version of its package is.
-        find_categories: categories below a root, sorted.
-        scan_category: images and problems of a category, by names only.
-        prepare: makes a category's files where they are generated; None where they are the user's.
-        folder: the folder that paths are relative to; the root itself unless a root may be a file.
+        find_categories: ``(root) -> list[str]``, the categories below a root, sorted.
+        scan_category: ``(root, category, exclusions) -> Scan``, images and problems of a category, by names only.
+        prepare: ``(root, category)``, makes a category's files where they are generated; None where they are yours.
+        folder: ``(root) -> Path``, the folder that paths are relative to; the root itself unless a root may be a file.
+        settings: the model of the keys it adds to a ``datasets:`` entry. With one of its own, ``find_categories``,
+            ``scan_category`` and ``prepare`` are called with the settings, too, as the keyword ``settings``.
+
+    Raises:
+        ValueError: a setting is called like what every dataset has.
     """
 
     version: int
-    find_categories: Callable[[Path], list[str]]
-    scan_category: Callable[[Path, str, Exclusions], Scan]
-    prepare: Callable[[Path, str], None] | None = None
+    find_categories: Callable[..., list[str]]
+    scan_category: Callable[..., Scan]
+    prepare: Callable[..., None] | None = None
     folder: Callable[[Path], Path] = _itself
+    settings: type[LayoutSettings] = LayoutSettings
+
+    def __post_init__(self) -> None:
+        if twice := sorted(self.settings.model_fields.keys() & DATASET_KEYS):
+            raise ValueError(
+                f"the layout's setting {twice[0]!r} has two meanings: none is called like what every dataset has "
+                f"({', '.join(sorted(DATASET_KEYS))})"
+            )
+
+    def with_settings(self, given: LayoutSettings | Mapping[str, Any] | None) -> Layout:
+        """The layout with its functions already given their settings.
+
+        Args:
+            given: of its own model, or values by key; None: its defaults.
+
+        Returns:
+            A layout whose functions take none.
+
+        Raises:
+            ValidationError: an unknown key, or a value that is not allowed.
+        """
+        settings = self.settings.model_validate({} if given is None else given)
+        if self.settings is LayoutSettings:
+            return self
+        return replace(
+            self,
+            find_categories=partial(self.find_categories, settings=settings),
+            scan_category=partial(self.scan_category, settings=settings),
+            prepare=self.prepare and partial(self.prepare, settings=settings),
+            settings=LayoutSettings,
+        )
 
 
 LAYOUTS: dict[str, Layout] = {

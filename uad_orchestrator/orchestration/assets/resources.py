@@ -45,6 +45,7 @@ class ProjectInputs(dg.ConfigurableResource):
 
     home: str
     key_prefix: list[str] = Field([])
+    name_prefix: list[str] = Field([])
     pools: dict[str, str] = Field({})
     _state: ProjectState = PrivateAttr()
     _store: ArtifactStore = PrivateAttr()
@@ -52,8 +53,13 @@ class ProjectInputs(dg.ConfigurableResource):
     @classmethod
     def of(cls, project: Project) -> ProjectInputs:
         """What the runs of a loaded project are given."""
-        pools = project.dagster.pools.model_dump(exclude_none=True)
-        return cls(home=str(project.home), key_prefix=list(project.dagster.key_prefix), pools=pools)
+        names = project.dagster
+        return cls(
+            home=str(project.home),
+            key_prefix=list(names.key_prefix),
+            name_prefix=list(names.name_prefix),
+            pools=names.pools.model_dump(exclude_none=True),
+        )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Read the project and report the inputs that changed since they were last recorded."""
@@ -76,7 +82,11 @@ class ProjectInputs(dg.ConfigurableResource):
     def _project(self) -> Project:
         project = read_project(Path(self.home))
         names = project.dagster.model_copy(
-            update={"key_prefix": tuple(self.key_prefix), "pools": PoolSettings(**self.pools)}
+            update={
+                "key_prefix": tuple(self.key_prefix),
+                "name_prefix": tuple(self.name_prefix),
+                "pools": PoolSettings(**self.pools),
+            }
         )
         return project.model_copy(update={"dagster": names})
 

@@ -1,8 +1,8 @@
 """What a project's assets, jobs, sensors, schedules, ops and resources are called in Dagster.
 
-Asset keys lie below the project's key prefix. All other names are one word; they begin with the prefix, joined by two
-underscores as Dagster joins an asset's key: ``line7__cell`` beside ``line7/memory_bank``. Without a prefix they are
-the plain ``cell`` and ``memory_bank``. So the definitions of several projects go together in one code location.
+Asset keys lie below the project's key prefix: ``line7/memory_bank``. All other names are one word; they begin with its
+name prefix, joined by two underscores as Dagster joins an asset's key: ``line7__cell``. Without the prefixes they are
+the plain ``memory_bank`` and ``cell``. With both the definitions of several projects go together in one code location.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ def asset_key(project: Project, asset: str) -> dg.AssetKey:
 
 
 def name_in_dagster(project: Project, name: str) -> str:
-    """The name of a job, sensor, schedule, op or resource, with the project's key prefix before it."""
-    return "__".join([*project.dagster.key_prefix, name])
+    """The name of a job, sensor, schedule, op or resource, with the project's name prefix before it."""
+    return "__".join([*project.dagster.name_prefix, name])

@@ -66,8 +66,9 @@ def cells_at_work(instance: dg.DagsterInstance, project: Project) -> dict[str, C
 
 def _is_of(project: Project, run: dg.DagsterRun) -> bool:
     """Whether a run is one of this project's: another in the same instance may have cells of the same names."""
-    job = name_in_dagster(project, "cell")
-    return run.job_name == job or bool(chosen_assets(run) & {asset_key(project, a) for a in CELL_ASSETS})
+    if chosen := chosen_assets(run):
+        return bool(chosen & {asset_key(project, asset) for asset in CELL_ASSETS})
+    return run.job_name == name_in_dagster(project, "cell")
 
 
 def chosen_assets(run: dg.DagsterRun) -> frozenset[dg.AssetKey]:

@@ -58,7 +58,9 @@ def _category_size(project: Project, key: str) -> tuple[int, tuple[int, int], in
     name, category = key.split("/", 1)
     dataset = project.datasets[name]
     try:
-        scan, _ = scan_dataset(dataset.layout, Path(dataset.root), category, dataset.exclude)
+        scan, _ = scan_dataset(
+            dataset.layout, Path(dataset.root), category, dataset.exclude, dataset.layout_settings
+        )
         size = image_size(Path(dataset.root) / scan.images[0].path)
     except (DatasetError, ImageError, OSError, IndexError):
         return 0, (0, 0), 0

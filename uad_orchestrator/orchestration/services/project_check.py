@@ -102,7 +102,12 @@ def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProb
             continue  # said already; or made by the first refresh
         progress = partial(on_file, key)
         for found in check_dataset(
-            dataset.layout, dataset.root, category, exclude=dataset.exclude, progress=progress
+            dataset.layout,
+            dataset.root,
+            category,
+            layout_settings=dataset.layout_settings,
+            exclude=dataset.exclude,
+            progress=progress,
         ):
             yield ProjectProblem(f"{key}: {found.path}", found.message)
 

@@ -88,6 +88,7 @@ class ProjectState:
                 dataset.root,
                 category_name,
                 layout=dataset.layout,
+                layout_settings=dataset.layout_settings,
                 exclude=dataset.exclude,
                 digests=self.digests,
             )

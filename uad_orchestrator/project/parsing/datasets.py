@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from uad_orchestrator.datasets.layout_settings import DATASET_KEYS, LayoutSettings
 from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import OR_INSTALL, Place, shown
 from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
-from uad_orchestrator.spelling import choose_from
+from uad_orchestrator.spelling import choose_from, did_you_mean
 
 HELD_FOLDER = "held"
 """Below a dataset's ``incoming``: the images that were not taken in."""
@@ -34,9 +36,9 @@ def read_datasets(
             given.setdefault("layout", name)
         if given.get("layout") == "demo":
             given.setdefault("root", storage.local / "demo_images")
-        settings = findings.check(DatasetSettings, given, place)
+        settings = _read_dataset(given, place, catalogue, findings)
         if settings is not None:
-            _check_dataset(settings, place, catalogue, findings)
+            _check_dataset(settings, place, findings)
             datasets[name] = _resolved(settings, home)
     refuse_twins(entries, ("datasets",), findings)
     return datasets
@@ -52,7 +54,7 @@ def look_for_categories(
     unreachable: dict[str, str] = {}
     for name, dataset in datasets.items():
         try:
-            categories = catalogue.find_categories(dataset.layout, dataset.root)
+            categories = catalogue.find_categories(dataset.layout, dataset.root, dataset.layout_settings)
         except (DatasetError, OSError) as error:
             unreachable[name] = str(error)
             continue
@@ -82,15 +84,38 @@ def refuse_twins(names: Iterable[object], place: Place, findings: Findings) -> N
         first.setdefault(key, name)
 
 
-def _check_dataset(settings: DatasetSettings, place: Place, catalogue: Catalogue, findings: Findings) -> None:
-    if settings.layout not in catalogue.layouts:
-        advice = choose_from(settings.layout, catalogue.layouts) + OR_INSTALL
-        findings.add((*place, "layout"), f"no layout is called {shown(settings.layout)}", advice)
-    else:
-        try:
-            catalogue.check_layout(settings.layout)
-        except PluginError as error:
-            findings.add((*place, "layout"), str(error))
+def _read_dataset(
+    given: Mapping[str, Any], place: Place, catalogue: Catalogue, findings: Findings
+) -> DatasetSettings | None:
+    """An entry, flat in the file, cut into the keys of every dataset and those of its layout."""
+    of_all = {key: value for key, value in given.items() if key in DATASET_KEYS}
+    of_layout = {key: value for key, value in given.items() if key not in DATASET_KEYS}
+    settings = findings.check(DatasetSettings, of_all, place)
+    layout_settings = _read_layout_settings(given.get("layout"), of_layout, place, catalogue, findings)
+    return settings and settings.model_copy(update={"layout_settings": layout_settings})
+
+
+def _read_layout_settings(
+    layout: object, given: Mapping[str, Any], place: Place, catalogue: Catalogue, findings: Findings
+) -> LayoutSettings | None:
+    """The keys that the layout adds; None, its problems noted, where they are wrong or there is no such layout."""
+    if not isinstance(layout, str) or layout not in catalogue.layouts:
+        if isinstance(layout, str):
+            advice = choose_from(layout, catalogue.layouts) + OR_INSTALL
+            findings.add((*place, "layout"), f"no layout is called {shown(layout)}", advice)
+        for key in given:
+            if did_you_mean(key, DATASET_KEYS):  # any other may be the layout's
+                findings.add((*place, key), "unknown key", choose_from(key, DATASET_KEYS))
+        return None
+    try:
+        model = catalogue.layout_settings(layout)
+    except PluginError as error:
+        findings.add((*place, "layout"), str(error))
+        return None
+    return findings.check(model, given, place, also=DATASET_KEYS)
+
+
+def _check_dataset(settings: DatasetSettings, place: Place, findings: Findings) -> None:
     for i, category in enumerate(settings.categories or ()):
         findings.name(category, (*place, "categories", i), "category")
     refuse_twins(settings.categories or (), (*place, "categories"), findings)

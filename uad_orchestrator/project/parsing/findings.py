@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -38,12 +39,15 @@ class Findings:
         for problem in problems:
             self.problems.append(replace(problem, line=problem.line or self.text.line(problem.place)))
 
-    def check(self, model: type[M], value: object, place: Place) -> M | None:
-        """``value`` as ``model``; None, with the problems noted, if it is none."""
+    def check(self, model: type[M], value: object, place: Place, also: Iterable[str] = ()) -> M | None:
+        """``value`` as ``model``; None, with the problems noted, if it is none.
+
+        ``also`` are keys that may stand beside the model's own, for what is said of an unknown one.
+        """
         try:
             settings = model.model_validate(value)
         except ValidationError as error:
-            self.note(*map(self._with_quotes, model_problems(error, model, value, place)))
+            self.note(*map(self._with_quotes, model_problems(error, model, value, place, also)))
             return None
         switches = [
             SettingProblem((*place, *inner), "is true or false where a number is expected")

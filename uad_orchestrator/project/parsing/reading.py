@@ -16,6 +16,7 @@ from uad_orchestrator.project.parsing.detectors import missing_files, read_detec
 from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.repeats import MARK, expand_repeats
 from uad_orchestrator.project.parsing.yaml_text import parse_project
+from uad_orchestrator.project.project import Project
 from uad_orchestrator.project.settings import (
     PROJECT_FILE,
     AutomationSettings,
@@ -24,7 +25,6 @@ from uad_orchestrator.project.settings import (
     DatasetSettings,
     DetectorEntry,
     EvaluationSettings,
-    Project,
     RuntimeSettings,
     StorageSettings,
 )

@@ -1,0 +1,111 @@
+"""What the sections of a project file make: the datasets, the detectors, the grid of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.preprocessing.settings import PresetSettings
+from uad_orchestrator.project.settings import (
+    AutomationSettings,
+    ChecksSettings,
+    DagsterSettings,
+    DatasetSettings,
+    DetectorEntry,
+    EvaluationSettings,
+    RuntimeSettings,
+    Section,
+    StorageSettings,
+)
+
+
+class Project(Section):
+    """A project file, checked; its relative paths resolved against the file's folder.
+
+    Attributes:
+        home: the folder of the project file.
+        storage: where artifacts and indexes lie.
+        runtime: device, batch size, workers.
+        datasets: each dataset's settings, by name.
+        presets: the file's own presets, by name.
+        detectors: the detectors of the grid, by name; one per seed where an entry has ``repeats``.
+        evaluation: what differs from the layouts' protocols.
+        automation: what happens by itself while Dagster's daemon runs.
+        checks: when the asset checks speak up.
+        dagster: how the project appears in Dagster.
+        found_categories: of each dataset that declares none, the categories found when the file was read.
+        unreachable: a dataset's name, or a category key -> why its images cannot be read now. Loading does
+            not fail on it: the assets of that dataset or category do.
+        missing_files: the place of a key -> the file it names, which is not there. Only where the project
+            was loaded with ``allow_missing_files``: the assets of that detector then fail.
+    """
+
+    home: Path
+    storage: StorageSettings = StorageSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    datasets: dict[str, DatasetSettings]
+    presets: dict[str, PresetSettings] = Field({})
+    detectors: dict[str, DetectorEntry]
+    evaluation: EvaluationSettings = EvaluationSettings()
+    automation: AutomationSettings = AutomationSettings()
+    checks: ChecksSettings = ChecksSettings()
+    dagster: DagsterSettings = DagsterSettings()
+    trusted_checkpoints: tuple[str, ...] = Field((), description="SHA-256 of checkpoints that may run code")
+    found_categories: dict[str, tuple[str, ...]] = Field({})
+    unreachable: dict[str, str] = Field({})
+    missing_files: dict[str, str] = Field({})
+
+    def category_keys(self) -> list[str]:
+        """The categories of the grid.
+
+        Returns:
+            ``dataset/category`` of each, datasets in the file's order.
+        """
+        return [
+            f"{name}/{category}"
+            for name, dataset in self.datasets.items()
+            for category in (
+                self.found_categories.get(name, ()) if dataset.categories is None else dataset.categories
+            )
+        ]
+
+    def protocol(self, dataset: str) -> EvaluationProtocol:
+        """What is measured on the categories of a dataset.
+
+        Args:
+            dataset: its name.
+
+        Returns:
+            The protocol: that of its layout, with what ``evaluation`` changes.
+        """
+        return self.evaluation.of(dataset, self.datasets[dataset].layout)
+
+    def entries(self) -> dict[str, DetectorEntry]:
+        """The detectors as the file calls them.
+
+        Returns:
+            The entries by name; of one with ``repeats`` the last seed stands for all.
+        """
+        return {entry.repeat_of or name: entry for name, entry in self.detectors.items()}
+
+    def repeats(self) -> dict[str, tuple[str, ...]]:
+        """The entries with ``repeats``.
+
+        Returns:
+            Of each, by name, its detectors, one per seed.
+        """
+        of: dict[str, tuple[str, ...]] = {}
+        for name, entry in self.detectors.items():
+            if entry.repeat_of:
+                of[entry.repeat_of] = (*of.get(entry.repeat_of, ()), name)
+        return of
+
+    def cells(self) -> list[tuple[str, str]]:
+        """The grid.
+
+        Returns:
+            Every ``(category key, detector)``.
+        """
+        return [(category, detector) for category in self.category_keys() for detector in self.detectors]
