@@ -27,7 +27,7 @@ MEGABYTE = 1024.0**2
 def run() -> list[BenchmarkRow]:
     from benchmarks.exact_pixel_metrics import exact_pixel_metrics
 
-    base, masks = _base_maps(N_MAPS, SIZE, seed=0)
+    base, masks = base_maps(N_MAPS, SIZE, seed=0)
     rows: list[BenchmarkRow] = []
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder, "masks.npy"), masks)
@@ -91,7 +91,7 @@ CASES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _base_maps(n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def base_maps(n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Smooth maps of unit variance, raised at the defects: one to three in every second image."""
     import cv2
 

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.metrics.made_pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
-from uad_orchestrator.metrics.pixels.spro import GroundTruth
+from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
@@ -38,6 +38,7 @@ class Cell:
     def evaluated(self, rows: list[Row] | None = None, **changes) -> CellMetrics:  # type: ignore[no-untyped-def]
         protocol = changes.pop("protocol", EvaluationProtocol())
         mask = changes.pop("mask", lambda row: self.masks[row.index])
+        threads = changes.pop("threads", None)
         points = {"image": POINT, "pixel": PIXEL_POINT, "segmentation": SEGMENTATION_POINT, **changes}
         return evaluate_cell(
             rows or self.rows,
@@ -45,6 +46,7 @@ class Cell:
             lambda row: None if mask(row) is None else GroundTruth(mask(row)),
             protocol=protocol,
             thresholds=Thresholds(**points),
+            threads=threads,
         )
 
 
@@ -172,3 +174,48 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
     assert (first.metrics, first.per_defect, first.pixel_point) == (
         again.metrics, again.per_defect, again.pixel_point
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("overlap", ["aupro", "spro"])
+def test_the_number_of_threads_changes_nothing(threads: int, overlap: str) -> None:
+    """Maps, ground truth, AUPIMO, sPRO, regions of interest and defect types."""
+    maps, masks = smooth_maps(14, 160, seed=3)
+    kinds = ["scratch" if i % 4 == 1 else "stain" if mask.any() else "good" for i, mask in enumerate(masks)]
+    rows = [Row(f"{i:03}.png", int(masks[i].any()), kinds[i], float(maps[i].max()), i) for i in range(14)]
+    inspected = np.ones((160, 160), bool)
+    inspected[:3] = False
+
+    def truth(row: Row) -> GroundTruth:
+        mask = masks[row.index]
+        return GroundTruth(mask, [Channel(mask, int(mask.sum()) // 2 + 1)] if mask.any() else [])
+
+    asked = {"spro_limits": (0.05,), "averaged_types": ("scratch", "stain")} if overlap == "spro" else {}
+    protocol = EvaluationProtocol(**asked, aupimo=True, seg_f1=True)
+
+    def evaluated(n: int) -> CellMetrics:
+        return evaluate_cell(
+            rows,
+            lambda row: maps[row.index],
+            truth,
+            protocol=protocol,
+            thresholds=Thresholds(POINT, PIXEL_POINT, SEGMENTATION_POINT),
+            inspected=lambda row: inspected,
+            threads=n,
+        )
+
+    alone, together = evaluated(1), evaluated(threads)
+    assert not any(math.isnan(value) for value in alone.metrics.values())
+    assert (alone.metrics, alone.per_defect, alone.pixel_point, alone.segmentation) == (
+        together.metrics, together.per_defect, together.pixel_point, together.segmentation
+    )  # fmt: skip
+    for name, curve in alone.pixel_curves.items():
+        np.testing.assert_array_equal(together.pixel_curves[name], curve)
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_the_first_image_with_an_error_is_the_one_named(threads: int) -> None:
+    cell = Cell()
+    cell.maps[[4, 8], 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"004\.png: 1 of 2304 pixels"):
+        cell.evaluated(threads=threads)

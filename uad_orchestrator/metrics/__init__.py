@@ -3,7 +3,8 @@
 What is public is named here; ``catalogue`` says of each metric what it is called, what it says and which way is better.
 
 - image scores: ``image_metrics``, ``image_curves``, ``threshold_metrics``
-- anomaly maps: ``PixelCounts`` (AUROC, AP, F1-max, AUPRO, sPRO), ``NormalPixels`` (AUPIMO)
+- anomaly maps: ``PixelCounts`` (AUROC, AP, F1-max, AUPRO, sPRO), in threads with ``count_pixels``; ``NormalPixels``
+  (AUPIMO)
 - a whole cell under a dataset's protocol: ``evaluate_cell``, ``PROTOCOLS``, ``MetricsReport``
 - thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``
 - how far a small test set can be trusted: ``auroc_replicates``, ``interval``, ``within_noise``
@@ -21,6 +22,7 @@ from uad_orchestrator.metrics.image_metrics import (
     threshold_metrics,
 )
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
+from uad_orchestrator.metrics.pixels.in_threads import count_pixels
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import ScoredImage
@@ -57,6 +59,7 @@ __all__ = [
     "at_false_positive_rate",
     "auroc_replicates",
     "calibrate",
+    "count_pixels",
     "evaluate_cell",
     "exceeds",
     "image_curves",

@@ -81,8 +81,9 @@ def evaluate_cell(
     protocol: EvaluationProtocol,
     thresholds: Thresholds,
     inspected: Callable[[ScoredImage], np.ndarray | None] = whole_image,
+    threads: int | None = None,
 ) -> CellMetrics:
-    """Evaluate the labelled test images of a cell; one map is held at a time.
+    """Evaluate the labelled test images of a cell; maps are read and counted in threads, few are held at a time.
 
     Args:
         rows: the test images with their scores.
@@ -92,6 +93,8 @@ def evaluate_cell(
         protocol: what to measure.
         thresholds: the calibrated thresholds of image scores and map values.
         inspected: gives the pixels ``(H, W)`` bool of an image that count; None: all.
+        threads: in how many threads ``anomaly_map``, ``truth`` and ``inspected`` are called and pixels counted;
+            None: ``available_threads()``. The numbers are the same with any.
 
     Returns:
         the metrics in 0..1, each as its dataset's evaluator takes it (see docs/metrics.md); NaN with the reason
@@ -120,7 +123,7 @@ def evaluate_cell(
     (1.0, 1.0, 1.0)
     """
     images = None if anomaly_map is None else Images(anomaly_map, truth, inspected)
-    pixels = _count_pixels(rows, images, protocol, thresholds)
+    pixels = _count_pixels(rows, images, protocol, thresholds, threads)
     labels, scores = [row.label for row in rows], [row.score for row in rows]
     of_images = image_metrics(scores, labels)
     always = [metric for metric in metrics_of("image", "pixel") if metric.always]
@@ -203,7 +206,11 @@ class _Pixels:
 
 
 def _count_pixels(
-    rows: Sequence[ScoredImage], images: Images | None, protocol: EvaluationProtocol, thresholds: Thresholds
+    rows: Sequence[ScoredImage],
+    images: Images | None,
+    protocol: EvaluationProtocol,
+    thresholds: Thresholds,
+    threads: int | None,
 ) -> _Pixels:
     kinds = sorted({row.defect_type for row in rows if row.label})
     if images is None:
@@ -216,6 +223,7 @@ def _count_pixels(
         thresholds.pixel.threshold,
         thresholds.segmentation.threshold if protocol.seg_f1 else math.nan,
         normal_pixels,
+        threads,
     )
     normals = pixel_pass.count_normals(row for row in rows if row.label == 0)
     pixels = _Pixels(protocol, thresholds, normals, normal_pixels.undefined_reason if normal_pixels else None)

@@ -8,6 +8,8 @@ import numpy as np
 
 from uad_orchestrator.embedders.protocol import Region
 
+_VALUES_AT_ONCE = 1 << 16
+
 
 def anomaly_map(
     patch_grid: np.ndarray,
@@ -94,5 +96,17 @@ def _taps(count: int, begin: float, end: float, size: int) -> tuple[np.ndarray, 
 
 
 def _interpolate(scores: np.ndarray, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    lower = scores[low]
-    return lower + (scores[high] - lower) * weight[:, None]
+    """Rows between the rows ``low`` and ``high``, some at a time: what lies between two steps stays in the cache."""
+    scores = np.ascontiguousarray(scores)
+    width = scores.shape[1]
+    rows = max(1, _VALUES_AT_ONCE // width)
+    between, lower = np.empty((low.size, width), np.float32), np.empty((rows, width), np.float32)
+    for start in range(0, low.size, rows):
+        part = slice(start, start + rows)
+        upper, below = between[part], lower[: low[part].size]
+        scores.take(low[part], axis=0, out=below, mode="clip")  # nothing is clipped: take's fastest mode
+        scores.take(high[part], axis=0, out=upper, mode="clip")
+        upper -= below
+        upper *= weight[part, None]
+        upper += below
+    return between

@@ -23,7 +23,8 @@ def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     # level 1: maps are smooth, higher levels cost ten times the time for a few per cent
     pixels = np.asarray(anomaly_map, dtype=np.float32)
-    tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1})
+    # its own threads would only wait for those that write maps
+    tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1}, maxworkers=1)
 
 
 class MapSet:
@@ -78,9 +79,14 @@ class MapSet:
                 f"{image}: an anomaly map is (H, W) and finite, not {anomaly_map.shape} with NaN or infinity"
             )
         path = self.path(image, folder)
-        if path.exists():
-            raise ValueError(f"{image}: {path} is there already; images of one folder need different stems")
-        write_map(path, anomaly_map)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("xb") as file:
+                write_map(file, anomaly_map)
+        except FileExistsError as error:
+            raise ValueError(
+                f"{image}: {path} is there already; images of one folder need different stems"
+            ) from error
         return path
 
     def read(self, image: str, folder: str) -> np.ndarray:
@@ -112,8 +118,53 @@ class MapSet:
         return iter(sorted(self.root.glob("*/*.tiff")))
 
 
-PIXELS_AT_ONCE = 1 << 22
-"""Of a map, taken as float64: what bounds the memory."""
+PIXELS_AT_ONCE = 1 << 15
+"""Of a map, taken as float64: they stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class PixelMoments:
+    """What statistics of many maps need of some pixels.
+
+    Attributes:
+        count: how many.
+        mean: of them.
+        squares: sum of the squares about their mean.
+        minimum, maximum: the least and the largest.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    minimum: float = np.inf
+    maximum: float = -np.inf
+
+    @classmethod
+    def of(cls, anomaly_map: np.ndarray) -> PixelMoments:
+        """The moments of a map ``(H, W)``, in float64."""
+        pixels = np.asarray(anomaly_map).ravel()
+        moments, values = cls(), np.empty(min(pixels.size, PIXELS_AT_ONCE))
+        for start in range(0, pixels.size, PIXELS_AT_ONCE):
+            some = pixels[start : start + PIXELS_AT_ONCE]
+            from_mean = values[: some.size]
+            from_mean[:] = some
+            mean = float(np.add.reduce(from_mean)) / some.size
+            from_mean -= mean
+            squares = float(np.einsum("i,i->", from_mean, from_mean))  # BLAS would add up by its own threads
+            moments += cls(some.size, mean, squares, float(some.min()), float(some.max()))
+        return moments
+
+    def __add__(self, other: PixelMoments) -> PixelMoments:
+        """The moments of both."""
+        count, step = self.count + other.count, other.mean - self.mean
+        # Chan, Golub, LeVeque: squares about the common mean, without the loss of digits of E[x^2] - E[x]^2
+        return PixelMoments(
+            count,
+            self.mean + step * other.count / count,
+            self.squares + other.squares + step**2 * self.count * other.count / count,
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+        )
 
 
 @dataclass
@@ -125,10 +176,7 @@ class NormalMapStatistics:
     """
 
     maxima: list[float] = field(default_factory=list)
-    _count: int = 0
-    _mean: float = 0.0
-    _squares: float = 0.0
-    _minimum: float = np.inf
+    _pixels: PixelMoments = field(default_factory=PixelMoments)
 
     def update(self, anomaly_map: np.ndarray) -> None:
         """Add one map.
@@ -136,21 +184,16 @@ class NormalMapStatistics:
         Args:
             anomaly_map: ``(H, W)``, of a normal image.
         """
-        pixels = np.asarray(anomaly_map).ravel(order="K")
-        for start in range(0, pixels.size, PIXELS_AT_ONCE):
-            self._add(pixels[start : start + PIXELS_AT_ONCE].astype(np.float64))
-        self._minimum = min(self._minimum, float(pixels.min()))
-        self.maxima.append(float(pixels.max()))
+        self.add(PixelMoments.of(anomaly_map))
 
-    def _add(self, values: np.ndarray) -> None:
-        mean, count = float(values.mean()), values.size
-        total = self._count + count
-        # Chan, Golub, LeVeque: squares about the common mean, without the loss of digits of E[x^2] - E[x]^2
-        self._squares += (
-            float(((values - mean) ** 2).sum()) + (mean - self._mean) ** 2 * self._count * count / total
-        )
-        self._mean += (mean - self._mean) * count / total
-        self._count = total
+    def add(self, moments: PixelMoments) -> None:
+        """Add one map by its moments.
+
+        Args:
+            moments: those of a normal image's map.
+        """
+        self._pixels += moments
+        self.maxima.append(moments.maximum)
 
     def summary(self) -> dict[str, float | int | None]:
         """The statistics of all maps added so far.
@@ -163,6 +206,7 @@ class NormalMapStatistics:
         if not self.maxima:
             return {"maps": 0, **dict.fromkeys(names)}
         p50, p90, p95, p99 = np.quantile(self.maxima, [0.5, 0.9, 0.95, 0.99])
-        spread = float(np.sqrt(self._squares / self._count))
-        values = (self._mean, spread, self._minimum, max(self.maxima), *map(float, (p50, p90, p95, p99)))
+        pixels = self._pixels
+        spread = float(np.sqrt(pixels.squares / pixels.count))
+        values = (pixels.mean, spread, pixels.minimum, max(self.maxima), *map(float, (p50, p90, p95, p99)))
         return {"maps": len(self.maxima), **dict(zip(names, values, strict=True))}

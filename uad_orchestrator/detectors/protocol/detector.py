@@ -20,6 +20,7 @@ from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.thresholds import OperatingPoint, calibrate
 from uad_orchestrator.postprocess.finishing import MapScale
+from uad_orchestrator.threads import available_threads, ordered_map
 
 Images = Sequence[Path | str] | Sequence[RgbImage] | Sequence[ImageSource] | np.ndarray
 """Paths, a list of arrays, or one ``(n, h, w, c)`` array."""
@@ -284,7 +285,8 @@ class Detector(ABC):
             RuntimeError: not fitted.
             ValueError: the model gives no map.
         """
-        return next(self._maps(_sources([image], input_format)))
+        self._check_fitted()
+        return self.anomaly_map(next(self._responses(_sources([image], input_format))))
 
     def predict_anomaly_map(
         self, images: Images, *, input_format: str = "rgb_u8_hwc"
@@ -331,7 +333,8 @@ class Detector(ABC):
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:
         self._check_fitted()
-        return (self.anomaly_map(response) for response in self._responses(sources))
+        threads = available_threads()
+        return ordered_map(self.anomaly_map, self._responses(sources), threads=threads, ahead=2 * threads)
 
     def _forget(self) -> None:
         """Another state gives other responses."""

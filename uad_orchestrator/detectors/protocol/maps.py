@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -21,7 +22,8 @@ from uad_orchestrator.postprocess import finishing
 from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, resize_to_image
 from uad_orchestrator.postprocess.blending import Blend, blend_tiles
 from uad_orchestrator.postprocess.finishing import MapScale
-from uad_orchestrator.postprocess.map_set import NormalMapStatistics
+from uad_orchestrator.postprocess.map_set import NormalMapStatistics, PixelMoments
+from uad_orchestrator.threads import available_threads, ordered_map
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class MapRecipe:
 def calibrate_maps(
     recipe: MapRecipe, responses: Callable[[], Iterable[Response]], contamination: float, source: str
 ) -> NormalMaps:
-    """What the calibration normals' maps say, one map held at a time; NaN and the reason where the model gives none.
+    """What the calibration normals' maps say; NaN and the reason where the model gives none.
+
+    Maps are made in threads, one held in each; what is taken of them is put together in the normals' order.
 
     Args:
         responses: gives the normals' responses from the first on, each time it is called: twice where maps
@@ -136,16 +140,24 @@ def calibrate_maps(
         return NormalMaps(
             None, calibrate([], contamination, f"none: {NO_MAP}"), NormalMapStatistics().summary()
         )
+    threads = available_threads()
+
+    def statistics(make: Callable[[Response], np.ndarray]) -> NormalMapStatistics:
+        result = NormalMapStatistics()
+        moments = partial(_moments, make)
+        for each in ordered_map(moments, responses(), threads=threads, ahead=2 * threads):
+            result.add(each)
+        return result
+
     scale = None
     if recipe.settings.normalisation == "normal_maps":
-        raw = NormalMapStatistics()
-        for response in responses():
-            raw.update(recipe.laid(response))
-        scale = _scale(raw, source)
-    seen = NormalMapStatistics()
-    for response in responses():
-        seen.update(recipe.before_removal(response, scale))
+        scale = _scale(statistics(recipe.laid), source)
+    seen = statistics(lambda response: recipe.before_removal(response, scale))
     return NormalMaps(scale, calibrate(seen.maxima, contamination, source), seen.summary())
+
+
+def _moments(make: Callable[[Response], np.ndarray], response: Response) -> PixelMoments:
+    return PixelMoments.of(make(response))
 
 
 def _scale(raw: NormalMapStatistics, source: str) -> MapScale:

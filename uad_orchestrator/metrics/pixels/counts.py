@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -100,13 +100,16 @@ class PixelCounts:
             raise ValueError(f"these counts are of {self.overlap}, not of {overlap}: the two do not mix")
 
     def _count(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray, n_regions: int) -> None:
-        if self.n_regions + n_regions > MAX_REGIONS:
-            raise ValueError(f"more than {MAX_REGIONS} ground-truth regions; are the masks noise?")
+        self._check_regions(n_regions)
         self._histogram.add(scores.ravel(), positive, weights)
         self.n_images += 1
         self.n_pixels += scores.size
         self.n_defect_pixels += int(positive.size)
         self.n_regions += n_regions
+
+    def _check_regions(self, more: int) -> None:
+        if self.n_regions + more > MAX_REGIONS:
+            raise ValueError(f"more than {MAX_REGIONS} ground-truth regions; are the masks noise?")
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
         """The counts of both; neither changes.
@@ -116,15 +119,27 @@ class PixelCounts:
         """
         if not isinstance(other, PixelCounts):
             return NotImplemented
-        self._expect(other.overlap)
         result = PixelCounts(self.overlap)
-        for part in (self, other):
-            result._histogram.add_arrays(part._histogram.to_arrays())
-            result.n_images += part.n_images
-            result.n_pixels += part.n_pixels
-            result.n_defect_pixels += part.n_defect_pixels
-            result.n_regions += part.n_regions
+        result += self
+        result += other
         return result
+
+    def __iadd__(self, other: PixelCounts) -> Self:
+        """Add the other's counts to these; the other does not change.
+
+        Raises:
+            ValueError: one counts regions, the other channels, or there would be more regions than can be counted.
+        """
+        if not isinstance(other, PixelCounts):
+            return NotImplemented
+        self._expect(other.overlap)
+        self._check_regions(other.n_regions)
+        self._histogram.merge(other._histogram)
+        self.n_images += other.n_images
+        self.n_pixels += other.n_pixels
+        self.n_defect_pixels += other.n_defect_pixels
+        self.n_regions += other.n_regions
+        return self
 
     @property
     def undefined_reason(self) -> str | None:

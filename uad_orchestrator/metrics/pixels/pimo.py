@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -55,18 +56,23 @@ class NormalPixels:
         """
         scores = finite_map(anomaly_map).ravel()
         share = (REGION_UNIT + scores.size // 2) // scores.size
-        self._histogram.add(scores, np.arange(scores.size), np.full(scores.size, share))
+        self._histogram.add_positives(scores, share)
         self.n_images += 1
         self.n_pixels += scores.size
 
     def __add__(self, other: NormalPixels) -> NormalPixels:
         """The counts of both; neither changes."""
         result = NormalPixels()
-        for part in (self, other):
-            result._histogram.add_arrays(part._histogram.to_arrays())
-            result.n_images += part.n_images
-            result.n_pixels += part.n_pixels
+        result += self
+        result += other
         return result
+
+    def __iadd__(self, other: NormalPixels) -> Self:
+        """Add the other's counts to these; the other does not change."""
+        self._histogram.merge(other._histogram)
+        self.n_images += other.n_images
+        self.n_pixels += other.n_pixels
+        return self
 
     @property
     def undefined_reason(self) -> str | None:

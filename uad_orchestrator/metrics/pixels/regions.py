@@ -26,8 +26,13 @@ def region_weights(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     positive = np.flatnonzero(mask)
     if positive.size == 0:
         return positive, positive, 0
-    n_labels, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
-    region = labels.ravel()[positive]
+    rows, columns = np.divmod(positive, mask.shape[1])
+    top, left = rows[0], columns.min()
+    around = np.ascontiguousarray(
+        mask[top : rows[-1] + 1, left : columns.max() + 1]
+    )  # most masks are nearly empty
+    n_labels, labels = cv2.connectedComponents(around.view(np.uint8), connectivity=8)
+    region = labels[rows - top, columns - left]
     areas = np.bincount(region, minlength=n_labels)[1:]
     shares = (REGION_UNIT + areas // 2) // areas
     return positive, shares[region - 1], n_labels - 1

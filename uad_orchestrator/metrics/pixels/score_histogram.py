@@ -13,6 +13,7 @@ one beside (``TopScores``): up to that many scores every metric is exact.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,8 +32,13 @@ UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite flo
 SEVERAL = np.uint32(2**32 - 1)
 STRIDE = 32
 """One score in so many is looked at to tell a bin of one value, many times, from a bin of several."""
-_BLOCK = 1 << 17  # scores counted at a time: what lies between two steps stays in the processor's cache
-_NO_BIN = np.uint32(2**32 - 1)  # what is added to a page's keys is a multiple of its bins, two or more: even
+_BATCH = 1 << 20  # scores whose bins are counted together: counting clears and reads all bins once
+_BLOCK = (
+    1 << 16
+)  # scores brought to bins at a time: what lies between two steps stays in the processor's cache
+_NO_BIN = np.uint32(2**32 - 1)  # what is added to a page's bits is a multiple of its bins, two or more: even
+_LEAST_KEY = 0x007FFFFF  # that of minus infinity
+_HIGH = 1 if sys.byteorder == "little" else 0  # which half of a float's bits is its page
 
 
 def float_keys(scores: np.ndarray) -> np.ndarray:
@@ -56,9 +62,7 @@ def float_keys(scores: np.ndarray) -> np.ndarray:
 
 def scores_of_keys(keys: np.ndarray) -> np.ndarray:
     """The inverse of ``float_keys``, as float64."""
-    bits = (keys ^ np.uint32(0x80000000)).view(np.int32)
-    bits = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
-    return bits.view(np.float32).astype(np.float64)
+    return _bits_of_keys(keys).view(np.float32).astype(np.float64)
 
 
 def bin_shift(n_pages: int) -> int:
@@ -71,19 +75,22 @@ def bin_shift(n_pages: int) -> int:
 
 
 class ScoreHistogram:
-    """Per bin: how many scores, how many positive ones, their weights, and whether all are the same."""
+    """Per bin: how many scores, how many positive ones, their weights, and whether all are the same.
+
+    Inside, a page is the upper half of a float's bits as they are, and below zero its bins run backwards: turning
+    every score into its key would cost more than counting it. What is handed out is in the order of the keys.
+    """
 
     def __init__(self) -> None:
-        self._pages = np.empty(0, np.int64)  # kept pages, in the order of their bins
-        self._shift = np.uint32(0)
-        # a key's bin is (key >> shift) + _adjust_of_page[its page], modulo 2^32; _NO_BIN: the page is not kept
+        self._pages = np.empty(0, np.intp)  # kept pages, in the order of their bins
+        self._shift = 0
+        # a score's bin is (bits >> shift) + that of its page, modulo 2^32; _NO_BIN: the page is not kept
         self._adjust_of_page = np.full(N_PAGES, _NO_BIN, np.uint32)
-        self._used = 0
-        # written over by every block: fresh memory would cost more than what is computed in it
-        self._scratch = np.empty((2, _BLOCK), np.intp)
-        self._totals, self._positives, self._weights = np.zeros((3, CAPACITY), np.int64)
+        self._narrow = self._adjust_of_page.astype(np.uint16)  # the same modulo 2^16
+        self._totals, self._positives, self._weights = self._counts = np.zeros((3, CAPACITY), np.int64)
         self._only_key = np.full(CAPACITY, UNSEEN, np.uint32)  # the bin's one key, or UNSEEN, or SEVERAL
         self._top = TopScores()
+        self._scratch: _Scratch | None = None
 
     def add(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> None:
         """Count scores.
@@ -93,20 +100,59 @@ class ScoreHistogram:
             positive: (p,) indices of the positive ones, ascending.
             weights: (p,) int64 weights of those.
         """
-        for start in range(0, scores.size, _BLOCK):
-            first, last = np.searchsorted(positive, (start, start + _BLOCK))
-            keys = float_keys(scores[start : start + _BLOCK])
-            bins = self._bins(keys, self._scratch[:, : keys.size])
-            np.add.at(self._totals, bins, 1)
-            self._note_keys(bins[::STRIDE], keys[::STRIDE])
-            places, of_positives = positive[first:last] - start, weights[first:last]
-            np.add.at(self._positives, bins[places], 1)
-            np.add.at(self._weights, bins[places], of_positives)
-            self._top.add(keys, keys[places], of_positives)
+        for start in range(0, scores.size, _BATCH):
+            first, last = np.searchsorted(positive, (start, start + _BATCH))
+            batch, places, own = (
+                scores[start : start + _BATCH],
+                positive[first:last] - start,
+                weights[first:last],
+            )
+            bins = self._bins(batch)
+            self._totals[: self._used] += self._occupancy(bins)
+            self._note_keys(bins[::STRIDE], float_keys(batch[::STRIDE]))
+            bins_of_positives = bins[places].astype(np.intp)
+            np.add.at(self._positives, bins_of_positives, 1)
+            np.add.at(self._weights, bins_of_positives, own)
+            self._keep_highest(batch, batch[places], own)
+
+    def add_positives(self, scores: np.ndarray, weight: int) -> None:
+        """Count scores that are all positive and of one weight.
+
+        Args:
+            scores: (n,) float32, finite.
+            weight: that of each.
+        """
+        for start in range(0, scores.size, _BATCH):
+            batch = scores[start : start + _BATCH]
+            bins = self._bins(batch)
+            occupancy = self._occupancy(bins)
+            self._totals[: self._used] += occupancy
+            self._positives[: self._used] += occupancy
+            self._weights[: self._used] += occupancy * weight
+            self._note_keys(bins[::STRIDE], float_keys(batch[::STRIDE]))
+            self._keep_highest(batch, batch, np.broadcast_to(np.int64(weight), batch.shape))
+
+    def merge(self, other: ScoreHistogram) -> None:
+        """Count what another one has counted, too; that one stays as it is."""
+        self._keep_pages(other._pages[self._adjust_of_page[other._pages] == _NO_BIN])
+        rows = self._bins_of((other._pages << PAGE_BITS).astype(np.uint32)) // self._per_page
+        wider = self._shift - other._shift
+        counts, only_keys = self._by_page(self._counts), self._by_page(self._only_key)
+        counts[:, rows] += _sums(other._by_page(other._counts), wider)
+        theirs = _common_keys(other._by_page(other._only_key), wider)
+        only_keys[rows] = _common_key(only_keys[rows], theirs)
+        self._top.merge(other._top)
 
     def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Count what ``to_arrays`` of a histogram returned."""
-        self._add_bins(arrays)
+        bits, only_keys = _bits_of_keys(arrays["first_keys"]), arrays["only_keys"]
+        pages = bits >> np.uint32(PAGE_BITS)
+        self._keep_pages(np.unique(pages[self._adjust_of_page[pages] == _NO_BIN]).astype(np.intp))
+        bins = self._bins_of(bits)
+        for column, name in zip(self._counts, ("totals", "positives", "weights"), strict=True):
+            np.add.at(column, bins, arrays[name])
+        seen = np.flatnonzero(only_keys != UNSEEN)
+        self._note_keys(bins[seen], only_keys[seen])
         self._top.add_arrays(arrays)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -121,8 +167,8 @@ class ScoreHistogram:
 
     def groups(self) -> Groups:
         """The highest scores one by one, below them the bins with what is left in them; highest score first."""
-        arrays = self.to_arrays()
-        bins = np.searchsorted(arrays["first_keys"], arrays["top_keys"] >> self._shift << self._shift)
+        arrays, shift = self.to_arrays(), np.uint32(self._shift)
+        bins = np.searchsorted(arrays["first_keys"], arrays["top_keys"] >> shift << shift)
         left = {}
         for column in ("totals", "positives", "weights"):
             left[column] = arrays[column].copy()
@@ -145,49 +191,107 @@ class ScoreHistogram:
             highest=highest[::-1],
         )
 
-    def _bins(self, keys: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-        """The bin of each key; pages not seen before get theirs.
+    @property
+    def _per_page(self) -> int:
+        """Bins of a page."""
+        return PAGE_KEYS >> self._shift
 
-        Args:
-            scratch: (2, n) intp, written over; the second row is what is returned.
+    @property
+    def _used(self) -> int:
+        """Bins of all kept pages."""
+        return self._pages.size * self._per_page
+
+    def _by_page(self, column: np.ndarray) -> np.ndarray:
+        """A view of ``(..., CAPACITY)`` values of bins as ``(..., pages, bins of a page)``."""
+        return column[..., : self._used].reshape(*column.shape[:-1], self._pages.size, self._per_page)
+
+    def _bins(self, scores: np.ndarray) -> np.ndarray:
+        """The bin of each of at most ``_BATCH`` scores; pages not seen before get theirs.
+
+        Returns:
+            (n,) uint16, or uint32 where there are too many bins for it; the next call writes over it.
         """
-        pages, bins = scratch
-        np.right_shift(keys, np.uint32(PAGE_BITS), out=pages, casting="unsafe")
-        adjusted = self._adjust_of_page.take(pages, mode="wrap")  # never wraps: take's fastest mode
-        if adjusted.max(initial=0) == _NO_BIN:
-            unknown = np.flatnonzero(adjusted == _NO_BIN)
-            if self._keep_pages(np.unique(pages[unknown])):
-                unknown = np.arange(keys.size)
-            adjusted[unknown] = self._adjust_of_page[pages[unknown]]
-        adjusted += keys >> self._shift
-        bins[:] = adjusted
+        if self._scratch is None:
+            self._scratch = _Scratch()
+        table, shift = self._table, self._shift
+        no_bin = np.iinfo(table.dtype).max
+        bins = self._scratch.bins.view(table.dtype)[: scores.size]
+        for start in range(0, scores.size, _BLOCK):
+            block, first = scores[start : start + _BLOCK], bins[start : start + _BLOCK]
+            bits, pages, within = (part[: block.size] for part in self._scratch.block)
+            np.add(block, np.float32(0), out=bits.view(np.float32))  # -0.0 + 0.0 is 0.0
+            pages[:] = bits.view(np.uint16)[_HIGH::2]
+            table.take(pages, out=first, mode="wrap")  # never wraps: take's fastest mode
+            if first.max(initial=0) == no_bin:
+                unknown = np.flatnonzero(first == no_bin)
+                self._keep_pages(np.unique(pages[unknown]))
+                if self._shift != shift or self._table is not table:
+                    return self._bins(scores)  # the bins of the blocks before have moved, too
+                first[unknown] = table[pages[unknown]]
+            bits >>= np.uint32(shift)
+            within = within.view(table.dtype)[: block.size]
+            np.copyto(within, bits, casting="unsafe")
+            first += within
         return bins
+
+    @property
+    def _table(self) -> np.ndarray:
+        """``_adjust_of_page`` in the smallest integers that hold all bins."""
+        return self._narrow if self._used <= PAGE_KEYS else self._adjust_of_page
+
+    def _bins_of(self, bits: np.ndarray) -> np.ndarray:
+        """The bins of floats, all on kept pages, by their bits, as uint32."""
+        return self._adjust_of_page[bits >> np.uint32(PAGE_BITS)] + (bits >> np.uint32(self._shift))
+
+    def _occupancy(self, bins: np.ndarray) -> np.ndarray:
+        """(used,) int64: how many of (n,) bins are each."""
+        import cv2
+
+        if bins.dtype != np.uint16:
+            return np.bincount(bins, minlength=self._used)
+        # float32 counts exactly: a batch has fewer than 2^24 scores
+        counted = cv2.calcHist([bins[None]], [0], None, [self._used], [0, self._used])
+        return counted.ravel().astype(np.int64)
+
+    def _keep_highest(self, scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> None:
+        """Hand on the scores that may be among the highest; few, once many were seen."""
+        high = self._above_floor(scores)
+        if self._top.are_many(high.size) and self._top.raise_floor(*self._ascending_totals()):
+            high = self._above_floor(scores)
+        of_positives = self._above_floor(positives)
+        self._top.add(float_keys(scores[high]), float_keys(positives[of_positives]), weights[of_positives])
+
+    def _above_floor(self, scores: np.ndarray) -> np.ndarray:
+        """Where scores are at least the floor of the highest, compared as floats."""
+        least = scores_of_keys(np.array([max(self._top.floor, _LEAST_KEY)], np.uint32)).astype(np.float32)
+        return np.flatnonzero(scores >= least)
 
     def _bin_arrays(self) -> dict[str, np.ndarray]:
         """The occupied bins, ascending by key."""
-        pages = np.sort(self._pages)
-        per_page = PAGE_KEYS >> int(self._shift)
-        first = (self._adjust_of_page[pages] + (pages << PAGE_BITS >> int(self._shift))) % (1 << 32)
-        bins = (first[:, None] + np.arange(per_page)).ravel()
-        starts = ((pages[:, None] << PAGE_BITS) + (np.arange(per_page) << int(self._shift))).ravel()
+        bins, first_keys = self._ascending()
         occupied = np.flatnonzero(self._totals[bins])
-        bins, starts = bins[occupied], starts[occupied].astype(np.uint32)
+        bins = bins[occupied]
         return {
-            "first_keys": starts,
+            "first_keys": first_keys[occupied],
             "only_keys": self._only_key[bins],
             "totals": self._totals[bins],
             "positives": self._positives[bins],
             "weights": self._weights[bins],
         }
 
-    def _add_bins(self, arrays: Mapping[str, np.ndarray]) -> None:
-        first_keys, only = arrays["first_keys"], arrays["only_keys"]
-        bins = self._bins(first_keys, np.empty((2, first_keys.size), np.intp))
-        np.add.at(self._totals, bins, arrays["totals"])
-        np.add.at(self._positives, bins, arrays["positives"])
-        np.add.at(self._weights, bins, arrays["weights"])
-        seen = np.flatnonzero(only != UNSEEN)
-        self._note_keys(bins[seen], only[seen])
+    def _ascending_totals(self) -> tuple[np.ndarray, np.ndarray]:
+        """First keys and totals of all bins, ascending by key."""
+        bins, first_keys = self._ascending()
+        return first_keys, self._totals[bins]
+
+    def _ascending(self) -> tuple[np.ndarray, np.ndarray]:
+        """All bins, ascending by key, and the first key of each."""
+        below_zero = self._pages >= N_PAGES // 2
+        key_pages = np.where(below_zero, N_PAGES - 1 - self._pages, self._pages + N_PAGES // 2)
+        bins = np.arange(self._used).reshape(self._pages.size, self._per_page)
+        bins[below_zero] = bins[below_zero, ::-1]
+        first_keys = (np.sort(key_pages)[:, None] << PAGE_BITS) + (np.arange(self._per_page) << self._shift)
+        return bins[np.argsort(key_pages)].ravel(), first_keys.ravel().astype(np.uint32)
 
     def _bounds(self, first_keys: np.ndarray, only_keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest key of each bin: its one key, or its first and last."""
@@ -207,29 +311,54 @@ class ScoreHistogram:
         self._only_key[bins] = keys
         self._only_key[bins[self._only_key[bins] != keys]] = SEVERAL
 
-    def _keep_pages(self, new_pages: np.ndarray) -> bool:
-        """Give bins to pages that have none; where that makes all bins wider, every page gets new ones.
+    def _keep_pages(self, new_pages: np.ndarray) -> None:
+        """Give bins to pages that have none, behind all others; where they are too many, all bins become wider."""
+        if not new_pages.size:
+            return
+        first = self._pages.size
+        wider = bin_shift(first + new_pages.size) - self._shift
+        if wider:
+            counts = _sums(self._by_page(self._counts), wider).reshape(3, -1)
+            only_keys = _common_keys(self._by_page(self._only_key), wider).ravel()
+            self._counts[:, : self._used], self._only_key[: self._used] = 0, UNSEEN
+            self._counts[:, : only_keys.size], self._only_key[: only_keys.size] = counts, only_keys
+            self._shift, first = self._shift + wider, 0
+        self._pages = np.concatenate([self._pages, new_pages])
+        moved = self._pages[first:]
+        adjust = (np.arange(first, self._pages.size) - moved) * self._per_page
+        self._adjust_of_page[moved] = adjust % (1 << 32)
+        self._narrow[moved] = adjust % (1 << 16)
 
-        Returns:
-            whether bins of other pages moved.
-        """
-        pages = np.concatenate([self._pages, new_pages])
-        shift = np.uint32(bin_shift(pages.size))
-        if shift == self._shift:
-            self._append_pages(new_pages)
-            return False
-        counted = self._bin_arrays()
-        for column in (self._totals, self._positives, self._weights, self._only_key):
-            column[: self._used] = 0
-        self._pages, self._used, self._shift = np.empty(0, np.int64), 0, shift
-        self._append_pages(pages)
-        self._add_bins(counted)
-        return True
 
-    def _append_pages(self, pages: np.ndarray) -> None:
-        """Put the bins of these pages behind all others."""
-        per_page = PAGE_KEYS >> int(self._shift)
-        offsets = self._used + per_page * np.arange(pages.size)
-        self._adjust_of_page[pages] = (offsets - (pages << PAGE_BITS >> int(self._shift))) % (1 << 32)
-        self._pages = np.concatenate([self._pages, pages])
-        self._used += per_page * pages.size
+class _Scratch:
+    """What counting writes over again and again: fresh memory would cost more than what is computed in it."""
+
+    def __init__(self) -> None:
+        self.bins = np.empty(_BATCH, np.uint32)
+        self.block = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.intp), np.empty(_BLOCK, np.uint32)
+
+
+def _bits_of_keys(keys: np.ndarray) -> np.ndarray:
+    """The bits of the floats whose keys these are, as uint32."""
+    bits = (keys ^ np.uint32(0x80000000)).view(np.int32)
+    return (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.uint32)
+
+
+def _sums(counts: np.ndarray, wider: int) -> np.ndarray:
+    """``(..., bins)`` counts of bins that are ``2^wider`` times as wide."""
+    for _ in range(wider):
+        counts = counts[..., ::2] + counts[..., 1::2]
+    return counts
+
+
+def _common_keys(keys: np.ndarray, wider: int) -> np.ndarray:
+    """``(..., bins)`` only keys of bins that are ``2^wider`` times as wide."""
+    for _ in range(wider):
+        keys = _common_key(keys[..., ::2], keys[..., 1::2])
+    return keys
+
+
+def _common_key(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of two bins' only keys that of both together: the same one, or the only one seen, else ``SEVERAL``."""
+    one_is_enough = (first == second) | (first == UNSEEN) | (second == UNSEEN)
+    return np.where(one_is_enough, np.maximum(first, second), SEVERAL)

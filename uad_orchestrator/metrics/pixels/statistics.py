@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
+from typing import Self
 
 import numpy as np
 
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics
 from uad_orchestrator.metrics.pixels.counts import Overlap, PixelCounts
+from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.thresholds import exceeds
@@ -125,7 +127,7 @@ def whole_image(row: ScoredImage) -> None:
 
 @dataclass(frozen=True)
 class Images:
-    """What is known of the pixels of each image.
+    """What is known of the pixels of each image; all are called in several threads at once.
 
     Attributes:
         anomaly_map: gives an image's raw map ``(H, W)``.
@@ -140,13 +142,14 @@ class Images:
 
 @dataclass
 class PixelPass:
-    """Reads maps and ground truth, one image at a time.
+    """Reads and counts maps and ground truth in several threads; few images are held at a time.
 
     Args:
-        images: gives them.
+        images: gives them, in any thread.
         overlap: what the counts are of.
         pixel_threshold, segmentation_threshold: NaN where there is none.
         normal_pixels: counts the maps of normal images for AUPIMO; None where it is not asked for.
+        threads: how many; None: ``available_threads()``. The numbers are the same with any.
     """
 
     images: Images
@@ -154,6 +157,7 @@ class PixelPass:
     pixel_threshold: float
     segmentation_threshold: float
     normal_pixels: NormalPixels | None = None
+    threads: int | None = None
     _rates: SharedRates | None = field(default=None, init=False)
 
     def count_normals(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
@@ -176,36 +180,73 @@ class PixelPass:
         return self._count(rows)
 
     def _count(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
-        counts = PixelCounts(self.overlap)
-        at_pixel = ThresholdCounts(self.pixel_threshold)
-        at_segmentation = ThresholdCounts(self.segmentation_threshold)
-        maxima, aupimos, unpublished = [], [], 0
-        for row in rows:
-            truth = self.images.truth(row)
-            if truth is None:
-                unpublished += 1
-                continue
-            if row.label == 0 and truth.mask.any():
-                shown = np.count_nonzero(truth.mask)
-                raise ValueError(f"{row.image}: labelled normal, but its mask shows {shown} pixels")
-            scores, inspected = self.images.anomaly_map(row), self.images.inspected(row)
-            try:
-                if self.overlap == "pro":
-                    counts.update(scores, truth.mask, inspected)
-                if inspected is not None:
-                    scores, truth = scores[inspected][None], truth.within(inspected)
-                if self.overlap == "spro":
-                    counts.update_channels(scores, truth.channels)
-                aupimos += self._count_aupimo(row, scores, truth)
-                at_pixel += at_pixel.of(scores, truth.mask)
-                at_segmentation += at_segmentation.of(scores, truth.mask)
-            except ValueError as error:
-                raise ValueError(f"{row.image}: {error}") from error
-            maxima.append((row.label, float(scores.max())))
-        return PixelStatistics(counts, at_pixel, at_segmentation, tuple(maxima), tuple(aupimos), unpublished)
+        total, found = count_in_threads(self._nothing, self._count_image, rows, threads=self.threads)
+        if self.normal_pixels is not None:
+            self.normal_pixels += total.normal_pixels
+        published = [image for image in found if image is not None]
+        return PixelStatistics(
+            total.counts,
+            total.at_pixel_threshold,
+            total.at_segmentation_threshold,
+            tuple(image.maximum for image in published),
+            tuple(image.aupimo for image in published if image.aupimo is not None),
+            len(found) - len(published),
+        )
 
-    def _count_aupimo(self, row: ScoredImage, scores: np.ndarray, truth: GroundTruth) -> list[float]:
-        """The image's AUPIMO; of a normal image its pixels are counted instead."""
-        if self.normal_pixels is not None and row.label == 0:
-            self.normal_pixels.update(scores)
-        return [self._rates.aupimo(scores, truth.mask)] if self._rates and row.label else []
+    def _nothing(self) -> _Sums:
+        return _Sums(
+            PixelCounts(self.overlap),
+            ThresholdCounts(self.pixel_threshold),
+            ThresholdCounts(self.segmentation_threshold),
+            NormalPixels(),
+        )
+
+    def _count_image(self, sums: _Sums, row: ScoredImage) -> _OfImage | None:
+        """Count an image into the sums; returns what is not summed, None where no mask is published."""
+        truth = self.images.truth(row)
+        if truth is None:
+            return None
+        if row.label == 0 and truth.mask.any():
+            shown = np.count_nonzero(truth.mask)
+            raise ValueError(f"{row.image}: labelled normal, but its mask shows {shown} pixels")
+        scores, inspected = self.images.anomaly_map(row), self.images.inspected(row)
+        try:
+            if self.overlap == "pro":
+                sums.counts.update(scores, truth.mask, inspected)
+            if inspected is not None:
+                scores, truth = scores[inspected][None], truth.within(inspected)
+            if self.overlap == "spro":
+                sums.counts.update_channels(scores, truth.channels)
+            if self.normal_pixels is not None and row.label == 0:
+                sums.normal_pixels.update(scores)
+            aupimo = self._rates.aupimo(scores, truth.mask) if self._rates and row.label else None
+        except ValueError as error:
+            raise ValueError(f"{row.image}: {error}") from error
+        sums.at_pixel_threshold += sums.at_pixel_threshold.of(scores, truth.mask)
+        sums.at_segmentation_threshold += sums.at_segmentation_threshold.of(scores, truth.mask)
+        return _OfImage((row.label, float(scores.max())), aupimo)
+
+
+@dataclass
+class _Sums:
+    """What one thread adds up of the images it counts."""
+
+    counts: PixelCounts
+    at_pixel_threshold: ThresholdCounts
+    at_segmentation_threshold: ThresholdCounts
+    normal_pixels: NormalPixels
+
+    def __iadd__(self, other: _Sums) -> Self:
+        self.counts += other.counts
+        self.at_pixel_threshold += other.at_pixel_threshold
+        self.at_segmentation_threshold += other.at_segmentation_threshold
+        self.normal_pixels += other.normal_pixels
+        return self
+
+
+@dataclass(frozen=True)
+class _OfImage:
+    """What is kept of each image: label and largest value of its map, and its AUPIMO where that is asked for."""
+
+    maximum: tuple[int, float]
+    aupimo: float | None

@@ -43,6 +43,27 @@ class TopScores:
         if self._n > 2 * TOP:
             self._trim()
 
+    def are_many(self, n: int) -> bool:
+        """Whether so many more scores are worth a look at the floor."""
+        return n > TOP // 4
+
+    def raise_floor(self, first_keys: np.ndarray, totals: np.ndarray) -> bool:
+        """Raise the floor as far as all scores that were seen, counted in bins, say that it will be.
+
+        Args:
+            first_keys: (n,) uint32, the least key of each bin, ascending.
+            totals: (n,) int64, the scores in each.
+
+        Returns:
+            whether it rose.
+        """
+        from_above = np.cumsum(totals[::-1])
+        too_many = int(np.searchsorted(from_above, TOP, side="right"))
+        if too_many == totals.size or first_keys[-1 - too_many] <= self.floor:
+            return False
+        self.floor = int(first_keys[-1 - too_many])
+        return True
+
     def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take in what ``to_arrays`` of another returned."""
         self.floor = max(self.floor, int(arrays["top_floor"]))
@@ -52,6 +73,15 @@ class TopScores:
         counts, weights = arrays["top_positives"][positive], arrays["top_weights"][positive]
         self._positives.append((keys[positive], counts, weights))
         self._trim()
+
+    def merge(self, other: TopScores) -> None:
+        """Take in what another has kept; that one stays as it is."""
+        self.floor = max(self.floor, other.floor)
+        self._keys += other._keys
+        self._n += other._n
+        self._positives += other._positives
+        if self._n > 2 * TOP:
+            self._trim()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The scores kept, ascending: equal for equal sets of scores.
@@ -84,9 +114,10 @@ class TopScores:
     def _trim(self) -> None:
         """Raise the floor until at most ``TOP`` are kept."""
         keys = np.concatenate(self._keys) if self._keys else np.empty(0, np.uint32)
-        if keys.size > TOP:
-            self.floor = max(self.floor, int(np.partition(keys, keys.size - TOP - 1)[-TOP - 1]) + 1)
         keys = keys[np.flatnonzero(keys >= np.uint32(self.floor))]
+        if keys.size > TOP:
+            self.floor = int(np.partition(keys, keys.size - TOP - 1)[-TOP - 1]) + 1
+            keys = keys[np.flatnonzero(keys >= np.uint32(self.floor))]
         self._keys, self._n = [keys], keys.size
         positives = (np.concatenate(column) for column in zip(*self._positives, strict=True))
         if self._positives:

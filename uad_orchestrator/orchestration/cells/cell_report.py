@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -35,6 +35,7 @@ from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.storage.provenance import Provenance
+from uad_orchestrator.threads import available_threads, ordered_map
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,9 @@ class RegionOfInterest:
         """What lies outside; None without a region of interest."""
         if not self.preset.has_roi:
             return None
-        outside = {name: self._regions_outside(name) for name in names}
+        every, threads = list(names), available_threads()
+        counts = ordered_map(self._regions_outside, every, threads=threads, ahead=2 * threads)
+        outside = dict(zip(every, counts, strict=True))
         return RoiReport(
             pixels="excluded" if self.metrics == "exclude" else "included",
             regions_outside={name: count for name, count in outside.items() if count},
@@ -139,16 +142,16 @@ def draw_contact_sheet(
     run: CellRun, rows: Sequence[ScoreRow], maps: MapSet | None, truth: GroundTruthReader
 ) -> bytes:
     """The JPEG of best and worst cases, at most 50 kB, in the cell's own colour scale; without maps plain images."""
-    from uad_orchestrator.reporting.cases import choose_cases
+    from uad_orchestrator.reporting.cases import ChosenCase, choose_cases
     from uad_orchestrator.reporting.pictures.contact_sheet import Case, contact_sheet
     from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
 
-    def cases() -> Iterator[Case]:
-        kinds = {row.image: row.defect_type for row in rows}
-        for chosen in choose_cases(rows):
-            made = None if maps is None else maps.read(chosen.image, kinds[chosen.image])
-            found = truth.of(chosen.image) if chosen.label else None
-            yield Case(chosen, truth.image(chosen.image), made, None if found is None else found.mask)
+    kinds, threads = {row.image: row.defect_type for row in rows}, available_threads()
+
+    def case(chosen: ChosenCase) -> Case:
+        made = None if maps is None else maps.read(chosen.image, kinds[chosen.image])
+        found = truth.of(chosen.image) if chosen.label else None
+        return Case(chosen, truth.image(chosen.image), made, None if found is None else found.mask)
 
     statistics = read_normal_maps(run.directory("anomaly_maps"))
     scale: HeatmapScale | None = None
@@ -161,7 +164,8 @@ def draw_contact_sheet(
         scale = HeatmapScale.from_summary(statistics, pixel_threshold)
     threshold = read_operating_point(run.directory("score_table")).threshold
     title = f"{run.cell.category} · {run.cell.detector}"
-    return contact_sheet(cases(), threshold=threshold, scale=scale, title=title)
+    cases = ordered_map(case, choose_cases(rows), threads=threads, ahead=threads)
+    return contact_sheet(cases, threshold=threshold, scale=scale, title=title)
 
 
 def build_report(

@@ -19,8 +19,8 @@ from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.embedding.stream import CPU_BATCH
 from uad_orchestrator.detectors.protocol.calibration import FOLDER
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
-from uad_orchestrator.detectors.protocol.scoring import ScoreWriter, read_responses, read_scores
-from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
@@ -49,6 +49,7 @@ from uad_orchestrator.orchestration.cells.cell_run import CellRun, ChangedWhileR
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+from uad_orchestrator.threads import available_threads, ordered_map
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.detector import Detector
@@ -138,13 +139,19 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         image_point.contamination,
         image_point.origin,
     )
-    maps, count = MapSet(directory / MAPS), 0
-    for row, response in read_responses(scores):
-        if row.role == "calibration" or response.patch_grid is None:
-            continue
+    maps, threads = MapSet(directory / MAPS), available_threads()
+
+    def write(scored: tuple[ScoreRow, Response]) -> Path:
+        row, response = scored
         made = recipe.anomaly_map(response, normals.scale, normals.point.threshold)
-        maps.write(row.image, row.map_folder, made)
-        count += 1
+        return maps.write(row.image, row.map_folder, made)
+
+    with_grids = (
+        (row, response)
+        for row, response in read_responses(scores)
+        if row.role != "calibration" and response.patch_grid is not None
+    )
+    count = sum(1 for _ in ordered_map(write, with_grids, threads=threads, ahead=2 * threads))
     write_operating_point(normals.point, directory)
     write_normal_maps(normals, directory)
     metrics = {
