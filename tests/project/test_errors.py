@@ -24,6 +24,8 @@ storage:
   keep: 3
 runtime:
   device: auto
+  devices: [0, 1]
+  cells_per_device: 1
   batch_size: 8
   workers: 1
 datasets:
@@ -213,6 +215,14 @@ def test_no_value_whatever_breaks_the_reader(value, section, key):
 CASES = {
     "storge: {}": ("storge", "unknown key", "did you mean 'storage'"),
     "runtime: {device: gpu}": ("runtime.device", "'gpu'", ""),
+    "runtime: {devices: []}": ("runtime.devices", "is empty", "leave the key out"),
+    "runtime: {devices: [1, 0, '1']}": ("runtime.devices", "'1'", "numbers of GPUs"),
+    "runtime: {devices: [0, cuda]}": ("runtime.devices", "stands there twice", "share"),
+    "runtime: {devices: [auto]}": ("runtime.devices", "'auto'", "cuda:<number>"),
+    "runtime: {devices: [true]}": ("runtime.devices", "True", "numbers of GPUs"),
+    "runtime: {devices: 0}": ("runtime.devices", "a list", ""),
+    "runtime: {device: cuda, devices: [0]}": ("runtime.devices", "beside device: cuda", "one of the two"),
+    "runtime: {cells_per_device: 0}": ("runtime.cells_per_device", "greater than 0", ""),
     "runtime: {batch_size: 0}": ("runtime.batch_size", "greater than 0", ""),
     "runtime: {workers: true}": ("runtime.workers", "true or false", ""),
     "runtime: 3": ("runtime", "is 3 where keys are expected", ""),

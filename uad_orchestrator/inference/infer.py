@@ -145,7 +145,8 @@ def _decoded(
     """Sources whose pixels are in memory: read here, so that one that fails does not take its batch along."""
     remaining = iter(sources)
     first = list(islice(remaining, 1))
-    threads, ahead = stream.read_ahead(first[0]) if first else (1, 0)
+    on_disk = bool(first) and first[0].measure is not None
+    threads, ahead = stream.read_ahead(first[0]) if on_disk else (1, 0)
     for source, found in ordered_map(_read, chain(first, remaining), threads=threads, ahead=ahead):
         if isinstance(found, ImageError):
             if on_unreadable is None:

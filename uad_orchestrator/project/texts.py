@@ -37,6 +37,7 @@ storage:
 
 runtime:                        # recorded, never part of a version
   device: auto                  # auto | cpu | cuda | cuda:1 | mps
+  # devices: [0, 1]             # or several GPUs, which the workers take in turn
   # batch_size: 16             # images per forward pass; auto: as many as keep the device busy
   workers: 1
 

@@ -99,7 +99,7 @@ class AnomalibDetector(Detector):
     @property
     def device(self) -> str:
         """Where the model ran last."""
-        return self._device
+        return self._device if self._loaded is None else self._loaded[1].device
 
     # ---- stages ------------------------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ class AnomalibDetector(Detector):
         return self._loaded[1]
 
     def _keep(self, found: Mapping[str, str], model: AnomalibModel) -> AnomalibModel:
-        self._loaded, self._device = (found, model), model.device
+        self._loaded = (found, model)
         return model
 
 

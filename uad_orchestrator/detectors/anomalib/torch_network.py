@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import isclass
 from typing import Any
+
+import numpy as np
 
 from uad_orchestrator.detectors.anomalib.fetching import weights_come_later
 from uad_orchestrator.detectors.anomalib.names import detector_name
@@ -18,9 +21,13 @@ from uad_orchestrator.embedders.torch_embedder import choose_device, exact_kerne
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import RgbImage
 
+logger = logging.getLogger(__name__)
+
 
 class TorchModel:
     """An anomalib module: its pre-processor, then its network; its post-processor, which normalises, is left out.
+
+    Where the device's memory is too small for a batch, halves of it are tried, and for one image the CPU.
 
     Args:
         module: an ``AnomalibModule``.
@@ -45,10 +52,31 @@ class TorchModel:
             inputs = [self._input(image) for image in images]
             for size in {given.shape for given in inputs}:
                 indices = [i for i, given in enumerate(inputs) if given.shape == size]
-                answers = self.module.model(torch.cat([inputs[i] for i in indices]))
-                for i, answer in zip(indices, read_prediction(answers, len(indices)), strict=True):
+                answers = self._answers(torch.cat([inputs[i] for i in indices]))
+                for i, answer in zip(indices, answers, strict=True):
                     results[i] = RawResult(*answer, self._region(images[i]))
         return [results[i] for i in range(len(images))]
+
+    def _answers(self, batch: Any) -> list[tuple[float, np.ndarray | None]]:
+        """Score and map of each input of a batch."""
+        import torch
+
+        try:
+            return read_prediction(self.module.model(batch.to(self._device)), len(batch))
+        except torch.OutOfMemoryError:
+            if len(batch) == 1 and self._device.type == "cpu":
+                raise
+        # out of the `except` block, whose exception would keep the failed pass's tensors
+        if len(batch) > 1:
+            logger.warning(
+                "%s has no memory for %d images at once: trying half of them", self.device, len(batch)
+            )
+            halves = batch.split((len(batch) + 1) // 2)
+            return [answer for half in halves for answer in self._answers(half)]
+        logger.warning("%s has no memory for one image: going on on the CPU", self.device)
+        self._device = torch.device("cpu")
+        self.module = self.module.to(self._device)
+        return self._answers(batch)
 
     def _input(self, image: RgbImage) -> Any:
         import torch

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
-import shutil
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,19 @@ from uad_orchestrator.detectors.anomalib.progress import (
     whole_checkpoints,
     write_log,
 )
-from uad_orchestrator.detectors.anomalib.results import unit_float
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG, TrainSettings
-from uad_orchestrator.detectors.anomalib.torch_network import first_transform, model_class
+from uad_orchestrator.detectors.anomalib.torch_network import model_class
+from uad_orchestrator.detectors.anomalib.training_images import (
+    ReadImage,
+    loader,
+    split_normals,
+    tiles_cut_once,
+)
 from uad_orchestrator.embedders.torch_embedder import choose_device
 from uad_orchestrator.embedders.weights import WeightsError
-from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.images.tiles import TileSource
-from uad_orchestrator.storage.atomic import new_file
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT = "model.ckpt"
 CHATTY = (
@@ -67,39 +72,11 @@ class Training:
     device: str
 
 
-def split_normals(
-    images: Sequence[ImageSource], share: float, seed: int
-) -> tuple[list[ImageSource], list[ImageSource]]:
-    """Withhold at least ``share`` of the normals, whole groups at a time, chosen by ``seed``.
-
-    Returns:
-        those to train on, those withheld; both in the order given.
-
-    Raises:
-        ValueError: there are fewer than two groups, so that one of the two would be empty.
-    """
-    groups = sorted({image.group for image in images})
-    if len(groups) < 2:
-        raise ValueError(
-            f"training needs normals of at least two parts, one to train on and one to calibrate on; here are "
-            f"{len(images)} images of {len(groups)}"
-        )
-    withheld: set[str] = set()
-    for index in np.random.default_rng(seed).permutation(len(groups))[:-1]:
-        if sum(image.group in withheld for image in images) >= share * len(images):
-            break
-        withheld.add(groups[index])
-    return (
-        [image for image in images if image.group not in withheld],
-        [image for image in images if image.group in withheld],
-    )
-
-
 def train(
     network: str,
     images: Sequence[ImageSource],
     settings: TrainSettings,
-    prepare: Callable[[ImageSource], RgbImage],
+    prepare: ReadImage,
     device: str,
     folder: Path,
 ) -> Training:
@@ -127,18 +104,15 @@ def train(
         )
     fitted, withheld = split_normals(images, settings.withheld, settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
+    resumed = left_behind(folder / CHECKPOINT)
     with ExitStack() as stack:
-        stack.enter_context(_seeded(settings.seed))
         stack.enter_context(_quiet())
         if not settings.download:
             stack.enter_context(nothing_fetched())
-        module = _build(network, settings)
-        chosen = choose_device(device)
-        engine = _engine(settings, chosen, folder)
-        resumed = left_behind(folder / CHECKPOINT)
-        read = stack.enter_context(_tiles_cut_once(images, prepare, folder / "tiles"))
-        training = _loader(fitted, read, module, settings, shuffle=True)
-        _fit(engine, module, training, _loader(withheld, read, module, settings, shuffle=False), resumed)
+        read = stack.enter_context(tiles_cut_once(images, prepare, folder / "tiles"))
+        chosen, used, epochs = _fit_within_memory(
+            network, settings, choose_device(device), folder, (fitted, withheld), read
+        )
     curves = read_curves(folder)
     write_log(curves, folder / TRAINING_LOG)
     return Training(
@@ -146,11 +120,12 @@ def train(
         withheld,
         files={CHECKPOINT: folder / CHECKPOINT, TRAINING_LOG: folder / TRAINING_LOG},
         facts={
-            "epochs": int(engine.trainer.current_epoch),
+            "epochs": epochs,
             "resumed": resumed is not None,
             "train_images": len(fitted),
             "withheld_images": len(withheld),
             "seed": settings.seed,
+            **({} if used == settings else {"batch_size": used.batch_size}),
             "anomalib": version("anomalib"),
             "curves": {name: thinned(points) for name, points in curves.items()},
             **{f"final_{name}": points[-1][1] for name, points in curves.items()},
@@ -159,52 +134,52 @@ def train(
     )
 
 
-@dataclass(frozen=True)
-class NormalImages:
-    """A torch data set of normals, as anomalib's models are trained on.
+def _fit_within_memory(
+    network: str,
+    settings: TrainSettings,
+    device: Any,
+    folder: Path,
+    images: tuple[list[ImageSource], list[ImageSource]],
+    read: ReadImage,
+) -> tuple[Any, TrainSettings, int]:
+    """Train, in smaller batches where the device's memory asks for it, at last on the CPU.
 
-    Attributes:
-        images: what is in it: nothing else can reach the Engine.
-        prepare: reads an image and applies the preset to it.
-        resize: to the model's input size, as when it is scored; None: images go in at their own size.
+    Args:
+        images: to train on, and withheld.
+
+    Returns:
+        the device and the settings it was trained with, and the epochs.
     """
+    import torch
 
-    images: Sequence[ImageSource]
-    prepare: Callable[[ImageSource], RgbImage]
-    resize: Callable[[Any], Any] | None = None
+    *others, last = _attempts(settings, device)
+    for (tried, smaller), (following, then) in pairwise((*others, last)):
+        try:
+            return tried, smaller, _fit(network, smaller, tried, folder, images, read)
+        except torch.OutOfMemoryError:
+            logger.warning(
+                "%s has no memory to train %s in batches of %d: trying batches of %d on %s",
+                tried,
+                detector_name(network),
+                smaller.batch_size,
+                then.batch_size,
+                following,
+            )
+        gc.collect()  # Lightning's circles hold on to what is on the device
+    return (*last, _fit(network, last[1], last[0], folder, images, read))
 
-    def __len__(self) -> int:
-        return len(self.images)
 
-    def __getitem__(self, index: int) -> Any:
-        import torch
-        from anomalib.data import ImageItem
+def _attempts(settings: TrainSettings, device: Any) -> list[tuple[Any, TrainSettings]]:
+    """Where to train, and how: half the batch each time, then the CPU, where memory is not so scarce."""
+    import torch
 
-        source = self.images[index]
-        pixels = torch.from_numpy(unit_float(self.prepare(source))).permute(2, 0, 1)
-        pixels = pixels if self.resize is None else self.resize(pixels)
-        return ImageItem(image=pixels, gt_label=torch.tensor(0), image_path=source.name)
-
-
-@contextmanager
-def _tiles_cut_once(
-    images: Sequence[ImageSource], prepare: Callable[[ImageSource], RgbImage], folder: Path
-) -> Iterator[Callable[[ImageSource], RgbImage]]:
-    """A way to read images that has tiles on disk, in ``folder``, as long as this lasts.
-
-    They are cut image by image before the training begins. In a training's order the whole image would be decoded
-    for each of its tiles, in each epoch.
-    """
-    tiles = [image for image in images if isinstance(image, TileSource)]
-    if not tiles:
-        yield prepare
-        return
-    for tile in tiles:
-        if not (kept := folder / f"{tile.digest}.npy").is_file():
-            with new_file(kept, alone=True) as aside, aside.open("wb") as file:
-                np.save(file, prepare(tile), allow_pickle=False)
-    yield lambda tile: np.load(folder / f"{tile.digest}.npy", allow_pickle=False)
-    shutil.rmtree(folder)  # not where the training was cut off: the next one goes on with them
+    if device.type == "cpu":
+        return [(device, settings)]
+    sizes = [settings.batch_size]
+    while sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    on_device = [(device, settings.model_copy(update={"batch_size": size})) for size in sizes]
+    return [*on_device, (torch.device("cpu"), settings)]
 
 
 def _build(network: str, settings: TrainSettings) -> Any:
@@ -252,27 +227,31 @@ def _engine(settings: TrainSettings, device: Any, folder: Path) -> Any:
     )
 
 
-def _loader(
-    images: list[ImageSource],
-    prepare: Callable[[ImageSource], RgbImage],
-    module: Any,
+def _fit(
+    network: str,
     settings: TrainSettings,
-    shuffle: bool,
-) -> Any:
-    from anomalib.data import ImageBatch
-    from torch.utils.data import DataLoader
-    from torchvision.transforms.v2 import Resize
+    device: Any,
+    folder: Path,
+    images: tuple[list[ImageSource], list[ImageSource]],
+    read: ReadImage,
+) -> int:
+    """Train on one device, from the checkpoint in the folder if there is one; returns the epochs."""
+    with _seeded(settings.seed):
+        module, engine = _build(network, settings), _engine(settings, device, folder)
+        fitted, withheld = images
+        training = loader(fitted, read, module, settings, shuffle=True)
+        validation = loader(withheld, read, module, settings, shuffle=False)
+        with _interruptible():
+            engine.fit(module, training, validation, ckpt_path=left_behind(folder / CHECKPOINT))
+    return int(engine.trainer.current_epoch)
 
-    transform = getattr(module.pre_processor, "export_transform", None)
-    data: Any = NormalImages(images, prepare, first_transform(transform, Resize))
-    return DataLoader(data, settings.batch_size, shuffle=shuffle, collate_fn=ImageBatch.collate)
 
-
-def _fit(engine: Any, module: Any, training: Any, validation: Any, resumed: Path | None) -> None:
+@contextmanager
+def _interruptible() -> Iterator[None]:
     """Lightning ends the process on Ctrl-C, and leaves it deaf to the next: make an interrupt of it again."""
     handler = signal.getsignal(signal.SIGINT)
     try:
-        engine.fit(module, training, validation, ckpt_path=resumed)
+        yield
     except SystemExit as ended:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from ended

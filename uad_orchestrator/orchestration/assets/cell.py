@@ -22,6 +22,7 @@ from uad_orchestrator.orchestration.assets.resources import (
 )
 from uad_orchestrator.orchestration.cells import cell_stages as stages
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
+from uad_orchestrator.orchestration.cells.device_turns import device_turn
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
@@ -67,6 +68,7 @@ def _stage_asset(
             asset,
             lambda directory: compute(run, embedders, directory),
             lambda directory, provenance: describe_stage(asset, directory, provenance),
+            lambda: device_turn(run, asset, embedders),
         )
 
     return stage

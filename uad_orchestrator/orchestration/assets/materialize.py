@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,17 @@ FILE_INPUTS = frozenset({"normal_images", "test_images", "ground_truth", "checkp
 
 Compute = Callable[[Path], StageResult]
 Describe = Callable[[Path, Provenance], Mapping[str, Any]]
+Turn = Callable[[], AbstractContextManager[None]]
+"""Waits until it is the cell's turn to compute; the time is no part of what the provenance says it took."""
 
 
 def materialize_stage(
-    context: dg.AssetExecutionContext, run: CellRun, asset: str, compute: Compute, describe: Describe
+    context: dg.AssetExecutionContext,
+    run: CellRun,
+    asset: str,
+    compute: Compute,
+    describe: Describe,
+    turn: Turn,
 ) -> dg.MaterializeResult:
     """Compute a node into the store, or find it there; the result carries its version and metadata.
 
@@ -52,7 +59,7 @@ def materialize_stage(
     }
     try:
         key = run.key(asset)
-        provenance, reused = _compute_once(run, asset, key, context.run.run_id, compute)
+        provenance, reused = _compute_once(run, asset, key, context.run.run_id, compute, turn)
         metadata = describe(run.store.open_dir(key), provenance)
     except Exception as error:
         version = _version_or_none(run, asset)
@@ -74,14 +81,14 @@ def materialize_stage(
 
 
 def _compute_once(
-    run: CellRun, asset: str, key: ArtifactKey, run_id: str, compute: Compute
+    run: CellRun, asset: str, key: ArtifactKey, run_id: str, compute: Compute, turn: Turn
 ) -> tuple[Provenance, bool]:
     """The artifact's provenance, and whether it was there already."""
     index = open_index(run.state.project, run.store)
     with run.store.lock(key):
         reused = run.store.exists(key)
         if not reused:
-            with run.store.write(key, recipe_of(run, asset, key, run_id)) as draft:
+            with turn(), run.store.write(key, recipe_of(run, asset, key, run_id)) as draft:
                 result = compute(draft.directory)
                 _check_unchanged(run, asset, key)
                 draft.record(

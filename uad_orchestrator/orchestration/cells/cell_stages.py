@@ -219,9 +219,10 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
 
     entry, project = run.entry, run.state.project
     preset, runtime = resolve_preset(entry.preset, project.presets), project.runtime
+    device = embedders.device(runtime)
     if entry.embedder is None:
         stream = open_stream(None, preset=preset, batch_size=runtime.batch_size, readers=runtime.readers)
-        return build_detector(entry.model, run.settings, stream, **_own_network(run))
+        return build_detector(entry.model, run.settings, stream, **_own_network(run, device))
     embedder = entry.embedder
     weights = run.state.weights(run.cell)
     recipe = {
@@ -233,7 +234,7 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
     def load_embedder() -> PatchEmbedder:
         if weights is not None and run.state.digests(weights) != recipe["weights"]:  # the cache's key has it
             raise ChangedWhileRead(f"{weights} was replaced after it was fingerprinted")
-        return embedders.get(embedder, weights, project.runtime.device)
+        return embedders.get(embedder, weights, device)
 
     stream = EmbeddingStream(
         load_embedder,
@@ -242,18 +243,18 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         cache=EmbeddingCache(Path(project.storage.local) / EMBEDDINGS),
         batch_size=runtime.batch_size,
         readers=runtime.readers,
-        device=network_device(embedder, runtime.device),
+        device=network_device(embedder, device),
     )
     return build_detector(entry.model, run.settings, stream)
 
 
-def _own_network(run: CellRun) -> dict[str, Any]:
+def _own_network(run: CellRun, device: str) -> dict[str, Any]:
     """What a detector is handed that brings a network of its own."""
     project = run.state.project
     return {
         "checkpoint": run.state.checkpoint(run.cell),
         "trusted_checkpoints": project.trusted_checkpoints,
-        "device": project.runtime.device,
+        "device": device,
         "folder": _training_folder(run),
     }
 

@@ -1,4 +1,4 @@
-"""Embedders that stay loaded from one cell to the next."""
+"""Embedders that stay loaded from one cell to the next, and the devices they may be on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ from uad_orchestrator.storage.digests import FileState, digest_of
 if TYPE_CHECKING:
     from uad_orchestrator.embedders.protocol import PatchEmbedder
     from uad_orchestrator.embedders.settings import EmbedderSettings
+    from uad_orchestrator.project.settings import RuntimeSettings
 
 
 @dataclass
 class EmbedderPool:
-    """Keeps the last embedder loaded: a worker that goes through cells in order loads each backbone once."""
+    """Keeps the last embedder loaded: a worker that goes through cells in order loads each backbone once.
 
+    Attributes:
+        devices: a worker's own device, instead of what the project file says; ``device_turns`` narrows several to one.
+    """
+
+    devices: tuple[str, ...] = ()
     _recipe: str | None = None
     _embedder: Any = field(default=None, repr=False)
+
+    def device(self, runtime: RuntimeSettings) -> str:
+        """Where embedders and networks run."""
+        return next(iter(self.devices or runtime.devices), runtime.device)
 
     def get(self, settings: EmbedderSettings, weights: Path | None, device: str) -> PatchEmbedder:
         """The embedder for these settings, loaded if it is not the one in hand."""

@@ -93,16 +93,21 @@ class CellRunner:
         project: its partitions and its names in Dagster; each run reads the settings again.
         instance: where the runs are recorded.
         refresh_id: stands in the tags of every run.
+        devices: where this worker's networks run; empty: where the project file says.
     """
 
     project: Project
     instance: dg.DagsterInstance
     refresh_id: str
+    devices: tuple[str, ...] = ()
     _definitions: dg.Definitions = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._definitions = benchmark_definitions(
-            self.project, project_partitions(self.project), project_jobs(self.project), EmbedderPool()
+            self.project,
+            project_partitions(self.project),
+            project_jobs(self.project),
+            EmbedderPool(self.devices),
         )
 
     def run(self, task: CellTask) -> CellOutcome:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -36,17 +37,18 @@ Group = Sequence[CellTask]
 def run_groups(
     project: Project, instance: dg.DagsterInstance, refresh_id: str, groups: Sequence[Group], workers: int
 ) -> Iterator[CellOutcome]:
-    """Run all groups, yielding each cell's outcome as it ends; in this process if ``workers`` is 1.
+    """Run all groups, yielding each cell's outcome as it ends; in this process where one worker has it all to do.
 
     A worker that dies (killed, out of memory) costs the cell it was at: that one is reported as failed and the
     rest of its group goes to another worker.
     """
+    runtime, workers = project.runtime, min(workers, len(groups))
     if workers <= 1:
-        yield from _run_here(CellRunner(project, instance, refresh_id), groups)
+        yield from _run_here(CellRunner(project, instance, refresh_id, runtime.devices[:1]), groups)
         return
-    yield from WorkerPool(project, reference_to(instance), refresh_id, workers).run(
-        deque(deque(group) for group in groups if group)
-    )
+    devices = runtime.devices or (runtime.device,)
+    pool = WorkerPool(project, reference_to(instance), refresh_id, list(islice(cycle(devices), workers)))
+    yield from pool.run(deque(deque(group) for group in groups if group))
 
 
 def _run_here(runner: CellRunner, groups: Sequence[Group]) -> Iterator[CellOutcome]:
@@ -59,8 +61,9 @@ def _run_here(runner: CellRunner, groups: Sequence[Group]) -> Iterator[CellOutco
 
 @dataclass
 class _Worker:
-    """A process, the connection to it, and what it has yet to do."""
+    """A process, the device it has, the connection to it, and what it has yet to do."""
 
+    device: str
     process: SpawnProcess
     connection: Connection
     group: deque[CellTask]
@@ -69,15 +72,15 @@ class _Worker:
 
 @dataclass
 class WorkerPool:
-    """So many worker processes; one that dies is replaced."""
+    """A worker process for each of ``devices``, which may stand there several times; one that dies is replaced."""
 
     project: Project
     instance: InstanceReference
     refresh_id: str
-    size: int
+    devices: Sequence[str]
 
     def run(self, groups: deque[deque[CellTask]]) -> Iterator[CellOutcome]:
-        workers = [self._start() for _ in range(min(self.size, len(groups)))]
+        workers = [self._start(device) for device in self.devices]
         try:
             for worker in workers:
                 _hand_over(worker, groups)
@@ -86,7 +89,7 @@ class WorkerPool:
                     if worker.group and _answered(worker, workers):
                         yield self._outcome(worker)
                         if not worker.alive:
-                            workers[index] = self._start(worker.group)
+                            workers[index] = self._start(worker.device, worker.group)
                         workers[index].group.popleft()
                         _hand_over(workers[index], groups)
         finally:
@@ -101,20 +104,25 @@ class WorkerPool:
             worker.alive = False
             return _lost(worker.group[0], worker.process)
 
-    def _start(self, group: deque[CellTask] | None = None) -> _Worker:
+    def _start(self, device: str, group: deque[CellTask] | None = None) -> _Worker:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         process = multiprocessing.get_context("spawn").Process(
             target=serve,
-            args=(theirs, self.project, self.instance, self.refresh_id, self.size),
+            args=(theirs, self.project, self.instance, self.refresh_id, len(self.devices), device),
             daemon=True,
         )
         process.start()
         theirs.close()
-        return _Worker(process, ours, group if group is not None else deque())
+        return _Worker(device, process, ours, group if group is not None else deque())
 
 
 def serve(
-    connection: Connection, project: Project, instance: InstanceReference, refresh_id: str, workers: int
+    connection: Connection,
+    project: Project,
+    instance: InstanceReference,
+    refresh_id: str,
+    workers: int,
+    device: str,
 ) -> None:
     """A worker's life: take a task, run it, answer, until the connection is closed."""
     from threadpoolctl import threadpool_limits
@@ -128,7 +136,7 @@ def serve(
         open_reference(instance) as opened,
         suppress(EOFError, BrokenPipeError),
     ):
-        runner = CellRunner(project, opened, refresh_id)
+        runner = CellRunner(project, opened, refresh_id, (device,))
         while True:
             connection.send(runner.run(connection.recv()))
 
