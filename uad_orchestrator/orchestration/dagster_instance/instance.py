@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
+from uad_orchestrator.orchestration.dagster_instance.kept_engines import keep_engines
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.atomic import write_text
 
@@ -70,7 +71,9 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     # Opening a new home makes its databases, and two processes that do so at once leave one that cannot be
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
     with FileLock(lock):
-        return dg.DagsterInstance.from_config(str(home))
+        instance = dg.DagsterInstance.from_config(str(home))
+    keep_engines(instance)
+    return instance
 
 
 def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
@@ -80,4 +83,6 @@ def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
 
 def open_reference(reference: InstanceReference) -> dg.DagsterInstance:
     """The instance of another process, opened in this one; use it in a ``with`` statement."""
-    return dg.DagsterInstance.from_ref(reference)
+    instance = dg.DagsterInstance.from_ref(reference)
+    keep_engines(instance)
+    return instance
