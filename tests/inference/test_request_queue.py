@@ -43,7 +43,9 @@ def test_all_requests_search_one_index(bundle: Bundle, monkeypatch: pytest.Monke
     made: list[int] = []
     make = NearestNeighbors.__init__
     monkeypatch.setattr(
-        NearestNeighbors, "__init__", lambda self, *given: (made.append(len(given[0])), make(self, *given))[1]
+        NearestNeighbors,
+        "__init__",
+        lambda self, bank, **named: (made.append(len(bank)), make(self, bank, **named))[1],
     )
     unused = replace(bundle, state=replace(bundle.state))
     with RequestQueue(unused.detector()) as requests:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.memory import coreset
-from uad_orchestrator.memory.coreset import coverage, greedy_order, integer_points, select_coreset
+from uad_orchestrator.memory.coreset import coverage, select_coreset
+from uad_orchestrator.memory.greedy_search import greedy_order, integer_points, start_distances
 
 
 def heavy_tailed(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -38,7 +39,7 @@ def test_every_choice_is_the_farthest_point_of_all(n: int, d: int, seed: int, sh
     embeddings = heavy_tailed(n, d, seed)
     order = greedy_order(embeddings.copy(), max(1, int(n * share)), seed)
     points = integer_points(embeddings)
-    start = coreset._start_distances(points, (points**2).sum(axis=1), seed, 10)
+    start = start_distances(points, (points**2).sum(axis=1), seed, 10)
     assert len(set(order.tolist())) == len(order)
     for chosen, farthest in plain_distances(points, order, start):
         assert chosen == pytest.approx(farthest, rel=1e-6)

@@ -9,14 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 
-from uad_orchestrator.memory import coreset
-from uad_orchestrator.memory.coreset import (
-    greedy_order,
-    integer_points,
-    project,
-    random_projection,
-    select_coreset,
-)
+from tests.memory.devices import DEVICES
+from uad_orchestrator.memory import device as device_module
+from uad_orchestrator.memory import greedy_search
+from uad_orchestrator.memory.coreset import project, random_projection, select_coreset
+from uad_orchestrator.memory.greedy_search import greedy_order, integer_points
 
 
 def farthest_choices(points: np.ndarray, order: np.ndarray) -> list[tuple[float, float]]:
@@ -40,20 +37,52 @@ GRIDS = hnp.arrays(
 )
 
 
-@given(GRIDS, st.integers(1, 60), st.integers(1, 9), st.integers(1, 5))
+@given(GRIDS, st.integers(1, 60), st.integers(1, 9), st.integers(1, 30), st.integers(1, 5))
 @settings(max_examples=60)
 def test_the_order_is_that_of_the_plain_search_however_it_is_cut_into_pieces(
-    embeddings: np.ndarray, m: int, pool: int, piece: int
+    embeddings: np.ndarray, m: int, pool: int, more: int, piece: int
 ) -> None:
     m = min(m, len(embeddings))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(coreset, "POOL", pool)
-        patched.setattr(coreset, "PICKS", piece)
-        patched.setattr(coreset, "BLOCK", 4 * piece)
+        patched.setattr(greedy_search, "POOL", pool)
+        patched.setattr(greedy_search, "FIELD", pool + more)
+        patched.setattr(greedy_search, "PICKS", piece)
+        patched.setattr(greedy_search, "BLOCK", 4 * piece)
         order = greedy_order(embeddings.copy(), m, seed=0, starting_points=len(embeddings))
     assert order.shape == (m,) and len(set(order.tolist())) == m, "a row is chosen once, duplicates included"
     for chosen, farthest in farthest_choices(integer_points(embeddings.copy()), order):
         assert chosen == pytest.approx(farthest, rel=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(
+    GRIDS, st.integers(1, 60), st.integers(1, 9), st.integers(1, 30), st.integers(1, 60), st.integers(0, 99)
+)
+@settings(max_examples=100)
+def test_the_rows_depend_neither_on_the_device_nor_on_the_field(
+    device: str, embeddings: np.ndarray, m: int, pool: int, more: int, block: int, seed: int
+) -> None:
+    """One row, all rows, duplicates, constant points: the same order to the last."""
+    m = min(m, len(embeddings))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(greedy_search, "POOL", pool)
+        expected = greedy_order(embeddings.copy(), m, seed)  # all points in one field
+        patched.setattr(greedy_search, "FIELD", pool + more)
+        assert np.array_equal(greedy_order(embeddings.copy(), m, seed), expected)
+        patched.setattr(device_module, "BLOCK_VALUES", block)
+        patched.setattr(device_module, "LARGEST_BLOCK", block)
+        assert np.array_equal(greedy_order(embeddings.copy(), m, seed, device=device), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("ratio", [0.01, 0.3, 1.0])
+def test_a_coreset_is_the_same_on_every_device(device: str, ratio: float) -> None:
+    rng = np.random.default_rng(1)
+    embeddings = rng.standard_t(3, (5000, 150)).astype(np.float32)
+    embeddings[::7] = embeddings[3]  # duplicates
+    embeddings[11] *= 1e4  # an outlier
+    rows = select_coreset(embeddings, ratio, seed=2)
+    assert np.array_equal(select_coreset(embeddings, ratio, seed=2, device=device), rows)
 
 
 def test_a_random_few_start_the_search_and_others_for_another_seed() -> None:

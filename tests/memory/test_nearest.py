@@ -13,11 +13,14 @@ from uad_orchestrator.memory.nearest import NearestNeighbors
 
 BACKENDS = [
     "numpy",
-    pytest.param(
-        "faiss",
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("faiss") is None, reason="extra faiss not installed"
-        ),
+    *(
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec(name) is None, reason=f"extra {name} not installed"
+            ),
+        )
+        for name in ("torch", "faiss")
     ),
 ]
 
@@ -67,6 +70,9 @@ def test_agrees_with_scikit_learn_on_several_blocks(
     from sklearn.neighbors import NearestNeighbors as Reference
 
     monkeypatch.setattr(nearest, "BLOCK_VALUES", 5000)
+    monkeypatch.setattr(nearest, "QUERIES", 40)
+    monkeypatch.setattr(nearest, "TORCH_BLOCK_VALUES", 5000)
+    monkeypatch.setattr(nearest, "DIFFERENCE_VALUES", 500)
     rng = np.random.default_rng(0)
     bank, asked = (rng.standard_normal((n, 33)).astype(np.float32) for n in (700, 90))
     distances, index = Reference(n_neighbors=4, algorithm="brute").fit(bank).kneighbors(asked)
@@ -98,7 +104,7 @@ def test_a_backend_that_is_missing_says_what_to_type(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install"):
         NearestNeighbors(np.ones((2, 3), np.float32), "faiss")
-    assert NearestNeighbors(np.ones((2, 3), np.float32)).backend == "numpy"
+    assert NearestNeighbors(np.ones((2, 3), np.float32)).search(np.ones((1, 3)))[0].tolist() == [[0.0]]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -131,15 +137,13 @@ def test_numpy_searches_where_faiss_is_not_installed(monkeypatch: pytest.MonkeyP
     assert np.array_equal(index[:, 0], np.arange(30))
 
 
-def test_faiss_searches_where_it_is_installed_unless_numpy_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_faiss_searches_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     faiss = pytest.importorskip("faiss", reason="extra faiss not installed")
     asked: list[int] = []
     search = faiss.knn
     monkeypatch.setattr(faiss, "knn", lambda *given: asked.append(1) or search(*given))
     bank = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
-    for backend, searches in (("auto", 1), ("faiss", 2), ("numpy", 2)):
+    for backend, searches in (("auto", 0), ("faiss", 1), ("numpy", 1)):
         NearestNeighbors(bank, backend).search(bank)  # type: ignore[arg-type]
         assert len(asked) == searches
 

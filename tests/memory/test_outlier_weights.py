@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import LocalOutlierFactor
 
+from tests.memory.devices import DEVICES
+from uad_orchestrator.memory import device as device_module
 from uad_orchestrator.memory import outlier_weights as module
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
 
@@ -152,3 +154,37 @@ def test_columns_far_from_the_origin_do_not_blur_the_feature_space() -> None:
     own = np.repeat(np.arange(8), 5)
     expected = brute_force_lof(far.astype(np.float64), own, 3)
     np.testing.assert_allclose(feature_space_lof(far, starts, k=3), expected, rtol=5e-3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("discriminator", ["lof", "nearest", "gaussian"])
+def test_on_a_device_as_on_the_cpu(
+    discriminator: module.Discriminator, views: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_points = points(24, 11, 7, offset=30.0)
+    given_points[4:6] = given_points[2]  # duplicates
+    expected = outlier_weights(given_points, discriminator, 5, views)
+    for block in (10**7, 40_000):
+        monkeypatch.setattr(device_module, "BLOCK_VALUES", block)
+        monkeypatch.setattr(device_module, "LARGEST_BLOCK", block)
+        found = outlier_weights(given_points, discriminator, 5, views, device=device)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_feature_space_on_a_device_as_on_the_cpu(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFERENCES", 60)
+    rows, starts = points(1, 150, 6)[0], np.array([0, 20, 21, 50, 80, 100, 149, 150])
+    expected = feature_space_lof(rows, starts, 3, 1)
+    for block in (10**6, 3000):
+        monkeypatch.setattr(device_module, "BLOCK_VALUES", block)
+        monkeypatch.setattr(device_module, "LARGEST_BLOCK", block)
+        np.testing.assert_allclose(feature_space_lof(rows, starts, 3, 1, device=device), expected, rtol=1e-5)
+
+
+def test_a_device_without_float64_leaves_it_to_the_cpu() -> None:
+    given_points = points(9, 3, 4)
+    found = outlier_weights(given_points, "lof", device="mps:0")
+    assert np.array_equal(found, outlier_weights(given_points, "lof"))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import unit_rows
+from uad_orchestrator.detectors.bank.bank import device_of, unit_rows
 from uad_orchestrator.detectors.bank.building import declared_precision
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, Precision
 from uad_orchestrator.detectors.musc_settings import MuscScoring
@@ -23,6 +23,7 @@ from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
+from uad_orchestrator.memory.device import on_device
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 BLOCK = 16
@@ -92,12 +93,14 @@ class MuSc(Detector):
         """``(n,)`` float32 of each image of a block, against all sources: inspected patches against inspected ones."""
         queries = [unit_rows(embedded.embedding.inspected_rows) for embedded in block]
         ends = np.cumsum([len(rows) for rows in queries])[:-1]
-        asked = np.concatenate(queries)
+        device = device_of(self.stream)
+        asked = on_device(np.concatenate(queries), device)
         images = {id(whole_of(source)): whole_of(source).digest for source in sources}
         columns = {image: column for column, image in enumerate(images)}
         distances = np.full((len(asked), len(images)), np.inf, np.float32)
         for source, other in zip(sources, self.stream.stream(sources, precision=precision), strict=True):
-            squared, _ = NearestNeighbors(unit_rows(other.embedding.inspected_rows)).search(asked)
+            search = NearestNeighbors(unit_rows(other.embedding.inspected_rows), device=device)
+            squared, _ = search.search(asked)
             nearest = distances[:, columns[id(whole_of(source))]]
             np.minimum(nearest, np.sqrt(squared[:, 0]), out=nearest)
         digests = np.array(list(images.values()))

@@ -6,16 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 Method = Literal["batched_greedy", "density", "random", "none"]
 
-POOL = 256
-"""Farthest points looked at together; the greedy choice is made among them."""
-PICKS = 64
-"""New rows that all points are compared with in one matrix product."""
 BLOCK = 8192
-"""Points whose distances to the new picks are held at once."""
+"""Rows projected at once."""
 REFERENCES = 4096
 """Random rows that ``density`` measures against; at most half of those it keeps."""
 
@@ -28,12 +25,13 @@ def select_coreset(
     *,
     projection_dim: int = 128,
     starting_points: int = 10,
+    device: str = "cpu",
 ) -> np.ndarray:
     """Choose the rows of a memory bank.
 
     ``batched_greedy`` is the greedy k-centre search of PatchCore (Roth et al., "Towards Total Recall in Industrial
     Anomaly Detection", CVPR 2022, section 3.2, with the official code's random projection and starting points), many
-    points at a time. It gives the same rows on any machine and any number of threads.
+    points at a time. It gives the same rows on any machine and device and any number of threads.
 
     Args:
         embeddings: ``(n, d)`` float32.
@@ -42,6 +40,7 @@ def select_coreset(
         seed: of the projection, the starting points and the random choice.
         projection_dim: dimensions of the random projection in which distances are taken.
         starting_points: random points whose mean distance the search starts from.
+        device: where distances are taken: ``cpu``, or one of torch's.
 
     Returns:
         ``(m,)`` int64 row numbers, ascending.
@@ -65,8 +64,8 @@ def select_coreset(
         raise ValueError(f"coreset method {method!r}: it is batched_greedy, density, random or none")
     projected = project(embeddings, random_projection(dimension, projection_dim, seed))
     if method == "density":
-        return density_rows(projected, m, seed)
-    return np.sort(greedy_order(projected, m, seed, starting_points))
+        return density_rows(projected, m, seed, device=device)
+    return np.sort(greedy_order(projected, m, seed, starting_points, device=device))
 
 
 def coreset_size(n: int, ratio: float) -> int:
@@ -81,7 +80,7 @@ def random_rows(n: int, m: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(n, m, replace=False))
 
 
-def density_rows(points: np.ndarray, m: int, seed: int) -> np.ndarray:
+def density_rows(points: np.ndarray, m: int, seed: int, *, device: str = "cpu") -> np.ndarray:
     """``m`` row numbers, ascending, drawn the more often the fewer points lie around them.
 
     A first random part is the measure: the others are drawn in proportion to their squared distance to the
@@ -92,12 +91,17 @@ def density_rows(points: np.ndarray, m: int, seed: int) -> np.ndarray:
         points: ``(n, p)`` float32.
         m: how many rows, at most n.
         seed: of both draws.
+        device: where the nearest are found; their distances are taken on the CPU, so that the draw is the same.
     """
     n = len(points)
     if m >= n:
         return np.arange(n)
     first = random_rows(n, max(1, min(REFERENCES, m // 2)), seed)
-    squared = NearestNeighbors(points[first]).search(points)[0][:, 0].astype(np.float64)
+    measure = NearestNeighbors(points[first], device=device)
+    found, nearest = measure.search(points)
+    if device != "cpu":
+        found = measure.distances(points, nearest)
+    squared = found[:, 0].astype(np.float64)
     squared[first] = 0.0  # they are in, and so not drawn again
     draws = np.random.default_rng((seed, 1)).exponential(size=n)
     # exponential draws over weights: the smallest are a weighted sample without replacement (Efraimidis, Spirakis)
@@ -117,95 +121,19 @@ def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndar
 def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray:
     """``(n, p)`` float32 projected embeddings, always a new array.
 
-    In float64, whose last digit depends on the number of threads far below what float32 keeps.
+    In float64, whose last digit depends on the number of threads far below what float32 keeps; on the CPU wherever
+    the search runs.
     """
     if projection is None:
         return np.array(embeddings, dtype=np.float32)
-    return np.asarray(np.asarray(embeddings, dtype=np.float64) @ projection, dtype=np.float32)
-
-
-def greedy_order(projected: np.ndarray, m: int, seed: int, starting_points: int = 10) -> np.ndarray:
-    """Greedy k-centre over projected embeddings: ``(m,)`` row numbers in the order of their choice.
-
-    Again and again: take the pool of points farthest from the bank and choose the farthest of it, as long as it is
-    farther out than every point outside the pool can be; then compare all points with the new rows in matrix
-    products. Each choice is that of the plain search, which goes over all points for every single one.
-
-    Args:
-        projected: ``(n, p)`` float32; overwritten, since it may be as large as memory allows.
-    """
-    points = integer_points(projected)
-    squares = np.einsum("np,np->n", points, points)
-    distances = _start_distances(points, squares, seed, starting_points)
-    order: list[np.ndarray] = []
-    missing = m
-    while missing:
-        pool = _farthest(distances, POOL)
-        picks = pool[_choose(points[pool], distances[pool], missing)]
-        for start in range(0, len(picks), PICKS):
-            _compare(distances, points, squares, picks[start : start + PICKS])
-        distances[picks] = -1.0  # never chosen again; a duplicate of one only when nothing else is left
-        order.append(picks)
-        missing -= len(picks)
-    return np.concatenate(order)
-
-
-def integer_points(projected: np.ndarray) -> np.ndarray:
-    """Projected embeddings, centred and rounded to a grid so fine that it does not matter; in place.
-
-    Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a
-    matrix product adds them up: the search then takes the same turns on every machine. Points more than four
-    times farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for
-    all.
-    """
-    points = projected
-    points -= points.mean(axis=0, dtype=np.float64).astype(np.float32)
-    norms = np.sqrt(np.einsum("np,np->n", points, points, dtype=np.float64))
-    limit = min(norms.max(), 4 * np.quantile(norms, 0.99)) or norms.max() or 1.0
-    largest = 2047 - np.sqrt(points.shape[1])  # rounding lengthens a point by at most sqrt(p) / 2
-    points *= (largest / np.maximum(norms, limit)).astype(np.float32)[:, None]
-    return np.rint(points, out=points)
-
-
-def _start_distances(points: np.ndarray, squares: np.ndarray, seed: int, count: int) -> np.ndarray:
-    starts = np.random.default_rng(seed).choice(len(points), min(count, len(points)), replace=False)
-    squared = squares + squares[starts, None] - 2 * (points[starts] @ points.T)
-    return np.sqrt(squared).mean(axis=0) ** 2
-
-
-def _farthest(distances: np.ndarray, size: int) -> np.ndarray:
-    if size >= len(distances):
-        return np.arange(len(distances))
-    least = np.partition(distances, -size)[-size]
-    beyond = np.flatnonzero(distances > least)
-    ties = np.flatnonzero(distances == least)
-    return np.concatenate([beyond, ties[: size - len(beyond)]])
-
-
-def _choose(points: np.ndarray, distances: np.ndarray, most: int) -> list[int]:
-    squares = np.einsum("np,np->n", points, points)
-    between = squares + squares[:, None] - 2 * (points @ points.T)
-    outside = distances.min()  # no point outside the pool is farther from the bank
-    picks = [int(distances.argmax())]
-    while len(picks) < min(most, len(points)):
-        distances = np.minimum(distances, between[picks[-1]])
-        distances[picks] = -1.0
-        farthest = int(distances.argmax())
-        if distances[farthest] < outside:
-            break
-        picks.append(farthest)
-    return picks
-
-
-def _compare(distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks: np.ndarray) -> None:
-    half = squares[picks, None] / 2
-    for start in range(0, len(points), BLOCK):
+    projected = np.empty((len(embeddings), projection.shape[1]), np.float32)
+    for start in range(0, len(embeddings), BLOCK):
         block = slice(start, start + BLOCK)
-        nearest = (half - points[picks] @ points[block].T).min(axis=0)
-        np.minimum(distances[block], squares[block] + 2 * nearest, out=distances[block])
+        projected[block] = np.asarray(embeddings[block], dtype=np.float64) @ projection
+    return projected
 
 
-def coverage(embeddings: np.ndarray, bank: np.ndarray) -> dict[str, float]:
+def coverage(embeddings: np.ndarray, bank: np.ndarray, *, device: str = "cpu") -> dict[str, float]:
     """How far embeddings lie from their nearest bank row.
 
     The far tail decides what a thinned bank misses: compare max and p99, not the mean alone.
@@ -213,6 +141,7 @@ def coverage(embeddings: np.ndarray, bank: np.ndarray) -> dict[str, float]:
     Args:
         embeddings: ``(m, d)`` float32, a sample of what the bank stands for.
         bank: ``(n, d)`` float32.
+        device: where the bank is searched.
 
     Returns:
         ``max``, ``p99`` and ``mean`` of the Euclidean distances.
@@ -220,7 +149,7 @@ def coverage(embeddings: np.ndarray, bank: np.ndarray) -> dict[str, float]:
     >>> coverage(np.array([[0.0], [2.0]], np.float32), np.array([[0.5]], np.float32))["max"]
     1.5
     """
-    squared, _ = NearestNeighbors(bank).search(embeddings)
+    squared, _ = NearestNeighbors(bank, device=device).search(embeddings)
     distances = np.sqrt(squared[:, 0])
     return {
         "max": float(distances.max()),

@@ -3,27 +3,63 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal
+import sys
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
-Backend = Literal["auto", "faiss", "numpy"]
+from uad_orchestrator.memory.device import on_device_or_cpu, to_tensor
+from uad_orchestrator.memory.torch_rows import Parts, TorchRows
 
-BLOCK_VALUES = 8_000_000
-"""Distances held at once by the numpy search: 32 MB, however large the bank."""
+Backend = Literal["auto", "numpy", "torch", "faiss"]
+
+QUERIES = 512
+"""Queries compared at once on the CPU: enough for a matrix product to be fast."""
+
+BLOCK_VALUES = 4_000_000
+"""Products held at once on the CPU: 16 MB."""
+
+FEW_COLUMNS = 256
+"""Columns up to which all are looked at for the largest."""
+
+TORCH_BLOCK_VALUES = 2_000_000
+"""The same for torch."""
+
+DIFFERENCE_VALUES = 65_536
+"""Differences held at once, likewise."""
+
+
+def choose_backend(rows: int, queries: int, dimension: int, k: int) -> Backend:
+    """What searches fastest on the CPU.
+
+    Args:
+        rows: of the bank.
+        queries: asked at once.
+        dimension: of the embeddings.
+        k: neighbours.
+
+    Returns:
+        ``numpy``, or ``torch``, to be taken where torch is loaded anyway.
+    """
+    return "numpy"
 
 
 class NearestNeighbors:
     """Exact search in a bank.
 
-    faiss where it is installed, else matrix products in blocks. Both find the neighbours by the expanded
-    square, which loses digits where vectors are long and close: bank and queries are therefore taken from the
-    bank's median, and the distances returned are computed once more from the differences. So both agree, and a
-    row's distance to itself is 0.
+    Neighbours are found by matrix products, in blocks. The expanded square loses digits where vectors are long and
+    close: bank and queries are therefore taken from the bank's median, and the distances returned are computed once
+    more from the differences. So all backends and devices agree, and a row's distance to itself is 0.
+
+    On a device the rows are sent there once, and all of a search runs there, in float32; where its memory does not
+    suffice, the search goes on on the CPU, and a warning says so.
 
     Args:
         bank: ``(n, d)`` float32, C-contiguous (else copied); never changed.
-        backend: ``auto``, ``faiss`` or ``numpy``.
+        backend: what finds the neighbours on the CPU: ``numpy``, ``torch``, ``faiss``, or ``auto``, the fastest by
+            ``choose_backend``; torch only where it is loaded already.
+        device: ``cpu``, or one of torch's.
 
     >>> bank = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]], np.float32)
     >>> squared, index = NearestNeighbors(bank).search(np.zeros((1, 2), np.float32), k=2)
@@ -31,26 +67,32 @@ class NearestNeighbors:
     ([[0.0, 25.0]], [[0, 1]])
     """
 
-    def __init__(self, bank: np.ndarray, backend: Backend = "auto") -> None:
+    def __init__(self, bank: np.ndarray, backend: Backend = "auto", device: str = "cpu") -> None:
         self.bank = np.ascontiguousarray(bank, dtype=np.float32)
         if self.bank.ndim != 2 or not len(self.bank):
             raise ValueError(f"a bank is (n, d) with n > 0, not {self.bank.shape}")
-        has_faiss = importlib.util.find_spec("faiss") is not None
-        if backend == "faiss" and not has_faiss:
+        if backend == "faiss" and importlib.util.find_spec("faiss") is None:
             raise ImportError("faiss is not installed: pip install 'uad_orchestrator[faiss]'")
-        self.backend = ("faiss" if has_faiss else "numpy") if backend == "auto" else backend
+        self.backend = backend
         # the median of some rows will do, and a far outlier does not move it
         self._centre = np.median(self.bank[:: max(1, len(self.bank) // 1000)], axis=0).astype(np.float32)
-        self._rows = self.bank - self._centre
-        self._half_norms = np.einsum("nd,nd->n", self._rows, self._rows) / 2
+        self._there: TorchRows | None = on_device_or_cpu(
+            device,
+            "a memory bank",
+            lambda: TorchRows.sent_to(device, self.bank, self._centre),
+            lambda: None,
+        )
 
-    def search(
-        self, queries: np.ndarray, k: int = 1, exclude: slice | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def device(self) -> str:
+        """Where it searches: ``cpu`` also after a device has run out of memory."""
+        return "cpu" if self._there is None else self._there.device
+
+    def search(self, queries: Any, k: int = 1, exclude: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest bank rows of each query.
 
         Args:
-            queries: ``(m, d)`` float32.
+            queries: ``(m, d)`` float32 array, or what ``on_device`` made of one.
             k: how many; at most the rows searched.
             exclude: bank rows ``[start, stop)`` that are passed over: those of the image being scored.
 
@@ -60,10 +102,11 @@ class NearestNeighbors:
         Raises:
             ValueError: another dimension than the bank's, or fewer than k rows left to search.
         """
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        if isinstance(queries, (list, np.ndarray)):
+            queries = np.ascontiguousarray(queries, dtype=np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.bank.shape[1]:
             raise ValueError(
-                f"queries of shape {queries.shape} do not fit a bank of dimension {self.bank.shape[1]}"
+                f"queries of shape {tuple(queries.shape)} do not fit a bank of dimension {self.bank.shape[1]}"
             )
         parts = self._searched(exclude)
         left = sum(stop - start for start, stop in parts)
@@ -71,44 +114,173 @@ class NearestNeighbors:
             raise ValueError(
                 f"{k} neighbours asked for, but {left} of the bank's {len(self.bank)} rows are searched"
             )
-        queries = queries - self._centre
-        return self._nearest(queries, self._candidates(queries, k, parts), k)
+        there = self._there
+        if there is None:
+            return self._search_on_cpu(queries, k, parts)
+        return on_device_or_cpu(
+            self.device,
+            "search in a memory bank",
+            lambda: there.search(queries, k, parts),
+            lambda: self._search_on_cpu_from_now_on(queries, k, parts),
+        )
 
-    def _candidates(self, queries: np.ndarray, k: int, parts: list[tuple[int, int]]) -> np.ndarray:
-        """``(m, k or more)`` numbers of rows among which the k nearest are."""
-        find = self._find_faiss if self.backend == "faiss" else self._find_numpy
-        found = [find(queries, min(k, stop - start), start, stop) for start, stop in parts]
-        return np.concatenate(found, axis=1)
+    def distances(self, queries: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Squared distances taken on the CPU, wherever the search runs: the same to the last digit.
 
-    def _searched(self, exclude: slice | None) -> list[tuple[int, int]]:
+        Args:
+            queries: ``(m, d)`` float32.
+            index: ``(m, k)`` bank row numbers, as ``search`` gave them.
+
+        Returns:
+            ``(m, k)`` float32.
+        """
+        return self._squared(self._centred(np.asarray(queries, np.float32)), index)
+
+    def _searched(self, exclude: slice | None) -> Parts:
         if exclude is None:
             return [(0, len(self.bank))]
         start, stop, _ = exclude.indices(len(self.bank))
         return [(a, b) for a, b in ((0, start), (max(start, stop), len(self.bank))) if a < b]
 
-    def _find_faiss(self, queries: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
+    def _search_on_cpu_from_now_on(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+        self._there = None
+        return self._search_on_cpu(queries, k, parts)
+
+    def _search_on_cpu(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+        asked = self._centred(queries if isinstance(queries, np.ndarray) else queries.cpu().numpy())
+        return self._nearest(asked, self._candidates(asked, k, parts), k)
+
+    def _centred(self, queries: np.ndarray) -> np.ndarray:
+        """``(m, d + 1)`` queries taken from the centre, and a 1."""
+        count, dimension = queries.shape
+        asked = np.empty((count, dimension + 1), np.float32)
+        np.subtract(queries, self._centre, out=asked[:, :dimension])
+        asked[:, dimension] = 1
+        return asked
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """``(n, d + 1)`` the rows taken from the centre, and minus half their squares.
+
+        The product with a query and a 1 is largest where the query is nearest: |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2).
+        """
+        count, dimension = self.bank.shape
+        rows = np.empty((count, dimension + 1), np.float32)
+        centred = np.subtract(self.bank, self._centre, out=rows[:, :dimension])
+        np.einsum("nd,nd->n", centred, centred, out=rows[:, dimension])
+        rows[:, dimension] *= -0.5
+        return rows
+
+    @cached_property
+    def _torch_rows(self) -> TorchRows:
+        """The same rows, sharing their memory, for torch on the CPU."""
+        rows, centre = to_tensor(self._rows, "cpu")[:, :-1], to_tensor(self._centre, "cpu")
+        return TorchRows(rows, centre, "cpu", TORCH_BLOCK_VALUES)
+
+    def _candidates(self, asked: np.ndarray, k: int, parts: Parts) -> np.ndarray:
+        """``(m, k or more)`` numbers of rows among which the k nearest are.
+
+        Args:
+            asked: ``(m, d + 1)`` queries taken from the centre, and a 1.
+        """
+        backend = self.backend
+        if backend == "auto":
+            backend = choose_backend(len(self.bank), len(asked), asked.shape[1] - 1, k)
+            backend = backend if backend in sys.modules else "numpy"
+        if backend == "torch":
+            return self._torch_rows.candidates(to_tensor(asked, "cpu")[:, :-1], k, parts).numpy()
+        if backend == "faiss":
+            found = [self._find_faiss(asked, min(k, stop - start), start, stop) for start, stop in parts]
+            return np.concatenate(found, axis=1)
+        index = np.empty((len(asked), k), np.int64)
+        searched = tiles(parts, max(1, BLOCK_VALUES // QUERIES))
+        products = np.empty(
+            min(QUERIES, len(asked)) * max(stop - start for start, stop in searched), np.float32
+        )
+        for at in range(0, len(asked), QUERIES):
+            index[at : at + QUERIES] = self._find_numpy(asked[at : at + QUERIES], k, searched, products)
+        return index
+
+    def _find_faiss(self, asked: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
         import faiss
 
-        _, index = faiss.knn(queries, self._rows[start:stop], k)
+        _, index = faiss.knn(asked[:, :-1], self._rows[start:stop, :-1], k)
         return index + start
 
-    def _find_numpy(self, queries: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
-        found = np.empty((len(queries), k), np.int64)
-        rows = max(1, BLOCK_VALUES // (stop - start))
-        for at in range(0, len(queries), rows):
-            # |q - b|^2 = |q|^2 + 2 (|b|^2 / 2 - q.b); |q|^2 is the same for every b
-            block = queries[at : at + rows] @ self._rows[start:stop].T
-            np.subtract(self._half_norms[start:stop], block, out=block)
-            if k == 1:
-                found[at : at + rows, 0] = block.argmin(axis=1)
-            else:
-                found[at : at + rows] = np.argpartition(block, k - 1, axis=1)[:, :k]
-        return found + start
+    def _find_numpy(self, asked: np.ndarray, k: int, searched: Parts, products: np.ndarray) -> np.ndarray:
+        """The candidates of a few queries, found tile by tile; ``products`` is room for those with a tile."""
+        found, closeness = [], []
+        for start, stop in searched:
+            count = stop - start
+            block = products[: len(asked) * count].reshape(len(asked), count)
+            np.matmul(asked, self._rows[start:stop].T, out=block)
+            index = largest(block, min(k, count))
+            closeness.append(np.take_along_axis(block, index, axis=1))
+            found.append(index + start)
+        index = np.concatenate(found, axis=1)
+        if index.shape[1] == k:
+            return index
+        return np.take_along_axis(index, largest(np.concatenate(closeness, axis=1), k), axis=1)
 
-    def _nearest(self, queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        squared = np.empty(index.shape, np.float32)
-        for column in range(index.shape[1]):
-            difference = queries - self._rows[index[:, column]]
-            squared[:, column] = np.einsum("md,md->m", difference, difference)
+    def _nearest(self, asked: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest of the candidates ``index``, by their differences from ``asked``."""
+        squared = self._squared(asked, index)
+        if index.shape[1] == 1:
+            return squared, index
         order = np.argsort(squared, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(squared, order, axis=1), np.take_along_axis(index, order, axis=1)
+
+    def _squared(self, asked: np.ndarray, index: np.ndarray) -> np.ndarray:
+        squared = np.empty(index.shape, np.float32)
+        height = max(1, DIFFERENCE_VALUES // asked.shape[1])
+        for start in range(0, len(asked), height):
+            block = slice(start, start + height)
+            for column in range(index.shape[1]):
+                difference = self._rows[index[block, column]]
+                np.subtract(asked[block], difference, out=difference)
+                difference = difference[:, :-1]
+                np.einsum("md,md->m", difference, difference, out=squared[block, column])
+        return squared
+
+
+def tiles(parts: Parts, width: int) -> Parts:
+    """Parts of at most ``width`` rows, all but the last of each as wide.
+
+    >>> tiles([(0, 5), (7, 9)], 2)
+    [(0, 2), (2, 4), (4, 5), (7, 9)]
+    """
+    return [(at, min(at + width, stop)) for start, stop in parts for at in range(start, stop, width)]
+
+
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """The columns of each row's ``k`` largest values, in no order.
+
+    They lie in the ``k`` groups of columns whose largest values are largest, or among the few columns left over: those
+    alone are searched.
+
+    Args:
+        values: ``(m, n)`` float32.
+        k: at most n.
+
+    Returns:
+        ``(m, k)`` int64.
+
+    >>> largest(np.array([[3.0, 1.0, 4.0, 1.0, 5.0, 9.0]]), k=2)
+    array([[4, 5]])
+    """
+    m, n = values.shape
+    if k == 1:
+        return values.argmax(axis=1)[:, None]
+    size = int(np.sqrt(n / k)) if n > FEW_COLUMNS else 1
+    if size == 1:
+        return np.argpartition(values, n - k, axis=1)[:, n - k :]
+    groups = n // size  # a group is every so many columns, so that whole rows are compared
+    tops = values[:, :groups].copy()
+    for start in range(groups, groups * size, groups):
+        np.maximum(tops, values[:, start : start + groups], out=tops)
+    near = np.argpartition(tops, groups - k, axis=1)[:, groups - k :]
+    columns = (near[:, :, None] + groups * np.arange(size)).reshape(m, k * size)
+    left_over = np.broadcast_to(np.arange(groups * size, n), (m, n - groups * size))
+    columns = np.concatenate([columns, left_over], axis=1)
+    best = np.argpartition(np.take_along_axis(values, columns, axis=1), -k, axis=1)[:, -k:]
+    return np.take_along_axis(columns, best, axis=1)

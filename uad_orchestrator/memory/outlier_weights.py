@@ -8,12 +8,14 @@ A weight is about 1 (``lof``) or at least 1 (``nearest``, ``gaussian``); larger 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
 from uad_orchestrator.memory.coreset import random_rows
+from uad_orchestrator.memory.device import free_values, in_blocks, on_device_or_cpu
+from uad_orchestrator.memory.torch_outliers import location_neighbours, mahalanobis, nearest_of_images
 
 Discriminator = Literal["lof", "nearest", "gaussian"]
 
@@ -31,7 +33,7 @@ REFERENCES = 10_000
 
 
 def outlier_weights(
-    points: np.ndarray, discriminator: Discriminator, k: int = 6, views: int = 1
+    points: np.ndarray, discriminator: Discriminator, k: int = 6, views: int = 1, *, device: str = "cpu"
 ) -> np.ndarray:
     """The weight of each patch among those at its own location in all images.
 
@@ -46,6 +48,7 @@ def outlier_weights(
         discriminator: which of the three.
         k: neighbours of ``lof``.
         views: of every image.
+        device: where patches are compared: ``cpu``, or one of torch's; to 1e-6 the same.
 
     Returns:
         ``(images * views, locations)`` float32.
@@ -53,26 +56,24 @@ def outlier_weights(
     Raises:
         ValueError: no more images than neighbours.
     """
-    rows, images = len(points), len(points) // views
+    images = len(points) // views
     needed = k if discriminator == "lof" else 1
     if images <= needed:
         raise ValueError(
             f"discriminator {discriminator} compares each patch with {needed} other images at its own place, "
             f"but there are {images} images: more than {needed} are needed"
         )
-    weigh = {
-        "lof": lambda at: _local_outlier_factor(at, k, views),
-        "nearest": lambda at: _nearest(at, views),
-        "gaussian": _gaussian,
-    }
-    weights = np.empty(points.shape[:2], np.float32)
-    for block in _blocks(points.shape[1], rows * max(rows, points.shape[2])):
-        at = points[:, block].transpose(1, 0, 2).astype(np.float64)
-        weights[:, block] = weigh[discriminator](at - at.mean(axis=1, keepdims=True)).T
-    return weights
+    return on_device_or_cpu(
+        _with_float64(device),
+        "outlier weights",
+        lambda: _weights(points, discriminator, k, views, device),
+        lambda: _weights(points, discriminator, k, views, "cpu"),
+    )
 
 
-def feature_space_lof(points: np.ndarray, starts: np.ndarray, k: int = 6, seed: int = 0) -> np.ndarray:
+def feature_space_lof(
+    points: np.ndarray, starts: np.ndarray, k: int = 6, seed: int = 0, *, device: str = "cpu"
+) -> np.ndarray:
     """The local outlier factor of each patch among patches that look like it, wherever they lie.
 
     Our own variant, for parts that are not aligned. A patch's neighbours are its nearest patches in the ``k``
@@ -84,6 +85,7 @@ def feature_space_lof(points: np.ndarray, starts: np.ndarray, k: int = 6, seed: 
         starts: ``(images + 1,)`` where each image's patches begin, and the end.
         k: neighbours.
         seed: of the sample of at most ``REFERENCES`` patches that serve as neighbours.
+        device: where patches are compared.
 
     Returns:
         ``(n,)`` float32.
@@ -97,52 +99,110 @@ def feature_space_lof(points: np.ndarray, starts: np.ndarray, k: int = 6, seed: 
             f"discriminator unaligned_lof compares each patch with {k} other images, but there are {images} "
             f"images: more than {k} are needed"
         )
-    chosen = random_rows(len(points), min(REFERENCES, len(points)), seed)
     centred = points - points.mean(axis=0, dtype=np.float64).astype(np.float32)
-    references, spans = centred[chosen], np.searchsorted(chosen, starts)
-    own = np.repeat(np.arange(images), np.diff(starts))
-    distances, neighbours = _nearest_of_images(references, own[chosen], references, spans, k)
+    chosen = random_rows(len(points), min(REFERENCES, len(points)), seed)
+    return on_device_or_cpu(
+        device,
+        "outlier weights",
+        lambda: _feature_space_weights(centred, starts, chosen, k, device),
+        lambda: _feature_space_weights(centred, starts, chosen, k, "cpu"),
+    )
+
+
+def _feature_space_weights(
+    points: np.ndarray, starts: np.ndarray, chosen: np.ndarray, k: int, device: str
+) -> np.ndarray:
+    """``feature_space_lof`` of centred points, with the neighbours ``chosen``."""
+    references, spans = points[chosen], np.searchsorted(chosen, starts)
+    own = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+
+    def nearest(rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _nearest_of_images(points[rows], own[rows], references, spans, k, device)
+
+    distances, neighbours = np.empty((len(chosen), k)), np.empty((len(chosen), k), np.int64)
+
+    def find(block: slice) -> None:
+        distances[block], neighbours[block] = nearest(chosen[block])
+
+    _in_blocks(len(chosen), len(references), device, find)
     reach = distances[:, -1]
     density = _density(distances, reach[neighbours])
     weights = np.empty(len(points), np.float32)
-    for block in _blocks(len(points), len(references)):
-        distances, neighbours = _nearest_of_images(centred[block], own[block], references, spans, k)
+
+    def weigh(block: slice) -> None:
+        distances, neighbours = nearest(block)
         weights[block] = density[neighbours].mean(axis=1) / _density(distances, reach[neighbours])
+
+    _in_blocks(len(points), len(references), device, weigh)
     return weights
 
 
-def _blocks(n: int, values_each: int) -> Iterator[slice]:
+def _in_blocks(count: int, values_each: int, device: str, work: Callable[[slice], None]) -> None:
+    """Go over ``count`` rows, of which each needs so many distances at once."""
+    if device != "cpu":
+        in_blocks(
+            count, max(1, free_values(device) // (8 * values_each)), work
+        )  # float64, and several of them
+        return
     size = max(1, BLOCK_VALUES // values_each)
-    return (slice(start, start + size) for start in range(0, n, size))
+    for start in range(0, count, size):
+        work(slice(start, start + size))
 
 
-def _local_outlier_factor(at: np.ndarray, k: int, views: int) -> np.ndarray:
+def _with_float64(device: str) -> str:
+    """The device, or the CPU where the device has no float64."""
+    return "cpu" if device.startswith("mps") else device
+
+
+def _weights(points: np.ndarray, discriminator: Discriminator, k: int, views: int, device: str) -> np.ndarray:
+    """``outlier_weights``, some locations at a time."""
+    weigh: dict[Discriminator, Callable[[np.ndarray], np.ndarray]] = {
+        "lof": lambda at: _local_outlier_factor(at, k, views, device),
+        "nearest": lambda at: _nearest(at, views, device),
+        "gaussian": lambda at: _gaussian(at, device),
+    }
+    weights = np.empty(points.shape[:2], np.float32)
+
+    def fill(block: slice) -> None:
+        at = points[:, block].transpose(1, 0, 2).astype(np.float64)
+        weights[:, block] = weigh[discriminator](at - at.mean(axis=1, keepdims=True)).T
+
+    rows = len(points)
+    _in_blocks(points.shape[1], rows * max(rows, points.shape[2]), device, fill)
+    return weights
+
+
+def _local_outlier_factor(at: np.ndarray, k: int, views: int, device: str) -> np.ndarray:
     """``(locations, rows)`` of ``(locations, rows, p)``."""
-    distances, neighbours = _neighbours(at, k, views)
+    distances, neighbours = _neighbours(at, k, views, device)
     location = np.arange(len(at))[:, None, None]
     reach = distances.max(axis=2)
     density = _density(distances, reach[location, neighbours])
     return density[location, neighbours].mean(axis=2) / density
 
 
-def _nearest(at: np.ndarray, views: int) -> np.ndarray:
-    distances, _ = _neighbours(at, 1, views)
+def _nearest(at: np.ndarray, views: int, device: str) -> np.ndarray:
+    distances, _ = _neighbours(at, 1, views, device)
     return distances[..., 0] + 1
 
 
-def _gaussian(at: np.ndarray) -> np.ndarray:
+def _gaussian(at: np.ndarray, device: str) -> np.ndarray:
+    if device != "cpu":
+        return mahalanobis(at, COVARIANCE_RIDGE, device) + 1
     covariance = at.transpose(0, 2, 1) @ at / (at.shape[1] - 1)
     covariance += COVARIANCE_RIDGE * np.eye(at.shape[2])
     whitened = np.linalg.solve(covariance, at.transpose(0, 2, 1)).transpose(0, 2, 1)
     return np.sqrt(np.einsum("lip,lip->li", at, whitened)) + 1
 
 
-def _neighbours(at: np.ndarray, k: int, views: int) -> tuple[np.ndarray, np.ndarray]:
+def _neighbours(at: np.ndarray, k: int, views: int, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Distances and row numbers of the ``k`` nearest other images, both ``(locations, rows, k)``, in no order.
 
     Found by the expanded square; the distances are taken once more from the differences, so that two equal
     patches are at distance 0.
     """
+    if device != "cpu":
+        return location_neighbours(at, k, views, device)
     squares = np.einsum("lip,lip->li", at, at)
     squared = squares[:, :, None] + squares[:, None, :] - 2 * (at @ at.transpose(0, 2, 1))
     own = np.arange(at.shape[1]) // views
@@ -159,7 +219,7 @@ def _neighbours(at: np.ndarray, k: int, views: int) -> tuple[np.ndarray, np.ndar
 
 
 def _nearest_of_images(
-    queries: np.ndarray, own: np.ndarray, references: np.ndarray, spans: np.ndarray, k: int
+    queries: np.ndarray, own: np.ndarray, references: np.ndarray, spans: np.ndarray, k: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances (ascending) and reference numbers, ``(n, k)``: the nearest reference of each of ``k`` images.
 
@@ -168,17 +228,20 @@ def _nearest_of_images(
         own: ``(n,)`` the image of each query, which is passed over.
         references: ``(r, p)``, image by image.
         spans: ``(images + 1,)`` where each image's references begin.
+        k: images.
+        device: where they are compared.
     """
+    if device != "cpu":
+        return nearest_of_images(queries, own, references, spans, k, device)
     half = np.einsum("rp,rp->r", references, references) / 2
     present = np.flatnonzero(np.diff(spans))
     nearest = np.empty((len(queries), len(present)), np.int64)
     closeness = np.empty((len(queries), len(present)), np.float32)
-    for block in _blocks(len(queries), len(references)):
-        similarity = queries[block] @ references.T - half
-        for column, image in enumerate(present):
-            part = similarity[:, spans[image] : spans[image + 1]]
-            nearest[block, column] = part.argmax(axis=1) + spans[image]
-            closeness[block, column] = part.max(axis=1)
+    similarity = queries @ references.T - half
+    for column, image in enumerate(present):
+        part = similarity[:, spans[image] : spans[image + 1]]
+        nearest[:, column] = part.argmax(axis=1) + spans[image]
+        closeness[:, column] = part.max(axis=1)
     closeness[own[:, None] == present] = -np.inf
     chosen = np.argpartition(-closeness, k - 1, axis=1)[:, :k]
     neighbours = np.take_along_axis(nearest, chosen, axis=1)

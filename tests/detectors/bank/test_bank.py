@@ -59,10 +59,10 @@ def indexes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     make = NearestNeighbors.__init__
 
-    def counting(self: NearestNeighbors, bank: np.ndarray, *arguments: Any) -> None:
+    def counting(self: NearestNeighbors, bank: np.ndarray, *arguments: Any, **named: Any) -> None:
         found.append(len(bank))
         time.sleep(0.05)
-        make(self, bank, *arguments)
+        make(self, bank, *arguments, **named)
 
     monkeypatch.setattr(NearestNeighbors, "__init__", counting)
     return found

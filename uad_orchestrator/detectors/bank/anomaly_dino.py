@@ -57,7 +57,7 @@ class AnomalyDino(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
-        return rows_left(state, self.scoring_settings.n_neighbors)
+        return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
 
     @cached_property
     def _objects(self) -> ObjectFinder:

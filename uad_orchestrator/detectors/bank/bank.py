@@ -46,8 +46,12 @@ def select_references(
 class Bank:
     """A state's bank, ready to be searched, and which of its rows are whose.
 
-    Made once per state, in time linear in its rows and images: ``state.once(Bank)``. Beside the state's own rows it
-    holds those that are searched, a second time their memory.
+    Made once per state and device, in time linear in its rows and images: ``opened_bank``. Beside the state's own rows
+    it holds those that are searched, a second time their memory, on the device where there is one.
+
+    Args:
+        state: with a bank.
+        device: where it is searched, if exactly; an index is searched on the CPU.
 
     Attributes:
         nearest: search over the rows, exact unless the state says otherwise.
@@ -55,9 +59,11 @@ class Bank:
         precision: what the embeddings are rounded to before they are compared.
     """
 
-    def __init__(self, state: DetectorState) -> None:
+    def __init__(self, state: DetectorState, device: str = "cpu") -> None:
         rows, cells = state.arrays["bank"], state.arrays.get("cells")
-        self.nearest = NearestNeighbors(rows) if cells is None else ApproximateNeighbors(rows, cells)
+        self.nearest = (
+            NearestNeighbors(rows, device=device) if cells is None else ApproximateNeighbors(rows, cells)
+        )
         self.weights = state.arrays.get("weights")
         self.precision: Precision = state.facts["precision"]
         self._starts = state.arrays["row_starts"]
@@ -83,9 +89,21 @@ class Bank:
         return len(self.nearest.bank) - (own.stop - own.start)
 
 
-def rows_left(state: DetectorState, n_neighbors: int) -> Callable[[ImageSource], bool]:
+def opened_bank(stream: EmbeddingStream, state: DetectorState) -> Bank:
+    """The state's bank, to be searched where the stream's embeddings are compared."""
+    return state.once(Bank, device_of(stream))
+
+
+def device_of(stream: EmbeddingStream) -> str:
+    """Where a stream's embeddings are compared."""
+    return getattr(stream, "device", "cpu")
+
+
+def rows_left(
+    stream: EmbeddingStream, state: DetectorState, n_neighbors: int
+) -> Callable[[ImageSource], bool]:
     """Whether ``n_neighbors`` bank rows of other groups are left when an image is scored without its own."""
-    bank = state.once(Bank)
+    bank = opened_bank(stream, state)
     return lambda image: bank.rows_without(image) >= n_neighbors
 
 
@@ -102,7 +120,7 @@ def bank_responses(
     leave_out: bool,
 ) -> Iterator[Response]:
     """Respond to images in order; with ``leave_out`` each against the bank without its own group."""
-    bank = state.once(Bank)
+    bank = opened_bank(stream, state)
     for embedded in stream.stream(images, precision=bank.precision):
         started = time.perf_counter()
         own = bank.rows_of(embedded.source) if leave_out else None

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import unit_rows
+from uad_orchestrator.detectors.bank.bank import device_of, unit_rows
+from uad_orchestrator.detectors.bank.kept_rows import KeptRows, RowBuffer
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
 from uad_orchestrator.detectors.embedding.views import View
 from uad_orchestrator.detectors.protocol.settings import CoresetSettings, IndexSettings
@@ -19,13 +20,16 @@ from uad_orchestrator.memory.coreset import (
     coreset_size,
     coverage,
     density_rows,
-    greedy_order,
     project,
     random_projection,
     random_rows,
 )
+from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
 from uad_orchestrator.preprocessing.augmentation import Augmentation, AugmentSettings
+
+KEPT_BYTES = 768 << 20
+"""Embeddings kept between the two uses of them; a fit of 1,000 images stays below 3 GB with it."""
 
 COVERAGE_SAMPLE = 4096
 """Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
@@ -107,8 +111,8 @@ class _Selection(NamedTuple):
 def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
     """Embed ``images`` and keep the rows the recipe selects, sorted by image.
 
-    The embeddings pass twice through the stream's cache, first to be selected from, then to be collected, and
-    are never held all at once.
+    The embeddings pass through the stream once, to be selected from. Up to ``KEPT_BYTES`` of them are kept to be
+    collected from; those of further images are read again from its cache.
 
     Returns:
         arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches),
@@ -119,8 +123,10 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     images = _in_groups(images)
     with stream.caching():
         precision, change = _choose_precision(stream, images, recipe)
-        chosen, patch_starts, weights = _select(stream, images, recipe, precision)
-        bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts)
+        kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
+        chosen, patch_starts, weights = _select(stream, images, recipe, precision, kept)
+        bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts, kept)
+    del kept
     row_starts = np.searchsorted(chosen, patch_starts)
     arrays = {"bank": bank, "rows": chosen, "row_starts": row_starts}
     further: dict[str, Any] = {}
@@ -143,7 +149,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
             "bank_rows": len(bank),
             "dimension": int(bank.shape[1]),
             "coreset": recipe.coreset.model_dump(),
-            "coverage": {**coverage(sample, bank), "patches": len(sampled)},
+            "coverage": {**coverage(sample, bank, device=device_of(stream)), "patches": len(sampled)},
             "seed": recipe.seed,
             "precision": precision,
             "float16_score_change": change,
@@ -189,30 +195,42 @@ def _views(
 
 
 def _select(
-    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
+    stream: EmbeddingStream,
+    images: Sequence[ImageSource],
+    recipe: BankRecipe,
+    precision: Precision,
+    kept: KeptRows,
 ) -> _Selection:
+    """The rows of a bank, of all images' projected; those that ``kept`` has room for are left in it."""
     by_distance = recipe.coreset.method in ("batched_greedy", "density")
     counts: list[int] = [0]
-    projected: list[ImageRows] = []
+    projected = RowBuffer(np.float32)
     projection: np.ndarray | None = None
+    weighed: list[ImageRows] = []
     for image in _views(stream, images, recipe, precision):
-        counts.append(len(image.rows))
+        expected = len(images) - len(counts) + 1
+        kept.add(image.rows, expected)
         if by_distance or recipe.weigh is not None:
-            if not projected:
+            if len(counts) == 1:
                 projection = random_projection(
                     image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
                 )
-            projected.append(image._replace(rows=project(image.rows, projection)))
+            projected.append(project(image.rows, projection), expected)
+        if recipe.weigh is not None:
+            weighed.append(image._replace(rows=np.empty((0, 0), np.float32)))
+        counts.append(len(image.rows))
     starts = np.cumsum(counts)
-    n = int(starts[-1])
-    weights = recipe.weigh(projected) if recipe.weigh is not None else None
-    points = np.concatenate([image.rows for image in projected]) if by_distance else None
-    projected.clear()
-    if weights is None:
-        return _Selection(_thinned(n, points, recipe), starts, None)
+    n, points = int(starts[-1]), projected.rows if by_distance else None
+    if recipe.weigh is None:
+        return _Selection(_thinned(n, points, recipe, device_of(stream)), starts, None)
+    parts = np.split(projected.rows, starts[1:-1])
+    weights = recipe.weigh([image._replace(rows=part) for image, part in zip(weighed, parts, strict=True)])
     eligible = _eligible(weights, recipe.left_out)
-    kept = None if points is None else points[eligible]
-    return _Selection(eligible[_thinned(n, kept, recipe, len(eligible))], starts, weights)
+    if points is not None:
+        points = points[eligible]
+    del projected, parts
+    thinned = _thinned(n, points, recipe, device_of(stream), len(eligible))
+    return _Selection(eligible[thinned], starts, weights)
 
 
 def _eligible(weights: np.ndarray, left_out: float) -> np.ndarray:
@@ -221,7 +239,7 @@ def _eligible(weights: np.ndarray, left_out: float) -> np.ndarray:
 
 
 def _thinned(
-    n: int, points: np.ndarray | None, recipe: BankRecipe, eligible: int | None = None
+    n: int, points: np.ndarray | None, recipe: BankRecipe, device: str, eligible: int | None = None
 ) -> np.ndarray:
     """Which of the ``eligible`` rows are kept, ascending; how many follows from ``n``, the number of all.
 
@@ -229,6 +247,7 @@ def _thinned(
         n: all patches.
         points: the eligible ones, projected, where the coreset's method goes by distances; overwritten.
         recipe: the coreset, its seed and the most rows there may be.
+        device: where distances are taken.
         eligible: how many are; None: all.
     """
     eligible = n if eligible is None else eligible
@@ -237,9 +256,9 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        return np.sort(greedy_order(points, m, recipe.seed, coreset.starting_points))
+        return np.sort(greedy_order(points, m, recipe.seed, coreset.starting_points, device=device))
     if coreset.method == "density" and points is not None:
-        return density_rows(points, m, recipe.seed)
+        return density_rows(points, m, recipe.seed, device=device)
     return np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed)
 
 
@@ -250,21 +269,19 @@ def _collect(
     precision: Precision,
     chosen: np.ndarray,
     starts: np.ndarray,
+    kept: KeptRows,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The chosen rows; a seeded sample of all rows, to measure the bank with, and their numbers."""
     sampled = random_rows(int(starts[-1]), min(COVERAGE_SAMPLE, int(starts[-1])), recipe.seed)
-    bank, sample = [], []
-    for number, image in enumerate(_views(stream, images, recipe, precision)):
-        bank.append(image.rows[_within(chosen, starts, number)])
-        sample.append(image.rows[_within(sampled, starts, number)])
-    rows = np.concatenate(bank)
-    bank.clear()
-    return rows, np.concatenate(sample), sampled
-
-
-def _within(numbers: np.ndarray, starts: np.ndarray, image: int) -> np.ndarray:
-    begin, end = np.searchsorted(numbers, starts[image : image + 2])
-    return numbers[begin:end] - starts[image]
+    bank, sample = (np.empty((len(numbers), kept.rows.shape[1]), np.float32) for numbers in (chosen, sampled))
+    for numbers, rows in ((chosen, bank), (sampled, sample)):
+        end = np.searchsorted(numbers, len(kept.rows))
+        rows[:end] = kept.rows[numbers[:end]]
+    for image, found in enumerate(_views(stream, images[kept.images :], recipe, precision), kept.images):
+        for numbers, rows in ((chosen, bank), (sampled, sample)):
+            begin, end = np.searchsorted(numbers, starts[image : image + 2])
+            rows[begin:end] = found.rows[numbers[begin:end] - starts[image]]
+    return bank, sample, sampled
 
 
 def declared_precision(stream: EmbeddingStream) -> Precision | None:
@@ -291,8 +308,9 @@ def _choose_precision(
     plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
     views = _views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True)
     probes = [image.rows for image in views]
-    before = _probe_scores(probes, recipe)
-    after = _probe_scores([_rounded_otherwise(rows, recipe.seed) for rows in probes], recipe)
+    device = device_of(stream)
+    before = _probe_scores(probes, recipe, device)
+    after = _probe_scores([_rounded_otherwise(rows, recipe.seed) for rows in probes], recipe, device)
     with np.errstate(all="ignore"):
         change = float(np.nan_to_num(np.abs(after - before) / before, nan=0.0).max())
     return ("float16" if change <= FLOAT16_TOLERANCE else "float32"), change
@@ -309,10 +327,11 @@ def _rounded_otherwise(rows: np.ndarray, seed: int) -> np.ndarray:
     return rows + np.where(np.isfinite(step), moved, np.float32(0))  # beyond float16 rows are kept in float32
 
 
-def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe) -> np.ndarray:
+def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe, device: str) -> np.ndarray:
     """An image score per probe, against the others; of a single one its odd patches against its even ones."""
     rows = [unit_rows(probe) if recipe.normalised else probe for probe in probes]
     if len(rows) == 1:
         rows = [rows[0][1::2], rows[0][::2]] if len(rows[0]) > 1 else rows * 2
     others = [np.concatenate(rows[:i] + rows[i + 1 :]) for i in range(len(rows))]
-    return np.array([NearestNeighbors(o).search(r)[0].max() for r, o in zip(rows, others, strict=True)])
+    searches = [NearestNeighbors(bank, device=device) for bank in others]
+    return np.array([search.search(asked)[0].max() for search, asked in zip(searches, rows, strict=True)])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
+from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, device_of, rows_left, select_references
 from uad_orchestrator.detectors.bank.building import BankRecipe, ImageRows, build_bank
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
@@ -57,20 +57,22 @@ class SoftPatch(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
-        return rows_left(state, self.scoring_settings.n_neighbors)
+        return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
 
     def _weigh(self, images: list[ImageRows]) -> np.ndarray:
-        settings = self.fit_settings
+        settings, device = self.fit_settings, device_of(self.stream)
         if settings.discriminator == "unaligned_lof":
             points = np.concatenate([image.rows for image in images])
-            return feature_space_lof(points, _starts_of_wholes(images), settings.lof_k, settings.seed)
+            return feature_space_lof(
+                points, _starts_of_wholes(images), settings.lof_k, settings.seed, device=device
+            )
         views = len(images[0].inspected)
         weights: dict[int, np.ndarray] = {}
         for numbers in _by_place(images):  # tiles lie alike where they are cut at the same place
             alike = [images[number] for number in numbers]
             _check_they_lie_alike(alike)
             points = np.concatenate([image.rows.reshape(views, -1, image.rows.shape[1]) for image in alike])
-            found = outlier_weights(points, settings.discriminator, settings.lof_k, views)
+            found = outlier_weights(points, settings.discriminator, settings.lof_k, views, device=device)
             weights |= zip(numbers, np.split(found, len(alike)), strict=True)
         return np.concatenate([weights[number].ravel() for number in range(len(images))])
 

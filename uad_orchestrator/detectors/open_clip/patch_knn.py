@@ -43,7 +43,7 @@ class OpenClipPatchKnn(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
-        return rows_left(state, self.scoring_settings.n_neighbors)
+        return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank.bank import opened_bank, rows_left, select_references, unit_rows
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip.prompt_patch_settings import PromptPatchFit, PromptPatchScoring
@@ -54,7 +54,7 @@ class OpenClipPromptPatch(Detector):
         """Patch scores in (0, 1): the probability of the anomalous prompts; few-shot adds half the cosine distance
         to the nearest reference token, in [0, 1]."""
         text, settings = state.arrays["text"], self.scoring_settings
-        bank = state.once(Bank) if "bank" in state.arrays else None
+        bank = opened_bank(self.stream, state) if "bank" in state.arrays else None
 
         def patch_scores(embedded: EmbeddedImage, units: np.ndarray) -> np.ndarray:
             grid, where = _on_grid(units, embedded.embedding)
@@ -71,7 +71,7 @@ class OpenClipPromptPatch(Detector):
         """Whether tokens of other references are left; zero-shot there is nothing to leave out."""
         if "bank" not in state.arrays:
             return super().can_leave_out(state)
-        return rows_left(state, n_neighbors=1)
+        return rows_left(self.stream, state, n_neighbors=1)
 
 
 def window_probability(

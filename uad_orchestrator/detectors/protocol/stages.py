@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,23 +43,25 @@ class DetectorState:
     files: Mapping[str, Path] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def once(self, make: Callable[[DetectorState], Made]) -> Made:
+    def once(self, make: Callable[..., Made], *settings: Hashable) -> Made:
         """What ``make`` makes of this state, made when it is first asked for and kept as long as the state is there.
 
         The index of a memory bank is such a thing: it takes as long to make as a batch takes to be scored.
 
         Args:
-            make: a function or a class, the same object each time; what it returns must not refer to the state, which
-                would then outlive its use.
+            make: a function or a class, the same object each time, called with the state and the settings; what it
+                returns must not refer to the state, which would then outlive its use.
+            settings: for others something else is made.
 
         Returns:
             what it returned the first time, whichever thread asks.
         """
-        if make not in self._made:
+        key = (make, *settings)
+        if key not in self._made:
             with _MAKING:
-                if make not in self._made:
-                    self._made[make] = make(self)
-        return self._made[make]
+                if key not in self._made:
+                    self._made[key] = make(self, *settings)
+        return self._made[key]
 
     def save(self, directory: Path) -> None:
         """Write ``state.npz``, ``state.json`` and the files; no pickle of ours.

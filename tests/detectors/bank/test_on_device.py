@@ -1,0 +1,76 @@
+"""Where the network runs on a device, banks are built and searched there: the same rows, the same scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.detectors.bank.test_bank import ASKED, CASES, NORMALS, detector, sources
+from tests.memory.devices import DEVICES
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.memory.torch_rows import TorchRows
+
+ON_DEVICE: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (model, settings) for name, (model, settings, _) in CASES.items()},
+    "density": ("vision_patchcore", {"coreset": {"method": "density", "ratio": 0.3}}),
+    "unaligned": ("vision_softpatch", {"lof_k": 3, "discriminator": "unaligned_lof"}),
+    "gaussian": ("vision_softpatch", {"lof_k": 3, "discriminator": "gaussian"}),
+    "musc": ("vision_musc", {}),
+}
+
+
+def on(device: str, model: str, settings: dict[str, Any]) -> Detector:
+    if model == "vision_musc":
+        from uad_orchestrator.detectors import create_detector
+
+        found = create_detector(model, embedder="filter_bank", **settings)
+    else:
+        found = detector(model, settings)
+    streams = [found.stream, getattr(getattr(found, "inner", found), "stream", found.stream)]
+    for stream in streams:
+        stream.device = device  # type: ignore[misc]
+    return found
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where each search ran."""
+    found: list[str] = []
+    there, here = TorchRows.search, NearestNeighbors._search_on_cpu
+
+    def counting(self: TorchRows, *given: Any) -> Any:
+        found.append(self.device)
+        return there(self, *given)
+
+    def counting_here(self: NearestNeighbors, *given: Any) -> Any:
+        found.append("cpu")
+        return here(self, *given)
+
+    monkeypatch.setattr(TorchRows, "search", counting)
+    monkeypatch.setattr(NearestNeighbors, "_search_on_cpu", counting_here)
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("model", "settings"), ON_DEVICE.values(), ids=ON_DEVICE)
+def test_the_same_bank_and_scores(
+    model: str, settings: dict[str, Any], device: str, searched: list[str]
+) -> None:
+    here, there = on("cpu", model, settings), on(device, model, settings)
+    expected = here.fit_state(sources(NORMALS))
+    searched.clear()
+    state = there.fit_state(sources(NORMALS))
+    for name, array in expected.arrays.items():
+        np.testing.assert_allclose(state.arrays[name], array, rtol=1e-6, err_msg=name)
+    for images, leave_out in ((ASKED, False), (NORMALS, len(expected.facts["images"]) > 1)):
+        answers = (each.respond(expected, sources(images), leave_out) for each in (there, here))
+        searches_before = len(searched)
+        for one, other in zip(*answers, strict=True):
+            assert one.score == pytest.approx(other.score, rel=1e-5)
+            assert one.patch_grid is not None and other.patch_grid is not None
+            np.testing.assert_allclose(one.patch_grid, other.patch_grid, rtol=1e-5, atol=1e-6)
+        if "bank" in "".join(expected.arrays) or model == "vision_musc":
+            assert {*searched[searches_before:]} == {device, "cpu"}, "each where its stream says"

@@ -1,0 +1,224 @@
+"""The greedy k-centre search of a coreset, many points at a time, in whole numbers: the same rows everywhere.
+
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, section 3.2. On a device the points
+and their distances stay there; what is chosen from, some hundred points at a time, comes to the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from uad_orchestrator.memory.device import free_values, in_blocks, on_device_or_cpu, to_tensor
+
+FIELD = 2048
+"""Farthest points that pools are taken from before all points are compared with what was chosen; more than a pool."""
+POOL = 256
+"""Farthest points of a field looked at together; the greedy choice is made among them."""
+PICKS = 256
+"""New rows that points are compared with in one matrix product on the CPU."""
+BLOCK = 2048
+"""Points whose distances to these are held at once on the CPU: 2 MB, a core's cache."""
+CHOSEN = -1.0
+"""The distance of a row of the bank: never chosen again; a duplicate of one only when nothing else is left."""
+
+
+def greedy_order(
+    projected: np.ndarray, m: int, seed: int, starting_points: int = 10, *, device: str = "cpu"
+) -> np.ndarray:
+    """Greedy k-centre over projected embeddings: row numbers in the order of their choice.
+
+    Again and again: take the field of points farthest from the bank, and of it the pool of the farthest; choose the
+    farthest of the pool, as long as it is farther out than every point outside the pool can be; go on with the next
+    pool of the field, as long as no point outside the field can belong to it; then compare all points with the new
+    rows in matrix products. Each choice is that of the plain search, which goes over all points for every single one.
+
+    Args:
+        projected: ``(n, p)`` float32; overwritten, since it may be as large as memory allows.
+        m: how many rows, at most n.
+        seed: of the starting points.
+        starting_points: random points whose mean distance the search starts from.
+        device: where all points are compared; the rows are the same on each.
+
+    Returns:
+        ``(m,)`` int64.
+    """
+    points = integer_points(projected)
+    squares = np.einsum("np,np->n", points, points)
+    starts = start_distances(points, squares, seed, starting_points)
+    return on_device_or_cpu(
+        device,
+        "the search for a coreset",
+        lambda: _order(DeviceDistances(points, squares, starts, device), points, m),
+        lambda: _order(Distances(points, squares, starts), points, m),
+    )
+
+
+def integer_points(projected: np.ndarray) -> np.ndarray:
+    """Projected embeddings, centred and rounded to a grid so fine that it does not matter; in place.
+
+    Whole numbers of norm below 2048 have products and sums that float32 holds exactly, in whatever order a
+    matrix product adds them up: the search then takes the same turns on every machine. Points more than four
+    times farther out than 99 % are drawn in (they stay the farthest), lest one outlier coarsen the grid for
+    all.
+    """
+    points = projected
+    points -= points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    norms = np.sqrt(np.einsum("np,np->n", points, points, dtype=np.float64))
+    limit = min(norms.max(), 4 * np.quantile(norms, 0.99)) or norms.max() or 1.0
+    largest = 2047 - np.sqrt(points.shape[1])  # rounding lengthens a point by at most sqrt(p) / 2
+    points *= (largest / np.maximum(norms, limit)).astype(np.float32)[:, None]
+    return np.rint(points, out=points)
+
+
+def start_distances(points: np.ndarray, squares: np.ndarray, seed: int, count: int) -> np.ndarray:
+    """``(n,)`` float32, the square of each point's mean distance to ``count`` of them: before there is a bank."""
+    starts = np.random.default_rng(seed).choice(len(points), min(count, len(points)), replace=False)
+    squared = squares + squares[starts, None] - 2 * (points[starts] @ points.T)
+    return np.sqrt(squared).mean(axis=0) ** 2
+
+
+class AllDistances(Protocol):
+    """Squared distances of all points from the bank."""
+
+    def at_least_the(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The points as far out as the ``size``-th farthest or farther: numbers, ascending, and distances."""
+
+    def lower(self, picks: np.ndarray) -> None:
+        """Take new rows into the bank: ``(c,)`` their numbers."""
+
+
+class Distances:
+    """``AllDistances`` on the CPU."""
+
+    def __init__(self, points: np.ndarray, squares: np.ndarray, starts: np.ndarray) -> None:
+        self._points = points
+        self._squares = squares
+        self._distances = starts.copy()
+
+    def at_least_the(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        least = np.partition(self._distances, -size)[-size]
+        numbers = np.flatnonzero(self._distances >= least)
+        return numbers, self._distances[numbers]
+
+    def lower(self, picks: np.ndarray) -> None:
+        rows = self._points[picks]
+        for start in range(0, len(self._points), BLOCK):
+            block = slice(start, start + BLOCK)
+            lower(self._distances[block], self._points[block], self._squares[block], rows)
+        self._distances[picks] = CHOSEN
+
+
+class DeviceDistances:
+    """``AllDistances`` on a device, with torch: whole numbers are exact there, too."""
+
+    def __init__(self, points: np.ndarray, squares: np.ndarray, starts: np.ndarray, device: str) -> None:
+        self._points, self._squares, self._distances = (
+            to_tensor(array, device) for array in (points, squares, starts.copy())
+        )
+        self._device = device
+        self._values = free_values(device)
+
+    def at_least_the(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        least = self._distances.topk(size).values[-1]
+        numbers = (self._distances >= least).nonzero()[:, 0]
+        return numbers.cpu().numpy(), self._distances[numbers].cpu().numpy()
+
+    def lower(self, picks: np.ndarray) -> None:
+        import torch
+
+        chosen = to_tensor(picks, self._device)
+        rows, half = self._points[chosen], self._squares[chosen] / 2
+
+        def compare(block: slice) -> None:
+            nearest = torch.addmm(half, self._points[block], rows.T, alpha=-1).amin(dim=1)
+            now = self._distances[block]
+            torch.minimum(now, nearest.mul_(2).add_(self._squares[block]), out=now)
+
+        in_blocks(len(self._points), max(1, self._values // len(picks)), compare)
+        self._distances[chosen] = CHOSEN
+
+
+def _order(distances: AllDistances, points: np.ndarray, m: int) -> np.ndarray:
+    order: list[np.ndarray] = []
+    missing = m
+    while missing:
+        field, how_far = _first(*distances.at_least_the(min(FIELD, len(points))), FIELD)
+        picks = field[_choose_of_field(points[field], how_far, missing, len(field) == len(points))]
+        order.append(picks)
+        missing -= len(picks)
+        if missing:
+            distances.lower(picks)
+    return np.concatenate(order)
+
+
+def _first(numbers: np.ndarray, distances: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``size`` farthest, ascending; of those as near as the nearest of them, the first."""
+    ties = np.flatnonzero(distances == distances.min())
+    surplus = max(0, len(numbers) - size)
+    kept = np.delete(np.arange(len(numbers)), ties[len(ties) - surplus :])
+    return numbers[kept], distances[kept]
+
+
+def _choose_of_field(points: np.ndarray, distances: np.ndarray, most: int, everything: bool) -> np.ndarray:
+    """The plain search's next choices, as far as a field decides them: positions in it, in order.
+
+    Args:
+        points: ``(f, p)`` the field.
+        distances: ``(f,)`` how far each lies from the bank, squared.
+        most: at most so many are chosen.
+        everything: there are no other points.
+    """
+    distances = distances.copy()
+    squares = np.einsum("np,np->n", points, points)
+    outside = (
+        -np.inf if everything else distances.min()
+    )  # no point outside the field is farther from the bank
+    chosen: list[np.ndarray] = []
+    count = 0
+    while count < most:
+        pool = farthest(distances, POOL)
+        if chosen and distances[pool].min() <= outside:
+            break
+        picks = pool[_choose_of_pool(points[pool], distances[pool], most - count)]
+        lower(distances, points, squares, points[picks])
+        distances[picks] = CHOSEN
+        chosen.append(picks)
+        count += len(picks)
+    return np.concatenate(chosen)
+
+
+def farthest(distances: np.ndarray, size: int) -> np.ndarray:
+    """Positions of the ``size`` largest; of equal ones the first, after all larger ones."""
+    if size >= len(distances):
+        return np.arange(len(distances))
+    least = np.partition(distances, -size)[-size]
+    beyond = np.flatnonzero(distances > least)
+    ties = np.flatnonzero(distances == least)
+    return np.concatenate([beyond, ties[: size - len(beyond)]])
+
+
+def _choose_of_pool(points: np.ndarray, distances: np.ndarray, most: int) -> list[int]:
+    squares = np.einsum("np,np->n", points, points)
+    between = squares + squares[:, None] - 2 * (points @ points.T)
+    outside = distances.min()  # no point outside the pool is farther from the bank
+    picks = [int(distances.argmax())]
+    while len(picks) < min(most, len(points)):
+        distances = np.minimum(distances, between[picks[-1]])
+        distances[picks] = CHOSEN
+        farthest = int(distances.argmax())
+        if distances[farthest] < outside:
+            break
+        picks.append(farthest)
+    return picks
+
+
+def lower(distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks: np.ndarray) -> None:
+    """Squared distances of ``points`` from the bank, in place, with ``picks`` ``(c, p)`` taken into it."""
+    half = np.einsum("cp,cp->c", picks, picks)[:, None] / 2
+    for start in range(0, len(picks), PICKS):
+        some = slice(start, start + PICKS)
+        products = picks[some] @ points.T
+        nearest = np.subtract(half[some], products, out=products).min(axis=0)
+        np.minimum(distances, squares + 2 * nearest, out=distances)
