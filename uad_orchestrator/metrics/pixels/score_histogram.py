@@ -38,6 +38,7 @@ _BLOCK = (
 )  # scores brought to bins at a time: what lies between two steps stays in the processor's cache
 _NO_BIN = np.uint32(2**32 - 1)  # what is added to a page's bits is a multiple of its bins, two or more: even
 _LEAST_KEY = 0x007FFFFF  # that of minus infinity
+_PAGE_OF_MINUS_ZERO = N_PAGES // 2
 _HIGH = 1 if sys.byteorder == "little" else 0  # which half of a float's bits is its page
 
 
@@ -50,7 +51,7 @@ def float_keys(scores: np.ndarray) -> np.ndarray:
     Returns:
         (n,) uint32.
     """
-    bits = (scores + np.float32(0)).view(np.int32)  # -0.0 + 0.0 is 0.0
+    bits = _bits(scores).view(np.int32)
     if bits.min(initial=0) < 0:
         mirrored = bits >> 31  # all ones where negative: larger magnitudes then sort lower
         mirrored &= np.int32(0x7FFFFFFF)
@@ -86,7 +87,8 @@ class ScoreHistogram:
         self._shift = 0
         # a score's bin is (bits >> shift) + that of its page, modulo 2^32; _NO_BIN: the page is not kept
         self._adjust_of_page = np.full(N_PAGES, _NO_BIN, np.uint32)
-        self._narrow = self._adjust_of_page.astype(np.uint16)  # the same modulo 2^16
+        # the same in the smallest integers that hold all bins, without the page of -0.0, which counts as 0.0
+        self._table = self._adjust_of_page.astype(np.uint16)
         self._totals, self._positives, self._weights = self._counts = np.zeros((3, CAPACITY), np.int64)
         self._only_key = np.full(CAPACITY, UNSEEN, np.uint32)  # the bin's one key, or UNSEEN, or SEVERAL
         self._top = TopScores()
@@ -109,7 +111,7 @@ class ScoreHistogram:
             )
             bins = self._bins(batch)
             self._totals[: self._used] += self._occupancy(bins)
-            self._note_keys(bins[::STRIDE], float_keys(batch[::STRIDE]))
+            self._note_scores(bins[::STRIDE], batch[::STRIDE])
             bins_of_positives = bins[places].astype(np.intp)
             np.add.at(self._positives, bins_of_positives, 1)
             np.add.at(self._weights, bins_of_positives, own)
@@ -129,12 +131,12 @@ class ScoreHistogram:
             self._totals[: self._used] += occupancy
             self._positives[: self._used] += occupancy
             self._weights[: self._used] += occupancy * weight
-            self._note_keys(bins[::STRIDE], float_keys(batch[::STRIDE]))
+            self._note_scores(bins[::STRIDE], batch[::STRIDE])
             self._keep_highest(batch, batch, np.broadcast_to(np.int64(weight), batch.shape))
 
     def merge(self, other: ScoreHistogram) -> None:
         """Count what another one has counted, too; that one stays as it is."""
-        self._keep_pages(other._pages[self._adjust_of_page[other._pages] == _NO_BIN])
+        self._keep_pages(other._pages)
         rows = self._bins_of((other._pages << PAGE_BITS).astype(np.uint32)) // self._per_page
         wider = self._shift - other._shift
         counts, only_keys = self._by_page(self._counts), self._by_page(self._only_key)
@@ -146,8 +148,7 @@ class ScoreHistogram:
     def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Count what ``to_arrays`` of a histogram returned."""
         bits, only_keys = _bits_of_keys(arrays["first_keys"]), arrays["only_keys"]
-        pages = bits >> np.uint32(PAGE_BITS)
-        self._keep_pages(np.unique(pages[self._adjust_of_page[pages] == _NO_BIN]).astype(np.intp))
+        self._keep_pages(np.unique(bits >> np.uint32(PAGE_BITS)).astype(np.intp))
         bins = self._bins_of(bits)
         for column, name in zip(self._counts, ("totals", "positives", "weights"), strict=True):
             np.add.at(column, bins, arrays[name])
@@ -167,20 +168,24 @@ class ScoreHistogram:
 
     def groups(self) -> Groups:
         """The highest scores one by one, below them the bins with what is left in them; highest score first."""
-        arrays, shift = self.to_arrays(), np.uint32(self._shift)
-        bins = np.searchsorted(arrays["first_keys"], arrays["top_keys"] >> shift << shift)
+        arrays = self.to_arrays()
+        first_keys, top_keys = arrays["first_keys"], arrays["top_keys"]
+        # of the bins from the floor on, where their highest scores begin: every one of them is kept
+        floor_bin = max(int(np.searchsorted(first_keys, arrays["top_floor"], side="right")) - 1, 0)
+        edges = np.searchsorted(top_keys, np.append(first_keys[floor_bin:], SEVERAL))
         left = {}
         for column in ("totals", "positives", "weights"):
             left[column] = arrays[column].copy()
-            np.subtract.at(left[column], bins, arrays[f"top_{column}"])
+            sums = np.concatenate([[0], np.cumsum(arrays[f"top_{column}"])])
+            left[column][floor_bin:] -= np.diff(sums[edges])
         some = np.flatnonzero(left["totals"])
-        lowest, bin_highest = self._bounds(arrays["first_keys"][some], arrays["only_keys"][some])
+        lowest, bin_highest = self._bounds(first_keys[some], arrays["only_keys"][some])
         below = np.uint32(max(int(arrays["top_floor"]) - 1, 0))  # the bin at the floor is only half left
         totals, positives, weights = (
             np.concatenate([left[column][some], arrays[f"top_{column}"]])[::-1]
             for column in ("totals", "positives", "weights")
         )
-        lowest = scores_of_keys(np.concatenate([lowest, arrays["top_keys"]]))
+        lowest = scores_of_keys(np.concatenate([lowest, top_keys]))
         highest = lowest.copy()
         highest[: some.size] = scores_of_keys(np.minimum(bin_highest, below))
         return Groups(
@@ -206,38 +211,37 @@ class ScoreHistogram:
         return column[..., : self._used].reshape(*column.shape[:-1], self._pages.size, self._per_page)
 
     def _bins(self, scores: np.ndarray) -> np.ndarray:
-        """The bin of each of at most ``_BATCH`` scores; pages not seen before get theirs.
+        """The bin of each of at most ``_BATCH`` scores, and which are high; pages not seen before get their bins.
 
         Returns:
             (n,) uint16, or uint32 where there are too many bins for it; the next call writes over it.
         """
         if self._scratch is None:
             self._scratch = _Scratch()
-        table, shift = self._table, self._shift
-        no_bin = np.iinfo(table.dtype).max
-        bins = self._scratch.bins.view(table.dtype)[: scores.size]
+        if not self._pages.size:  # most of the pages there will be: unknown ones cost time
+            self._keep_pages(_pages_of(scores[::STRIDE]))
+        table, shift, floor = self._table, np.uint32(self._shift), self._floor
+        bins, no_bin = self._scratch.bins.view(table.dtype)[: scores.size], np.iinfo(table.dtype).max
+        unknown: list[np.ndarray] = []
         for start in range(0, scores.size, _BLOCK):
-            block, first = scores[start : start + _BLOCK], bins[start : start + _BLOCK]
-            bits, pages, within = (part[: block.size] for part in self._scratch.block)
-            np.add(block, np.float32(0), out=bits.view(np.float32))  # -0.0 + 0.0 is 0.0
+            bits, of_block = scores[start : start + _BLOCK].view(np.uint32), bins[start : start + _BLOCK]
+            pages, shifted, within = (part[: bits.size] for part in self._scratch.block)
             pages[:] = bits.view(np.uint16)[_HIGH::2]
-            table.take(pages, out=first, mode="wrap")  # never wraps: take's fastest mode
-            if first.max(initial=0) == no_bin:
-                unknown = np.flatnonzero(first == no_bin)
-                self._keep_pages(np.unique(pages[unknown]))
-                if self._shift != shift or self._table is not table:
-                    return self._bins(scores)  # the bins of the blocks before have moved, too
-                first[unknown] = table[pages[unknown]]
-            bits >>= np.uint32(shift)
-            within = within.view(table.dtype)[: block.size]
-            np.copyto(within, bits, casting="unsafe")
-            first += within
+            table.take(pages, out=of_block, mode="wrap")  # never wraps: take's fastest mode
+            if of_block.max(initial=0) == no_bin:
+                unknown.append(start + np.flatnonzero(of_block == no_bin))
+            np.greater_equal(bits.view(np.float32), floor, out=self._scratch.high[start : start + bits.size])
+            np.right_shift(bits, shift, out=shifted)
+            within = within.view(table.dtype)[: bits.size]
+            np.copyto(within, shifted, casting="unsafe")
+            of_block += within
+        if unknown:
+            places = np.concatenate(unknown)
+            self._keep_pages(_pages_of(scores[places]))
+            if self._shift != shift or self._table is not table:
+                return self._bins(scores)  # all bins have moved
+            bins[places] = self._bins_of(_bits(scores[places]))
         return bins
-
-    @property
-    def _table(self) -> np.ndarray:
-        """``_adjust_of_page`` in the smallest integers that hold all bins."""
-        return self._narrow if self._used <= PAGE_KEYS else self._adjust_of_page
 
     def _bins_of(self, bits: np.ndarray) -> np.ndarray:
         """The bins of floats, all on kept pages, by their bits, as uint32."""
@@ -254,17 +258,19 @@ class ScoreHistogram:
         return counted.ravel().astype(np.int64)
 
     def _keep_highest(self, scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> None:
-        """Hand on the scores that may be among the highest; few, once many were seen."""
-        high = self._above_floor(scores)
+        """Hand on what ``_bins`` found to be high; few scores, once many were seen."""
+        assert self._scratch is not None
+        high = scores[np.flatnonzero(self._scratch.high[: scores.size])]
         if self._top.are_many(high.size) and self._top.raise_floor(*self._ascending_totals()):
-            high = self._above_floor(scores)
-        of_positives = self._above_floor(positives)
-        self._top.add(float_keys(scores[high]), float_keys(positives[of_positives]), weights[of_positives])
+            high = high[high >= self._floor]
+        of_positives = np.flatnonzero(positives >= self._floor)
+        self._top.add(float_keys(high), float_keys(positives[of_positives]), weights[of_positives])
 
-    def _above_floor(self, scores: np.ndarray) -> np.ndarray:
-        """Where scores are at least the floor of the highest, compared as floats."""
-        least = scores_of_keys(np.array([max(self._top.floor, _LEAST_KEY)], np.uint32)).astype(np.float32)
-        return np.flatnonzero(scores >= least)
+    @property
+    def _floor(self) -> np.float32:
+        """The least score that may be among the highest."""
+        keys = np.array([max(self._top.floor, _LEAST_KEY)], np.uint32)
+        return np.float32(scores_of_keys(keys)[0])
 
     def _bin_arrays(self) -> dict[str, np.ndarray]:
         """The occupied bins, ascending by key."""
@@ -299,9 +305,14 @@ class ScoreHistogram:
         last_keys = first_keys | np.uint32((1 << int(self._shift)) - 1)
         return np.where(one_key, only_keys, first_keys), np.where(one_key, only_keys, last_keys)
 
+    def _note_scores(self, bins: np.ndarray, scores: np.ndarray) -> None:
+        """Note the keys of scores, where it is not known yet that their bin has several."""
+        undecided = np.flatnonzero(self._only_key.take(bins, mode="wrap") != SEVERAL)
+        self._note_keys(bins[undecided], float_keys(scores[undecided]))
+
     def _note_keys(self, bins: np.ndarray, keys: np.ndarray) -> None:
         """Remember a bin's one key, or that it has several."""
-        known = self._only_key.take(bins, mode="wrap")
+        known = self._only_key[bins]
         new = np.flatnonzero((known != keys) & (known != SEVERAL))
         if new.size == 0:
             return
@@ -311,8 +322,9 @@ class ScoreHistogram:
         self._only_key[bins] = keys
         self._only_key[bins[self._only_key[bins] != keys]] = SEVERAL
 
-    def _keep_pages(self, new_pages: np.ndarray) -> None:
-        """Give bins to pages that have none, behind all others; where they are too many, all bins become wider."""
+    def _keep_pages(self, pages: np.ndarray) -> None:
+        """Give bins to those pages that have none, behind all others; where they are too many, bins become wider."""
+        new_pages = pages[self._adjust_of_page[pages] == _NO_BIN]
         if not new_pages.size:
             return
         first = self._pages.size
@@ -327,15 +339,28 @@ class ScoreHistogram:
         moved = self._pages[first:]
         adjust = (np.arange(first, self._pages.size) - moved) * self._per_page
         self._adjust_of_page[moved] = adjust % (1 << 32)
-        self._narrow[moved] = adjust % (1 << 16)
+        if self._used > PAGE_KEYS and self._table.dtype == np.uint16:
+            self._table = self._adjust_of_page.copy()
+        self._table[moved] = (adjust % (1 << 32)).astype(self._table.dtype)
+        self._table[_PAGE_OF_MINUS_ZERO] = np.iinfo(self._table.dtype).max
 
 
 class _Scratch:
     """What counting writes over again and again: fresh memory would cost more than what is computed in it."""
 
     def __init__(self) -> None:
-        self.bins = np.empty(_BATCH, np.uint32)
-        self.block = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.intp), np.empty(_BLOCK, np.uint32)
+        self.bins, self.high = np.empty(_BATCH, np.uint32), np.empty(_BATCH, bool)
+        self.block = np.empty(_BLOCK, np.intp), np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
+
+
+def _bits(scores: np.ndarray) -> np.ndarray:
+    """The bits of float32, as uint32; -0.0 has those of 0.0."""
+    return (scores + np.float32(0)).view(np.uint32)  # -0.0 + 0.0 is 0.0
+
+
+def _pages_of(scores: np.ndarray) -> np.ndarray:
+    """The pages of float32, each once."""
+    return np.unique(_bits(scores) >> np.uint32(PAGE_BITS)).astype(np.intp)
 
 
 def _bits_of_keys(keys: np.ndarray) -> np.ndarray:

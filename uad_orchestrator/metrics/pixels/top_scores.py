@@ -95,10 +95,14 @@ class TopScores:
         heads = np.flatnonzero(np.diff(every, prepend=every[:1] + np.uint32(1)))
         keys = every[heads]
         positives, weights = np.zeros((2, keys.size), np.int64)
-        for positive_keys, counts, their_weights in self._positives:
-            places = np.searchsorted(keys, positive_keys)
-            np.add.at(positives, places, counts)
-            np.add.at(weights, places, their_weights)
+        if self._positives:
+            positive_keys, counts, their_weights = (
+                np.concatenate(c) for c in zip(*self._positives, strict=True)
+            )
+            order = np.argsort(positive_keys)  # looking up one after the other is many times faster
+            places = np.searchsorted(keys, positive_keys[order])
+            np.add.at(positives, places, counts[order])
+            np.add.at(weights, places, their_weights[order])
         return {
             "top_keys": keys,
             "top_totals": np.diff(heads, append=every.size),
