@@ -305,3 +305,16 @@ def test_a_gpu_gives_the_embeddings_of_the_cpu(name, images):
         assert (
             np.abs(a.patch_embeddings - b.patch_embeddings).max() <= 1e-4 * np.abs(a.patch_embeddings).max()
         )
+
+
+def test_what_a_faster_precision_does_to_scores_is_measured_when_a_detector_is_fitted(images):
+    from uad_orchestrator.detectors import create_detector
+
+    def fitted(**values):
+        settings = EmbedderSettings(name="resnet18", weights="random:0", image_size=64, **values)
+        detector = create_detector("vision_patchcore", embedder=settings, contamination=0.2)
+        return detector.fit([np.roll(images[1], 10 * i, axis=1) for i in range(6)])
+
+    exact, fast = fitted(), fitted(compute="bfloat16")
+    assert "compute_score_change" not in exact.state_.facts
+    assert 1e-5 < fast.state_.facts["compute_score_change"] < 0.3

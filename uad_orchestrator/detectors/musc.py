@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import device_of, unit_rows
+from uad_orchestrator.detectors.bank.bank import unit_rows
 from uad_orchestrator.detectors.bank.building import declared_precision
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, Precision
 from uad_orchestrator.detectors.musc_settings import MuscScoring
@@ -93,7 +93,7 @@ class MuSc(Detector):
         """``(n,)`` float32 of each image of a block, against all sources: inspected patches against inspected ones."""
         queries = [unit_rows(embedded.embedding.inspected_rows) for embedded in block]
         ends = np.cumsum([len(rows) for rows in queries])[:-1]
-        device = device_of(self.stream)
+        device = self.stream.device
         asked = on_device(np.concatenate(queries), device)
         images = {id(whole_of(source)): whole_of(source).digest for source in sources}
         columns = {image: column for column, image in enumerate(images)}

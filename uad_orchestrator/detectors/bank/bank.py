@@ -91,12 +91,7 @@ class Bank:
 
 def opened_bank(stream: EmbeddingStream, state: DetectorState) -> Bank:
     """The state's bank, to be searched where the stream's embeddings are compared."""
-    return state.once(Bank, device_of(stream))
-
-
-def device_of(stream: EmbeddingStream) -> str:
-    """Where a stream's embeddings are compared."""
-    return getattr(stream, "device", "cpu")
+    return state.once(Bank, stream.device)
 
 
 def rows_left(

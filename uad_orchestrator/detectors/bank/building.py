@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import device_of, unit_rows
+from uad_orchestrator.detectors.bank.bank import unit_rows
 from uad_orchestrator.detectors.bank.kept_rows import KeptRows, RowBuffer
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
 from uad_orchestrator.detectors.embedding.views import View
@@ -123,13 +123,14 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     images = _in_groups(images)
     with stream.caching():
         precision, change = _choose_precision(stream, images, recipe)
+        compute_change = _compute_change(stream, images, recipe, precision)
         kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
         chosen, patch_starts, weights = _select(stream, images, recipe, precision, kept)
         bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts, kept)
     del kept
     row_starts = np.searchsorted(chosen, patch_starts)
     arrays = {"bank": bank, "rows": chosen, "row_starts": row_starts}
-    further: dict[str, Any] = {}
+    further: dict[str, Any] = {} if compute_change is None else {"compute_score_change": compute_change}
     if weights is not None:
         arrays["weights"] = weights[chosen]
         further["patches_left_out"] = int(patch_starts[-1]) - len(_eligible(weights, recipe.left_out))
@@ -149,7 +150,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
             "bank_rows": len(bank),
             "dimension": int(bank.shape[1]),
             "coreset": recipe.coreset.model_dump(),
-            "coverage": {**coverage(sample, bank, device=device_of(stream)), "patches": len(sampled)},
+            "coverage": {**coverage(sample, bank, device=stream.device), "patches": len(sampled)},
             "seed": recipe.seed,
             "precision": precision,
             "float16_score_change": change,
@@ -175,11 +176,8 @@ def _views(
     keep_exact: bool = False,
 ) -> Iterator[ImageRows]:
     """The rows of each image's inspected patches, all views together."""
-    views = [
-        stream.stream(images, view=view, precision=precision, keep_exact=keep_exact) for view in recipe.views
-    ]
     dimension = None
-    for embedded in zip(*views, strict=True):
+    for embedded in stream.stream_views(images, recipe.views, precision=precision, keep_exact=keep_exact):
         rows = [view.embedding.inspected_rows for view in embedded]
         if recipe.columns is not None:
             rows = [view[:, recipe.columns] for view in rows]
@@ -222,14 +220,14 @@ def _select(
     starts = np.cumsum(counts)
     n, points = int(starts[-1]), projected.rows if by_distance else None
     if recipe.weigh is None:
-        return _Selection(_thinned(n, points, recipe, device_of(stream)), starts, None)
+        return _Selection(_thinned(n, points, recipe, stream.device), starts, None)
     parts = np.split(projected.rows, starts[1:-1])
     weights = recipe.weigh([image._replace(rows=part) for image, part in zip(weighed, parts, strict=True)])
     eligible = _eligible(weights, recipe.left_out)
     if points is not None:
         points = points[eligible]
     del projected, parts
-    thinned = _thinned(n, points, recipe, device_of(stream), len(eligible))
+    thinned = _thinned(n, points, recipe, stream.device, len(eligible))
     return _Selection(eligible[thinned], starts, weights)
 
 
@@ -304,16 +302,39 @@ def _choose_precision(
     declared = recipe.precision or declared_precision(stream)
     if declared is not None:
         return declared, None
-    chosen = np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))
     plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
-    views = _views(stream, [images[i] for i in chosen], plain, "float16", keep_exact=True)
-    probes = [image.rows for image in views]
-    device = device_of(stream)
-    before = _probe_scores(probes, recipe, device)
-    after = _probe_scores([_rounded_otherwise(rows, recipe.seed) for rows in probes], recipe, device)
-    with np.errstate(all="ignore"):
-        change = float(np.nan_to_num(np.abs(after - before) / before, nan=0.0).max())
+    views = _views(stream, _probes(images), plain, "float16", keep_exact=True)
+    rows = [image.rows for image in views]
+    moved = [_rounded_otherwise(probe, recipe.seed) for probe in rows]
+    change = _score_change(rows, moved, recipe, stream.device)
     return ("float16" if change <= FLOAT16_TOLERANCE else "float32"), change
+
+
+def _compute_change(
+    stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
+) -> float | None:
+    """The relative change of a few probes' scores by what the embedder computes in; None where that is float32."""
+    exact = stream.computed_exactly(_probes(images))
+    if exact is None:
+        return None
+    plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
+    rows = [image.rows for image in _views(stream, _probes(images), plain, precision)]
+    before = [image.embedding.inspected_rows[:, recipe.columns or slice(None)] for image in exact]
+    return _score_change(before, rows, recipe, stream.device)
+
+
+def _probes(images: Sequence[ImageSource]) -> list[ImageSource]:
+    """The few images on which it is measured what an approximation does to scores."""
+    return [images[i] for i in np.unique(np.linspace(0, len(images) - 1, PROBES).astype(int))]
+
+
+def _score_change(
+    before: list[np.ndarray], after: list[np.ndarray], recipe: BankRecipe, device: str
+) -> float:
+    """The largest relative change of the probes' scores."""
+    exact, moved = _probe_scores(before, recipe, device), _probe_scores(after, recipe, device)
+    with np.errstate(all="ignore"):
+        return float(np.nan_to_num(np.abs(moved - exact) / exact, nan=0.0).max())
 
 
 def _rounded_otherwise(rows: np.ndarray, seed: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, device_of, rows_left, select_references
+from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
 from uad_orchestrator.detectors.bank.building import BankRecipe, ImageRows, build_bank
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
@@ -60,7 +60,7 @@ class SoftPatch(Detector):
         return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
 
     def _weigh(self, images: list[ImageRows]) -> np.ndarray:
-        settings, device = self.fit_settings, device_of(self.stream)
+        settings, device = self.fit_settings, self.stream.device
         if settings.discriminator == "unaligned_lof":
             points = np.concatenate([image.rows for image in images])
             return feature_space_lof(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, device_of, select_references, unit_rows
+from uad_orchestrator.detectors.bank.bank import Bank, select_references, unit_rows
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank, declared_precision
 from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.bank.token_tiles import tiled_stream
@@ -68,7 +68,7 @@ class SuperAdd(Detector):
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """Patch scores (mean over the layers of the distance to the layer's bank) and the image score."""
-        banks = state.once(_banks, device_of(self.stream))
+        banks = state.once(_banks, self.stream.device)
         for embedded in self.stream.stream(images, precision=state.facts["precision"]):
             started = time.perf_counter()
             parts = np.split(embedded.embedding.inspected_rows, len(banks), axis=1)
@@ -81,7 +81,7 @@ class SuperAdd(Detector):
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether every layer's bank has ``n_neighbors`` rows of other groups."""
-        banks, n_neighbors = state.once(_banks, device_of(self.stream)), self.scoring_settings.n_neighbors
+        banks, n_neighbors = state.once(_banks, self.stream.device), self.scoring_settings.n_neighbors
         return lambda image: all(bank.rows_without(image) >= n_neighbors for bank in banks)
 
     def _distances(self, bank: Bank, rows: np.ndarray, left_out: slice | None) -> np.ndarray:

@@ -10,6 +10,7 @@ from uad_orchestrator.detectors.embedding.placement import ImagePreset
 from uad_orchestrator.detectors.embedding.stream import CPU_BATCH, BatchSize, EmbeddingStream
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
 from uad_orchestrator.storage.digests import file_digest
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
@@ -55,7 +56,6 @@ def open_stream(
     if isinstance(embedder, str):
         embedder = EmbedderSettings(name=embedder)
     load, embedder_recipe = _opened(embedder, weights, device, cache is not None)
-    runs_on = network_device(embedder, device) if isinstance(embedder, EmbedderSettings) else "cpu"
     return EmbeddingStream(
         load,
         lambda: {**embedder_recipe(), "preset": dict(preset.pixel_recipe())},
@@ -63,20 +63,24 @@ def open_stream(
         cache=cache,
         batch_size=CPU_BATCH if embedder is None and batch_size == "auto" else batch_size,
         readers=readers,
-        device=runs_on,
+        device=network_device(embedder, device),
     )
 
 
-def network_device(embedder: EmbedderSettings, device: str) -> str:
-    """Where an embedder's network runs; ``cpu`` for one that needs no torch.
+def network_device(embedder: EmbedderSettings | PatchEmbedder | None, device: str) -> str:
+    """Where an embedder's network runs; ``cpu`` for one that is not torch's, as far as is known.
 
     Args:
-        embedder: its settings.
-        device: as it was asked for.
+        embedder: its settings, or an object.
+        device: as it was asked for; an object knows its own.
 
     Returns:
-        ``device``, or ``cpu``.
+        The word for the device, ``auto`` among them.
     """
+    if isinstance(embedder, TorchEmbedder):
+        return embedder.device
+    if not isinstance(embedder, EmbedderSettings):
+        return "cpu"
     from uad_orchestrator.embedders.create import embedder_spec
 
     return device if "torch" in embedder_spec(embedder.name).needs else "cpu"

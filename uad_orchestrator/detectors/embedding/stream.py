@@ -229,7 +229,7 @@ class EmbeddingStream:
         exact = self.embedder.exact()  # type: ignore[attr-defined]  # every embedder that has ``compute`` has it
         embeddings = embed_batch(exact, [image.pixels for image in prepared])
         return [
-            EmbeddedImage(source, complete(embedding, source.name, image), 0.0)
+            self._with_inspected(EmbeddedImage(source, complete(embedding, source.name, image), 0.0), PLAIN)
             for source, image, embedding in zip(sources, prepared, embeddings, strict=True)
         ]
 
