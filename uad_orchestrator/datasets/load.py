@@ -17,9 +17,9 @@ from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
 from uad_orchestrator.images.decode import ImageError, image_digest
 from uad_orchestrator.spelling import choose_from
+from uad_orchestrator.threads import available_threads
 
 _SPLIT_ORDER = {split: order for order, split in enumerate(get_args(Split))}
-_HASHING_THREADS = 4
 
 Digests = Callable[[Path], str]
 """Gives a file's SHA-256 (hex). If it has ``many(paths) -> {path: digest}``, that is called once instead, with
@@ -204,7 +204,7 @@ def _digest_all(root: Path, images: Sequence[FoundImage], digests: Digests) -> M
         if many is not None:
             by_path = many(paths.values())
             return {name: by_path[path] for name, path in paths.items()}
-        with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+        with ThreadPoolExecutor(available_threads()) as pool:
             return dict(zip(paths, pool.map(digests, map(Path, paths.values())), strict=True))
     except (ImageError, OSError) as error:
         raise DatasetError(f"a file cannot be read: {error}") from error

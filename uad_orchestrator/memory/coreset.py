@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from uad_orchestrator.memory.device import to_tensor
 from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
@@ -62,7 +63,7 @@ def select_coreset(
         return random_rows(n, m, seed)
     if method not in ("batched_greedy", "density"):
         raise ValueError(f"coreset method {method!r}: it is batched_greedy, density, random or none")
-    projected = project(embeddings, random_projection(dimension, projection_dim, seed))
+    projected = project(embeddings, random_projection(dimension, projection_dim, seed), device=device)
     if method == "density":
         return density_rows(projected, m, seed, device=device)
     return np.sort(greedy_order(projected, m, seed, starting_points, device=device))
@@ -118,14 +119,18 @@ def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndar
     return np.random.default_rng(seed).standard_normal((dimension, projection_dim)) / np.sqrt(projection_dim)
 
 
-def project(embeddings: np.ndarray, projection: np.ndarray | None) -> np.ndarray:
+def project(
+    embeddings: np.ndarray, projection: np.ndarray | None, *, device: str = "cpu"
+) -> np.ndarray:
     """``(n, p)`` float32 projected embeddings, always a new array.
 
-    In float64, whose last digit depends on the number of threads far below what float32 keeps; on the CPU wherever
-    the search runs.
+    In float64, whose last digit depends on the number of threads, and on the device, far below what float32 keeps.
     """
     if projection is None:
         return np.array(embeddings, dtype=np.float32)
+    if device.startswith("cuda"):  # CUDA only: other devices have no float64
+        there = to_tensor(embeddings, device).double() @ to_tensor(projection, device)
+        return there.float().cpu().numpy()
     projected = np.empty((len(embeddings), projection.shape[1]), np.float32)
     for start in range(0, len(embeddings), BLOCK):
         block = slice(start, start + BLOCK)

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from tests.detectors.conftest import CellMeans, textures
 from uad_orchestrator.detectors.embedding import stream as stream_module
-from uad_orchestrator.detectors.embedding.embedded_image import _extreme, complete
+from uad_orchestrator.detectors.embedding.embedded_image import complete, largest_value
 from uad_orchestrator.detectors.embedding.open_stream import open_stream
 from uad_orchestrator.detectors.embedding.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
@@ -314,10 +314,10 @@ def test_there_is_at_least_one_image_and_one_reader(setting: str) -> None:
 )
 def test_the_largest_value_is_found_in_either_precision(rows: np.ndarray) -> None:
     expected = float(np.abs(rows).max())
-    assert np.array_equal(_extreme(rows), expected, equal_nan=True)
+    assert np.array_equal(largest_value(rows), expected, equal_nan=True)
     with np.errstate(over="ignore"):
         half = rows.astype(np.float16)
-    assert np.array_equal(_extreme(half), float(np.abs(half).max()), equal_nan=True)
+    assert np.array_equal(largest_value(half), float(np.abs(half).max()), equal_nan=True)
 
 
 def test_images_from_the_cache_do_not_gather_behind_one_that_is_not(

@@ -187,7 +187,8 @@ def _views(
                 f"{embedded[0].source.name}: its patch embeddings are not of dimension {dimension}, "
                 "as those of the images before it are"
             )
-        joined = unit_rows(np.concatenate(rows)) if recipe.normalised else np.concatenate(rows)
+        joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        joined = unit_rows(joined) if recipe.normalised else joined
         inspected = np.stack([view.embedding.inspected_patches for view in embedded])
         yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined, inspected)
 
@@ -213,7 +214,7 @@ def _select(
                 projection = random_projection(
                     image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
                 )
-            projected.append(project(image.rows, projection), expected)
+            projected.append(project(image.rows, projection, device=stream.device), expected)
         if recipe.weigh is not None:
             weighed.append(image._replace(rows=np.empty((0, 0), np.float32)))
         counts.append(len(image.rows))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
-from uad_orchestrator.detectors.embedding.stream import Precision
+from uad_orchestrator.detectors.embedding.embedded_image import LARGEST_FLOAT16, Precision, largest_value
 
 
 class RowBuffer:
@@ -37,7 +39,7 @@ class RowBuffer:
             if self._count:
                 larger[: self._count] = self.rows
             self._rows = larger
-        self._rows[self._count : needed] = rows
+        _copy(rows, self._rows[self._count : needed])
         self._count = needed
 
 
@@ -70,12 +72,23 @@ class KeptRows:
             rows: ``(m, d)`` float32.
             times: how many such images are expected, this one among them.
         """
-        with np.errstate(over="ignore"):
-            kept = rows.astype(self._dtype, copy=False)
-        self._left -= kept.nbytes
-        if self._left < 0 or not np.array_equal(kept, rows):
+        half = self._dtype is np.float16
+        size = rows.size * (2 if half else 4)
+        self._left -= size
+        # what is below this was rounded to float16 when it was embedded: nothing is lost by it
+        if self._left < 0 or (half and rows.size and largest_value(rows) >= LARGEST_FLOAT16):
             self._left = -1
-            self._buffer.append(kept[:0], 0)
+            self._buffer.append(rows[:0], 0)
             return
-        self._buffer.append(kept, min(times, 1 + self._left // max(1, kept.nbytes)))
+        self._buffer.append(rows, min(times, 1 + self._left // max(1, size)))
         self.images += 1
+
+
+def _copy(rows: np.ndarray, to: np.ndarray) -> None:
+    """Copy rows to an array of another precision; in several threads by torch, where it is loaded anyhow."""
+    if rows.dtype == to.dtype or "torch" not in sys.modules or not rows.flags.writeable:
+        np.copyto(to, rows, casting="same_kind")
+        return
+    import torch
+
+    torch.from_numpy(to).copy_(torch.from_numpy(rows))

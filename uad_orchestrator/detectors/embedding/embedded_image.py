@@ -51,7 +51,7 @@ def complete(
         raise ValueError(
             f"{name}: patch embeddings of shape {rows.shape} do not fill a patch grid of {gh} x {gw}"
         )
-    if not np.isfinite(_extreme(rows)):
+    if not np.isfinite(largest_value(rows)):
         raise ValueError(
             f"{name}: its patch embeddings hold NaN or infinity: the weights or the image are damaged"
         )
@@ -78,12 +78,21 @@ def pack(embedding: PatchEmbedding, seconds: float, precision: Precision) -> dic
     }
 
 
-def unpack(source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision) -> EmbeddedImage:
-    """The embedding of what ``pack`` gave, rounded to a precision whatever the cache holds."""
+def unpack(
+    source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision, *, in_threads: bool = False
+) -> EmbeddedImage:
+    """The embedding of what ``pack`` gave, rounded to a precision whatever the cache holds.
+
+    Args:
+        source: the image.
+        entry: what ``pack`` gave.
+        precision: what the rows are rounded to.
+        in_threads: several threads may work on it, as none of this process is at such work itself.
+    """
     rows = _rounded(entry["patch_embeddings"], precision)
     gh, gw, height, width, input_height, input_width = (int(n) for n in entry["sizes"])
     embedding = PatchEmbedding(
-        _as_float32(rows),
+        _as_float32(rows, in_threads),
         (gh, gw),
         (height, width),
         Region(*(float(edge) for edge in entry["region"])),
@@ -94,21 +103,21 @@ def unpack(source: ImageSource, entry: Mapping[str, np.ndarray], precision: Prec
 
 def _rounded(rows: np.ndarray, precision: Precision) -> np.ndarray:
     """Rows at the precision asked for; float32 where a value lies beyond what float16 can hold."""
-    if rows.dtype == np.float16 or precision == "float32" or _extreme(rows) >= LARGEST_FLOAT16:
+    if rows.dtype == np.float16 or precision == "float32" or largest_value(rows) >= LARGEST_FLOAT16:
         return rows
     return rows.astype(np.float16)
 
 
-def _as_float32(rows: np.ndarray) -> np.ndarray:
-    """The same values in float32: by torch where it is there anyhow, which takes several threads for it."""
-    if rows.dtype == np.float32 or "torch" not in sys.modules:
+def _as_float32(rows: np.ndarray, in_threads: bool) -> np.ndarray:
+    """The same values in float32; in threads by torch, where it is loaded anyhow."""
+    if rows.dtype == np.float32 or not in_threads or "torch" not in sys.modules:
         return rows.astype(np.float32, copy=False)
     import torch
 
     return torch.from_numpy(rows).float().numpy()
 
 
-def _extreme(rows: np.ndarray) -> float:
+def largest_value(rows: np.ndarray) -> float:
     """The largest absolute value; NaN where there is one. The rows are not copied for it."""
     if not rows.size:
         return 0.0

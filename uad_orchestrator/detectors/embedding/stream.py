@@ -342,7 +342,7 @@ class EmbeddingStream:
                         )
                     self.embedded_views += 1
                     self.embedded_images += view == PLAIN
-                    known = unpack(image.source, entry, precision)  # noqa: PLW2901
+                    known = unpack(image.source, entry, precision, in_threads=True)  # noqa: PLW2901
                 found.append(self._with_inspected(known, view))
             yield tuple(found)
 
