@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from tests.metrics.made_pixels import brute_force_aupro, map_sets, smooth_maps
 from uad_orchestrator.metrics import PixelCounts
 from uad_orchestrator.metrics.pixels import top_scores
-from uad_orchestrator.metrics.pixels.score_histogram import float_keys
+from uad_orchestrator.metrics.pixels.float_bins import float_keys
 
 LIMITS = (0.3, 0.05)
 
@@ -91,7 +91,7 @@ def test_areas_are_exact_but_for_neighbours_among_floats(case: tuple[np.ndarray,
         found, groups = counts.compute((*LIMITS, 1.0)), counts._histogram.groups()
     lowest, highest = groups.lowest[::-1], groups.highest[::-1]
     assert np.all(highest - lowest <= 2.0**-14 * np.maximum(abs(lowest), abs(highest)) + 1e-39)
-    bins = float_keys(maps.ravel()) >> counts._histogram._shift
+    bins = float_keys(maps.ravel()) >> counts._histogram._layout.shift
     occupied, of_bin = np.unique(bins, return_inverse=True)
     assert occupied.size == lowest.size
     rounded = lowest[of_bin].reshape(maps.shape)  # a bin's bounds may be those of its commonest score alone
