@@ -1,5 +1,7 @@
 """Anomaly maps against torch's interpolation and scipy's Gaussian."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,3 +93,28 @@ def test_a_value_per_pixel_stays_and_is_not_shared() -> None:
     laid = resize_to_image(GRID, Region(0.0, 0.0, 7.0, 9.0), (7, 9))
     np.testing.assert_array_equal(laid, GRID)
     assert not np.shares_memory(laid, GRID)
+
+
+@settings(max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    at_once=st.sampled_from([1, 64, 1 << 16]),
+)
+def test_rows_some_at_a_time_are_the_same_bits(
+    shape: tuple[int, int], size: tuple[int, int], at_once: int
+) -> None:
+    grid = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    def between(scores: np.ndarray, count: int, end: int) -> np.ndarray:
+        at = np.clip((np.arange(end) + 0.5) * (count / end) - 0.5, 0, count - 1)
+        low = np.minimum(at.astype(np.int64), max(count - 2, 0))
+        lower, upper = scores[low], scores[np.minimum(low + 1, count - 1)]
+        return lower + (upper - lower) * (at - low).astype(np.float32)[:, None]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys.modules[resize_to_image.__module__], "_VALUES_AT_ONCE", at_once)
+        found = resize_to_image(grid, Region(0.0, 0.0, *map(float, size)), size)
+    expected = grid if shape == size else between(between(grid.T, shape[1], size[1]).T, shape[0], size[0])
+    np.testing.assert_array_equal(found, expected)
+    assert found.flags.c_contiguous

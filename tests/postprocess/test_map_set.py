@@ -1,5 +1,7 @@
 """Map sets on disk, and the statistics of normal maps."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from uad_orchestrator.postprocess.map_set import MapSet, NormalMapStatistics
+from uad_orchestrator.postprocess import map_set
+from uad_orchestrator.postprocess.map_set import MapSet, NormalMapStatistics, PixelMoments
 
 
 def test_a_map_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -81,6 +84,34 @@ def test_streaming_statistics_are_those_of_all_pixels(maps: list[np.ndarray]) ->
     assert found["std"] == pytest.approx(pixels.std(), abs=1e-6)
     assert (found["min"], found["max"]) == (pixels.min(), pixels.max())
     assert found["maxima_p90"] == pytest.approx(np.quantile([m.max() for m in maps], 0.9))
+
+
+def test_moments_are_those_of_all_pixels_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = (1000 + np.random.default_rng(0).random((61, 47))).astype(np.float32)
+    for at_once in (1, 7, 1 << 15):
+        monkeypatch.setattr(map_set, "PIXELS_AT_ONCE", at_once)
+        moments = PixelMoments.of(scores)
+        pixels = scores.astype(np.float64)
+        assert moments.count == scores.size
+        assert (moments.minimum, moments.maximum) == (pixels.min(), pixels.max())
+        assert moments.mean == pytest.approx(pixels.mean(), rel=1e-13)
+        assert moments.squares == pytest.approx(((pixels - pixels.mean()) ** 2).sum(), rel=1e-9)
+
+
+def test_of_two_that_write_one_map_at_once_one_fails(tmp_path: Path) -> None:
+    maps, together = MapSet(tmp_path), threading.Barrier(2, timeout=30)
+
+    def write(image: str) -> Path | ValueError:
+        together.wait()
+        try:
+            return maps.write(image, "crack", np.ones((300, 300)))
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(write, ["test/000.png", "test/000.jpg"]))
+    assert sum(isinstance(one, ValueError) for one in found) == 1
+    assert np.array_equal(maps.read("test/000.png", "crack"), np.ones((300, 300)))
 
 
 def test_no_maps_no_numbers() -> None:

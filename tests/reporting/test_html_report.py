@@ -152,6 +152,12 @@ def test_the_same_arguments_give_the_same_bytes(made, tmp_path):
     assert (tmp_path / "again.html").read_bytes() == path.read_bytes()
 
 
+def test_processes_that_draw_change_no_byte(made, tmp_path):
+    board, sections, path = made
+    write_report(tmp_path / "again.html", board, iter(sections), title="Line <7>", made_at=NOON, processes=2)
+    assert (tmp_path / "again.html").read_bytes() == path.read_bytes()
+
+
 def test_a_failure_on_the_way_leaves_the_old_report(made, tmp_path):
     board, sections, _ = made
     path = tmp_path / "report.html"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,7 @@ from uad_orchestrator.reporting.cases import ScoredImage
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
 from uad_orchestrator.storage.atomic import new_file
 from uad_orchestrator.storage.provenance import Provenance
+from uad_orchestrator.threads import ordered_map
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,12 +58,13 @@ def write_report(
     *,
     title: str = "Anomaly detection benchmark",
     made_at: datetime | None = None,
+    processes: int = 1,
 ) -> None:
     """Write the report as one self-contained HTML file.
 
     Nothing in it is loaded from elsewhere: pictures, styles and the few lines of script are inside, and a
-    content policy in its head forbids the browser everything else. Cells are drawn one at a time, so memory
-    does not grow with them. The file is written aside and renamed.
+    content policy in its head forbids the browser everything else. Few cells are held at a time, so memory does not
+    grow with them. The file is written aside and renamed.
 
     Args:
         path: the file; its folder is made.
@@ -67,6 +72,8 @@ def write_report(
         cells: a section per cell that has a report, in the order they shall appear.
         title: the page's title.
         made_at: when it was made; now, if not given. The same arguments give the same bytes.
+        processes: how many draw the figures; 1: this one alone. More are started anew, as ``multiprocessing``'s
+            ``spawn`` does it: a script that asks for them needs ``if __name__ == "__main__"``.
     """
     page = _environment(board).get_template("report.html.j2")
     chunks = page.generate(
@@ -76,7 +83,7 @@ def write_report(
         board=board,
         means_best={means.dataset: _best_means(means, board.metrics) for means in board.means},
         mean_fields=averaged_beside(),
-        cells=_drawn(cells),
+        cells=_drawn(cells, processes),
     )
     with new_file(path) as aside, aside.open("w", encoding="utf-8") as file:
         file.writelines(chunks)
@@ -92,12 +99,23 @@ class _DrawnCell:
     sheet: str | None
 
 
-def _drawn(cells: Iterable[CellSection]) -> Iterator[_DrawnCell]:
-    for section in cells:
+def _drawn(cells: Iterable[CellSection], processes: int) -> Iterator[_DrawnCell]:
+    """Sections with their figures, in order; matplotlib draws in one thread at a time, hence processes."""
+
+    def drawn(
+        section: CellSection, figures: Callable[[CellSection, str], list[tuple[str, str]]]
+    ) -> _DrawnCell:
         report = section.report
         anchor = cell_anchor(f"{report.dataset}/{report.category}", report.detector)
         sheet = data_uri(section.contact_sheet) if section.contact_sheet else None
-        yield _DrawnCell(section, anchor, _figures(section, anchor), sheet)
+        return _DrawnCell(section, anchor, figures(section, anchor), sheet)
+
+    if processes <= 1:
+        yield from (drawn(section, _figures) for section in cells)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        ask = partial(drawn, figures=lambda section, anchor: pool.submit(_figures, section, anchor).result())
+        yield from ordered_map(ask, cells, threads=processes, ahead=processes)
 
 
 def _figures(section: CellSection, anchor: str) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from tests.metrics.made_pixels import brute_force_aupro, map_sets, smooth_maps
 from uad_orchestrator.metrics import PixelCounts
 from uad_orchestrator.metrics.pixels import top_scores
-from uad_orchestrator.metrics.pixels.score_histogram import float_keys
+from uad_orchestrator.metrics.pixels.float_bins import float_keys
 
 LIMITS = (0.3, 0.05)
 
@@ -91,7 +92,7 @@ def test_areas_are_exact_but_for_neighbours_among_floats(case: tuple[np.ndarray,
         found, groups = counts.compute((*LIMITS, 1.0)), counts._histogram.groups()
     lowest, highest = groups.lowest[::-1], groups.highest[::-1]
     assert np.all(highest - lowest <= 2.0**-14 * np.maximum(abs(lowest), abs(highest)) + 1e-39)
-    bins = float_keys(maps.ravel()) >> counts._histogram._shift
+    bins = float_keys(maps.ravel()) >> counts._histogram._layout.shift
     occupied, of_bin = np.unique(bins, return_inverse=True)
     assert occupied.size == lowest.size
     rounded = lowest[of_bin].reshape(maps.shape)  # a bin's bounds may be those of its commonest score alone
@@ -160,6 +161,26 @@ def test_counts_survive_being_stored(tmp_path) -> None:  # type: ignore[no-untyp
         read = PixelCounts.from_arrays(dict(stored))
     assert read.compute() == counts.compute()
     assert (read + counts).n_pixels == 2 * counts.n_pixels
+
+
+@pytest.mark.parametrize(
+    ("top", "digest"),
+    [
+        (1000, "e54976a053d850003f3b18e8a7581461a1af5dd3e6cb4d470c1aa9c8e521e577"),
+        (1 << 17, "49e024dbfb8833f2d47c2d4440c1b75beed1d0f75a0bd3b8eea6480e1fe0d8d3"),
+    ],
+)
+def test_arrays_are_those_of_0_1_0(top: int, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_scores, "TOP", top)
+    spread = np.arange(6 * 64 * 64, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)
+    unit = (spread >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)  # exact on every machine
+    maps = ((unit - np.float32(0.25)) * np.float32(8)).reshape(6, 64, 64)
+    masks = np.zeros(maps.shape, bool)
+    masks[1::2, 5:15, 7:29] = masks[3, 40:44, 40:60] = True
+    found = hashlib.sha256()
+    for name, array in sorted(counted(maps, masks).to_arrays().items()):
+        found.update(name.encode() + str(array.dtype).encode() + array.tobytes())
+    assert found.hexdigest() == digest
 
 
 def test_damaged_arrays_are_refused() -> None:

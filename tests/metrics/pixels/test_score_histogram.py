@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics.pixels import score_histogram, top_scores
-from uad_orchestrator.metrics.pixels.score_histogram import (
+from uad_orchestrator.metrics.pixels.float_bins import (
     CAPACITY,
     N_PAGES,
     PAGE_KEYS,
-    ScoreHistogram,
     bin_shift,
     float_keys,
     scores_of_keys,
 )
+from uad_orchestrator.metrics.pixels.score_histogram import ScoreHistogram
 from uad_orchestrator.metrics.pixels.top_scores import TopScores
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -34,12 +34,12 @@ class TopScores:
             positive_keys: (p,) those of the positive ones.
             weights: (p,) int64 weights of those.
         """
-        high = np.flatnonzero(keys >= np.uint32(self.floor))
-        if high.size:
-            self._keep(keys[high])
-        high = np.flatnonzero(positive_keys >= np.uint32(self.floor))
-        if high.size:
-            self._positives.append((positive_keys[high], np.ones(high.size, np.int64), weights[high]))
+        high = keys >= np.uint32(self.floor)
+        if high.any():
+            self._keep(keys if high.all() else keys[high])
+        places = np.flatnonzero(positive_keys >= np.uint32(self.floor))
+        if places.size:
+            self._positives.append((positive_keys[places], np.ones(places.size, np.int64), weights[places]))
         if self._n > 2 * TOP:
             self._trim()
 

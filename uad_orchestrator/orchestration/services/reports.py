@@ -15,13 +15,18 @@ from uad_orchestrator.orchestration.versions.stores import open_state, open_stor
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.html_report import CellSection, write_report
 from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.threads import available_threads
+
+CELLS_PER_PROCESS = 8
+"""A process that draws starts as long as some five cells take."""
 
 
 def save_report(project: Project, output: Path | None = None) -> Path:
     """Write the report of all cells that have one; returns its path, ``<local>/report.html`` by default."""
     state, store = open_state(project), open_store(project)
     path = output or Path(project.storage.local) / "report.html"
-    write_report(path, current_board(state, store), cell_sections(state, store))
+    processes = max(1, min(available_threads(), len(state.cells) // CELLS_PER_PROCESS))
+    write_report(path, current_board(state, store), cell_sections(state, store), processes=processes)
     return path
 
 
