@@ -104,7 +104,7 @@ def test_the_vit_resize_is_pillows_antialiased_bicubic_as_in_the_official_code()
     image = np.random.default_rng(3).integers(100, 156, (90, 130, 3), dtype=np.uint8)
     model = embedder("vit_tiny_patch16_224", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     plan = model._plan(image)
-    own = model._input(image, plan).permute(1, 2, 0).numpy() * 255
+    own = model._inputs([(image, plan)])[0].permute(1, 2, 0).numpy() * 255
     height, width = plan.resized_size
     pillow = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC), float)
     assert np.abs(own - pillow[: plan.input_size[0], : plan.input_size[1]]).max() <= 1.51

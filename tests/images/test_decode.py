@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -9,12 +10,15 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from uad_orchestrator.images.completeness import missing_end
+from uad_orchestrator.images.completeness import missing_end, sound_png
 from uad_orchestrator.images.decode import (
     ImageError,
     check_header,
+    decode_image,
     image_digest,
     image_mode,
     image_size,
@@ -263,3 +267,47 @@ def test_a_digest_is_of_content(tmp_path: Path) -> None:
     assert image_digest(path) == hashlib.sha256(b"before").hexdigest()
     path.write_bytes(b"behind")
     assert image_digest(path) == hashlib.sha256(b"behind").hexdigest()
+
+
+def by_pillow_alone(data: bytes) -> np.ndarray | None:
+    """The pixels, or None where Pillow refuses the file."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=["PNG"])
+        image.load()
+    except Exception:
+        return None
+    pixels = np.asarray(image)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+@pytest.mark.parametrize("writer", ["pillow", "opencv"])
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_plain_png_is_decoded_as_pillow_decodes_it(rgb: np.ndarray, writer: str, grey: bool) -> None:
+    pixels = rgb[..., 0] if grey else rgb
+    if writer == "pillow":
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        data = stream.getvalue()
+    else:
+        data = cv2.imencode(".png", pixels if grey else rgb[..., ::-1])[1].tobytes()
+    assert sound_png(data)
+    assert np.array_equal(decode_image(data, "x"), by_pillow_alone(data))
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_of_a_damaged_png_nothing_is_shown_that_pillow_would_not_show(data: st.DataObject) -> None:
+    """OpenCV gives what it has of one; only files whose checksums are right are left to it."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    spoiled = bytearray(stream.getvalue())
+    at = data.draw(st.integers(8, len(spoiled) - 1))
+    spoiled[at] ^= data.draw(st.integers(1, 255))
+    expected = by_pillow_alone(bytes(spoiled))
+    try:
+        found = decode_image(bytes(spoiled), "x")
+    except ImageError:
+        return
+    assert expected is not None
+    assert np.array_equal(found, expected[..., :3])

@@ -21,6 +21,9 @@ from uad_orchestrator.images.decode import RgbImage
 CPU_BATCH, GPU_BATCH = 8, 64
 """Images per forward pass that keep a device busy."""
 
+RESIZED_PIXELS = 20_000_000
+"""Pixels of images that are resized together on a GPU: 240 MB of float32."""
+
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 Network = Callable[[Any], Any]
@@ -175,7 +178,7 @@ class TorchEmbedder:
 
         with torch.inference_mode():
             with exact_kernels():
-                inputs = torch.stack([self._input(image, plan) for image, plan in batch])
+                inputs = self._inputs(batch)
             with kernels(self.settings.compute, self.torch_device.type):
                 grids = self._network(inputs).float().contiguous()
             if precision == "float32":
@@ -184,16 +187,36 @@ class TorchEmbedder:
             largest = torch.linalg.vector_norm(grids.flatten(1), ord=float("inf"), dim=1).tolist()
             rounded = _on_host(grids.half())
             return [
-                half if value < LARGEST_FLOAT16 else _on_host(grid)
-                for value, half, grid in zip(largest, rounded, grids, strict=True)
+                half if value < LARGEST_FLOAT16 else _on_host(grids[number])
+                for number, (value, half) in enumerate(zip(largest, rounded, strict=True))
             ]
 
-    def _input(self, image: RgbImage, plan: InputPlan) -> Any:
-        """Resized in [0, 1], cropped at the top left, normalised: ``(3, h, w)`` float32 on the device."""
+    def _inputs(self, batch: Sequence[tuple[RgbImage, InputPlan]]) -> Any:
+        """``(b, 3, h, w)`` float32 on the device: resized in [0, 1], cropped at the top left, normalised."""
         import torch
 
-        full_scale = float(np.iinfo(image.dtype).max)
-        unit = (self._pixels(image).to(torch.float32) / full_scale)[None]
+        if self.torch_device.type == "cpu":  # one image in memory as float32 at a time
+            return torch.stack(
+                [self._normalised(self._pixels(image)[None], image, plan)[0] for image, plan in batch]
+            )
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for number, (image, _) in enumerate(batch):
+            alike.setdefault((image.shape, image.dtype, image.strides[2] == 0), []).append(number)
+        inputs: dict[int, Any] = {}
+        for numbers in alike.values():  # images of one size in as few calls as memory allows
+            image, plan = batch[numbers[0]]
+            at_once = max(1, RESIZED_PIXELS // (image.shape[0] * image.shape[1]))
+            for start in range(0, len(numbers), at_once):
+                some = numbers[start : start + at_once]
+                pixels = torch.stack([self._pixels(batch[number][0]) for number in some])
+                inputs |= zip(some, self._normalised(pixels, image, plan), strict=True)
+        return torch.stack([inputs[number] for number in range(len(batch))])
+
+    def _normalised(self, pixels: Any, image: RgbImage, plan: InputPlan) -> Any:
+        """``(n, 3, h, w)`` of ``(n, c, H, W)`` pixels as they were decoded, all alike ``image``."""
+        import torch
+
+        unit = pixels.to(torch.float32) / float(np.iinfo(image.dtype).max)
         if tuple(unit.shape[-2:]) != plan.resized_size:
             unit = torch.nn.functional.interpolate(
                 unit, size=plan.resized_size, mode=self.interpolation, align_corners=False, antialias=True
@@ -203,7 +226,7 @@ class TorchEmbedder:
             torch.tensor(values, device=unit.device).view(3, 1, 1)
             for values in (self.settings.mean, self.settings.std)
         )
-        return (unit[0, :, :height, :width] - mean) / std
+        return (unit[..., :height, :width] - mean) / std
 
     def _pixels(self, image: RgbImage) -> Any:
         """The image as it was decoded, on the device: ``(3, H, W)``, or ``(1, H, W)`` where it is grey."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from typing import BinaryIO
 
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
@@ -36,6 +38,30 @@ def missing_end(stream: BinaryIO, image_format: str) -> str | None:
         if announced > size:
             return f"cut short: {size} bytes, its header announces {announced}"
     return None
+
+
+def sound_png(data: bytes) -> bool:
+    """Whether every chunk of a PNG file is as it was written, by its checksum, up to the last.
+
+    Args:
+        data: the bytes of a file that begins like a PNG.
+
+    Returns:
+        False where a chunk is damaged or missing; whether it can be read nevertheless is for a decoder to say.
+
+    >>> sound_png(b"\x89PNG\r\n\x1a\n" + _PNG_END), sound_png(b"\x89PNG\r\n\x1a\n" + _PNG_END[:-1])
+    (True, False)
+    """
+    view, at = memoryview(data), len(_PNG_START)
+    while at + 12 <= len(view):
+        (length,) = struct.unpack_from(">I", view, at)
+        end = at + 8 + length
+        if end + 4 > len(view) or struct.unpack_from(">I", view, end)[0] != zlib.crc32(view[at + 4 : end]):
+            return False
+        if view[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end + 4
+    return False
 
 
 def _jpeg_ends(stream: BinaryIO, size: int) -> bool:

@@ -1,7 +1,8 @@
 """From an image file to pixels: PNG, JPEG, BMP and TIFF; 8 and 16 bit; grey, RGB, RGBA, palette, one bit.
 
 Pillow reads headers and 8-bit files, because it refuses files that end early; OpenCV reads 16-bit files,
-which Pillow would cut to 8 bits. EXIF rotation is applied everywhere, sizes included.
+which Pillow would cut to 8 bits, and plain PNG files whose checksums are right. EXIF rotation is applied everywhere,
+sizes included.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uad_orchestrator.images.completeness import missing_end
+from uad_orchestrator.images.completeness import missing_end, sound_png
 from uad_orchestrator.storage.digests import file_digest
 
 if TYPE_CHECKING:
@@ -194,7 +195,40 @@ def _decode(data: bytes, name: str) -> np.ndarray:
         reason = missing_end(io.BytesIO(data), str(image.format))
         if reason:
             raise ImageError(f"{name}: {reason}")
-        return _decode_16_bit(data, image) if _is_16_bit(image) else _decode_8_bit(image)
+        if _is_16_bit(image):
+            return _decode_16_bit(data, image)
+        pixels = _decode_plain_png(data, image) if _is_plain_png(image) and sound_png(data) else None
+        return _decode_8_bit(image) if pixels is None else pixels
+
+
+def _is_plain_png(image: Image) -> bool:
+    """A PNG of grey or RGB pixels of 8 bits, and nothing else: no palette, no alpha, one picture, not turned."""
+    return (
+        image.format == "PNG"
+        and image.mode in ("L", "RGB")
+        and image.tile[0][3] == image.mode  # type: ignore[attr-defined]  # 8 bits in the file, too
+        and "transparency" not in image.info
+        and not getattr(image, "is_animated", False)
+        and _orientation(image) == 1
+    )
+
+
+def _decode_plain_png(data: bytes, image: Image) -> np.ndarray | None:
+    """OpenCV's way, which lets other threads work meanwhile: Pillow would keep them waiting at every few kilobytes.
+
+    Only for files whose checksums are right: of damaged ones OpenCV may give what it has.
+
+    Returns:
+        What Pillow gives; None where OpenCV does not give an image of that shape.
+    """
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    width, height = image.size
+    expected = (height, width) if image.mode == "L" else (height, width, 3)
+    if pixels is None or pixels.shape != expected or pixels.dtype != np.uint8:
+        return None
+    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 
 def _decode_8_bit(image: Image) -> np.ndarray:

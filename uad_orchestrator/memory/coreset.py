@@ -119,9 +119,7 @@ def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndar
     return np.random.default_rng(seed).standard_normal((dimension, projection_dim)) / np.sqrt(projection_dim)
 
 
-def project(
-    embeddings: np.ndarray, projection: np.ndarray | None, *, device: str = "cpu"
-) -> np.ndarray:
+def project(embeddings: np.ndarray, projection: np.ndarray | None, *, device: str = "cpu") -> np.ndarray:
     """``(n, p)`` float32 projected embeddings, always a new array.
 
     In float64, whose last digit depends on the number of threads, and on the device, far below what float32 keeps.

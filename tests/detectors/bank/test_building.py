@@ -28,14 +28,14 @@ DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The images that streams gave, one after the other."""
     found: list[str] = []
-    stream = EmbeddingStream.stream
+    stream_views = EmbeddingStream.stream_views
 
-    def counting(self: EmbeddingStream, *given: Any, **named: Any) -> Iterator[EmbeddedImage]:
-        for embedded in stream(self, *given, **named):
-            found.append(embedded.source.name)
+    def counting(self: EmbeddingStream, *given: Any, **named: Any) -> Iterator[tuple[EmbeddedImage, ...]]:
+        for embedded in stream_views(self, *given, **named):
+            found.append(embedded[0].source.name)
             yield embedded
 
-    monkeypatch.setattr(EmbeddingStream, "stream", counting)
+    monkeypatch.setattr(EmbeddingStream, "stream_views", counting)
     return found
 
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from uad_orchestrator.detectors.embedding.embedded_image import LARGEST_FLOAT16, Precision, largest_value
+from uad_orchestrator.detectors.embedding.embedded_image import Precision
 
 
 class RowBuffer:
@@ -42,6 +42,10 @@ class RowBuffer:
         _copy(rows, self._rows[self._count : needed])
         self._count = needed
 
+    def drop(self, count: int) -> None:
+        """Let go of the last ``count`` rows."""
+        self._count -= count
+
 
 class KeptRows:
     """The rows of the first images, up to a bound, so that they need not be read again.
@@ -72,23 +76,36 @@ class KeptRows:
             rows: ``(m, d)`` float32.
             times: how many such images are expected, this one among them.
         """
-        half = self._dtype is np.float16
-        size = rows.size * (2 if half else 4)
+        size = rows.size * np.dtype(self._dtype).itemsize
         self._left -= size
-        # what is below this was rounded to float16 when it was embedded: nothing is lost by it
-        if self._left < 0 or (half and rows.size and largest_value(rows) >= LARGEST_FLOAT16):
-            self._left = -1
+        if self._left < 0:
             self._buffer.append(rows[:0], 0)
             return
         self._buffer.append(rows, min(times, 1 + self._left // max(1, size)))
+        if not _equal(self._buffer.rows[-len(rows) :] if len(rows) else rows, rows):
+            self._buffer.drop(len(rows))
+            self._left = -1
+            return
         self.images += 1
 
 
 def _copy(rows: np.ndarray, to: np.ndarray) -> None:
     """Copy rows to an array of another precision; in several threads by torch, where it is loaded anyhow."""
     if rows.dtype == to.dtype or "torch" not in sys.modules or not rows.flags.writeable:
-        np.copyto(to, rows, casting="same_kind")
+        with np.errstate(over="ignore"):
+            np.copyto(to, rows, casting="same_kind")
         return
     import torch
 
     torch.from_numpy(to).copy_(torch.from_numpy(rows))
+
+
+def _equal(kept: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether nothing was lost by the precision of what is kept; in several threads likewise."""
+    if kept.dtype == rows.dtype:
+        return True
+    if "torch" not in sys.modules or not rows.flags.writeable:
+        return np.array_equal(kept, rows)
+    import torch
+
+    return torch.equal(torch.from_numpy(kept).float(), torch.from_numpy(rows))
