@@ -23,7 +23,7 @@ def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     # level 1: maps are smooth, higher levels cost ten times the time for a few per cent
     pixels = np.asarray(anomaly_map, dtype=np.float32)
-    # its own threads would only wait for those that write maps
+    # one worker: maps are written and read in threads already
     tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1}, maxworkers=1)
 
 
@@ -107,7 +107,7 @@ class MapSet:
         path = self.path(image, folder)
         if not path.exists():
             raise FileNotFoundError(f"{image}: no anomaly map at {path}")
-        return np.asarray(tifffile.imread(path), dtype=np.float32)
+        return np.asarray(tifffile.imread(path, maxworkers=1), dtype=np.float32)
 
     def paths(self) -> Iterator[Path]:
         """All maps of the set.

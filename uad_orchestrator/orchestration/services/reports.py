@@ -18,14 +18,14 @@ from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.threads import available_threads
 
 CELLS_PER_PROCESS = 8
-"""A process that draws starts as long as some five cells take."""
+"""A process that draws takes as long to start as the figures of some five cells."""
 
 
 def save_report(project: Project, output: Path | None = None) -> Path:
     """Write the report of all cells that have one; returns its path, ``<local>/report.html`` by default."""
     state, store = open_state(project), open_store(project)
     path = output or Path(project.storage.local) / "report.html"
-    processes = max(1, min(available_threads(), len(state.cells) // CELLS_PER_PROCESS))
+    processes = max(1, min(available_threads() // 2, len(state.cells) // CELLS_PER_PROCESS))
     write_report(path, current_board(state, store), cell_sections(state, store), processes=processes)
     return path
 
