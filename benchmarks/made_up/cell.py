@@ -11,10 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,25 +64,21 @@ class Cell:
 
 
 def count_pixels(maps: Any, masks: list[list[Path]]) -> PixelCounts:
-    """Maps counted on all threads, each with its share of the images: counts add up.
+    """Maps counted on all threads, their masks read ahead.
 
     Args:
         maps: ``(H, W)`` float32 each.
         masks: each image's mask files; none of a normal one.
     """
-    from uad_orchestrator.metrics import PixelCounts
-    from uad_orchestrator.threads import available_threads
+    from uad_orchestrator import metrics
+    from uad_orchestrator.threads import available_threads, ordered_map
 
-    threads = min(available_threads(), len(maps))
-
-    def share(first: int) -> PixelCounts:
-        counts = PixelCounts()
-        for anomaly_map, files in list(zip(maps, masks, strict=True))[first::threads]:
-            counts.update(anomaly_map, _mask(files, anomaly_map.shape))
-        return counts
-
-    with ThreadPoolExecutor(threads) as pool:
-        return reduce(add, pool.map(share, range(threads)))
+    threads = available_threads()
+    pairs = zip(maps, masks, strict=True)
+    images = ordered_map(
+        lambda pair: (pair[0], _mask(pair[1], pair[0].shape)), pairs, threads=threads, ahead=threads
+    )
+    return metrics.count_pixels(images, threads=threads)
 
 
 def _mask(files: list[Path], shape: tuple[int, ...]) -> np.ndarray:

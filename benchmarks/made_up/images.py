@@ -19,7 +19,7 @@ from uad_orchestrator.threads import available_threads
 NOISE = 12
 """Grey levels of the noise: of 1024 x 1024 pixels it makes PNG files of 2 MB in colour, of .7 in grey."""
 
-STRONGEST, FAINTEST = 90, 6
+STRONGEST, FAINTEST = 90, 30
 """Grey levels that a spot adds: the first of a category and the last."""
 
 

@@ -91,7 +91,7 @@ class MuSc(Detector):
         self, block: list[EmbeddedImage], sources: list[ImageSource], precision: Precision
     ) -> list[np.ndarray]:
         """``(n,)`` float32 of each image of a block, against all sources: inspected patches against inspected ones."""
-        queries = [unit_rows(embedded.embedding.inspected_rows) for embedded in block]
+        queries = [unit_rows(embedded.embedding.inspected_rows, self.stream.device) for embedded in block]
         ends = np.cumsum([len(rows) for rows in queries])[:-1]
         device = self.stream.device
         asked = on_device(np.concatenate(queries), device)
@@ -99,7 +99,7 @@ class MuSc(Detector):
         columns = {image: column for column, image in enumerate(images)}
         distances = np.full((len(asked), len(images)), np.inf, np.float32)
         for source, other in zip(sources, self.stream.stream(sources, precision=precision), strict=True):
-            search = NearestNeighbors(unit_rows(other.embedding.inspected_rows), device=device)
+            search = NearestNeighbors(unit_rows(other.embedding.inspected_rows, device), device=device)
             squared, _ = search.search(asked)
             nearest = distances[:, columns[id(whole_of(source))]]
             np.minimum(nearest, np.sqrt(squared[:, 0]), out=nearest)

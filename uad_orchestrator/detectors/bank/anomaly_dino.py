@@ -66,7 +66,9 @@ class AnomalyDino(Detector):
     def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
         tokens = embedded.embedding.patch_embeddings
-        squared, _ = bank.nearest.search(unit_rows(tokens), settings.n_neighbors, left_out)
+        squared, _ = bank.nearest.search(
+            unit_rows(tokens, self.stream.device), settings.n_neighbors, left_out
+        )
         patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         if settings.object_mask:
             on_object = self._objects.on_object(embedded, bank.precision)

@@ -13,6 +13,7 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, 
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
 from uad_orchestrator.memory.approximate import ApproximateNeighbors
+from uad_orchestrator.memory.device import to_tensor
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 
@@ -124,7 +125,16 @@ def bank_responses(
         yield Response.of(embedded, score, patches, time.perf_counter() - started)
 
 
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows brought to length 1 (an all-zero row stays), float32."""
+def unit_rows(rows: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """Rows brought to length 1 (an all-zero row stays), float32.
+
+    Args:
+        rows: ``(n, d)``.
+        device: where it is done; the lengths are taken in float64 on each.
+    """
+    if device.startswith("cuda"):  # CUDA only: other devices have no float64
+        there = to_tensor(rows, device).double()
+        lengths = there.square().sum(dim=1, keepdim=True).sqrt_()
+        return there.div_(lengths.masked_fill_(lengths == 0, 1.0)).float().cpu().numpy()
     norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))[:, None]
     return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)

@@ -188,7 +188,7 @@ def _views(
                 "as those of the images before it are"
             )
         joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        joined = unit_rows(joined) if recipe.normalised else joined
+        joined = unit_rows(joined, stream.device) if recipe.normalised else joined
         inspected = np.stack([view.embedding.inspected_patches for view in embedded])
         yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined, inspected)
 
@@ -351,7 +351,7 @@ def _rounded_otherwise(rows: np.ndarray, seed: int) -> np.ndarray:
 
 def _probe_scores(probes: list[np.ndarray], recipe: BankRecipe, device: str) -> np.ndarray:
     """An image score per probe, against the others; of a single one its odd patches against its even ones."""
-    rows = [unit_rows(probe) if recipe.normalised else probe for probe in probes]
+    rows = [unit_rows(probe, device) if recipe.normalised else probe for probe in probes]
     if len(rows) == 1:
         rows = [rows[0][1::2], rows[0][::2]] if len(rows[0]) > 1 else rows * 2
     others = [np.concatenate(rows[:i] + rows[i + 1 :]) for i in range(len(rows))]

@@ -86,7 +86,7 @@ class SuperAdd(Detector):
 
     def _distances(self, bank: Bank, rows: np.ndarray, left_out: slice | None) -> np.ndarray:
         cosine = self.fit_settings.distance == "cosine"
-        rows = unit_rows(rows) if cosine else np.ascontiguousarray(rows)
+        rows = unit_rows(rows, self.stream.device) if cosine else np.ascontiguousarray(rows)
         squared, _ = bank.nearest.search(rows, self.scoring_settings.n_neighbors, left_out)
         return (squared / 2 if cosine else np.sqrt(squared)).mean(axis=1)
 

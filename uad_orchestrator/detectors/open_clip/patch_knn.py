@@ -48,7 +48,7 @@ class OpenClipPatchKnn(Detector):
     def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
         squared, _ = bank.nearest.search(
-            unit_rows(embedded.embedding.patch_embeddings), settings.n_neighbors, left_out
+            unit_rows(embedded.embedding.patch_embeddings, self.stream.device), settings.n_neighbors, left_out
         )
         patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         return aggregate(patches, settings.aggregation, settings.topk), patches
