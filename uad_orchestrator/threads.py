@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,45 +65,3 @@ def ordered_map(
             yield begun.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-class Behind:
-    """Calls made behind the caller, in threads of their own: what is written while the next is computed.
-
-    As a context manager it waits at its end for all calls. The first exception of a call is raised by a later ``call``
-    or at the end.
-
-    Args:
-        threads: that make the calls.
-        waiting: at most so many calls wait; the caller waits with more: what bounds the memory.
-
-    >>> done = []
-    >>> with Behind(1, waiting=2) as behind:
-    ...     for number in range(4):
-    ...         behind.call(lambda number=number: done.append(number))
-    >>> done
-    [0, 1, 2, 3]
-    """
-
-    def __init__(self, threads: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads)
-        self._waiting = waiting
-        self._begun: deque[Future[object]] = deque()
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Have a function called.
-
-        Args:
-            function: must be safe in another thread.
-        """
-        self._begun.append(self._pool.submit(function))
-        if len(self._begun) > self._waiting:
-            self._begun.popleft().result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown(wait=kind is None or kind is GeneratorExit, cancel_futures=kind is not None)
-        while kind is None and self._begun:
-            self._begun.popleft().result()

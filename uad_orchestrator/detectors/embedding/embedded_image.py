@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -78,21 +77,12 @@ def pack(embedding: PatchEmbedding, seconds: float, precision: Precision) -> dic
     }
 
 
-def unpack(
-    source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision, *, in_threads: bool = False
-) -> EmbeddedImage:
-    """The embedding of what ``pack`` gave, rounded to a precision whatever the cache holds.
-
-    Args:
-        source: the image.
-        entry: what ``pack`` gave.
-        precision: what the rows are rounded to.
-        in_threads: several threads may work on it, as none of this process is at such work itself.
-    """
+def unpack(source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision) -> EmbeddedImage:
+    """The embedding of what ``pack`` gave, rounded to a precision whatever the cache holds."""
     rows = _rounded(entry["patch_embeddings"], precision)
     gh, gw, height, width, input_height, input_width = (int(n) for n in entry["sizes"])
     embedding = PatchEmbedding(
-        _as_float32(rows, in_threads),
+        rows.astype(np.float32, copy=False),
         (gh, gw),
         (height, width),
         Region(*(float(edge) for edge in entry["region"])),
@@ -106,15 +96,6 @@ def _rounded(rows: np.ndarray, precision: Precision) -> np.ndarray:
     if rows.dtype == np.float16 or precision == "float32" or largest_value(rows) >= LARGEST_FLOAT16:
         return rows
     return rows.astype(np.float16)
-
-
-def _as_float32(rows: np.ndarray, in_threads: bool) -> np.ndarray:
-    """The same values in float32; in threads by torch, where it is loaded anyhow."""
-    if rows.dtype == np.float32 or not in_threads or "torch" not in sys.modules:
-        return rows.astype(np.float32, copy=False)
-    import torch
-
-    return torch.from_numpy(rows).float().numpy()
 
 
 def largest_value(rows: np.ndarray) -> float:

@@ -92,6 +92,10 @@ class ReadImage(NamedTuple):
     seconds: float
     error: Exception | None = None
 
+    def missing(self, views: Sequence[View]) -> list[View]:
+        """Which of the views have to be embedded: those that are prepared."""
+        return [view for view, found in zip(views, self.cached, strict=True) if found is None]
+
 
 class WaitingImages:
     """Images in order, of which some wait for a forward pass: ``missing`` views, of so many ``pixels``."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from uad_orchestrator.detectors.embedding.embedded_image import (
     EmbeddedImage,
@@ -32,7 +32,7 @@ from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
-from uad_orchestrator.threads import Behind, available_threads, ordered_map
+from uad_orchestrator.threads import available_threads, ordered_map
 
 BatchSize = int | Literal["auto"]
 """Images per forward pass; ``auto``: as the embedder likes it on its device."""
@@ -44,7 +44,7 @@ HELD_PIXELS = 96_000_000
 """Pixels of images that are read and not yet embedded: 288 MB of 8-bit RGB, whatever the batch."""
 
 WRITERS = 4
-"""Threads at most that write to the cache."""
+"""Threads at most that check, round and cache what the embedder gives."""
 
 
 class EmbeddingStream:
@@ -187,13 +187,12 @@ class EmbeddingStream:
         kept: Precision = "float32" if keep_exact else precision
         threads, ahead = self.read_ahead(first, len(views))
         read = partial(self._read, views=views, precision=precision)
-        with Behind(min(WRITERS, threads), waiting=2 * WRITERS) as behind:
-            waiting = WaitingImages()
-            for image in ordered_map(read, sources, threads=threads, ahead=ahead):
-                waiting.add(image)
-                if image.error is not None or not self._waits(waiting, len(views)):
-                    yield from self._finished(waiting.take(), views, precision, kept, behind)
-            yield from self._finished(waiting.take(), views, precision, kept, behind)
+        waiting = WaitingImages()
+        for image in ordered_map(read, sources, threads=threads, ahead=ahead):
+            waiting.add(image)
+            if image.error is not None or not self._waits(waiting, len(views)):
+                yield from self._finished(waiting.take(), views, precision, kept)
+        yield from self._finished(waiting.take(), views, precision, kept)
 
     @contextmanager
     def caching(self) -> Iterator[None]:
@@ -320,50 +319,72 @@ class EmbeddingStream:
         return unpack(source, stored, precision)
 
     def _finished(
-        self,
-        images: list[ReadImage],
-        views: Sequence[View],
-        precision: Precision,
-        kept: Precision,
-        behind: Behind,
+        self, images: list[ReadImage], views: Sequence[View], precision: Precision, kept: Precision
     ) -> Iterator[tuple[EmbeddedImage, ...]]:
         """The views of all images that were read, those that are missing embedded together."""
-        fresh = self._embed(images, kept)
+        fresh = self._embed(images, views, precision, kept)
         for image in images:
             if image.error is not None:
                 raise image.error
             found = []
             for view, known in zip(views, image.cached, strict=True):
                 if known is None:
-                    entry = next(fresh)
-                    if self.cache is not None:
-                        behind.call(
-                            partial(self.cache.put, self.space, view.name, image.source.digest, entry)
-                        )
                     self.embedded_views += 1
                     self.embedded_images += view == PLAIN
-                    known = unpack(image.source, entry, precision, in_threads=True)  # noqa: PLW2901
-                found.append(self._with_inspected(known, view))
+                found.append(self._with_inspected(known or next(fresh), view))
             yield tuple(found)
 
-    def _embed(self, images: list[ReadImage], kept: Precision) -> Iterator[Mapping[str, Any]]:
-        """What the cache keeps of each prepared view, in order."""
-        waiting = [(image, prepared) for image in images for prepared in image.prepared]
-        while waiting:
+    def _embed(
+        self, images: list[ReadImage], views: Sequence[View], precision: Precision, kept: Precision
+    ) -> Iterator[EmbeddedImage]:
+        """Each prepared view embedded, in order; checked, rounded and cached behind the embedder, in threads."""
+        missing = [
+            _Missing(image.source, view, image.seconds, prepared)
+            for image in images
+            if image.error is None
+            for view, prepared in zip(image.missing(views), image.prepared, strict=True)
+        ]
+        threads = min(WRITERS, self.reader_threads)
+        finish = partial(self._finish, precision=precision, kept=kept)
+        return ordered_map(finish, self._embedded(missing, kept), threads=threads, ahead=2 * threads)
+
+    def _embedded(
+        self, missing: list[_Missing], kept: Precision
+    ) -> Iterator[tuple[_Missing, PatchEmbedding, float]]:
+        """What the embedder gives for each, and its share of the seconds of its batch."""
+        while missing:
             size = self.images_at_once
-            batch, waiting = waiting[:size], waiting[size:]
+            batch, missing = missing[:size], missing[size:]
             started = time.perf_counter()
-            embeddings = embed_batch(self.embedder, [prepared.pixels for _, prepared in batch], kept)
+            embeddings = embed_batch(self.embedder, [view.prepared.pixels for view in batch], kept)
             seconds = (time.perf_counter() - started) / len(batch)
-            for (image, prepared), embedding in zip(batch, embeddings, strict=True):
-                placed = complete(embedding, image.source.name, prepared)
-                yield pack(placed, image.seconds + seconds, kept)
+            for view, embedding in zip(batch, embeddings, strict=True):
+                yield view, embedding, view.seconds + seconds
+
+    def _finish(
+        self, given: tuple[_Missing, PatchEmbedding, float], *, precision: Precision, kept: Precision
+    ) -> EmbeddedImage:
+        """An embedding checked, rounded and cached."""
+        missing, embedding, seconds = given
+        entry = pack(complete(embedding, missing.source.name, missing.prepared), seconds, kept)
+        if self.cache is not None:
+            self.cache.put(self.space, missing.view.name, missing.source.digest, entry)
+        return unpack(missing.source, entry, precision)
 
     def _with_inspected(self, embedded: EmbeddedImage, view: View) -> EmbeddedImage:
         if self.roi is None:
             return embedded
         inspected = self.roi.inspected(embedded.source, PatchCells.of(embedded.embedding), view)
         return embedded._replace(embedding=embedded.embedding._replace(inspected=inspected))
+
+
+class _Missing(NamedTuple):
+    """A view of an image that has to be embedded: read in so many seconds, prepared."""
+
+    source: ImageSource
+    view: View
+    seconds: float
+    prepared: PreparedImage
 
 
 def embed_batch(

@@ -324,10 +324,19 @@ class Detector(ABC):
 
     def _calibrate(self, train: list[ImageSource], validation: list[ImageSource]) -> None:
         images, source, leave_out = self.calibration_images(self.state_, train, validation)
-        responses = list(self.respond(self.state_, images, leave_out))
+        remaining, answered = self.respond(self.state_, images, leave_out), list[Response]()
+
+        def responses() -> Iterator[Response]:
+            """From the first on: an image is answered while the map of the one before it is made."""
+            yield from answered
+            for response in remaining:
+                answered.append(response)
+                yield response
+
         contamination = self.scoring_settings.contamination
-        self.decision_scores_ = np.array([response.score for response in responses], dtype=np.float64)
-        normals = calibrate_maps(self.map_recipe, lambda: responses, contamination, source)
+        normals = calibrate_maps(self.map_recipe, responses, contamination, source)
+        scores = [response.score for response in responses()]
+        self.decision_scores_ = np.array(scores, dtype=np.float64)
         image_point = calibrate(self.decision_scores_, contamination, source)
         self.restore(self.state_, image_point, normals.point, normals.scale)
 
