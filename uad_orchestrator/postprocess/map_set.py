@@ -118,7 +118,7 @@ class MapSet:
         return iter(sorted(self.root.glob("*/*.tiff")))
 
 
-PIXELS_AT_ONCE = 1 << 15
+PIXELS_AT_ONCE = 1 << 16
 """Of a map, taken as float64: they stay in the processor's cache."""
 
 

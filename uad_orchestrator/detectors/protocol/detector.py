@@ -13,7 +13,7 @@ import numpy as np
 from uad_orchestrator.detectors.embedding.placement import PatchCells
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.detectors.protocol.calibration import CalibrationImages, choose_calibration_images
-from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
+from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.decode import RgbImage
@@ -342,7 +342,7 @@ class Detector(ABC):
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:
         self._check_fitted()
-        threads = available_threads()
+        threads = min(available_threads(), MAP_THREADS)
         return ordered_map(self.anomaly_map, self._responses(sources), threads=threads, ahead=2 * threads)
 
     def _forget(self) -> None:

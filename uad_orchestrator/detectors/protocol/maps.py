@@ -25,6 +25,9 @@ from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics, PixelMoments
 from uad_orchestrator.threads import available_threads, ordered_map
 
+MAP_THREADS = 4
+"""Threads that make maps at most: one map takes few milliseconds, and more threads wait longer for each other."""
+
 
 @dataclass(frozen=True)
 class NormalMaps:
@@ -140,7 +143,7 @@ def calibrate_maps(
         return NormalMaps(
             None, calibrate([], contamination, f"none: {NO_MAP}"), NormalMapStatistics().summary()
         )
-    threads = available_threads()
+    threads = min(available_threads(), MAP_THREADS)
 
     def statistics(make: Callable[[Response], np.ndarray]) -> NormalMapStatistics:
         result = NormalMapStatistics()
