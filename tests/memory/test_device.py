@@ -18,10 +18,10 @@ from uad_orchestrator.memory.device import (  # noqa: E402
     on_device_or_cpu,
     plain_float32,
 )
+from uad_orchestrator.memory.device_rows import DeviceRows  # noqa: E402
 from uad_orchestrator.memory.greedy_search import greedy_order  # noqa: E402
 from uad_orchestrator.memory.nearest import NearestNeighbors  # noqa: E402
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights  # noqa: E402
-from uad_orchestrator.memory.torch_rows import TorchRows  # noqa: E402
 
 
 def out_of_memory(*_: object, **__: object) -> None:
@@ -74,7 +74,7 @@ def test_a_search_that_runs_out_of_memory_goes_on_on_the_cpu_with_one_warning(
     search = NearestNeighbors(bank, device="cpu:0")
     sent = on_device(asked, "cpu:0")
     assert search.device == "cpu:0"
-    monkeypatch.setattr(TorchRows, "search", out_of_memory)
+    monkeypatch.setattr(DeviceRows, "search", out_of_memory)
     expected = NearestNeighbors(bank).search(asked, 3)
     for queries in (sent, asked, sent):
         found = search.search(queries, 3)
@@ -86,7 +86,7 @@ def test_a_bank_that_does_not_fit_is_searched_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     bank = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
-    monkeypatch.setattr(TorchRows, "sent_to", out_of_memory)
+    monkeypatch.setattr(DeviceRows, "__init__", out_of_memory)
     search = NearestNeighbors(bank, device="cpu:0")
     assert search.device == "cpu" and len(caplog.messages) == 1
     assert np.array_equal(search.search(bank)[1][:, 0], np.arange(50))
@@ -109,7 +109,7 @@ def test_every_task_has_the_way_out(
 ) -> None:
     expected = task("cpu")
     monkeypatch.setattr(module, "to_tensor", out_of_memory)
-    for user in ("greedy_search", "torch_outliers"):
+    for user in ("greedy_search", "device_outliers"):
         monkeypatch.setattr(f"uad_orchestrator.memory.{user}.to_tensor", out_of_memory)
     assert np.array_equal(task("cpu:0"), expected)
     assert len(caplog.messages) == 1

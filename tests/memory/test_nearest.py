@@ -1,14 +1,17 @@
 """Exact search against scikit-learn and brute force, with every backend there is."""
 
 import importlib.util
+import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from uad_orchestrator.memory import nearest
+from uad_orchestrator.memory import largest_products, nearest
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 BACKENDS = [
@@ -69,9 +72,8 @@ def test_agrees_with_scikit_learn_on_several_blocks(
 ) -> None:
     from sklearn.neighbors import NearestNeighbors as Reference
 
-    monkeypatch.setattr(nearest, "BLOCK_VALUES", 5000)
-    monkeypatch.setattr(nearest, "QUERIES", 40)
-    monkeypatch.setattr(nearest, "TORCH_BLOCK_VALUES", 5000)
+    monkeypatch.setattr(largest_products, "BLOCK_VALUES", 5000)
+    monkeypatch.setattr(largest_products, "QUERIES", 40)
     monkeypatch.setattr(nearest, "DIFFERENCE_VALUES", 500)
     rng = np.random.default_rng(0)
     bank, asked = (rng.standard_normal((n, 33)).astype(np.float32) for n in (700, 90))
@@ -156,3 +158,64 @@ def test_more_neighbours_than_rows_left_says_how_many_there_are() -> None:
             ValueError, match=f"{k} neighbours asked for, but 3 of the bank's 8 rows are searched"
         ):
             search.search(np.eye(8, dtype=np.float32), k, slice(2, 7))
+
+
+def test_torch_multiplies_where_it_is_loaded_and_the_search_is_not_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch", reason="extra torch not installed")
+    multiplied: list[str] = []
+    for name in ("torch", "numpy"):
+        multiply = getattr(nearest, f"multiply_with_{name}")
+
+        def counting(*given: np.ndarray, name: str = name, multiply: Any = multiply) -> None:
+            multiplied.append(name)
+            multiply(*given)
+
+        monkeypatch.setattr(nearest, f"multiply_with_{name}", counting)
+    bank = np.random.default_rng(0).standard_normal((200, 64)).astype(np.float32)
+    NearestNeighbors(bank).search(bank)
+    assert multiplied == ["numpy"], "small"
+    monkeypatch.setattr(nearest, "SMALL", 200 * 200 * 64 - 1)
+    NearestNeighbors(bank).search(bank)
+    assert multiplied == ["numpy", "torch"]
+    monkeypatch.delitem(sys.modules, "torch")
+    NearestNeighbors(bank).search(bank)
+    assert multiplied == ["numpy", "torch", "numpy"]
+
+
+def test_a_search_loads_neither_torch_nor_faiss() -> None:
+    script = (
+        "import sys, numpy as np; from uad_orchestrator.memory import NearestNeighbors, coverage, select_coreset;"
+        "x = np.random.default_rng(0).standard_normal((3000, 64)).astype(np.float32);"
+        "NearestNeighbors(x).search(x, 2); coverage(x, x[select_coreset(x, 0.1)]);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'faiss')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backends_give_the_same_distances_to_the_last_digit(backend: nearest.Backend) -> None:
+    rng = np.random.default_rng(1)
+    bank, asked = (rng.standard_normal((n, 100)).astype(np.float32) for n in (2000, 600))
+    expected = NearestNeighbors(bank, "numpy").search(asked, 5, slice(100, 300))
+    found = NearestNeighbors(bank, backend).search(asked, 5, slice(100, 300))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@given(
+    values=hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 5), st.integers(1, 400)), elements=st.integers(-9, 9)
+    ),
+    k=st.integers(1, 12),
+    few=st.integers(0, 30),
+)
+def test_the_largest_are_found_in_groups(values: np.ndarray, k: int, few: int) -> None:
+    k = min(k, values.shape[1])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(largest_products, "FEW_COLUMNS", few)
+        found = largest_products.largest(values, k)
+    assert found.shape == (len(values), k)
+    assert all(len(set(row)) == k for row in found.tolist())
+    expected = np.sort(values, axis=1)[:, ::-1][:, :k]
+    assert np.array_equal(np.sort(np.take_along_axis(values, found, axis=1), axis=1)[:, ::-1], expected)

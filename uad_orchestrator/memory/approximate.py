@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.memory.largest_products import Parts
 from uad_orchestrator.memory.nearest import NearestNeighbors
-from uad_orchestrator.memory.torch_rows import Parts
 
 PROBES = 4
 """Cells that a query is compared with; measured on a million rows: recall .999 at a fiftieth of the time."""

@@ -9,40 +9,46 @@ from typing import Any, Literal
 
 import numpy as np
 
-from uad_orchestrator.memory.device import on_device_or_cpu, to_tensor
-from uad_orchestrator.memory.torch_rows import Parts, TorchRows
+from uad_orchestrator.memory.device import on_device_or_cpu
+from uad_orchestrator.memory.device_rows import DeviceRows
+from uad_orchestrator.memory.largest_products import (
+    Parts,
+    largest_products,
+    multiply_with_numpy,
+    multiply_with_torch,
+)
 
 Backend = Literal["auto", "numpy", "torch", "faiss"]
 
-QUERIES = 512
-"""Queries compared at once on the CPU: enough for a matrix product to be fast."""
-
-BLOCK_VALUES = 4_000_000
-"""Products held at once on the CPU: 16 MB."""
-
-FEW_COLUMNS = 256
-"""Columns up to which all are looked at for the largest."""
-
-TORCH_BLOCK_VALUES = 2_000_000
-"""The same for torch."""
-
 DIFFERENCE_VALUES = 65_536
-"""Differences held at once, likewise."""
+"""Differences held at once on the CPU: 256 kB, in a core's cache."""
+
+
+SMALL = 10_000_000
+"""Multiplications up to which a search is too short for threads."""
 
 
 def choose_backend(rows: int, queries: int, dimension: int, k: int) -> Backend:
-    """What searches fastest on the CPU.
+    """What searches fastest on the CPU: torch where it is loaded, but for small searches, else NumPy.
+
+    Of one core, NumPy and torch take the same time (27 to 1,536 dimensions, 50 to 50,000 rows, k 1 to 9: torch .7 to
+    1.2 of NumPy's, in small searches 1.3), faiss 1.5 to 6 times that. But where torch is loaded it has just run the
+    network, and its threads wait busily for more: of 1,024 queries in 1,000 x 27, 1 ms alone, NumPy then took 8 and
+    delayed the next convolution from 24 to 41 ms. ``python -m benchmarks search`` prints the table.
 
     Args:
         rows: of the bank.
         queries: asked at once.
         dimension: of the embeddings.
-        k: neighbours.
+        k: neighbours; they are found alike whatever multiplies.
 
     Returns:
-        ``numpy``, or ``torch``, to be taken where torch is loaded anyway.
+        ``numpy``, or ``torch``, to be taken where it is loaded anyway; never ``faiss``.
+
+    >>> choose_backend(50, 1024, 27, 1), choose_backend(10_000, 1024, 384, 1)
+    ('numpy', 'torch')
     """
-    return "numpy"
+    return "numpy" if rows * queries * dimension <= SMALL else "torch"
 
 
 class NearestNeighbors:
@@ -76,10 +82,10 @@ class NearestNeighbors:
         self.backend = backend
         # the median of some rows will do, and a far outlier does not move it
         self._centre = np.median(self.bank[:: max(1, len(self.bank) // 1000)], axis=0).astype(np.float32)
-        self._there: TorchRows | None = on_device_or_cpu(
+        self._there: DeviceRows | None = on_device_or_cpu(
             device,
             "a memory bank",
-            lambda: TorchRows.sent_to(device, self.bank, self._centre),
+            lambda: DeviceRows(self.bank, self._centre, device),
             lambda: None,
         )
 
@@ -171,12 +177,6 @@ class NearestNeighbors:
         rows[:, dimension] *= -0.5
         return rows
 
-    @cached_property
-    def _torch_rows(self) -> TorchRows:
-        """The same rows, sharing their memory, for torch on the CPU."""
-        rows, centre = to_tensor(self._rows, "cpu")[:, :-1], to_tensor(self._centre, "cpu")
-        return TorchRows(rows, centre, "cpu", TORCH_BLOCK_VALUES)
-
     def _candidates(self, asked: np.ndarray, k: int, parts: Parts) -> np.ndarray:
         """``(m, k or more)`` numbers of rows among which the k nearest are.
 
@@ -187,40 +187,17 @@ class NearestNeighbors:
         if backend == "auto":
             backend = choose_backend(len(self.bank), len(asked), asked.shape[1] - 1, k)
             backend = backend if backend in sys.modules else "numpy"
-        if backend == "torch":
-            return self._torch_rows.candidates(to_tensor(asked, "cpu")[:, :-1], k, parts).numpy()
         if backend == "faiss":
             found = [self._find_faiss(asked, min(k, stop - start), start, stop) for start, stop in parts]
             return np.concatenate(found, axis=1)
-        index = np.empty((len(asked), k), np.int64)
-        searched = tiles(parts, max(1, BLOCK_VALUES // QUERIES))
-        products = np.empty(
-            min(QUERIES, len(asked)) * max(stop - start for start, stop in searched), np.float32
-        )
-        for at in range(0, len(asked), QUERIES):
-            index[at : at + QUERIES] = self._find_numpy(asked[at : at + QUERIES], k, searched, products)
-        return index
+        multiply = multiply_with_torch if backend == "torch" else multiply_with_numpy
+        return largest_products(asked, self._rows, k, parts, multiply)
 
     def _find_faiss(self, asked: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
         import faiss
 
         _, index = faiss.knn(asked[:, :-1], self._rows[start:stop, :-1], k)
         return index + start
-
-    def _find_numpy(self, asked: np.ndarray, k: int, searched: Parts, products: np.ndarray) -> np.ndarray:
-        """The candidates of a few queries, found tile by tile; ``products`` is room for those with a tile."""
-        found, closeness = [], []
-        for start, stop in searched:
-            count = stop - start
-            block = products[: len(asked) * count].reshape(len(asked), count)
-            np.matmul(asked, self._rows[start:stop].T, out=block)
-            index = largest(block, min(k, count))
-            closeness.append(np.take_along_axis(block, index, axis=1))
-            found.append(index + start)
-        index = np.concatenate(found, axis=1)
-        if index.shape[1] == k:
-            return index
-        return np.take_along_axis(index, largest(np.concatenate(closeness, axis=1), k), axis=1)
 
     def _nearest(self, asked: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest of the candidates ``index``, by their differences from ``asked``."""
@@ -241,46 +218,3 @@ class NearestNeighbors:
                 difference = difference[:, :-1]
                 np.einsum("md,md->m", difference, difference, out=squared[block, column])
         return squared
-
-
-def tiles(parts: Parts, width: int) -> Parts:
-    """Parts of at most ``width`` rows, all but the last of each as wide.
-
-    >>> tiles([(0, 5), (7, 9)], 2)
-    [(0, 2), (2, 4), (4, 5), (7, 9)]
-    """
-    return [(at, min(at + width, stop)) for start, stop in parts for at in range(start, stop, width)]
-
-
-def largest(values: np.ndarray, k: int) -> np.ndarray:
-    """The columns of each row's ``k`` largest values, in no order.
-
-    They lie in the ``k`` groups of columns whose largest values are largest, or among the few columns left over: those
-    alone are searched.
-
-    Args:
-        values: ``(m, n)`` float32.
-        k: at most n.
-
-    Returns:
-        ``(m, k)`` int64.
-
-    >>> largest(np.array([[3.0, 1.0, 4.0, 1.0, 5.0, 9.0]]), k=2)
-    array([[4, 5]])
-    """
-    m, n = values.shape
-    if k == 1:
-        return values.argmax(axis=1)[:, None]
-    size = int(np.sqrt(n / k)) if n > FEW_COLUMNS else 1
-    if size == 1:
-        return np.argpartition(values, n - k, axis=1)[:, n - k :]
-    groups = n // size  # a group is every so many columns, so that whole rows are compared
-    tops = values[:, :groups].copy()
-    for start in range(groups, groups * size, groups):
-        np.maximum(tops, values[:, start : start + groups], out=tops)
-    near = np.argpartition(tops, groups - k, axis=1)[:, groups - k :]
-    columns = (near[:, :, None] + groups * np.arange(size)).reshape(m, k * size)
-    left_over = np.broadcast_to(np.arange(groups * size, n), (m, n - groups * size))
-    columns = np.concatenate([columns, left_over], axis=1)
-    best = np.argpartition(np.take_along_axis(values, columns, axis=1), -k, axis=1)[:, -k:]
-    return np.take_along_axis(columns, best, axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from uad_orchestrator.memory.coreset import random_rows
 from uad_orchestrator.memory.device import free_values, in_blocks, on_device_or_cpu
-from uad_orchestrator.memory.torch_outliers import location_neighbours, mahalanobis, nearest_of_images
+from uad_orchestrator.memory.device_outliers import location_neighbours, mahalanobis, nearest_of_images
 
 Discriminator = Literal["lof", "nearest", "gaussian"]
 

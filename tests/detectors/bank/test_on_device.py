@@ -10,8 +10,8 @@ import pytest
 from tests.detectors.bank.test_bank import ASKED, CASES, NORMALS, detector, sources
 from tests.memory.devices import DEVICES
 from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.memory.device_rows import DeviceRows
 from uad_orchestrator.memory.nearest import NearestNeighbors
-from uad_orchestrator.memory.torch_rows import TorchRows
 
 ON_DEVICE: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (model, settings) for name, (model, settings, _) in CASES.items()},
@@ -39,9 +39,9 @@ def on(device: str, model: str, settings: dict[str, Any]) -> Detector:
 def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Where each search ran."""
     found: list[str] = []
-    there, here = TorchRows.search, NearestNeighbors._search_on_cpu
+    there, here = DeviceRows.search, NearestNeighbors._search_on_cpu
 
-    def counting(self: TorchRows, *given: Any) -> Any:
+    def counting(self: DeviceRows, *given: Any) -> Any:
         found.append(self.device)
         return there(self, *given)
 
@@ -49,7 +49,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append("cpu")
         return here(self, *given)
 
-    monkeypatch.setattr(TorchRows, "search", counting)
+    monkeypatch.setattr(DeviceRows, "search", counting)
     monkeypatch.setattr(NearestNeighbors, "_search_on_cpu", counting_here)
     return found
 

@@ -1,0 +1,90 @@
+"""A memory bank's rows on a device, and the search in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from uad_orchestrator.memory.device import free_values, in_blocks, to_tensor
+from uad_orchestrator.memory.largest_products import Parts
+
+
+class DeviceRows:
+    """Rows among which the nearest are found by matrix products, with torch.
+
+    Args:
+        bank: ``(n, d)`` float32.
+        centre: ``(d,)`` float32, from which rows and queries are taken.
+        device: one of torch's.
+
+    Raises:
+        torch.OutOfMemoryError: they do not fit.
+    """
+
+    def __init__(self, bank: np.ndarray, centre: np.ndarray, device: str) -> None:
+        import torch
+
+        self.device = device
+        self._centre = to_tensor(centre, device)
+        self._rows = to_tensor(bank, device) - self._centre
+        self._minus_half_squares = torch.linalg.vector_norm(self._rows, dim=1).square_().mul_(-0.5)
+        self._block_values = free_values(device)
+
+    def search(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows, their distances taken once more from the differences.
+
+        Args:
+            queries: ``(m, d)`` float32, an array or a tensor where the rows are; not taken from the centre.
+            k: how many; at most the rows searched.
+            parts: the rows searched.
+
+        Returns:
+            squared distances ``(m, k)`` float32, ascending, and row numbers ``(m, k)`` int64.
+
+        Raises:
+            torch.OutOfMemoryError: not even one query fits.
+        """
+        import torch
+
+        queries = to_tensor(queries, self.device) if isinstance(queries, np.ndarray) else queries
+        queries = queries - self._centre
+        index = self._candidates(queries, k, parts)
+        squared = torch.empty(index.shape, dtype=torch.float32, device=queries.device)
+
+        def measure(block: slice) -> None:
+            difference = queries[block, None] - self._rows[index[block]]
+            squared[block] = difference.square_().sum(dim=2)
+
+        in_blocks(len(queries), max(1, self._block_values // (k * self._rows.shape[1])), measure)
+        squared, order = squared.sort(dim=1, stable=True)
+        return squared.cpu().numpy(), index.gather(1, order).cpu().numpy()
+
+    def _candidates(self, queries: Any, k: int, parts: Parts) -> Any:
+        """``(m, k)`` int64 tensor: the k nearest rows of centred queries, by the expanded square, in no order."""
+        import torch
+
+        found = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
+        minus_half_squares = self._of_parts(parts)
+
+        def find(block: slice) -> None:
+            # |q - b|^2 is least where q.b - |b|^2 / 2 is largest
+            closeness = torch.addmm(minus_half_squares, queries[block], self._rows.T)
+            if k == 1:
+                found[block] = closeness.argmax(dim=1, keepdim=True)
+            else:
+                found[block] = closeness.topk(k, dim=1, sorted=False).indices
+
+        in_blocks(len(queries), max(1, self._block_values // len(self._rows)), find)
+        return found
+
+    def _of_parts(self, parts: Parts) -> Any:
+        """Minus half the squares of the rows' lengths; minus infinity where a row is not searched."""
+        import torch
+
+        if parts == [(0, len(self._rows))]:
+            return self._minus_half_squares
+        masked = torch.full_like(self._minus_half_squares, -torch.inf)
+        for start, stop in parts:
+            masked[start:stop] = self._minus_half_squares[start:stop]
+        return masked

@@ -1,0 +1,119 @@
+"""The rows that have the largest products with queries, found on the CPU: in blocks, whatever library multiplies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Parts = list[tuple[int, int]]
+"""The rows that are searched: ``[start, stop)``, ascending."""
+
+Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], object]
+"""Writes ``(m, n)`` the products of ``(m, d)`` with ``(n, d)`` into the third, all float32."""
+
+QUERIES = 512
+"""Queries multiplied at once: enough for a matrix product to be fast."""
+
+BLOCK_VALUES = 4_000_000
+"""Products held at once: 16 MB."""
+
+FEW_COLUMNS = 256
+"""Columns up to which all are looked at for the largest."""
+
+
+def largest_products(
+    queries: np.ndarray, rows: np.ndarray, k: int, parts: Parts, multiply: Multiply
+) -> np.ndarray:
+    """The rows of each query's ``k`` largest products, in no order.
+
+    Args:
+        queries: ``(m, d)`` float32, C-contiguous.
+        rows: ``(n, d)`` float32, C-contiguous.
+        k: at most the rows searched.
+        parts: the rows searched.
+        multiply: with what.
+
+    Returns:
+        ``(m, k)`` int64 row numbers.
+    """
+    found = np.empty((len(queries), k), np.int64)
+    searched = tiles(parts, max(1, BLOCK_VALUES // QUERIES))
+    room = np.empty(min(QUERIES, len(queries)) * max(stop - start for start, stop in searched), np.float32)
+    for at in range(0, len(queries), QUERIES):
+        found[at : at + QUERIES] = _largest_of_tiles(
+            queries[at : at + QUERIES], rows, k, searched, multiply, room
+        )
+    return found
+
+
+def multiply_with_numpy(queries: np.ndarray, rows: np.ndarray, products: np.ndarray) -> None:
+    """``Multiply`` with NumPy's BLAS."""
+    np.matmul(queries, rows.T, out=products)
+
+
+def multiply_with_torch(queries: np.ndarray, rows: np.ndarray, products: np.ndarray) -> None:
+    """``Multiply`` with torch's BLAS, in whose threads the network runs: two pools of threads would wait for a core."""
+    import torch
+
+    torch.mm(torch.from_numpy(queries), torch.from_numpy(rows).T, out=torch.from_numpy(products))
+
+
+def _largest_of_tiles(
+    queries: np.ndarray, rows: np.ndarray, k: int, searched: Parts, multiply: Multiply, room: np.ndarray
+) -> np.ndarray:
+    """``(m, k)`` row numbers for a few queries; ``room`` is for their products with a tile."""
+    found, products = [], []
+    for start, stop in searched:
+        tile = room[: len(queries) * (stop - start)].reshape(len(queries), stop - start)
+        multiply(queries, rows[start:stop], tile)
+        columns = largest(tile, min(k, stop - start))
+        products.append(np.take_along_axis(tile, columns, axis=1))
+        found.append(columns + start)
+    index = np.concatenate(found, axis=1)
+    if index.shape[1] == k:
+        return index
+    return np.take_along_axis(index, largest(np.concatenate(products, axis=1), k), axis=1)
+
+
+def tiles(parts: Parts, width: int) -> Parts:
+    """Parts of at most ``width`` rows, all but the last of each as wide.
+
+    >>> tiles([(0, 5), (7, 9)], 2)
+    [(0, 2), (2, 4), (4, 5), (7, 9)]
+    """
+    return [(at, min(at + width, stop)) for start, stop in parts for at in range(start, stop, width)]
+
+
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """The columns of each row's ``k`` largest values, in no order.
+
+    They lie in the ``k`` groups of columns whose largest values are largest, or among the few columns left over: those
+    alone are searched.
+
+    Args:
+        values: ``(m, n)`` float32.
+        k: at most n.
+
+    Returns:
+        ``(m, k)`` int64.
+
+    >>> largest(np.array([[3.0, 1.0, 4.0, 1.0, 5.0, 9.0]]), k=2)
+    array([[4, 5]])
+    """
+    m, n = values.shape
+    if k == 1:
+        return values.argmax(axis=1)[:, None]
+    size = int(np.sqrt(n / k)) if n > FEW_COLUMNS else 1
+    if size == 1:
+        return np.argpartition(values, n - k, axis=1)[:, n - k :]
+    groups = n // size  # a group is every so many columns, so that whole rows are compared
+    tops = values[:, :groups].copy()
+    for start in range(groups, groups * size, groups):
+        np.maximum(tops, values[:, start : start + groups], out=tops)
+    near = np.argpartition(tops, groups - k, axis=1)[:, groups - k :]
+    columns = (near[:, :, None] + groups * np.arange(size)).reshape(m, k * size)
+    left_over = np.broadcast_to(np.arange(groups * size, n), (m, n - groups * size))
+    columns = np.concatenate([columns, left_over], axis=1)
+    best = np.argpartition(np.take_along_axis(values, columns, axis=1), -k, axis=1)[:, -k:]
+    return np.take_along_axis(columns, best, axis=1)
