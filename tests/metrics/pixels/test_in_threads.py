@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.metrics.made_pixels import map_sets, smooth_maps
 from uad_orchestrator.metrics import NormalPixels, PixelCounts, count_pixels
-from uad_orchestrator.metrics.pixels import top_scores
+from uad_orchestrator.metrics.pixels import float_bins, in_threads, score_histogram, top_scores
 from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
 from uad_orchestrator.metrics.pixels.spro import Channel
 
@@ -101,6 +101,21 @@ def test_normal_pixels_of_any_shards_give_the_same_bits(
 
 def test_no_images_give_no_counts() -> None:
     assert count_pixels([], threads=3).undefined_reason == "no images"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_of_any_size_give_the_same_bits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, masks = smooth_maps(11, 48, seed=8)
+    images = [
+        (m[:, : 48 - i], mask[:, : 48 - i]) for i, (m, mask) in enumerate(zip(maps, masks, strict=True))
+    ]
+    expected = PixelCounts()
+    for image in images:
+        expected.update(*image)
+    for size in (32, 1504, 5024):  # multiples of STRIDE: less than an image, and two
+        for module in (in_threads, score_histogram, float_bins):
+            monkeypatch.setattr(module, "BATCH", size)
+        assert_same_bits(count_pixels(images, threads=threads), expected)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

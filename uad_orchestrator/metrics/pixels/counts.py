@@ -35,6 +35,7 @@ class PixelCounts:
 
     Args:
         overlap: ``pro`` counts maps with masks (``update``), ``spro`` maps with channels (``update_channels``).
+        beside_others: other threads count at the same time, each into counts of its own: only a matter of speed.
 
     Attributes:
         n_images, n_pixels, n_defect_pixels: what was counted; of pixels, those that are inspected.
@@ -48,9 +49,9 @@ class PixelCounts:
     8
     """
 
-    def __init__(self, overlap: Overlap = "pro") -> None:
+    def __init__(self, overlap: Overlap = "pro", *, beside_others: bool = False) -> None:
         self.overlap: Overlap = overlap
-        self._histogram = ScoreHistogram()
+        self._histogram = ScoreHistogram(beside_others=beside_others)
         self.n_images = 0
         self.n_pixels = 0
         self.n_defect_pixels = 0

@@ -25,8 +25,9 @@ BINS_BITS = 16
 CAPACITY = 1 << (BINS_BITS + 1)
 """Bins there is room for: a page has two at least, so that very many pages have more together."""
 BATCH = 1 << 20
-"""Scores whose bins are found at a time, at most."""
-_BLOCK = 1 << 16  # of these at a time, so that what lies between two steps stays in the processor's cache
+"""Scores whose bins are found together, at most."""
+BLOCK = 1 << 16
+"""Of these a step takes so many at a time: what lies between two steps stays in the processor's cache."""
 _BELOW_ZERO = N_PAGES // 2  # the first page below zero, where -0.0 lies
 _AFTER_FINITE = 0x7F80  # the page of infinity
 _SLACK = 128  # pages a span has beyond those seen, so that a score beyond them does not move all bins
@@ -86,14 +87,20 @@ def bin_shift(n_pages: int) -> int:
 class Scratch:
     """What is written over again and again: fresh memory would cost more than what is computed in it.
 
+    Args:
+        block: how many scores a step takes at a time.
+
     Attributes:
+        scores: (BATCH,) float32, where scores may be laid together.
         bins: (BATCH,) uint32, where bins are found.
         high: (BATCH,) bool, which scores are at least as high as was asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = BATCH) -> None:
+        self.block = block
+        self.scores = np.empty(BATCH, np.float32)
         self.bins, self.high = np.empty(BATCH, np.uint32), np.empty(BATCH, bool)
-        self.block = np.empty(_BLOCK, np.intp), np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
+        self.pages, self.shifted = np.empty(block, np.intp), np.empty(block, np.uint32)
 
 
 @dataclass(frozen=True)
@@ -199,26 +206,25 @@ class BinLayout:
         """The bins of floats by their bits, as uint32; all of them on pages that have bins, and none -0.0."""
         return self._adjust[bits >> np.uint32(PAGE_BITS)] + (bits >> np.uint32(self.shift))
 
-    def bins(
-        self, scores: np.ndarray, floor: np.float32, scratch: Scratch, first: int = 0
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def bins(self, scores: np.ndarray, floor: np.float32, scratch: Scratch) -> tuple[np.ndarray, np.ndarray]:
         """The bins of many scores, fast; besides, ``scratch.high`` says which are at least ``floor``.
 
         Args:
-            scores: (n,) float32, finite, at most ``BATCH``.
+            scores: (n,) float32, finite, at least one and at most ``BATCH``.
             floor: the least score that is high.
-            scratch: written over, its bins from ``first`` on.
-            first: where in the scratch their bins are to stand.
+            scratch: written over, but for its scores.
 
         Returns:
             (n,) uint16, or uint32 where there are more bins than it can number, in the scratch; and the places of
             scores whose bins are not found here: on pages without bins, or -0.0.
         """
-        bins = scratch.bins.view(self.kind)[first : first + scores.size]
-        np.greater_equal(scores, floor, out=scratch.high[: scores.size])
-        if self._span is not None and self._find_in_span(self._span, scores, bins, scratch):
-            return bins, np.empty(0, np.intp)
-        return bins, self._find_by_page(scores, bins, scratch)
+        bins, unknown = scratch.bins.view(self.kind)[: scores.size], [np.empty(0, np.intp)]
+        for start in range(0, scores.size, scratch.block):
+            part = slice(start, start + scratch.block)
+            np.greater_equal(scores[part], floor, out=scratch.high[: scores.size][part])
+            if self._span is None or not self._find_in_span(self._span, scores[part], bins[part], scratch):
+                unknown.append(start + self._find_by_page(scores[part], bins[part], scratch))
+        return bins, np.concatenate(unknown)
 
     def ascending(self) -> tuple[np.ndarray, np.ndarray]:
         """All bins, ascending by key, and the first key of each."""
@@ -238,40 +244,33 @@ class BinLayout:
 
     def _find_in_span(self, span: Span, scores: np.ndarray, bins: np.ndarray, scratch: Scratch) -> bool:
         """Whether all scores lie in the span; if so, their bins are found."""
-        above = self._adjust[span.first]
-        below = np.uint32(
-            (span.end - span.first - _BELOW_ZERO) * self.per_page % (1 << 32)
-        )  # as much further on
-        for start in range(0, scores.size, _BLOCK):
-            block, of_block = scores[start : start + _BLOCK], bins[start : start + _BLOCK]
-            _, shifted, signs = (part[: block.size] for part in scratch.block)
-            if not span.holds(block, shifted.view(np.float32)):
-                return False
-            bits = block.view(np.uint32)
-            np.right_shift(bits, np.uint32(self.shift), out=shifted)
-            if span.both_sides:
-                np.right_shift(
-                    bits.view(np.int32), np.int32(31), out=signs.view(np.int32)
-                )  # all ones below zero
-                signs &= below
-                shifted += signs
-            np.copyto(of_block, shifted, casting="unsafe")
-            of_block += above.astype(self.kind)
+        shifted, signs = scratch.shifted[: scores.size], scratch.pages.view(np.int32)[: scores.size]
+        if not span.holds(scores, shifted.view(np.float32)):
+            return False
+        np.right_shift(scores.view(np.uint32), np.uint32(self.shift), out=shifted)
+        if span.both_sides:
+            below = (
+                span.end - span.first - _BELOW_ZERO
+            ) * self.per_page  # bins below zero are so much further on
+            np.right_shift(scores.view(np.int32), np.int32(31), out=signs)  # all ones below zero
+            signs &= np.int32(below)
+            shifted += signs.view(np.uint32)
+        np.copyto(bins, shifted, casting="unsafe")
+        bins += self._adjust[span.first].astype(self.kind)
         return True
 
     def _find_by_page(self, scores: np.ndarray, bins: np.ndarray, scratch: Scratch) -> np.ndarray:
         """Find the bins of scores page by page; returns the places of those that are not found."""
-        table, no_bin = self._table, np.iinfo(self.kind).max
-        unknown = [np.empty(0, np.intp)]
-        for start in range(0, scores.size, _BLOCK):
-            bits, of_block = scores[start : start + _BLOCK].view(np.uint32), bins[start : start + _BLOCK]
-            pages, shifted, within = (part[: bits.size] for part in scratch.block)
-            pages[:] = bits.view(np.uint16)[_HIGH::2]
-            table.take(pages, out=of_block, mode="wrap")  # never wraps: take's fastest mode
-            if of_block.max(initial=0) == no_bin:
-                unknown.append(start + np.flatnonzero(of_block == no_bin))
-            np.right_shift(bits, np.uint32(self.shift), out=shifted)
-            narrow = within.view(self.kind)[: bits.size]
-            np.copyto(narrow, shifted, casting="unsafe")
-            of_block += narrow
-        return np.concatenate(unknown)
+        bits, shifted, pages = (
+            scores.view(np.uint32),
+            scratch.shifted[: scores.size],
+            scratch.pages[: scores.size],
+        )
+        pages[:] = bits.view(np.uint16)[_HIGH::2]
+        self._table.take(pages, out=bins, mode="wrap")  # never wraps: take's fastest mode
+        unknown = np.flatnonzero(bins == np.iinfo(self.kind).max)
+        np.right_shift(bits, np.uint32(self.shift), out=shifted)
+        within = pages.view(self.kind)[: scores.size]
+        np.copyto(within, shifted, casting="unsafe")
+        bins += within
+        return unknown

@@ -5,7 +5,7 @@ Counts add up bit for bit in any order, so figures do not depend on how many thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, reduce
 from operator import iadd
 from typing import Any, Protocol, Self, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 
 from uad_orchestrator.metrics.pixels.counts import Overlap, PixelCounts
+from uad_orchestrator.metrics.pixels.float_bins import BATCH
 from uad_orchestrator.metrics.pixels.spro import Channel
 from uad_orchestrator.threads import available_threads, ordered_map
 
@@ -38,8 +39,8 @@ def count_pixels(
 
     Args:
         images: of each its map and its mask, as ``PixelCounts.update`` takes them, or its map and its channels
-            with ``overlap="spro"``. They are taken one after the other in the caller's thread, at most two per
-            thread ahead of what is counted: memory does not grow with them.
+            with ``overlap="spro"``. They are taken one after the other in the caller's thread, at most a few per
+            thread (2^21 pixels, or two images) ahead of what is counted: memory does not grow with them.
         overlap: what stands against the false-positive rate, as in ``PixelCounts``.
         threads: how many; None: ``available_threads()``.
 
@@ -55,17 +56,32 @@ def count_pixels(
     5
     """
 
-    def count(counts: PixelCounts, item: tuple[int, tuple[np.ndarray, Any]]) -> None:
-        index, (anomaly_map, truth) = item
-        try:
-            if overlap == "pro":
-                counts.update(anomaly_map, truth)
-            else:
-                counts.update_channels(anomaly_map, truth)
-        except ValueError as error:
-            raise ValueError(f"image {index}: {error}") from error
+    def count(counts: PixelCounts, batch: list[tuple[int, tuple[np.ndarray, Any]]]) -> None:
+        update = counts.update if overlap == "pro" else counts.update_channels
+        for index, image in batch:
+            try:
+                update(*image)
+            except ValueError as error:
+                raise ValueError(f"image {index}: {error}") from error
 
-    return count_in_threads(lambda: PixelCounts(overlap), count, enumerate(images), threads=threads)[0]
+    threads = threads or available_threads()
+    none = partial(PixelCounts, overlap, beside_others=threads > 1)
+    return count_in_threads(none, count, _batches(images), threads=threads)[0]
+
+
+def _batches(
+    images: Iterable[tuple[np.ndarray, Any]],
+) -> Iterator[list[tuple[int, tuple[np.ndarray, Any]]]]:
+    """Images with their places, as many together as are counted together: handing them over takes time, too."""
+    batch, pixels = [], 0
+    for index, image in enumerate(images):
+        batch.append((index, image))
+        pixels += np.size(image[0])
+        if pixels >= BATCH:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
 
 
 def count_in_threads(

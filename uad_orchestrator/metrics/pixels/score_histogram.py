@@ -17,6 +17,7 @@ import numpy as np
 from uad_orchestrator.metrics.curves import Groups
 from uad_orchestrator.metrics.pixels.float_bins import (
     BATCH,
+    BLOCK,
     CAPACITY,
     BinLayout,
     Scratch,
@@ -36,19 +37,27 @@ _LEAST_KEY = 0x007FFFFF  # that of minus infinity
 
 
 class ScoreHistogram:
-    """Per bin: how many scores, how many positive ones, their weights, and whether all are the same."""
+    """Per bin: how many scores, how many positive ones, their weights, and whether all are the same.
 
-    def __init__(self) -> None:
+    Args:
+        beside_others: other threads count at the same time. Then steps take more scores at a time: threads wait for
+            the interpreter's lock between two steps, which is worse than leaving the processor's cache.
+    """
+
+    def __init__(self, *, beside_others: bool = False) -> None:
+        self._block = BATCH if beside_others else BLOCK
         self._layout = BinLayout(np.empty(0, np.intp))
         self._counts = np.zeros((3, CAPACITY), np.int64)
         self._totals, self._positives, self._weights = self._counts
         self._only_key = np.full(CAPACITY, UNSEEN, np.uint32)  # the bin's one key, or UNSEEN, or SEVERAL
         self._top = TopScores()
         self._scratch: Scratch | None = None
-        self._waiting = 0  # bins at the head of the scratch that are not in the totals yet
+        # scores in the scratch that are not counted yet: where they begin, their positive ones, the weights of those
+        self._waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self._n_waiting = 0
 
     def add(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> None:
-        """Count scores.
+        """Count scores; those of several calls are counted together.
 
         Args:
             scores: (n,) float32, finite.
@@ -57,18 +66,7 @@ class ScoreHistogram:
         """
         for start in range(0, scores.size, BATCH):
             first, last = np.searchsorted(positive, (start, start + BATCH))
-            batch, places, own = (
-                scores[start : start + BATCH],
-                positive[first:last] - start,
-                weights[first:last],
-            )
-            bins, high = self._bins(batch)
-            self._note_scores(bins[::STRIDE], batch[::STRIDE])
-            of_positives = bins[places].astype(np.intp)
-            np.add.at(self._positives, of_positives, 1)
-            np.add.at(self._weights, of_positives, own)
-            self._waiting += bins.size
-            self._keep_highest(batch[high], batch[places], own)
+            self._wait(scores[start : start + BATCH], positive[first:last] - start, weights[first:last])
 
     def add_positives(self, scores: np.ndarray, weight: int) -> None:
         """Count scores that are all positive and of one weight.
@@ -79,7 +77,6 @@ class ScoreHistogram:
         """
         for start in range(0, scores.size, BATCH):
             batch = scores[start : start + BATCH]
-            self._count_waiting()
             bins, high = self._bins(batch)
             self._note_scores(bins[::STRIDE], batch[::STRIDE])
             occupancy = _occupancy(bins, self._layout.size)
@@ -145,16 +142,42 @@ class ScoreHistogram:
             highest=highest[::-1],
         )
 
-    def _bins(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bin of each of at most ``BATCH`` scores, behind those that wait, and where scores are high."""
+    def _wait(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> None:
+        """Lay at most ``BATCH`` scores to those that wait to be counted."""
         if self._scratch is None:
-            self._scratch = Scratch()
+            self._scratch = Scratch(self._block)
+        if self._n_waiting + scores.size > BATCH:
+            self._count_waiting()
+        start = self._n_waiting
+        self._n_waiting += scores.size
+        self._scratch.scores[start : self._n_waiting] = scores
+        self._waiting.append((start, positive + start, weights))
+
+    def _count_waiting(self) -> None:
+        """Count the scores that wait."""
+        if self._scratch is None or not self._waiting:
+            return
+        starts, positives, weights = zip(*self._waiting, strict=True)
+        scores, ends = self._scratch.scores[: self._n_waiting], (*starts[1:], self._n_waiting)
+        self._waiting, self._n_waiting = [], 0
+        bins, high = self._bins(scores)
+        for start, end in zip(starts, ends, strict=True):
+            self._note_scores(bins[start:end:STRIDE], scores[start:end:STRIDE])
+        positive, own = np.concatenate(positives), np.concatenate(weights)
+        of_positives = bins[positive].astype(np.intp)
+        np.add.at(self._positives, of_positives, 1)
+        np.add.at(self._weights, of_positives, own)
+        self._totals[: self._layout.size] += _occupancy(bins, self._layout.size)
+        self._keep_highest(scores[high], scores[positive], own)
+
+    def _bins(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The bin of each of at most ``BATCH`` scores, which the next call writes over, and where scores are high."""
+        if self._scratch is None:
+            self._scratch = Scratch(self._block)
         if not self._layout.seen.size:  # scores on pages without bins would cost more
             self._see(pages_of(float_bits(scores)))
-        if self._waiting + scores.size > BATCH:
-            self._count_waiting()
         layout = self._layout
-        bins, unknown = layout.bins(scores, self._floor, self._scratch, self._waiting)
+        bins, unknown = layout.bins(scores, self._floor, self._scratch)
         if unknown.size:
             bits = float_bits(scores[unknown])
             self._see(pages_of(bits))
@@ -163,20 +186,13 @@ class ScoreHistogram:
             bins[unknown] = self._layout.bins_of(bits)
         return bins, np.flatnonzero(self._scratch.high[: scores.size])
 
-    def _count_waiting(self) -> None:
-        """Bring the totals up to date; many images together, because all bins are cleared and read for it."""
-        if self._scratch is not None and self._waiting:
-            bins = self._scratch.bins.view(self._layout.kind)[: self._waiting]
-            self._totals[: self._layout.size] += _occupancy(bins, self._layout.size)
-            self._waiting = 0
-
     def _settle(self) -> None:
-        """Bring totals and layout up to date with all scores that were counted."""
+        """Count what waits, and note all pages in which scores were seen."""
+        self._count_waiting()
         self._see(self._found())
 
     def _found(self) -> np.ndarray:
         """The pages in which scores were counted that are not noted as seen."""
-        self._count_waiting()
         rows = self._layout.unseen_rows
         return self._layout.pages[rows[_by_page(self._layout, self._totals)[rows].any(axis=1)]]
 
@@ -215,7 +231,6 @@ class ScoreHistogram:
 
     def _ascending_totals(self) -> tuple[np.ndarray, np.ndarray]:
         """First keys and totals of all bins, ascending by key."""
-        self._count_waiting()
         bins, first_keys = self._layout.ascending()
         return first_keys, self._totals[bins]
 
