@@ -184,6 +184,8 @@ class EmbeddingStream:
             )
             yield from zip(*each, strict=True)
             return
+        if self.cache is not None:
+            _ = self.space  # worked out once, before several threads ask for it
         kept: Precision = "float32" if keep_exact else precision
         threads, ahead = self.read_ahead(first, len(views))
         read = partial(self._read, views=views, precision=precision)

@@ -182,6 +182,7 @@ def build_report(
     bank, scores, maps = (run.provenance(a) for a in ("memory_bank", "score_table", "anomaly_maps"))
     manifest = run.state.manifest(run.cell.category)
     runtime = run.state.project.runtime
+    asked = CPU_BATCH if runtime.batch_size == "auto" else runtime.batch_size
     return MetricsReport(
         dataset=run.cell.dataset,
         category=run.cell.category_name,
@@ -216,7 +217,7 @@ def build_report(
         packages=dict(bank.packages),
         runtime=Runtime(
             device=bank.device,
-            batch_size=bank.facts.get("batch_size", CPU_BATCH),
+            batch_size=bank.facts.get("images_at_once", asked),
             workers=runtime.workers,
             host=bank.host,
         ),

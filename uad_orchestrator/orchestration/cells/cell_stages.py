@@ -68,7 +68,7 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
     return StageResult(
         metrics=_numbers(facts),
-        facts=facts | _embedding_counts(detector) | {"batch_size": _batch_size(detector)},
+        facts=facts | _embedding_counts(detector) | {"images_at_once": _images_at_once(detector)},
         seeds={"fit": seed},
         device=detector.device,
     )
@@ -268,7 +268,7 @@ def _embedding_counts(detector: Detector) -> dict[str, int]:
     return {"embedded_images": detector.embedded_images, "embedded_views": detector.embedded_views}
 
 
-def _batch_size(detector: Detector) -> int:
+def _images_at_once(detector: Detector) -> int:
     """Images per forward pass; where all came from the cache, as the project file says."""
     stream = detector.stream
     asked = CPU_BATCH if stream.batch_size == "auto" else stream.batch_size
