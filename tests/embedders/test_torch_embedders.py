@@ -318,3 +318,11 @@ def test_what_a_faster_precision_does_to_scores_is_measured_when_a_detector_is_f
     exact, fast = fitted(), fitted(compute="bfloat16")
     assert "compute_score_change" not in exact.state_.facts
     assert 1e-5 < fast.state_.facts["compute_score_change"] < 0.3
+
+
+def test_the_device_that_auto_turned_out_to_be_is_what_is_recorded(images):
+    from uad_orchestrator.detectors import create_detector
+
+    settings = EmbedderSettings(name="resnet18", weights="random:0", image_size=64)
+    detector = create_detector("vision_patchcore", embedder=settings, contamination=0.2).fit([images[1]] * 2)
+    assert detector.device == str(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -273,6 +273,20 @@ def choose_device(device: str) -> Any:
     return chosen
 
 
+def ran_on(embedder: object) -> str:
+    """Where an embedder's network runs, or ran last: of ``auto`` what it turned out to be.
+
+    Args:
+        embedder: a ``TorchEmbedder``, or another object, which may say its ``device``.
+
+    Returns:
+        The device's word; ``cpu`` where the embedder says nothing.
+    """
+    return str(
+        embedder.torch_device if isinstance(embedder, TorchEmbedder) else getattr(embedder, "device", "cpu")
+    )
+
+
 def compute_device(device: str) -> str:
     """Where torch will run what is asked for: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 

@@ -11,6 +11,7 @@ from uad_orchestrator.detectors.bank.superadd_settings import TokenTileSettings
 from uad_orchestrator.detectors.embedding.embedded_image import complete
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, embed_batch
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding, Region
+from uad_orchestrator.embedders.torch_embedder import ran_on
 from uad_orchestrator.images.decode import RgbImage
 
 BATCH = 8
@@ -53,7 +54,7 @@ class TokenTiles:
     @property
     def device(self) -> str:
         """Where the tiles are embedded."""
-        return str(getattr(self.inner, "device", "cpu"))
+        return ran_on(self.inner)
 
     def exact(self) -> TokenTiles:
         """The same tiles through the same network, computing in float32 (see ``TorchEmbedder.exact``)."""

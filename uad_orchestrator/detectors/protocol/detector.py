@@ -16,6 +16,7 @@ from uad_orchestrator.detectors.protocol.calibration import CalibrationImages, c
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.embedders.torch_embedder import ran_on
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.thresholds import OperatingPoint, calibrate
@@ -320,7 +321,7 @@ class Detector(ABC):
     @property
     def device(self) -> str:
         """Where the network ran; ``cached`` where no image had to be embedded."""
-        return str(getattr(self.stream.embedder, "device", "cpu")) if self.embedded_views else "cached"
+        return ran_on(self.stream.embedder) if self.embedded_views else "cached"
 
     def _calibrate(self, train: list[ImageSource], validation: list[ImageSource]) -> None:
         images, source, leave_out = self.calibration_images(self.state_, train, validation)
