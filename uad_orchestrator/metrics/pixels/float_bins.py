@@ -24,10 +24,12 @@ BINS_BITS = 16
 """log2 of the bins that the seen pages share."""
 CAPACITY = 1 << (BINS_BITS + 1)
 """Bins there is room for: a page has two at least, so that very many pages have more together."""
-BATCH = 1 << 20
+BATCH = 1 << 19
 """Scores whose bins are found together, at most."""
 BLOCK = 1 << 16
 """Of these a step takes so many at a time: what lies between two steps stays in the processor's cache."""
+LONG_BLOCK = 1 << 18
+"""So many where several threads count: between two steps they wait for each other, for the interpreter's lock."""
 _BELOW_ZERO = N_PAGES // 2  # the first page below zero, where -0.0 lies
 _AFTER_FINITE = 0x7F80  # the page of infinity
 _SLACK = 128  # pages a span has beyond those seen, so that a score beyond them does not move all bins
@@ -96,7 +98,7 @@ class Scratch:
         high: (BATCH,) bool, which scores are at least as high as was asked.
     """
 
-    def __init__(self, block: int = BATCH) -> None:
+    def __init__(self, block: int = BLOCK) -> None:
         self.block = block
         self.scores = np.empty(BATCH, np.float32)
         self.bins, self.high = np.empty(BATCH, np.uint32), np.empty(BATCH, bool)

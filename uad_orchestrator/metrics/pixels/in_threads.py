@@ -40,7 +40,7 @@ def count_pixels(
     Args:
         images: of each its map and its mask, as ``PixelCounts.update`` takes them, or its map and its channels
             with ``overlap="spro"``. They are taken one after the other in the caller's thread, at most a few per
-            thread (2^21 pixels, or two images) ahead of what is counted: memory does not grow with them.
+            thread (2^20 pixels, or two images) ahead of what is counted: memory does not grow with them.
         overlap: what stands against the false-positive rate, as in ``PixelCounts``.
         threads: how many; None: ``available_threads()``.
 

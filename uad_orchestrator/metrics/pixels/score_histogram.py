@@ -19,6 +19,7 @@ from uad_orchestrator.metrics.pixels.float_bins import (
     BATCH,
     BLOCK,
     CAPACITY,
+    LONG_BLOCK,
     BinLayout,
     Scratch,
     bits_of_keys,
@@ -40,12 +41,11 @@ class ScoreHistogram:
     """Per bin: how many scores, how many positive ones, their weights, and whether all are the same.
 
     Args:
-        beside_others: other threads count at the same time. Then steps take more scores at a time: threads wait for
-            the interpreter's lock between two steps, which is worse than leaving the processor's cache.
+        beside_others: other threads count at the same time: steps are longer.
     """
 
     def __init__(self, *, beside_others: bool = False) -> None:
-        self._block = BATCH if beside_others else BLOCK
+        self._block = LONG_BLOCK if beside_others else BLOCK
         self._layout = BinLayout(np.empty(0, np.intp))
         self._counts = np.zeros((3, CAPACITY), np.int64)
         self._totals, self._positives, self._weights = self._counts
