@@ -18,6 +18,10 @@ from uad_orchestrator.metrics.pixels.spro import Channel
 from uad_orchestrator.threads import available_threads, ordered_map
 
 
+COUNTING_THREADS = 4
+"""Threads that only count, at most: of 16 each waited longer for the interpreter's lock than it counted."""
+
+
 class Additive(Protocol):
     """Counts that take in others."""
 
@@ -42,7 +46,7 @@ def count_pixels(
             with ``overlap="spro"``. They are taken one after the other in the caller's thread, at most a few per
             thread (2^20 pixels, or two images) ahead of what is counted: memory does not grow with them.
         overlap: what stands against the false-positive rate, as in ``PixelCounts``.
-        threads: how many; None: ``available_threads()``.
+        threads: how many; None: ``available_threads()``, at most ``COUNTING_THREADS``.
 
     Returns:
         The counts, bit for bit those of one thread.
@@ -64,7 +68,7 @@ def count_pixels(
             except ValueError as error:
                 raise ValueError(f"image {index}: {error}") from error
 
-    threads = threads or available_threads()
+    threads = threads or min(available_threads(), COUNTING_THREADS)
     none = partial(PixelCounts, overlap, beside_others=threads > 1)
     return count_in_threads(none, count, _batches(images), threads=threads)[0]
 
