@@ -17,7 +17,6 @@ from uad_orchestrator.metrics.pixels.float_bins import BATCH
 from uad_orchestrator.metrics.pixels.spro import Channel
 from uad_orchestrator.threads import available_threads, ordered_map
 
-
 COUNTING_THREADS = 4
 """Threads that only count, at most: of 16 each waited longer for the interpreter's lock than it counted."""
 
