@@ -214,8 +214,23 @@ def test_the_largest_are_found_in_groups(values: np.ndarray, k: int, few: int) -
     k = min(k, values.shape[1])
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(largest_products, "FEW_COLUMNS", few)
-        found = largest_products.largest(values, k)
-    assert found.shape == (len(values), k)
-    assert all(len(set(row)) == k for row in found.tolist())
-    expected = np.sort(values, axis=1)[:, ::-1][:, :k]
-    assert np.array_equal(np.sort(np.take_along_axis(values, found, axis=1), axis=1)[:, ::-1], expected)
+        columns, found = largest_products.largest(values.copy(), k)
+    assert columns.shape == (len(values), k)
+    assert all(len(set(row)) == k for row in columns.tolist())
+    assert np.array_equal(np.take_along_axis(values, columns, axis=1), found)
+    assert np.array_equal(np.sort(found, axis=1)[:, ::-1], np.sort(values, axis=1)[:, ::-1][:, :k])
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "a device"])
+def test_of_rows_equally_near_the_first_is_taken(backend: Any) -> None:
+    """Whatever multiplies, and wherever the second lies."""
+    bank = np.random.default_rng(2).standard_normal((400, 30)).astype(np.float32)
+    bank[200:] = bank[:200]
+    if backend == "a device":
+        pytest.importorskip("torch", reason="extra torch not installed")
+        search = NearestNeighbors(bank, device="cpu:0")
+    else:
+        search = NearestNeighbors(bank, backend)
+    asked = bank[:200] + np.float32(0.01)
+    assert np.array_equal(search.search(asked)[1][:, 0], np.arange(200))
+    assert np.array_equal(search.search(asked, 1, slice(0, 50))[1][:50, 0], np.arange(200, 250))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.memory.device import free_values, in_blocks, to_tensor
-from uad_orchestrator.memory.largest_products import Parts
+from uad_orchestrator.memory.largest_products import FEW, Parts, with_spare
 
 
 class DeviceRows:
@@ -49,16 +49,16 @@ class DeviceRows:
 
         queries = to_tensor(queries, self.device) if isinstance(queries, np.ndarray) else queries
         queries = queries - self._centre
-        index = self._candidates(queries, k, parts)
+        index = self._candidates(queries, with_spare(k, parts), parts).sort(dim=1).values
         squared = torch.empty(index.shape, dtype=torch.float32, device=queries.device)
 
         def measure(block: slice) -> None:
             difference = queries[block, None] - self._rows[index[block]]
             squared[block] = difference.square_().sum(dim=2)
 
-        in_blocks(len(queries), max(1, self._block_values // (k * self._rows.shape[1])), measure)
+        in_blocks(len(queries), max(1, self._block_values // (index.shape[1] * self._rows.shape[1])), measure)
         squared, order = squared.sort(dim=1, stable=True)
-        return squared.cpu().numpy(), index.gather(1, order).cpu().numpy()
+        return squared[:, :k].cpu().numpy(), index.gather(1, order[:, :k]).cpu().numpy()
 
     def _candidates(self, queries: Any, k: int, parts: Parts) -> Any:
         """``(m, k)`` int64 tensor: the k nearest rows of centred queries, by the expanded square, in no order."""
@@ -70,10 +70,13 @@ class DeviceRows:
         def find(block: slice) -> None:
             # |q - b|^2 is least where q.b - |b|^2 / 2 is largest
             closeness = torch.addmm(minus_half_squares, queries[block], self._rows.T)
-            if k == 1:
-                found[block] = closeness.argmax(dim=1, keepdim=True)
-            else:
+            if k > FEW:
                 found[block] = closeness.topk(k, dim=1, sorted=False).indices
+                return
+            for column in range(k):  # faster than topk, which sorts
+                row = closeness.argmax(dim=1, keepdim=True)
+                found[block, column] = row[:, 0]
+                closeness.scatter_(1, row, -torch.inf)
 
         in_blocks(len(queries), max(1, self._block_values // len(self._rows)), find)
         return found

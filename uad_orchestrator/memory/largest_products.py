@@ -12,11 +12,17 @@ Parts = list[tuple[int, int]]
 Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], object]
 """Writes ``(m, n)`` the products of ``(m, d)`` with ``(n, d)`` into the third, all float32."""
 
+SPARE = 1
+"""Neighbours found beyond those asked for: of two that are nearly as near, rounded products may prefer either."""
+
 QUERIES = 512
 """Queries multiplied at once: enough for a matrix product to be fast."""
 
 BLOCK_VALUES = 4_000_000
 """Products held at once: 16 MB."""
+
+FEW = 4
+"""So many largest values are looked for one after the other."""
 
 FEW_COLUMNS = 256
 """Columns up to which all are looked at for the largest."""
@@ -47,6 +53,11 @@ def largest_products(
     return found
 
 
+def with_spare(k: int, parts: Parts) -> int:
+    """How many rows to find, so that the ``k`` nearest are among them."""
+    return min(k + SPARE, sum(stop - start for start, stop in parts))
+
+
 def multiply_with_numpy(queries: np.ndarray, rows: np.ndarray, products: np.ndarray) -> None:
     """``Multiply`` with NumPy's BLAS."""
     np.matmul(queries, rows.T, out=products)
@@ -67,13 +78,13 @@ def _largest_of_tiles(
     for start, stop in searched:
         tile = room[: len(queries) * (stop - start)].reshape(len(queries), stop - start)
         multiply(queries, rows[start:stop], tile)
-        columns = largest(tile, min(k, stop - start))
-        products.append(np.take_along_axis(tile, columns, axis=1))
+        columns, values = largest(tile, min(k, stop - start))
+        products.append(values)
         found.append(columns + start)
     index = np.concatenate(found, axis=1)
     if index.shape[1] == k:
         return index
-    return np.take_along_axis(index, largest(np.concatenate(products, axis=1), k), axis=1)
+    return np.take_along_axis(index, largest(np.concatenate(products, axis=1), k)[0], axis=1)
 
 
 def tiles(parts: Parts, width: int) -> Parts:
@@ -85,25 +96,41 @@ def tiles(parts: Parts, width: int) -> Parts:
     return [(at, min(at + width, stop)) for start, stop in parts for at in range(start, stop, width)]
 
 
-def largest(values: np.ndarray, k: int) -> np.ndarray:
-    """The columns of each row's ``k`` largest values, in no order.
-
-    They lie in the ``k`` groups of columns whose largest values are largest, or among the few columns left over: those
-    alone are searched.
+def largest(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of each row's ``k`` largest values, in no order, and those values.
 
     Args:
-        values: ``(m, n)`` float32.
+        values: ``(m, n)`` float32; overwritten.
         k: at most n.
 
     Returns:
-        ``(m, k)`` int64.
+        ``(m, k)`` int64 and float32.
 
-    >>> largest(np.array([[3.0, 1.0, 4.0, 1.0, 5.0, 9.0]]), k=2)
-    array([[4, 5]])
+    >>> columns, found = largest(np.array([[3.0, 1.0, 4.0, 1.0, 5.0, 9.0]]), k=2)
+    >>> columns.tolist(), found.tolist()
+    ([[5, 4]], [[9.0, 5.0]])
     """
+    if k <= FEW:
+        return _one_by_one(values, k)
+    columns = _by_groups(values, k)
+    return columns, np.take_along_axis(values, columns, axis=1)
+
+
+def _one_by_one(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    columns = np.empty((len(values), k), np.int64)
+    found = np.empty((len(values), k), values.dtype)
+    every = np.arange(len(values))
+    for i in range(k):
+        columns[:, i] = values.argmax(axis=1)
+        found[:, i] = values[every, columns[:, i]]
+        values[every, columns[:, i]] = -np.inf
+    return columns, found
+
+
+def _by_groups(values: np.ndarray, k: int) -> np.ndarray:
+    """They lie in the ``k`` groups of columns whose largest values are largest, or among the few columns left over:
+    those alone are searched."""
     m, n = values.shape
-    if k == 1:
-        return values.argmax(axis=1)[:, None]
     size = int(np.sqrt(n / k)) if n > FEW_COLUMNS else 1
     if size == 1:
         return np.argpartition(values, n - k, axis=1)[:, n - k :]

@@ -16,6 +16,7 @@ from uad_orchestrator.memory.largest_products import (
     largest_products,
     multiply_with_numpy,
     multiply_with_torch,
+    with_spare,
 )
 
 Backend = Literal["auto", "numpy", "torch", "faiss"]
@@ -55,8 +56,9 @@ class NearestNeighbors:
     """Exact search in a bank.
 
     Neighbours are found by matrix products, in blocks. The expanded square loses digits where vectors are long and
-    close: bank and queries are therefore taken from the bank's median, and the distances returned are computed once
-    more from the differences. So all backends and devices agree, and a row's distance to itself is 0.
+    close: bank and queries are therefore taken from the bank's median, one neighbour more than asked for is found, and
+    the distances returned are computed once more from the differences. So all backends and devices agree, and a row's
+    distance to itself is 0. Of rows equally near the first is taken.
 
     On a device the rows are sent there once, and all of a search runs there, in float32; where its memory does not
     suffice, the search goes on on the CPU, and a warning says so.
@@ -154,7 +156,7 @@ class NearestNeighbors:
 
     def _search_on_cpu(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
         asked = self._centred(queries if isinstance(queries, np.ndarray) else queries.cpu().numpy())
-        return self._nearest(asked, self._candidates(asked, k, parts), k)
+        return self._nearest(asked, self._candidates(asked, with_spare(k, parts), parts), k)
 
     def _centred(self, queries: np.ndarray) -> np.ndarray:
         """``(m, d + 1)`` queries taken from the centre, and a 1."""
@@ -178,7 +180,7 @@ class NearestNeighbors:
         return rows
 
     def _candidates(self, asked: np.ndarray, k: int, parts: Parts) -> np.ndarray:
-        """``(m, k or more)`` numbers of rows among which the k nearest are.
+        """``(m, k or more)`` numbers of rows that the products say are the k nearest, in no order.
 
         Args:
             asked: ``(m, d + 1)`` queries taken from the centre, and a 1.
@@ -201,9 +203,8 @@ class NearestNeighbors:
 
     def _nearest(self, asked: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest of the candidates ``index``, by their differences from ``asked``."""
+        index = np.sort(index, axis=1)  # of rows equally near the first
         squared = self._squared(asked, index)
-        if index.shape[1] == 1:
-            return squared, index
         order = np.argsort(squared, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(squared, order, axis=1), np.take_along_axis(index, order, axis=1)
 
