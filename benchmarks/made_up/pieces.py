@@ -59,7 +59,7 @@ def network_seconds(network: Callable[[Any], Any], images: int, side: int, devic
     """Forward passes alone of so many images, in the best of several batch sizes."""
     import torch
 
-    from uad_orchestrator.embedders.torch_embedder import exact_kernels
+    from uad_orchestrator.embedders.torch_device import exact_kernels
 
     def forward(batches: list[Any]) -> None:
         for batch in batches:

@@ -285,7 +285,7 @@ def test_the_device_of_the_network_is_known_without_torch_where_there_is_no_gpu(
         [
             sys.executable,
             "-c",
-            "import sys; from uad_orchestrator.embedders import torch_embedder as t\n"
+            "import sys; from uad_orchestrator.embedders import torch_device as t\n"
             "t._may_have_a_gpu = lambda: False\n"
             "print(t.compute_device('auto'), t.compute_device('cpu'), 'torch' in sys.modules)",
         ],

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_input
 from uad_orchestrator.embedders.protocol import PatchEmbedding
-from uad_orchestrator.embedders.settings import Compute, EmbedderSettings
+from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.embedders.torch_device import choose_device, exact_kernels, kernels
 from uad_orchestrator.images.decode import RgbImage
 
 CPU_BATCH, GPU_BATCH = 8, 64
@@ -254,25 +252,6 @@ def _on_host(values: Any) -> np.ndarray:
     return values.cpu().numpy()
 
 
-def choose_device(device: str) -> Any:
-    """``auto`` is a CUDA GPU if there is one, else the CPU.
-
-    Raises:
-        ValueError: the device asked for is not there.
-    """
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"runtime.device: {device!r} cannot be used ({reason}); take auto or cpu") from error
-    return chosen
-
-
 def ran_on(embedder: object) -> str:
     """Where an embedder's network runs, or ran last: of ``auto`` what it turned out to be.
 
@@ -285,66 +264,6 @@ def ran_on(embedder: object) -> str:
     return str(
         embedder.torch_device if isinstance(embedder, TorchEmbedder) else getattr(embedder, "device", "cpu")
     )
-
-
-def compute_device(device: str) -> str:
-    """Where torch will run what is asked for: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-
-    torch is loaded only where there may be a GPU.
-
-    Args:
-        device: as for ``choose_device``.
-
-    Returns:
-        The device's word.
-
-    Raises:
-        ValueError: as ``choose_device``.
-    """
-    if device == "cpu" or (device == "auto" and not _may_have_a_gpu()):
-        return "cpu"
-    return str(choose_device(device))
-
-
-def _may_have_a_gpu() -> bool:
-    """Whether the system shows a driver that torch may use; where it would not be seen, True."""
-    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-    return sys.platform != "linux" or any(Path(driver).exists() for driver in drivers)
-
-
-@contextmanager
-def exact_kernels() -> Iterator[None]:
-    """float32 without TF32, kernels that do not depend on what was run before."""
-    with kernels(None, "cpu"):
-        yield
-
-
-@contextmanager
-def kernels(compute: Compute | None, device_type: str) -> Iterator[None]:
-    """Kernels that do not depend on what was run before, and compute in one precision.
-
-    Args:
-        compute: what they compute in; None: float32 without TF32.
-        device_type: where: ``cpu``, ``cuda``, ``mps``.
-
-    Returns:
-        A context manager.
-    """
-    import torch
-
-    tf32 = compute == "tf32"
-    halves = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
-            if compute in halves:
-                with torch.autocast(device_type, dtype=halves[compute]):
-                    yield
-            else:
-                yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _patch_embedding(grid: np.ndarray, image: RgbImage, plan: InputPlan) -> PatchEmbedding:

@@ -35,7 +35,7 @@ from uad_orchestrator.detectors.anomalib.training_images import (
     split_normals,
     tiles_cut_once,
 )
-from uad_orchestrator.embedders.torch_embedder import choose_device
+from uad_orchestrator.embedders.torch_device import choose_device
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.source import ImageSource
 

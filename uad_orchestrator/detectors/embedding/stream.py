@@ -27,7 +27,7 @@ from uad_orchestrator.detectors.embedding.placement import ImagePreset, PatchCel
 from uad_orchestrator.detectors.embedding.reading import ImageReader, ReadImage, WaitingImages
 from uad_orchestrator.detectors.embedding.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding
-from uad_orchestrator.embedders.torch_embedder import compute_device
+from uad_orchestrator.embedders.torch_device import compute_device
 from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource

@@ -11,7 +11,7 @@ import numpy as np
 
 from uad_orchestrator.embedders.open_clip.model import text_tower
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.torch_embedder import choose_device
+from uad_orchestrator.embedders.torch_device import choose_device
 from uad_orchestrator.embedders.weights import random_seed
 
 VERSION = 1

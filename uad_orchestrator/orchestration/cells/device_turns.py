@@ -78,7 +78,7 @@ def _resolved(device: str) -> str:
     """``cpu``, ``mps``, ``cuda:1``: two words for one GPU become one."""
     if device not in ("auto", "cuda"):
         return device
-    from uad_orchestrator.embedders.torch_embedder import choose_device
+    from uad_orchestrator.embedders.torch_device import choose_device
 
     chosen = choose_device(device)
     return f"{chosen.type}:{chosen.index or 0}" if chosen.type == "cuda" else str(chosen)
