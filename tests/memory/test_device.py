@@ -115,6 +115,17 @@ def test_every_task_has_the_way_out(
     assert len(caplog.messages) == 1
 
 
+def test_queries_that_do_not_fit_stay_an_array_and_a_warning_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "to_tensor", out_of_memory)
+    rows = points(3, 2)
+    assert on_device(rows, "cpu:0") is rows
+    assert caplog.messages == [
+        "rows to search for: not enough memory on cpu:0, so it goes on on the CPU, more slowly"
+    ]
+
+
 def test_tf32_is_off_for_the_while() -> None:
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
