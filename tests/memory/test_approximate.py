@@ -88,6 +88,15 @@ def test_nothing_to_measure_on() -> None:
     assert cells is None and "no patches" in facts["reason"]
 
 
+def test_two_patches_are_enough_to_measure_on_and_one_is_not() -> None:
+    bank = clusters(0)
+    starts, own = np.array([0, 600, len(bank)]), np.array([0, 1])
+    _, facts = choose_index(bank, starts, bank[[0, 600]], own, 10, 0)
+    assert facts["measured_on"] == 2 and abs(facts["correlation"]) == pytest.approx(1)
+    _, facts = choose_index(bank, starts, bank[:1], own[:1], 10, 0)
+    assert "no patches" in facts["reason"]
+
+
 def test_a_query_is_compared_with_a_few_rows_only() -> None:
     import faiss
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +144,32 @@ def test_wrong_input_is_refused() -> None:
         select_coreset(np.ones((0, 3), np.float32), 0.5)
     with pytest.raises(ValueError, match="greedy"):
         select_coreset(np.ones((4, 3), np.float32), 0.5, "gredy")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "search"), [("batched_greedy", "greedy_order"), ("density", "density_rows")]
+)
+def test_distances_are_taken_on_the_device_that_is_asked_for(
+    method: coreset.Method, search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: dict[str, str] = {}
+
+    def recorded(name: str) -> Callable[..., Any]:
+        run = getattr(coreset, name)
+
+        def on_the_cpu(*arguments: Any, device: str) -> Any:
+            devices[name] = device
+            return run(*arguments, device="cpu")
+
+        return on_the_cpu
+
+    for name in ("project", search):
+        monkeypatch.setattr(coreset, name, recorded(name))
+    embeddings = heavy_tailed(300, 200)
+    rows = select_coreset(embeddings, 0.1, method, device="cuda:7")
+    assert devices == {"project": "cuda:7", search: "cuda:7"}
+    monkeypatch.undo()
+    assert np.array_equal(rows, select_coreset(embeddings, 0.1, method))
 
 
 def test_size_is_that_of_the_official_code() -> None:

@@ -28,6 +28,10 @@ def out_of_memory(*_: object, **__: object) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
+def warning(task: str, device: str = "cpu:0") -> str:
+    return f"{task}: not enough memory on {device}, so it goes on on the CPU, more slowly"
+
+
 def test_blocks_are_halved_until_they_fit_and_every_row_is_done_once() -> None:
     done: list[int] = []
 
@@ -63,7 +67,7 @@ def test_the_cpu_is_the_way_out_and_a_warning_says_so(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         assert on_device_or_cpu("cuda:1", "a test", out_of_memory, lambda: 7) == 7
         assert on_device_or_cpu("cpu", "a test", out_of_memory, lambda: 8) == 8
-    assert caplog.messages == ["a test: not enough memory on cuda:1, so it goes on on the CPU, more slowly"]
+    assert caplog.messages == [warning("a test", "cuda:1")]
 
 
 def test_a_search_that_runs_out_of_memory_goes_on_on_the_cpu_with_one_warning(
@@ -79,7 +83,7 @@ def test_a_search_that_runs_out_of_memory_goes_on_on_the_cpu_with_one_warning(
     for queries in (sent, asked, sent):
         found = search.search(queries, 3)
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    assert search.device == "cpu" and len(caplog.messages) == 1
+    assert search.device == "cpu" and caplog.messages == [warning("search in a memory bank")]
 
 
 def test_a_bank_that_does_not_fit_is_searched_on_the_cpu(
@@ -88,31 +92,49 @@ def test_a_bank_that_does_not_fit_is_searched_on_the_cpu(
     bank = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
     monkeypatch.setattr(DeviceRows, "__init__", out_of_memory)
     search = NearestNeighbors(bank, device="cpu:0")
-    assert search.device == "cpu" and len(caplog.messages) == 1
+    assert search.device == "cpu" and caplog.messages == [warning("a memory bank")]
     assert np.array_equal(search.search(bank)[1][:, 0], np.arange(50))
 
 
-TASKS: dict[str, Callable[[str], np.ndarray]] = {
-    "coreset": lambda device: greedy_order(points(300, 5), 40, 0, device=device),
-    "lof": lambda device: outlier_weights(points(60, 5).reshape(12, 5, 5), "lof", 3, device=device),
-    "unaligned": lambda device: feature_space_lof(points(60, 5), np.arange(0, 61, 10), 3, device=device),
-}
+TASKS: list[tuple[str, Callable[[str], np.ndarray]]] = [
+    ("the search for a coreset", lambda device: greedy_order(points(300, 5), 40, 0, device=device)),
+    (
+        "outlier weights",
+        lambda device: outlier_weights(points(60, 5).reshape(12, 5, 5), "lof", 3, device=device),
+    ),
+    (
+        "outlier weights",
+        lambda device: feature_space_lof(points(60, 5), np.arange(0, 61, 10), 3, device=device),
+    ),
+]
 
 
 def points(n: int, p: int) -> np.ndarray:
     return np.random.default_rng(5).standard_normal((n, p)).astype(np.float32)
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize(("name", "task"), TASKS, ids=["coreset", "lof", "unaligned"])
 def test_every_task_has_the_way_out(
-    task: Callable[[str], np.ndarray], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str,
+    task: Callable[[str], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     expected = task("cpu")
     monkeypatch.setattr(module, "to_tensor", out_of_memory)
     for user in ("greedy_search", "device_outliers"):
         monkeypatch.setattr(f"uad_orchestrator.memory.{user}.to_tensor", out_of_memory)
     assert np.array_equal(task("cpu:0"), expected)
-    assert len(caplog.messages) == 1
+    assert caplog.messages == [warning(name)]
+
+
+def test_queries_that_do_not_fit_stay_an_array_and_a_warning_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "to_tensor", out_of_memory)
+    rows = points(3, 2)
+    assert on_device(rows, "cpu:0") is rows
+    assert caplog.messages == [warning("rows to search for")]
 
 
 def test_tf32_is_off_for_the_while() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from tests.memory.devices import DEVICES
 from uad_orchestrator.memory import device as device_module
 from uad_orchestrator.memory.coreset import coverage, density_rows
 from uad_orchestrator.memory.device import on_device
+from uad_orchestrator.memory.device_rows import DeviceRows
+from uad_orchestrator.memory.largest_products import Parts
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 
@@ -92,3 +96,17 @@ def test_a_density_coreset_is_the_same_and_so_is_the_coverage(device: str) -> No
     assert np.array_equal(density_rows(points, 400, 3, device=device), density_rows(points, 400, 3))
     there, here = (coverage(points, points[::50], device=where) for where in (device, "cpu"))
     assert there == pytest.approx(here, rel=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_density_draw_takes_no_distance_from_the_device(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points, search = rows(300, 20, 0), DeviceRows.search
+
+    def with_other_distances(self: DeviceRows, queries: Any, k: int, parts: Parts) -> tuple[Any, Any]:
+        squared, index = search(self, queries, k, parts)
+        return squared[::-1].copy(), index
+
+    monkeypatch.setattr(DeviceRows, "search", with_other_distances)
+    assert np.array_equal(density_rows(points, 40, 3, device=device), density_rows(points, 40, 3))

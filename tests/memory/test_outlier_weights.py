@@ -56,6 +56,23 @@ def test_in_blocks_as_at_once(discriminator: module.Discriminator, monkeypatch: 
     np.testing.assert_allclose(outlier_weights(given_points, discriminator), at_once, rtol=1e-6)
 
 
+def test_each_block_has_the_rows_that_the_one_before_it_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_VALUES", 300)
+    blocks: list[slice] = []
+    module._in_blocks(8, 100, "cpu", blocks.append)
+    assert [list(range(8))[block] for block in blocks] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+@pytest.mark.parametrize("discriminator", ["lof", "nearest", "gaussian"])
+def test_on_the_cpu_numpy_compares(
+    discriminator: module.Discriminator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for with_torch in ("location_neighbours", "mahalanobis", "nearest_of_images"):
+        monkeypatch.setattr(module, with_torch, None)
+    assert np.isfinite(outlier_weights(points(9, 2, 3), discriminator)).all()
+    assert np.isfinite(feature_space_lof(points(1, 40, 3)[0], np.arange(0, 41, 5))).all()
+
+
 def test_equal_patches_are_no_outliers_of_each_other() -> None:
     given_points = np.repeat(points(1, 4, 6, offset=1000.0), 10, axis=0)
     np.testing.assert_allclose(outlier_weights(given_points, "lof", 3), 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import numpy as np
@@ -80,6 +81,12 @@ def test_other_images_are_other_draws() -> None:
     names, scores, kinds = drawn_images(1, 20, {"hole": 20})
     other = auroc_replicates([f"x/{name}" for name in names], scores, kinds)
     assert abs(np.corrcoef(auroc_replicates(names, scores, kinds), other)[0, 1]) < 0.1
+
+
+def test_the_draws_are_seeded_by_eight_bytes_of_the_names_digest() -> None:
+    """A report that is made anew has the interval it had."""
+    digest = hashlib.sha256(b"[('a.png', None), ('b.png', 'hole')]").hexdigest()
+    assert bootstrap._seed([("a.png", None), ("b.png", "hole")]) == int(digest[:16], 16)
 
 
 def test_one_class_alone_has_no_auroc() -> None:

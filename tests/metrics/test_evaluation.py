@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.metrics.made_pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.pixels import statistics
+from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.thresholds import SegmentationPoint
@@ -211,6 +214,18 @@ def test_the_number_of_threads_changes_nothing(threads: int, overlap: str) -> No
     )  # fmt: skip
     for name, curve in alone.pixel_curves.items():
         np.testing.assert_array_equal(together.pixel_curves[name], curve)
+
+
+def test_images_are_counted_in_as_many_threads_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+
+    def recorded(*arguments: Any, threads: int | None) -> Any:
+        asked.append(threads)
+        return count_in_threads(*arguments, threads=threads)
+
+    monkeypatch.setattr(statistics, "count_in_threads", recorded)
+    Cell().evaluated(threads=7)
+    assert asked == [7, 7, 7], "normals, scratches and stains"
 
 
 @pytest.mark.parametrize("threads", [1, 5])

@@ -42,7 +42,7 @@ def test_threshold_metrics_are_scikit_learns(rows: list[tuple[float, int]], thre
 
 def test_one_class_only_gives_nan_with_the_reason() -> None:
     found = image_metrics([0.1, 0.2], [1, 1])
-    assert math.isnan(found.auroc)
+    assert all(map(math.isnan, (found.auroc, found.ap, found.f1_max, found.f1_max_threshold)))
     assert found.reasons["ap"] == "no normal images among 2"
     assert image_metrics([], []).reasons["auroc"] == "no images"
     assert image_curves([0.1, 0.2], [0, 0]) == {}

@@ -56,6 +56,13 @@ def test_no_field_can_be_left_out(field: str) -> None:
         MetricsReport(**incomplete)
 
 
+def test_the_figures_of_a_threshold_are_what_may_be_undefined() -> None:
+    report = MetricsReport(**content())
+    names = {"threshold", "precision", "recall", "f1", "iou", "false_positive_rate"}
+    assert report.image_operating_point.figures().keys() == names
+    assert report.segmentation is not None and report.segmentation.figures().keys() == names
+
+
 def test_a_report_of_schema_1_is_still_read() -> None:
     written = json.loads(MetricsReport(**content()).to_json())
     earlier = {
