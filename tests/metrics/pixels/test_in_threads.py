@@ -118,6 +118,14 @@ def test_batches_of_any_size_give_the_same_bits(threads: int, monkeypatch: pytes
         assert_same_bits(count_pixels(images, threads=threads), expected)
 
 
+def test_a_batch_ends_with_the_image_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_threads, "BATCH", 100)
+    images = [(np.zeros((3, 11)), index) for index in range(9)]  # 33 pixels each
+    batches = list(in_threads._batches(images))
+    assert [[place for place, _ in batch] for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert all(place == truth for batch in batches for place, (_, truth) in batch)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_few_images_are_taken_ahead(threads: int) -> None:
     maps, masks = smooth_maps(2, 32)

@@ -41,6 +41,16 @@ def test_bins_only_grow_with_the_pages_and_all_pages_fit() -> None:
     assert max(n * (PAGE_KEYS >> shift) for n, shift in enumerate(shifts, 1)) <= CAPACITY
 
 
+def test_scores_that_are_all_positive_are_counted_as_such() -> None:
+    scores = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    at_once, each = ScoreHistogram(), ScoreHistogram()
+    at_once.add_positives(scores, 7)
+    each.add(scores, np.arange(scores.size), np.full(scores.size, 7))
+    expected = each.to_arrays()
+    for name, array in at_once.to_arrays().items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
 def test_every_page_can_be_kept() -> None:
     """Also where a page's bins begin right behind those of the page before it, as if they were numbered by key."""
     histogram = ScoreHistogram()
