@@ -172,9 +172,8 @@ def _choose_of_field(points: np.ndarray, distances: np.ndarray, most: int, every
     """
     distances = distances.copy()
     squares = np.einsum("np,np->n", points, points)
-    outside = (
-        -np.inf if everything else distances.min()
-    )  # no point outside the field is farther from the bank
+    # no point outside the field is farther from the bank
+    outside = -np.inf if everything else distances.min()
     chosen: list[np.ndarray] = []
     count = 0
     while count < most:
