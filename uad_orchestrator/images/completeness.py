@@ -49,7 +49,7 @@ def sound_png(data: bytes) -> bool:
     Returns:
         False where a chunk is damaged or missing; whether it can be read nevertheless is for a decoder to say.
 
-    >>> sound_png(b"\x89PNG\r\n\x1a\n" + _PNG_END), sound_png(b"\x89PNG\r\n\x1a\n" + _PNG_END[:-1])
+    >>> sound_png(_PNG_START + _PNG_END), sound_png(_PNG_START + _PNG_END[:-1])
     (True, False)
     """
     view, at = memoryview(data), len(_PNG_START)

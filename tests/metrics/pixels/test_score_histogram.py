@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics.pixels import score_histogram, top_scores
@@ -63,6 +63,7 @@ def test_every_page_can_be_kept() -> None:
 
 
 @given(st.lists(st.lists(FLOATS, max_size=30), max_size=6), st.sampled_from([4, 1 << 18]))
+@example([[0.0, 0.0, 0.0, 0.0, 1.0, -(2.0**-149), -(2.0**-148)]], 4)
 @settings(max_examples=150)
 def test_every_score_is_counted_between_its_groups_bounds(batches: list[list[float]], top: int) -> None:
     histogram = ScoreHistogram()

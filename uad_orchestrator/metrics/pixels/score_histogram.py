@@ -37,6 +37,10 @@ STRIDE = 32
 _LEAST_KEY = 0x007FFFFF  # that of minus infinity
 
 
+KEY_OF_MINUS_0 = np.uint32(0x7FFFFFFF)
+"""-0.0 is counted as 0.0, whose key is the next."""
+
+
 class ScoreHistogram:
     """Per bin: how many scores, how many positive ones, their weights, and whether all are the same.
 
@@ -251,6 +255,9 @@ class ScoreHistogram:
         """The least and the greatest key of each bin: its one key, or its first and last."""
         one_key = (only_keys != UNSEEN) & (only_keys != SEVERAL)
         last_keys = first_keys | np.uint32((1 << self._layout.shift) - 1)
+        last_keys -= (
+            last_keys == KEY_OF_MINUS_0
+        )  # no score has it, and as a number it would reach into 0.0's bin
         return np.where(one_key, only_keys, first_keys), np.where(one_key, only_keys, last_keys)
 
     def _note_scores(self, bins: np.ndarray, scores: np.ndarray) -> None:
