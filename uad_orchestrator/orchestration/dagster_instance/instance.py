@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.dagster_instance.kept_engines import keep_engines
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.atomic import write_text
 
@@ -71,9 +70,7 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     # Opening a new home makes its databases, and two processes that do so at once leave one that cannot be
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
     with FileLock(lock):
-        instance = dg.DagsterInstance.from_config(str(home))
-    keep_engines(instance)
-    return instance
+        return dg.DagsterInstance.from_config(str(home))
 
 
 def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
@@ -83,6 +80,4 @@ def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
 
 def open_reference(reference: InstanceReference) -> dg.DagsterInstance:
     """The instance of another process, opened in this one; use it in a ``with`` statement."""
-    instance = dg.DagsterInstance.from_ref(reference)
-    keep_engines(instance)
-    return instance
+    return dg.DagsterInstance.from_ref(reference)
