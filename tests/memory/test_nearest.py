@@ -221,16 +221,31 @@ def test_the_largest_are_found_in_groups(values: np.ndarray, k: int, few: int) -
     assert np.array_equal(np.sort(found, axis=1)[:, ::-1], np.sort(values, axis=1)[:, ::-1][:, :k])
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "a device"])
-def test_of_rows_equally_near_the_first_is_taken(backend: Any) -> None:
+def searching(bank: np.ndarray, how: Any) -> NearestNeighbors:
+    if how != "a device":
+        return NearestNeighbors(bank, how)
+    pytest.importorskip("torch", reason="extra torch not installed")
+    return NearestNeighbors(bank, device="cpu:0")
+
+
+@pytest.mark.parametrize("how", [*BACKENDS, "a device"])
+@pytest.mark.parametrize("k", [1, 6])
+def test_of_rows_equally_near_the_first_is_taken(how: Any, k: int) -> None:
     """Whatever multiplies, and wherever the second lies."""
     bank = np.random.default_rng(2).standard_normal((400, 30)).astype(np.float32)
     bank[200:] = bank[:200]
-    if backend == "a device":
-        pytest.importorskip("torch", reason="extra torch not installed")
-        search = NearestNeighbors(bank, device="cpu:0")
-    else:
-        search = NearestNeighbors(bank, backend)
-    asked = bank[:200] + np.float32(0.01)
-    assert np.array_equal(search.search(asked)[1][:, 0], np.arange(200))
+    search, asked = searching(bank, how), bank[:200] + np.float32(0.01)
+    squared, index = search.search(asked, k)
+    assert np.array_equal(index[:, 0], np.arange(200))
+    ties = squared[:, 1:] == squared[:, :-1]
+    assert ties.any() == (k > 1) and (index[:, 1:] > index[:, :-1])[ties].all()
     assert np.array_equal(search.search(asked, 1, slice(0, 50))[1][:50, 0], np.arange(200, 250))
+
+
+@pytest.mark.parametrize("how", [*BACKENDS, "a device"])
+def test_rounded_products_do_not_decide_between_two(how: Any) -> None:
+    """Each row has a twin 1e-3 away, and squares of 10,000 are rounded to as much."""
+    bank = np.random.default_rng(3).standard_normal((300, 20)).astype(np.float32) * 25
+    bank = np.concatenate([bank, bank + np.float32(2e-4)])
+    squared, index = searching(bank, how).search(bank)
+    assert np.array_equal(index[:, 0], np.arange(600)) and not squared.any()
