@@ -276,7 +276,8 @@ def test_another_precision_is_another_recipe_and_moves_embeddings_a_little(name,
     a, b = exact.embed(images[0]).patch_embeddings, low.embed(images[0]).patch_embeddings
     moved = np.abs(a - b).max() / np.abs(a).max()
     assert 1e-4 < moved < 0.1
-    assert np.array_equal(low.exact().embed(images[0]).patch_embeddings, a)
+    again = low.exact().embed(images[0]).patch_embeddings
+    assert np.abs(again - a).max() <= 1e-5 * np.abs(a).max()
     assert np.array_equal(low.embed(images[0]).patch_embeddings, b)
 
 

@@ -10,7 +10,7 @@ from uad_orchestrator.embedders.cnn import CnnNetwork, cnn_network
 from uad_orchestrator.embedders.family import TORCH_MODULES, EmbedderSpec
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.timm.names import default_tag, model_name, timm_normalisation
-from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.torch_embedder import TorchEmbedder, computed_in
 from uad_orchestrator.embedders.torchvision.cnn import (
     CNN_KEYS,
     DIMENSION,
@@ -88,7 +88,8 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
     extractor = create_feature_extractor(model, list(layers))
     if weights is not None:
         load_weights(extractor, read_state_dict(weights), weights, settings.name)
-    return cnn_network(extractor, layers, settings.dimension or DIMENSION, device)
+    faster = bool(computed_in(settings))
+    return cnn_network(extractor, layers, settings.dimension or DIMENSION, device, channels_last=faster)
 
 
 def timm_model(settings: EmbedderSettings, **options: Any) -> Any:

@@ -125,7 +125,8 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
         if settings.name in SAME_ORDER_AS_TIMM and not set(full_names) & set(tensors):
             tensors = renamed_by_order(tensors, model.state_dict(), weights)
         load_weights(extractor, tensors, weights, settings.name)
-    return cnn_network(extractor, layers, dimension, device)
+    faster = bool(computed_in(settings))
+    return cnn_network(extractor, layers, dimension, device, channels_last=faster)
 
 
 def check_layers(model: Any, layers: tuple[str, ...], name: str) -> None:
