@@ -369,6 +369,7 @@ def test_a_step_waits_for_a_slot_in_its_pool(tmp_path: Path) -> None:
         while not slots.get_concurrency_info("gpu").pending_step_count:
             assert waiting.is_alive() and time.monotonic() < deadline
             time.sleep(0.1)
+        time.sleep(2)  # Dagster may lose a slot that is freed in the moment in which a step begins to wait
         assert recorded_versions(instance, project, "memory_bank") == {}
         slots.free_concurrency_slots_for_run("another run")
         waiting.join(120)
