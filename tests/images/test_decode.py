@@ -311,3 +311,18 @@ def test_of_a_damaged_png_nothing_is_shown_that_pillow_would_not_show(data: st.D
         return
     assert expected is not None
     assert np.array_equal(found, expected[..., :3])
+
+
+def test_what_opencv_refuses_is_left_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(stream, "PNG")
+
+    def refuses(*given: object) -> None:
+        raise cv2.error("more pixels than CV_IO_MAX_IMAGE_PIXELS")
+
+    monkeypatch.setattr(cv2, "imdecode", refuses)
+    assert decode_image(stream.getvalue(), "x")[..., 0].tolist() == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+    ]

@@ -223,7 +223,10 @@ def _decode_plain_png(data: bytes, image: Image) -> np.ndarray | None:
     """
     import cv2
 
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # a limit of its own: Pillow says what there is to say
+        return None
     width, height = image.size
     expected = (height, width) if image.mode == "L" else (height, width, 3)
     if pixels is None or pixels.shape != expected or pixels.dtype != np.uint8:
