@@ -11,12 +11,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="extra torch not installed")
 
 from tests.memory.devices import DEVICES  # noqa: E402
+from uad_orchestrator.embedders.torch_device import exact_kernels  # noqa: E402
 from uad_orchestrator.memory import device as module  # noqa: E402
 from uad_orchestrator.memory.device import (  # noqa: E402
     in_blocks,
     on_device,
     on_device_or_cpu,
-    plain_float32,
 )
 from uad_orchestrator.memory.device_rows import DeviceRows  # noqa: E402
 from uad_orchestrator.memory.greedy_search import greedy_order  # noqa: E402
@@ -143,7 +143,7 @@ def test_tf32_is_off_for_the_while() -> None:
     try:
         for allowed in (True, False):
             matmul.allow_tf32 = allowed
-            with pytest.raises(RuntimeError), plain_float32():
+            with pytest.raises(RuntimeError), exact_kernels():
                 assert matmul.allow_tf32 is False
                 raise RuntimeError
             assert matmul.allow_tf32 is allowed

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from uad_orchestrator.datasets.layout_settings import DATASET_KEYS
 from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit
 from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
 from uad_orchestrator.project import (
@@ -20,6 +21,7 @@ from uad_orchestrator.project import (
     read_again,
     read_project,
 )
+from uad_orchestrator.project.settings import DatasetSettings
 
 MINIMAL = "datasets: {demo: {}}\ndetectors: {p: {model: vision_patchcore}}\n"
 
@@ -207,3 +209,7 @@ def test_loading_imports_nothing_heavy(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_keys_that_no_layout_may_have_are_those_of_every_dataset() -> None:
+    assert set(DatasetSettings.model_fields) - {"layout_settings"} == DATASET_KEYS

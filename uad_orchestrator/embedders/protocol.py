@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from uad_orchestrator.images.decode import RgbImage
+
+Precision = Literal["float16", "float32"]
+"""What embeddings are kept in, and rounded to before they are compared."""
+
+LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+"""What is not below it stays float32."""
 
 
 class Region(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_input
-from uad_orchestrator.embedders.protocol import PatchEmbedding
+from uad_orchestrator.embedders.protocol import LARGEST_FLOAT16, PatchEmbedding, Precision
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.torch_device import choose_device, exact_kernels, kernels
 from uad_orchestrator.images.decode import RgbImage
@@ -22,8 +22,6 @@ CPU_BATCH, GPU_BATCH = 8, 64
 RESIZED_PIXELS = 20_000_000
 """Pixels of images that are resized together on a GPU: 240 MB of float32."""
 
-LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-
 Network = Callable[[Any], Any]
 """Takes a normalised ``(b, 3, h, w)`` float32 tensor, gives ``(b, gh, gw, d)``."""
 
@@ -33,8 +31,8 @@ class TorchEmbedder:
 
     The network is built and its weights are read when the first image comes, so a run that finds every
     embedding in the cache never imports torch. Images stay as they were decoded until they are on the device; they
-    are resized and scaled there, one by one, and those of one input size go through the network together, with
-    deterministic kernels, in float32 without TF32 unless ``settings.compute`` says otherwise. A batch that does not
+    are resized and scaled there, and those of one input size go through the network together, with deterministic
+    kernels, in float32 without TF32 unless ``settings.compute`` says otherwise. A batch that does not
     fit into the device's memory is halved, and a single image that does not is embedded on the CPU; both are said.
 
     Args:
@@ -80,9 +78,7 @@ class TorchEmbedder:
         """
         return self.embed_rounded(images, "float32")
 
-    def embed_rounded(
-        self, images: Sequence[RgbImage], precision: Literal["float16", "float32"]
-    ) -> list[PatchEmbedding]:
+    def embed_rounded(self, images: Sequence[RgbImage], precision: Precision) -> list[PatchEmbedding]:
         """``embed_batch`` with the embeddings rounded where they are, so that half as much is copied.
 
         Args:
@@ -137,9 +133,7 @@ class TorchEmbedder:
             )
         return plan
 
-    def _grids(
-        self, batch: Sequence[tuple[RgbImage, InputPlan]], precision: Literal["float16", "float32"]
-    ) -> list[np.ndarray]:
+    def _grids(self, batch: Sequence[tuple[RgbImage, InputPlan]], precision: Precision) -> list[np.ndarray]:
         """``(gh, gw, d)`` of each image of one input size; of a batch that does not fit, one half after the other."""
         import torch
 
@@ -168,9 +162,7 @@ class TorchEmbedder:
         self.torch_device = choose_device("cpu")
         self._network = self._load_network(self.torch_device)
 
-    def _forward(
-        self, batch: Sequence[tuple[RgbImage, InputPlan]], precision: Literal["float16", "float32"]
-    ) -> list[np.ndarray]:
+    def _forward(self, batch: Sequence[tuple[RgbImage, InputPlan]], precision: Precision) -> list[np.ndarray]:
         """``(gh, gw, d)`` of each image of one input size, float32, or float16 where that holds it."""
         import torch
 

@@ -6,11 +6,12 @@ A device is named as torch names it (``cuda``, ``cuda:1``, ``mps``); ``cpu`` mea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+
+from uad_orchestrator.embedders.torch_device import exact_kernels
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def in_blocks(count: int, size: int, work: Callable[[slice], object]) -> int:
             work(slice(start, min(start + size, count)))
             start += size
             continue
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             if size == 1:
                 raise
         # outside the handler, whose traceback holds on to what the block had allocated
@@ -107,9 +108,9 @@ def on_device_or_cpu(
     import torch
 
     try:
-        with plain_float32():
+        with exact_kernels():
             return there()
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         pass  # below, outside the handler, whose traceback holds on to what was allocated
     give_memory_back()
     logger.warning("%s: not enough memory on %s, so it goes on on the CPU, more slowly", task, device)
@@ -122,17 +123,3 @@ def give_memory_back() -> None:
 
     if torch.cuda.is_available():  # CUDA only
         torch.cuda.empty_cache()
-
-
-@contextmanager
-def plain_float32() -> Iterator[None]:
-    """Matrix products on CUDA in float32, not in TF32, while this lasts."""
-    import torch
-
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32 = before

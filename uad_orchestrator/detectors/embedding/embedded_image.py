@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from uad_orchestrator.detectors.embedding.placement import PreparedImage, on_original
-from uad_orchestrator.embedders.protocol import PatchEmbedding, Region
+from uad_orchestrator.embedders.protocol import LARGEST_FLOAT16, PatchEmbedding, Precision, Region
 from uad_orchestrator.images.source import ImageSource
-
-Precision = Literal["float16", "float32"]
-
-LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 class EmbeddedImage(NamedTuple):

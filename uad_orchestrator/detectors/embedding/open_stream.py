@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.detectors.embedding.placement import ImagePreset
-from uad_orchestrator.detectors.embedding.stream import CPU_BATCH, BatchSize, EmbeddingStream
+from uad_orchestrator.detectors.embedding.stream import BatchSize, EmbeddingStream
 from uad_orchestrator.embedders.protocol import PatchEmbedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
+from uad_orchestrator.embedders.torch_embedder import CPU_BATCH, TorchEmbedder
 from uad_orchestrator.storage.digests import file_digest
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 

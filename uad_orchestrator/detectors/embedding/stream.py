@@ -28,6 +28,7 @@ from uad_orchestrator.detectors.embedding.reading import ImageReader, ReadImage,
 from uad_orchestrator.detectors.embedding.views import PLAIN, View
 from uad_orchestrator.embedders.protocol import PatchEmbedder, PatchEmbedding
 from uad_orchestrator.embedders.torch_device import compute_device
+from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource
@@ -36,9 +37,6 @@ from uad_orchestrator.threads import available_threads, ordered_map
 
 BatchSize = int | Literal["auto"]
 """Images per forward pass; ``auto``: as the embedder likes it on its device."""
-
-CPU_BATCH = 8
-"""Images per forward pass on a CPU: more of them are not faster, and take more memory."""
 
 HELD_PIXELS = 96_000_000
 """Pixels of images that are read and not yet embedded: 288 MB of 8-bit RGB, whatever the batch."""

@@ -78,7 +78,7 @@ class Detector(ABC):
         self.scoring_settings = scoring
         self.map_settings = maps
         self._recent: OrderedDict[str, Response] = OrderedDict()
-        self._held = 0
+        self._held_scores = 0
         self._together: tuple[list[str], list[Response]] = ([], [])
 
     # ---- stages ------------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ class Detector(ABC):
     def _forget(self) -> None:
         """Another state gives other responses."""
         self._recent.clear()
-        self._held = 0
+        self._held_scores = 0
         self._together = ([], [])
 
     def _responses(self, sources: list[ImageSource]) -> Iterator[Response]:
@@ -377,12 +377,12 @@ class Detector(ABC):
             yield response
 
     def _remember(self, digest: str, response: Response) -> None:
-        self._held -= _held(self._recent.pop(digest, None))
+        self._held_scores -= _held(self._recent.pop(digest, None))
         self._recent[digest] = response
-        self._held += _held(response)
-        while self._held > REMEMBERED:
+        self._held_scores += _held(response)
+        while self._held_scores > REMEMBERED:
             _, oldest = self._recent.popitem(last=False)
-            self._held -= _held(oldest)
+            self._held_scores -= _held(oldest)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "state_"):

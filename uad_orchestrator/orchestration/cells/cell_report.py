@@ -13,8 +13,8 @@ import numpy as np
 
 from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
-from uad_orchestrator.detectors.embedding.stream import CPU_BATCH
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
+from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
 from uad_orchestrator.metrics.bootstrap import LEVEL, interval
 from uad_orchestrator.metrics.evaluation import CellMetrics

@@ -16,11 +16,11 @@ import numpy as np
 
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.create import build_detector
-from uad_orchestrator.detectors.embedding.stream import CPU_BATCH
 from uad_orchestrator.detectors.protocol.calibration import FOLDER
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
