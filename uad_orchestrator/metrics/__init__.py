@@ -22,7 +22,7 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
-from uad_orchestrator.metrics.odd_scores import odd_scores
+from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_pixels
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates

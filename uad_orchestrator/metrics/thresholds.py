@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.metrics.odd_scores import odd_scores
+from uad_orchestrator.metrics.outliers import odd_scores
 
 CALIBRATION_VERSION = 1
 """Raised when the same scores give another threshold."""
@@ -97,7 +97,7 @@ def calibrate(
     beyond ``n`` (too few normals for so small a contamination) it is the largest, and the source says so.
 
     With ``robust``, scores far above all others are left aside first (``odd_scores``). Of honest normals, exchangeable
-    with new ones, that happens with probability ``p <= odd_scores.LEVEL``, and ``k`` scores less of ``n`` lower the
+    with new ones, that happens with probability ``p <= 0.02``, and ``k`` scores less of ``n`` lower the
     rank by at most ``k``: so the false-positive rate rises by at most ``p k / (n + 1)``, two thousandths.
 
     Args:
