@@ -25,6 +25,7 @@ from uad_orchestrator.project.settings import (
     DatasetSettings,
     DetectorEntry,
     EvaluationSettings,
+    ImagesSettings,
     RuntimeSettings,
     StorageSettings,
 )
@@ -61,6 +62,7 @@ def _read_sections(
         findings.add((key,), "unknown key", choose_from(key, KEYS))
     storage = _read_storage(values.get("storage"), home, findings)
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
+    images = findings.section(ImagesSettings, values.get("images"), ("images",))
     evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
     automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
     checks = findings.section(ChecksSettings, values.get("checks"), ("checks",))
@@ -80,6 +82,7 @@ def _read_sections(
         home=home,
         storage=storage,
         runtime=runtime,
+        images=images,
         datasets=datasets,
         presets=presets,
         detectors=expand_repeats(detectors),
