@@ -77,6 +77,7 @@ def load_dataset(
             digest=digest[image.path],
             masks=tuple(MaskFile(mask, digest[mask]) for mask in image.masks),
             group_id=image.group_id,
+            boxes=image.boxes,
         )
         for image in images
     )
