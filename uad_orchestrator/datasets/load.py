@@ -81,6 +81,7 @@ def load_dataset(
             digest=digest[image.path],
             masks=tuple(MaskFile(table_name(mask), digest[mask]) for mask in image.masks),
             group_id=image.group_id and table_name(image.group_id),
+            boxes=image.boxes,
         )
         for image in images
     )

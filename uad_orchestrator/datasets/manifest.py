@@ -17,6 +17,9 @@ Split = Literal["train", "validation", "test", "test_private", "test_private_mix
 
 UNKNOWN_LABEL = -1
 
+Box = tuple[float, float, float, float]
+"""x, y, width and height in pixels."""
+
 
 @dataclass(frozen=True)
 class MaskFile:
@@ -44,6 +47,7 @@ class ImageRecord:
         digest: SHA-256 (hex) of the file's bytes.
         masks: its masks; several where a dataset publishes several channels per image; empty for normals.
         group_id: the physical part it shows, where the dataset says so.
+        boxes: where its defects are, if they are known by boxes only: no mask, so no pixel metric counts the image.
     """
 
     path: str
@@ -53,6 +57,7 @@ class ImageRecord:
     digest: str
     masks: tuple[MaskFile, ...] = ()
     group_id: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
