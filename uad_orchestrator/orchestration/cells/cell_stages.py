@@ -88,7 +88,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         _refuse_test_images(calibration, manifest)
     with ScoreWriter(directory) as table:
         normals = [
-            table.add(response, role="calibration").score
+            table.add(response, role="calibration")
             for response in detector.respond(state, calibration, leave_out=leave_out)
         ]
         responses = detector.respond(state, manifest.sources(manifest.scored))
@@ -96,12 +96,18 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
             table.add(response, role=record.split, label=record.label, defect_type=record.defect_type)
             for record, response in zip(manifest.scored, responses, strict=True)
         ]
-    point = calibrate(normals, run.entry.scoring.contamination, source)
+    point = calibrate(
+        [row.score for row in normals],
+        run.entry.scoring.contamination,
+        source,
+        robust=run.entry.scoring.calibration.robust,
+        names=[row.image for row in normals],
+    )
     write_operating_point(point, directory)
     seconds = [row.seconds for row in rows] or [float("nan")]
     facts = {
         "threshold_source": point.source,
-        "n_calibration": point.n,
+        "n_calibration": len(normals),
         "n_test": len(rows),
         **{name: state.facts[name] for name in ("holds_normals", "transductive") if name in state.facts},
         **_embedding_counts(detector),
@@ -140,6 +146,7 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         lambda: (response for _, response in read_responses(scores, role="calibration")),
         image_point.contamination,
         image_point.origin,
+        robust=run.entry.scoring.calibration.robust,
     )
     maps, threads = MapSet(directory / MAPS), available_threads()
 

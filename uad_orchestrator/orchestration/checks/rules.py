@@ -114,10 +114,11 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
         "test_normals": counts["test"],
         "chance_of_so_many": chance,
     }
-    if above["calibration"] > point.n - rank:
+    most = point.n - rank + len(point.left_aside)
+    if above["calibration"] > most:
         said = (
             f"{above['calibration']} of {counts['calibration']} calibration normals lie above the threshold, "
-            f"at most {point.n - rank} can: the threshold is not of these scores"
+            f"at most {most} can: the threshold is not of these scores"
         )
         return Verdict(False, said, figures)
     said = (
