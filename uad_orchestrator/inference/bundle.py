@@ -14,6 +14,7 @@ from uad_orchestrator.detectors.protocol.tiling_settings import TILING_VERSIONS
 from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
@@ -83,6 +84,7 @@ class Bundle:
         calibration: thresholds, and what they were taken from.
         trusted: SHA-256 (hex) of files of the state that may be loaded though loading can run code.
         documents: texts that come along, by file name: model card, metrics, lineage.
+        reading: how the images it was fitted on were read, and new ones are.
 
     Raises:
         BundleError: the model is transductive.
@@ -98,6 +100,7 @@ class Bundle:
     calibration: Calibration
     trusted: tuple[str, ...] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
+    reading: ReadingSettings = PLAIN_READING
 
     def __post_init__(self) -> None:
         if detector_spec(self.model).transductive:

@@ -17,6 +17,7 @@ import numpy as np
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.protocol.calibration import FOLDER
+from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
@@ -61,11 +62,12 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     """Fit the detector on the training normals; the state alone is stored."""
     detector = open_detector(run, embedders)
     manifest = run.state.manifest(run.cell.category)
-    state = detector.fit_state(list(manifest.sources(manifest.train)))
+    state = fit_noting_look(detector.fit_state, list(manifest.sources(manifest.train)))
     state.save(directory)
     shutil.rmtree(_training_folder(run), ignore_errors=True)  # the artifact has what came out of it
     seed = state.facts.get("seed", 0)
-    facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
+    in_state = ("images", FITTED_ON)
+    facts = {name: value for name, value in state.facts.items() if name not in in_state}
     return StageResult(
         metrics=_numbers(facts),
         facts=facts | _embedding_counts(detector) | {"images_at_once": _images_at_once(detector)},

@@ -41,6 +41,7 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
         state=DetectorState.load(run.directory("memory_bank")),
         calibration=_calibration(run),
         trusted=tuple(run.state.project.trusted_checkpoints),
+        reading=run.state.project.reading(run.cell.dataset),
     )
     bundle = replace(bundle, calibration=_with_normals(bundle, run))
     if false_positive_rate is not None:

@@ -94,6 +94,7 @@ class ProjectState:
                 layout_settings=dataset.layout_settings,
                 exclude=dataset.exclude,
                 digests=self.digests,
+                reading=self.project.reading(name),
             )
         return self._manifests[category]
 
