@@ -11,6 +11,9 @@ from uad_orchestrator.storage.file_names import printable
 _SHOWN = 20
 
 
+Severity = Literal["error", "warning"]
+
+
 @dataclass(frozen=True)
 class DatasetProblem:
     """One thing wrong with one file or folder.
@@ -23,7 +26,7 @@ class DatasetProblem:
 
     path: str
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __post_init__(self) -> None:
         for name in ("path", "message"):  # a file may be called anything, and this is printed

@@ -60,7 +60,7 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
         for metric in headlines("image", "pixel", "operating point")
         if metric.always or any(row.value(metric.name) is not None for row in board.rows)
     ]
-    shown = (*measured, "status", "reason")
+    shown = (*measured, "warnings", "status", "reason")
     records = [
         dg.TableRecord(
             {"category": row.category_key, "detector": row.detector}
@@ -77,7 +77,8 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
     }
     table = {"leaderboard": dg.MetadataValue.table(records)} if records else {}
     away = {"unreachable": dg.MetadataValue.json(board.unreachable)} if board.unreachable else {}
-    return {"dagster/row_count": len(records), **counts, **means, **away, **table}
+    said = {"warnings": dg.MetadataValue.json(list(map(str, board.warnings)))} if board.warnings else {}
+    return {"dagster/row_count": len(records), **counts, **means, **away, **said, **table}
 
 
 def _plain(value: object) -> str | float | int | bool | None:

@@ -73,6 +73,7 @@ def fold_row(name: str, rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
         status="fresh",
         model=first.model,
         contamination=first.contamination,
+        warnings=max(row.warnings for row in rows),
         threshold_source=_common(row.threshold_source for row in rows),
         pixel_threshold_source=_common(row.pixel_threshold_source for row in rows),
         std={key: statistics.stdev(found) for key, found in known.items()},
