@@ -40,6 +40,7 @@ NOT_A_METRIC = {
         "status",
         "reason",
         "version",
+        "warnings",
         "repeats",
         "repeat_of",
         "std",

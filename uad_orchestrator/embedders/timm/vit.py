@@ -164,7 +164,7 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
         for number in block_numbers(settings.layers or ())
     ]
     if weights is not None:
-        load_weights(model, read_state_dict(weights), weights, settings.name)
+        load_weights(model, read_state_dict(weights, device), weights, settings.name)
     model = model.requires_grad_(False).to(device)
     if settings.pos_embed == "hub":
         use_hub_positions(model)
