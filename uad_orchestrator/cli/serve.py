@@ -9,6 +9,7 @@ import typer
 
 from uad_orchestrator.cli.infer import Device, Trust, Weights, inspecting
 from uad_orchestrator.cli.terminal.output import note
+from uad_orchestrator.cli.terminal.ports import require_free_port
 
 MEBIBYTE = 2**20
 
@@ -32,6 +33,7 @@ def serve(
         from uad_orchestrator.inference.http_app import Limits, create_app
         from uad_orchestrator.inference.request_queue import RequestQueue
 
+        require_free_port(host, port)
         model = load_bundle(bundle, weights=weights, trusted=trust or ())
         limits = Limits(int(max_mebibytes * MEBIBYTE), int(max_megapixels * 1e6), max_requests)
         with RequestQueue(model.detector(device, batch_size=1)) as requests:
