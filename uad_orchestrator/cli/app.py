@@ -25,6 +25,7 @@ from uad_orchestrator.cli import (
     start,
     trust,
 )
+from uad_orchestrator.cli.terminal.output import escape_what_no_terminal_takes
 
 app = typer.Typer(
     help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
@@ -52,6 +53,7 @@ def main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained."""
+    escape_what_no_terminal_takes()
     if version:
         typer.echo(__version__)
         raise typer.Exit

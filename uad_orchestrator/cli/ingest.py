@@ -9,6 +9,7 @@ import typer
 from uad_orchestrator.cli.terminal.options import Categories, Home, Json
 from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.terminal.selecting import select_from
+from uad_orchestrator.storage.file_names import printable
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.ingestion.ingest import IngestionResult
@@ -80,7 +81,7 @@ def _list(project: Project, categories: list[str], images: list[str], as_json: b
         )
         return
     for category, image in held:
-        typer.echo(f"{category}  {image.path}\n    {image.reason}")
+        typer.echo(f"{category}  {printable(image.path)}\n    {image.reason}")
     typer.echo(f"{len(held)} in quarantine" + ("; `uad ingest --accept` takes them in" if held else ""))
     if waiting:
         when = project.automation.recalibrate

@@ -12,6 +12,9 @@ from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.images.decode import ImageError, check_header
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.images.remarks import file_remarks
+from uad_orchestrator.storage.file_names import file_path, printable, table_name
 
 _THREADS = 8  # opening files waits more than it computes
 _LOSSY = (".jpg", ".jpeg")
@@ -28,6 +31,7 @@ def check_dataset(
     layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     exclude: Iterable[str] = (),
     progress: Progress | None = None,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> list[DatasetProblem]:
     """Every fault of a category, sorted by path: what the layout misses and what the files' headers show.
 
@@ -40,6 +44,7 @@ def check_dataset(
         layout_settings: the keys that the layout adds, as for ``load_dataset``.
         exclude: images to leave out, as for ``load_dataset``.
         progress: called with (files looked at, files in all).
+        reading: how the images are read.
 
     Returns:
         Errors and warnings; empty where all is right.
@@ -48,8 +53,8 @@ def check_dataset(
         scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings)
     except DatasetError as error:
         return list(error.problems) or [DatasetProblem(category, str(error))]
-    files = [(image.path, image.masks) for image in scan.images]
-    problems = scan.problems + _check_headers(dataset_folder(layout, root), files, progress)
+    files = [(table_name(image.path), tuple(map(table_name, image.masks))) for image in scan.images]
+    problems = scan.problems + _check_headers(dataset_folder(layout, root), files, reading, progress)
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
@@ -64,16 +69,21 @@ def check_category(manifest: Manifest, progress: Progress | None = None) -> list
         Errors and warnings, sorted by path; empty where all is right.
     """
     files = [(record.path, tuple(mask.path for mask in record.masks)) for record in manifest.records]
-    problems = _check_headers(manifest.root, files, progress) + _check_leaks(manifest.records)
+    problems = _check_headers(manifest.root, files, manifest.reading, progress) + _check_leaks(
+        manifest.records
+    )
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
 def _check_headers(
-    root: Path, files: list[tuple[str, tuple[str, ...]]], progress: Progress | None
+    root: Path,
+    files: list[tuple[str, tuple[str, ...]]],
+    reading: ReadingSettings,
+    progress: Progress | None,
 ) -> list[DatasetProblem]:
     problems: list[DatasetProblem] = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        checked = pool.map(lambda file: _check_image(root, *file), files)
+        checked = pool.map(lambda file: _check_image(root, file[0], file[1], reading), files)
         for done, found in enumerate(checked, 1):
             problems += found
             if progress:
@@ -81,12 +91,17 @@ def _check_headers(
     return problems
 
 
-def _check_image(root: Path, image: str, masks: tuple[str, ...]) -> list[DatasetProblem]:
+def _check_image(
+    root: Path, image: str, masks: tuple[str, ...], reading: ReadingSettings
+) -> list[DatasetProblem]:
     """An image and its masks: all readable, all of one size."""
     problems: list[DatasetProblem] = []
-    size = _size(root, image, problems)
+    size = _size(root, image, problems, reading)
+    if size:
+        remarks = file_remarks(root / file_path(image), reading)
+        problems += [DatasetProblem(image, remark.text, "warning") for remark in remarks]
     for mask in masks:
-        mask_size = _size(root, mask, problems)
+        mask_size = _size(root, mask, problems, reading, mask=True)
         if size and mask_size and mask_size != size:
             message = (
                 f"mask of {_words(mask_size)}, its image {image} is {_words(size)}; expected the same size"
@@ -98,11 +113,14 @@ def _check_image(root: Path, image: str, masks: tuple[str, ...]) -> list[Dataset
     return problems
 
 
-def _size(root: Path, name: str, problems: list[DatasetProblem]) -> tuple[int, int] | None:
+def _size(
+    root: Path, name: str, problems: list[DatasetProblem], reading: ReadingSettings, *, mask: bool = False
+) -> tuple[int, int] | None:
+    path = root / file_path(name)
     try:
-        return check_header(root / name)
+        return check_header(path, reading, mask=mask)
     except ImageError as error:
-        problems.append(DatasetProblem(name, str(error).removeprefix(f"{root / name}: ")))
+        problems.append(DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: ")))
         return None
 
 

@@ -16,7 +16,9 @@ from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, 
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
 from uad_orchestrator.images.decode import ImageError, image_digest
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.spelling import choose_from
+from uad_orchestrator.storage.file_names import table_name
 from uad_orchestrator.threads import available_threads
 
 _SPLIT_ORDER = {split: order for order, split in enumerate(get_args(Split))}
@@ -35,6 +37,7 @@ def load_dataset(
     layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     exclude: Iterable[str] = (),
     digests: Digests | None = None,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> Manifest:
     """One category of a dataset: each image's split, label, defect type, masks, group and content digest.
 
@@ -46,6 +49,7 @@ def load_dataset(
         layout_settings: the keys that the layout adds to those of every dataset; None: its defaults.
         exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
         digests: gives a file's digest; a cache may stand here.
+        reading: how the images are read: what their files do not say themselves.
 
     Returns:
         The images, sorted by split and path.
@@ -70,19 +74,21 @@ def load_dataset(
     digest = _digest_all(folder, images, digests or image_digest)
     records = tuple(
         ImageRecord(
-            path=image.path,
+            path=table_name(image.path),
             split=image.split,
             label=image.label,
-            defect_type=image.defect_type,
+            defect_type=table_name(image.defect_type),
             digest=digest[image.path],
-            masks=tuple(MaskFile(mask, digest[mask]) for mask in image.masks),
-            group_id=image.group_id,
+            masks=tuple(MaskFile(table_name(mask), digest[mask]) for mask in image.masks),
+            group_id=image.group_id and table_name(image.group_id),
             boxes=image.boxes,
         )
         for image in images
     )
     excluded = tuple(sorted(exclusions.left_out))
-    return Manifest(name, category, layout, folder, records, excluded, tuple(scan.notes), scan.defects)
+    return Manifest(
+        name, category, layout, folder, records, excluded, tuple(scan.notes), scan.defects, reading
+    )
 
 
 def dataset_folder(layout: str, root: Path | str) -> Path:

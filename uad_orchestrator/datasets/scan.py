@@ -90,7 +90,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether the extension, in any case, is one of PNG, JPEG, BMP or TIFF."""
+    """Whether the extension, in any case, is one of those that are read."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 

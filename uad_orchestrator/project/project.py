@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.settings import (
@@ -15,6 +16,7 @@ from uad_orchestrator.project.settings import (
     DatasetSettings,
     DetectorEntry,
     EvaluationSettings,
+    ImagesSettings,
     RuntimeSettings,
     Section,
     StorageSettings,
@@ -28,6 +30,7 @@ class Project(Section):
         home: the folder of the project file.
         storage: where artifacts and indexes lie.
         runtime: device, batch size, workers.
+        images: what every image is held to.
         datasets: each dataset's settings, by name.
         presets: the file's own presets, by name.
         detectors: the detectors of the grid, by name; one per seed where an entry has ``repeats``.
@@ -45,6 +48,7 @@ class Project(Section):
     home: Path
     storage: StorageSettings = StorageSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    images: ImagesSettings = ImagesSettings()
     datasets: dict[str, DatasetSettings]
     presets: dict[str, PresetSettings] = Field({})
     detectors: dict[str, DetectorEntry]
@@ -81,6 +85,17 @@ class Project(Section):
             The protocol: that of its layout, with what ``evaluation`` changes.
         """
         return self.evaluation.of(dataset, self.datasets[dataset].layout)
+
+    def reading(self, dataset: str) -> ReadingSettings:
+        """How the images of a dataset are read.
+
+        Args:
+            dataset: its name.
+
+        Returns:
+            What its entry says, and the project's limit of pixels.
+        """
+        return self.datasets[dataset].reading(self.images.max_megapixels)
 
     def entries(self) -> dict[str, DetectorEntry]:
         """The detectors as the file calls them.

@@ -92,12 +92,15 @@ def ingest_category(
     arrived = ingestion.read(incoming_images(ingestion.dataset, ingestion.name), settled_seconds)
     candidates = [image for image in arrived if ingestion.passes(image, image_fault)]
     runs = [CellRun(cell, state, store) for cell in state.cells if cell.category == category]
-    sources = [ImageSource.from_path(i.path, name=i.path.name, digest=i.digest) for i in candidates]
+    reading = ingestion.known.reading
+    sources = [
+        ImageSource.from_path(i.path, name=i.path.name, digest=i.digest, reading=reading) for i in candidates
+    ]
     votes = collect_votes(runs, embedders, sources, settings.quantile) if sources else {}
-    for image in candidates:
-        reason = objection(votes[image.digest], settings.detectors)
+    for image, source in zip(candidates, sources, strict=True):
+        reason = objection(votes[source.digest], settings.detectors)
         if reason:
-            ingestion.hold(image, reason, votes[image.digest])
+            ingestion.hold(image, reason, votes[source.digest])
         else:
             ingestion.take(image)
     return ingestion.result

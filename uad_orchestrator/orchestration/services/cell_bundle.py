@@ -42,6 +42,7 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
         state=DetectorState.load(run.directory("memory_bank")),
         calibration=_calibration(run),
         trusted=tuple(run.state.project.trusted_checkpoints),
+        reading=run.state.project.reading(run.cell.dataset),
     )
     bundle = replace(bundle, calibration=_with_normals(bundle, run))
     if false_positive_rate is not None:
@@ -74,15 +75,15 @@ def _calibration(run: CellRun) -> Calibration:
 
 def _with_normals(bundle: Bundle, run: CellRun) -> Calibration:
     """The calibration with the normals' scores, and the maxima of their maps, as any threshold takes them."""
-    recipe, scale = bundle.detector().map_recipe, bundle.calibration.map_scale
+    recipe, known = bundle.detector().map_recipe, bundle.calibration
     normals = [r for row, r in read_responses(run.directory("score_table")) if row.role == "calibration"]
     return replace(
-        bundle.calibration,
-        scores=tuple(response.score for response in normals),
+        known,
+        scores=tuple(r.score for r in normals if r.name not in known.image_point.left_aside),
         maxima=tuple(
-            float(recipe.before_removal(response, scale).max())
-            for response in normals
-            if response.patch_grid is not None
+            float(recipe.before_removal(r, known.map_scale).max())
+            for r in normals
+            if r.patch_grid is not None and r.name not in known.pixel_point.left_aside
         ),
     )
 

@@ -108,6 +108,7 @@ def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProb
             layout_settings=dataset.layout_settings,
             exclude=dataset.exclude,
             progress=progress,
+            reading=project.reading(name),
         ):
             yield ProjectProblem(f"{key}: {found.path}", found.message)
 

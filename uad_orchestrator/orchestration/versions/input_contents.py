@@ -31,6 +31,7 @@ def dataset_category(manifest: Manifest) -> Content:
         "layout": manifest.layout,
         "images": [_row(r) | _labels(r) for r in manifest.records],
         "masks": _masks(manifest.records),
+        **_reading(manifest),
         **_boxes(manifest.records),
         **_defects(manifest),
         **_layout_package(manifest.layout),
@@ -39,12 +40,12 @@ def dataset_category(manifest: Manifest) -> Content:
 
 def normal_images(manifest: Manifest) -> Content:
     """The training and validation normals."""
-    return {"images": [_row(r) for r in (*manifest.train, *manifest.validation)]}
+    return {"images": [_row(r) for r in (*manifest.train, *manifest.validation)], **_reading(manifest)}
 
 
 def test_images(manifest: Manifest) -> Content:
     """All that is scored. Label and defect type belong to it: they stand in the score table and name the maps."""
-    return {"images": [_row(r) | _labels(r) for r in manifest.scored]}
+    return {"images": [_row(r) | _labels(r) for r in manifest.scored], **_reading(manifest)}
 
 
 def ground_truth(manifest: Manifest) -> Content:
@@ -139,6 +140,12 @@ def _labels(record: ImageRecord) -> dict[str, Any]:
 def _layout_package(layout: str) -> dict[str, Any]:
     package, found = PLUGINS.package_of(layout), find_layout(layout)
     return {"layout_version": found.version, "package": package} if package and found else {}
+
+
+def _reading(manifest: Manifest) -> dict[str, Any]:
+    """What changes pixels beside the files; nothing where they are read as they say themselves."""
+    recipe = manifest.reading.recipe()
+    return {"reading": recipe} if recipe else {}
 
 
 def _defects(manifest: Manifest) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from uad_orchestrator.project.settings import (
     DatasetSettings,
     DetectorEntry,
     EvaluationSettings,
+    ImagesSettings,
     RuntimeSettings,
     StorageSettings,
 )
@@ -65,6 +66,7 @@ def _read_sections(
         return None
     storage = _read_storage(values.get("storage"), home, findings)
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
+    images = findings.section(ImagesSettings, values.get("images"), ("images",))
     evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
     automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
     checks = findings.section(ChecksSettings, values.get("checks"), ("checks",))
@@ -84,6 +86,7 @@ def _read_sections(
         home=home,
         storage=storage,
         runtime=runtime,
+        images=images,
         datasets=datasets,
         presets=presets,
         detectors=expand_repeats(detectors),
