@@ -3,7 +3,8 @@
 Of an image AUROC by Newcombe's method 5 ("Confidence intervals for an effect size measure based on the Mann-Whitney
 statistic. Part 2", Statistics in Medicine 25, 2006). Where a bootstrap has too few different images to draw from, or
 finds a perfect separation in every draw, it still covers: in simulations of 2 + 8 to 41 + 119 images with AUROCs of .9
-to .999, .94 to .99 of the intervals of .95. It measures the spread of the test images alone, not that of training images or seeds.
+to .999, .94 to .99 of the intervals of .95. It measures the spread of the test images alone, not that of training
+images or seeds.
 """
 
 from __future__ import annotations
