@@ -292,7 +292,7 @@ def test_a_layouts_settings_are_checked_by_its_own_model(
     (problem,) = problems(tmp_path, "p: {model: vision_patchcore}", datasets)
     assert problem.startswith(f"line 5, datasets.{said}")
     if "unknown key" in said:
-        every = "(valid: categories, every, exclude, incoming, layout, root, split_folder)"
+        every = "(valid: categories, every, exclude, incoming, layout, leaks, masks, root, split_folder)"
         assert every.strip("()") in problem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-DATASET_KEYS = frozenset(("layout", "root", "categories", "exclude", "incoming"))
+DATASET_KEYS = frozenset(("layout", "root", "categories", "exclude", "incoming", "masks", "leaks"))
 """The keys of an entry that every dataset has."""
 
 

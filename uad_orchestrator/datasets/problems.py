@@ -8,6 +8,8 @@ from typing import Literal
 
 _SHOWN = 20
 
+Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class DatasetProblem:
@@ -21,7 +23,7 @@ class DatasetProblem:
 
     path: str
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
+from uad_orchestrator.datasets.strictness import LeakRule, MaskRule, Strictness
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -126,9 +127,22 @@ class DatasetSettings(Section):
     categories: tuple[str, ...] | None = Field(None, description="those to benchmark; default: those found")
     exclude: tuple[str, ...] = Field((), description="images to leave out, by their path below `root`")
     incoming: Path | None = Field(None, description="the folder of new normal images")
+    masks: MaskRule | None = Field(
+        None,
+        description="required: a defective test image without a mask is an error; optional: pixel metrics leave it "
+        "out; default: required of published sets, optional of layouts folder and manifest",
+    )
+    leaks: LeakRule = Field(
+        "warn", description="error: copies between train, validation and test stop the category; or warn"
+    )
     layout_settings: SerializeAsAny[LayoutSettings] | None = Field(
         None, description="the keys that the layout adds; None: its defaults"
     )
+
+    @property
+    def strictness(self) -> Strictness:
+        """What is an error in it."""
+        return Strictness(self.masks, self.leaks)
 
 
 class RepeatSettings(Section):

@@ -113,9 +113,9 @@ def still_being_written(path: Path, settled_seconds: float = SETTLED_SECONDS) ->
 def taken_name(manifest: Manifest, digest: str, suffix: str) -> str:
     """Where an image of this digest goes, relative to the dataset's root.
 
-    Into ``train/good``; into the folder of the first training image where the category uses another word.
+    Into ``train/good``; into the class folder of the first training image where the category uses another word.
     """
-    folders = {PurePosixPath(record.path).parent for record in manifest.train}
+    folders = {PurePosixPath(*PurePosixPath(record.path).parts[:3]) for record in manifest.train}
     good = PurePosixPath(manifest.category, "train", "good")
     folder = good if good in folders or not folders else min(folders)
     return str(folder / f"{digest[:16]}{suffix.lower()}")

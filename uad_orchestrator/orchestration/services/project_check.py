@@ -107,6 +107,7 @@ def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProb
             category,
             layout_settings=dataset.layout_settings,
             exclude=dataset.exclude,
+            strictness=dataset.strictness,
             progress=progress,
         ):
             yield ProjectProblem(f"{key}: {found.path}", found.message)

@@ -90,6 +90,7 @@ class ProjectState:
                 layout=dataset.layout,
                 layout_settings=dataset.layout_settings,
                 exclude=dataset.exclude,
+                strictness=dataset.strictness,
                 digests=self.digests,
             )
         return self._manifests[category]
