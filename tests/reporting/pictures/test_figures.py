@@ -122,6 +122,7 @@ def test_normals_stay_readable_beside_defects_that_score_far_higher():
     assert limit is not None and 1.2 < limit < 2
 
 
+@example([0.0], [1e6, 2e6], 500.0)
 @given(
     st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30),
     st.lists(st.floats(-1e6, 1e6), max_size=10),
@@ -137,3 +138,4 @@ def test_a_broken_axis_keeps_the_order_of_scores(normals, defects, threshold):
     assert np.all(np.diff(drawn) >= 0) and drawn.min() >= -1e-9 and drawn.max() <= 1 + 1e-9
     assert np.allclose(_piecewise(drawn, shown, at), scores, rtol=1e-6, atol=1e-6 * max(1, at[2] - at[0]))
     assert math.isnan(threshold) or threshold <= limit
+    assert "axis is broken" in score_histogram(rows_of(normals, defects), threshold)

@@ -122,7 +122,7 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
     limit = _break(scores, normals, threshold)
     edges = _edges([score for score in scores if limit is None or score <= limit], threshold)
     if limit is not None:
-        edges = _break_axis(axes, edges, max(scores))
+        edges = _break_axis(axes, np.append(edges, max(limit, edges[-1])), max(scores))
     for label, colour in (("test normals", PRIMARY), ("defects", SECONDARY)):
         axes.hist(
             groups[label], edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})"
@@ -150,7 +150,7 @@ def _break(scores: Sequence[float], normals: Sequence[float], threshold: float) 
 
 
 def _break_axis(axes: Axes, edges: np.ndarray, highest: float) -> np.ndarray:
-    """Give what lies above the edges a third of the axis, with a scale of its own; the edges of both parts."""
+    """Give what lies above the last edge a third of the axis, with a scale of its own; the edges of both parts."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     low, limit = float(edges[0]), float(edges[-1])
@@ -165,85 +165,6 @@ def _break_axis(axes: Axes, edges: np.ndarray, highest: float) -> np.ndarray:
         [t for t in (*near, *far) if low <= t < clear_of_break[0] or clear_of_break[1] < t <= highest]
     )
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xlim(-0.02 * widest, 1.02 * widest)
-    areas = [f"{measure}@{limit:g} {value:.3f}" for limit, value in aupro.items() if value is not None]
-    axes.text(0.97, 0.05, "\n".join(areas), transform=axes.transAxes, ha="right", color=INK)
-    return inline_svg(figure, name, f"{'sPRO' if saturated else 'PRO'} curve. " + ", ".join(areas))
-
-
-def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str = "scores") -> str:
-    """Where the image scores lie, and where the threshold cuts them, as SVG.
-
-    Where a few defects score far higher than all else, the axis is broken: their part of it has a scale of its own.
-
-    Args:
-        rows: the score table: test normals, defects, and the normals that set the threshold.
-        threshold: the image threshold; NaN draws none.
-        name: as for ``roc_figure``.
-
-    Raises:
-        ValueError: no row.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    rows = list(rows)
-    if not rows:
-        raise ValueError("a histogram needs at least one score: the score table is empty")
-    groups = {
-        "defects": [row.score for row in rows if row.role == "test" and row.label],
-        "test normals": [row.score for row in rows if row.role == "test" and not row.label],
-        "calibration normals": [row.score for row in rows if row.role == "calibration"],
-    }
-    figure, axes = _axes("image score", "images", unit_square=False)
-    scores = [score for scores in groups.values() for score in scores]
-    normals = groups["test normals"] + groups["calibration normals"]
-    limit = _break(scores, normals, threshold)
-    edges = _edges([score for score in scores if limit is None or score <= limit], threshold)
-    if limit is not None:
-        edges = _break_axis(axes, edges, max(scores))
-    for label, colour in (("test normals", PRIMARY), ("defects", SECONDARY)):
-        axes.hist(
-            groups[label], edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})"
-        )
-    calibration = groups["calibration normals"]
-    if calibration:
-        label = f"calibration normals ({len(calibration)})"
-        axes.hist(calibration, edges.tolist(), histtype="step", color=NEUTRAL, linewidth=1.2, label=label)
-    if not math.isnan(threshold):
-        axes.axvline(threshold, color=INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, columns=2)
-    broken = "" if limit is None else f" The axis is broken at {limit:.4g}."
-    return inline_svg(figure, name, _scores_alt_text(groups, threshold) + broken)
-
-
-def _break(scores: Sequence[float], normals: Sequence[float], threshold: float) -> float | None:
-    """Where the axis is broken: above what lies near normals and threshold; None where all can be told apart anyhow."""
-    lowest, highest = min(scores), max(scores)
-    bulk = float(np.quantile(normals, 0.95)) if normals else float(np.median(scores))
-    span = max([bulk] if math.isnan(threshold) else [bulk, threshold]) - lowest
-    near = max(score for score in scores if score <= lowest + max(span, 0) * FAR)
-    limit = max(near, lowest + span) + 0.1 * span
-    return limit if span > 0 and limit - lowest < (highest - lowest) / 2 else None
-
-
-def _break_axis(axes: Axes, edges: np.ndarray, highest: float) -> np.ndarray:
-    """Give what lies above the edges a third of the axis, with a scale of its own; the edges of both parts."""
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
-    low, limit = float(edges[0]), float(edges[-1])
-    at, shown = [low, limit, highest], [0.0, 1 - FAR_SHARE, 1.0]
-    axes.set_xscale(
-        "function", functions=(lambda x: _piecewise(x, at, shown), lambda y: _piecewise(y, shown, at))
-    )
-    axes.set_xlim(low, highest + 0.02 * (highest - limit))
-    near = MaxNLocator(4).tick_values(low, limit)
-    far = MaxNLocator(2).tick_values(limit, highest)
-    gap = 0.25 * (highest - limit)
-    axes.set_xticks(
-        [*(t for t in near if low <= t <= limit), *(t for t in far if limit + gap < t <= highest)]
-    )
     axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
     axes.text(limit, 1.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", color=SOFT)
     axes.text(limit, 0.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", color=SOFT)
