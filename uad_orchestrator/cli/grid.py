@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad_orchestrator.cli.terminal.completion import (
+    complete_asset,
+    complete_category_or_detector,
+    complete_detector,
+)
 from uad_orchestrator.cli.terminal.options import Asset, Categories, Detectors, Home, Json, Rehash, Workers
 from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.terminal.progress import cell_progress
@@ -122,12 +127,21 @@ def report(
 
 def why(
     asset: Annotated[
-        str, typer.Argument(help="metrics_report, memory_bank, normal_images, leaderboard, ...")
+        str,
+        typer.Argument(
+            help="metrics_report, memory_bank, normal_images, leaderboard, ...", autocompletion=complete_asset
+        ),
     ],
     category: Annotated[
-        str | None, typer.Argument(help="dataset/category; for an asset of detectors, the detector.")
+        str | None,
+        typer.Argument(
+            help="dataset/category; for an asset of detectors, the detector.",
+            autocompletion=complete_category_or_detector,
+        ),
     ] = None,
-    detector: Annotated[str | None, typer.Argument(help="The detector's name.")] = None,
+    detector: Annotated[
+        str | None, typer.Argument(help="The detector's name.", autocompletion=complete_detector)
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="What changed since this version (its first digits, or: previous).")
     ] = None,

@@ -10,7 +10,6 @@ from uad_orchestrator.storage.file_names import printable
 
 _SHOWN = 20
 
-
 Severity = Literal["error", "warning"]
 
 

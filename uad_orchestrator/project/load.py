@@ -14,6 +14,7 @@ from uad_orchestrator.project.parsing.reading import project_from_text
 from uad_orchestrator.project.project import Project
 from uad_orchestrator.project.settings import PROJECT_FILE
 from uad_orchestrator.project.texts import DEMO_YAML
+from uad_orchestrator.storage.regular_file import read_regular
 
 HOME_VARIABLE = "UAD_HOME"
 """``UAD_HOME``, the environment variable that names the project's folder."""
@@ -104,7 +105,11 @@ def open_project(home: Path | None = None, *, allow_missing_files: bool = False)
         ProjectError: the file is wrong; or ``home`` or UAD_HOME names a folder without one.
     """
     named = home or (Path(os.environ[HOME_VARIABLE]) if os.environ.get(HOME_VARIABLE) else None)
-    folder = (named or Path.cwd()).expanduser().resolve()
+    try:
+        folder = (named or Path.cwd()).expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # ~nosuchuser, a NUL character
+        what = f"names no folder: {error}"
+        raise ProjectError(named or Path(), [SettingProblem((), what, "write the path in full")]) from error
     if named is None and not (folder / PROJECT_FILE).exists():
         return demo_project(folder)
     return load_project(folder, allow_missing_files=allow_missing_files)
@@ -149,7 +154,7 @@ def _drop(values: dict[str, Any], place: Place) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular(path).decode("utf-8-sig")
     except FileNotFoundError:
         advice = f"`uad init` writes one; or point --home (or UAD_HOME) at the folder that holds {path.name}"
         problem = SettingProblem((), "there is no such file", advice)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -24,7 +25,10 @@ from uad_orchestrator.storage.digests import digest_of
 CHECKS_VERSION = 1
 """Raised when the checks find something else in the same files."""
 
-CHECKS: Mapping[str, Callable[[Manifest], list[DatasetProblem]]] = {"files": check_category}
+CHECKS: Mapping[str, Callable[[Manifest], list[DatasetProblem]]] = {
+    "missing": lambda manifest: list(manifest.warnings),
+    "files": check_category,
+}
 """By the name that their warnings have."""
 
 
@@ -49,7 +53,8 @@ def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]
         InputUnavailable: the category cannot be read at all.
     """
     version = state.input("dataset_category", Cell(category, "")).version
-    key = digest_of({"checks": CHECKS_VERSION, "dataset_category": version})
+    rules = state.project.datasets[category.partition("/")[0]].strictness
+    key = digest_of({"checks": CHECKS_VERSION, "rules": asdict(rules), "dataset_category": version})
     kept = KeptFindings(Path(state.project.storage.local), DatasetFinding)
     return kept.get(category, key, lambda: _take(state.manifest(category)))
 

@@ -120,6 +120,7 @@ def _dataset_problems(project: Project, on_file: OnFile, *, quick: bool) -> Iter
             category,
             layout_settings=dataset.layout_settings,
             exclude=dataset.exclude,
+            strictness=dataset.strictness,
             progress=partial(on_file, key),
             reading=project.reading(name),
         )

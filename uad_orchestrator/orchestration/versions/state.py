@@ -93,6 +93,7 @@ class ProjectState:
                 layout=dataset.layout,
                 layout_settings=dataset.layout_settings,
                 exclude=dataset.exclude,
+                strictness=dataset.strictness,
                 digests=self.digests,
                 reading=self.project.reading(name),
             )

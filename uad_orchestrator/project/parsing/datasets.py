@@ -174,7 +174,8 @@ def _check_dataset(settings: DatasetSettings, place: Place, findings: Findings) 
     if settings.categories == ():
         findings.add((*place, "categories"), "is empty", "leave the key out to take those found")
     for i, image in enumerate(settings.exclude):
-        if "/" not in image or PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
+        elsewhere = PurePosixPath(image).is_absolute() and settings.layout != "manifest"
+        if "/" not in image or elsewhere or ".." in PurePosixPath(image).parts:
             what = f"{shown(image)} is not a path below the dataset's root"
             findings.add((*place, "exclude", i), what, "e.g. bottle/train/good/003.png, bottle/test/*/9*.png")
     if settings.incoming and settings.layout != "folder":

@@ -15,6 +15,7 @@ from uad_orchestrator.project.known_categories import read_known
 from uad_orchestrator.project.parsing.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.parsing.detectors import missing_files, read_detector
 from uad_orchestrator.project.parsing.findings import Findings
+from uad_orchestrator.project.parsing.paths import impossible_paths
 from uad_orchestrator.project.parsing.repeats import MARK, expand_repeats
 from uad_orchestrator.project.parsing.yaml_text import parse_project
 from uad_orchestrator.project.project import Project
@@ -61,6 +62,9 @@ def _read_sections(
     values = findings.text.values
     for key in values.keys() - set(KEYS):
         findings.add((key,), "unknown key", choose_from(key, KEYS))
+    if impossible := list(impossible_paths(values)):
+        findings.note(*impossible)
+        return None
     storage = _read_storage(values.get("storage"), home, findings)
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
     images = findings.section(ImagesSettings, values.get("images"), ("images",))

@@ -11,6 +11,7 @@ from uad_orchestrator.metrics.catalogue import SCOPES, Metric, averaged, headlin
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, column, shown, with_interval
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
+from uad_orchestrator.reporting.board.remarks import remarks
 from uad_orchestrator.reporting.board.row import LeaderboardRow, published_fields
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
     parts += [Text(f"{WARNED} {warning}", "yellow") for warning in board.warnings[:SHOWN_WARNINGS]]
     if (more := len(board.warnings) - SHOWN_WARNINGS) > 0:
         parts.append(Text(f"{more} more warnings with --format json, or in the report", style="dim"))
+    parts += [Text(remark, style="dim") for remark in remarks(board)]
     if hidden:
         parts.append(Text(f"{hidden} more columns in a wider terminal or with --format md", style="dim"))
     for means in board.means:
@@ -224,6 +226,8 @@ def _markdown(board: Leaderboard) -> str:
         heads = ["detector", *(column(key).heading for key in of_means)]
         lines += ["", f"Mean of {_escaped(means.dataset)}. {_escaped(means.note())}", ""]
         lines += _markdown_table(heads, body)
+    for remark in remarks(board):
+        lines += ["", _escaped(remark)]
     if _has_ties(board):
         lines += ["", TIED_NOTE]
     said = [f"{place}: {why}" for place, why in board.unreachable.items()] + [str(w) for w in board.warnings]

@@ -228,6 +228,8 @@ def _figures(report: MetricsReport) -> dict[str, Any]:
         "pixel_threshold": pixel.threshold,
         "pixel_threshold_source": pixel.source,
         "contamination": image.contamination,
+        "false_positive_rate_from": image.false_positive_rate_from,
+        **report.counts.model_dump(include={"n_test_normal", "n_test_anomalous", "n_test_masked"}),
         **{name: report.value(name) for name in OTHER_METRICS},
         "reasons": report.reasons | {name: why for name, why in reasons.items() if name in OTHER_METRICS},
     }
