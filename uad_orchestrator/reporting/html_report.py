@@ -224,6 +224,7 @@ def _environment(board: Leaderboard) -> Environment:
     environment.globals.update(
         anchor=cell_anchor,
         warnings_anchor=warnings_anchor,
+        warned={(row.category_key, row.detector): row.warnings for row in board.rows},
         column=column,
         overview=_names(averaged("operating point", "cost")),
         at_threshold=_names(metrics_of("operating point")),
@@ -238,7 +239,7 @@ def _environment(board: Leaderboard) -> Environment:
     environment.filters.update(
         written=written, figure=shown, yaml=_yaml, inline=Markup, datasets=_by_dataset, loss=_loss
     )
-    environment.filters["heading"] = _heading
+    environment.filters |= {"heading": _heading, "broken": _broken}
     return environment
 
 
@@ -247,6 +248,13 @@ def _heading(of: Column) -> Markup:
     from markupsafe import Markup, escape
 
     return Markup(str(escape(of.heading)).replace("-", "&#8209;").replace("@", "<wbr>@"))
+
+
+def _broken(path: str) -> Markup:
+    """A path that breaks behind its slashes."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(path)).replace("/", "/<wbr>"))
 
 
 def _yaml(value: Any) -> str:

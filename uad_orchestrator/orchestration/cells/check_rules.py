@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.datasets.copies import find_exact_copies
 from uad_orchestrator.datasets.image_check import check_category
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
@@ -77,13 +78,7 @@ def masks_match(manifest: Manifest) -> Verdict:
 
 def no_test_image_in_training(manifest: Manifest) -> Verdict:
     """No validation or test image has the bytes of a training image: any score would be too good."""
-    trained = {record.digest: record.path for record in reversed(manifest.train)}
-    copies = [
-        DatasetProblem(record.path, f"the same file as {trained[record.digest]}, which is trained on")
-        for record in manifest.records
-        if record.split != "train" and record.digest in trained
-    ]
-    return _of_problems(copies, "no image is both trained on and tested")
+    return _of_problems(find_exact_copies(manifest), "no image is both trained on and tested")
 
 
 def scores_usable(rows: Sequence[ScoreRow]) -> Verdict:
@@ -271,4 +266,5 @@ def _of_problems(problems: Sequence[DatasetProblem], well: str) -> Verdict:
     listed = [str(problem) for problem in problems[:SHOWN]]
     said = listed[0] if len(problems) == 1 else f"{len(problems)} problems, the first: {listed[0]}"
     is_error = any(problem.severity == "error" for problem in problems)
-    return Verdict(False, said, {"problems": len(problems), "listed": listed}, is_error)
+    images = tuple(problem.path for problem in problems)
+    return Verdict(False, said, {"problems": len(problems), "listed": listed}, is_error, images)

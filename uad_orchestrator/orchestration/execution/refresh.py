@@ -136,7 +136,7 @@ def refresh(
         result.rerecorded = rerecord(state, instance, selection)
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
         result.add(CellRunner(project, instance, refresh_id).run_leaderboard())
-    result.warnings = project_warnings(open_state(project), store, selection)
+    result.warnings = project_warnings(state, store, selection)
     if result.materialized:
         open_index(project, store).settle()
     result.seconds = time.perf_counter() - started

@@ -42,10 +42,11 @@ document.getElementById("metric")?.addEventListener("change", event => {
   document.querySelectorAll(".metric-name").forEach(name => { name.textContent = heading; });
 });
 
-// A link to a cell opens it.
+// A link to a cell, or into the warnings, opens it.
 const openTarget = () => {
   const cell = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (cell?.matches("details.cell")) { cell.open = true; cell.scrollIntoView(); }
+  const folded = cell?.closest("details");
+  if (folded) { folded.open = true; cell.scrollIntoView(); }
 };
 addEventListener("hashchange", openTarget);
 openTarget();
