@@ -12,6 +12,7 @@ import numpy as np
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.header import Refused
 from uad_orchestrator.images.remarks import Remark
+from uad_orchestrator.images.source import ImageSource
 
 WINDOW = 2048
 """Of larger images the middle is looked at: its side in pixels."""
@@ -86,6 +87,23 @@ class Look(NamedTuple):
             sharpness=round(edges / deviation, 6) if deviation else math.nan,
             largest=round(int(middle[..., 0].max() if grey_only else middle.max()) / white, 6),
         )
+
+
+def look_at(image: ImageSource) -> Look:
+    """Look at an image that is read for it: of a large TIFF file the middle rows alone.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    bands = image.bands() if image.bands is not None else None
+    if bands is None:
+        return Look.of(image.read())
+    try:
+        height, width = bands.size
+        top = max(0, (height - WINDOW) // 2)
+        return Look.of(bands.read(top, top + WINDOW), (height, width))
+    finally:
+        bands.close()
 
 
 @dataclass(frozen=True)
