@@ -246,7 +246,7 @@ def test_a_file_that_is_no_image_is_named(layout: str, made: Miniature) -> None:
     name = made.defects[1]
     (made.root / name).write_bytes(b"not an image")
     found = faults(layout, made)
-    assert found == {name: "not an image; expected PNG, JPEG, BMP or TIFF"}
+    assert found == {name: "not an image; expected PNG, JPEG, BMP, TIFF, WebP, GIF, PGM or PPM"}
 
 
 def test_an_unknown_category_names_the_nearest(layout: str, made: Miniature) -> None:

@@ -41,7 +41,7 @@ def test_all_faults_of_names_and_headers_at_once(bottle: Path) -> None:
         " expected the same size"
     )
     assert problems[2].message.startswith("cut short")
-    assert problems[3].message == "not an image; expected PNG, JPEG, BMP or TIFF"
+    assert problems[3].message == "not an image; expected PNG, JPEG, BMP, TIFF, WebP, GIF, PGM or PPM"
 
 
 def test_check_category_finds_the_faults_of_headers(bottle: Path) -> None:

@@ -215,7 +215,7 @@ def test_an_unreadable_kolektor_mask_is_no_normal_image(tmp_path: Path) -> None:
     (tmp_path / "train" / "00002_GT.png").write_bytes(b"broken")
     (tmp_path / "test" / "00001_GT.png").unlink()
     assert _faults("kolektor_sdd2", tmp_path, "kolektor_sdd2") == [
-        "train/00002_GT.png: not an image; expected PNG, JPEG, BMP or TIFF",
+        "train/00002_GT.png: not an image; expected PNG, JPEG, BMP, TIFF, WebP, GIF, PGM or PPM",
         "test/00001.png: has no mask; expected test/00001_GT.png (or another image extension)",
     ]
 

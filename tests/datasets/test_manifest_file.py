@@ -211,3 +211,37 @@ def test_excluded_rows_are_not_looked_at(tmp_path: Path, rows: Rows) -> None:
     _write(tmp_path, rows)
     manifest = load_dataset("line7", tmp_path, "lid", layout="manifest", exclude=["img/gone.png"])
     assert manifest.excluded == ("img/gone.png",)
+
+
+@pytest.mark.parametrize(
+    "boxes", [[[1, 2, 3, 4], [5, 6, 7.5, 8]], "1 2 3 4; 5 6 7.5 8", "[[1, 2, 3, 4], [5, 6, 7.5, 8]]"]
+)
+def test_boxes_stand_for_a_mask_and_are_none(tmp_path: Path, rows: Rows, boxes: Any) -> None:
+    bent = rows[4]
+    del bent["mask_path"]
+    bent["boxes"] = boxes
+    manifest = load_dataset("line7", _write(tmp_path, rows), "lid", layout="manifest")
+    assert manifest.test[1].boxes == ((1, 2, 3, 4), (5, 6, 7.5, 8)) and manifest.test[1].masks == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"boxes": [[1, 2, 3]], "mask_path": []}, "expected a list of \\[x, y, width, height\\]"),
+        ({"boxes": "1 2 3 x", "mask_path": []}, "expected a list of"),
+        ({"boxes": "{", "mask_path": []}, "expected a list of"),
+        ({"boxes": [[1, 2, float("nan"), 4]], "mask_path": []}, "expected a list of"),
+        ({"boxes": [[1, 2, 0, 4]], "mask_path": []}, "begins before 0 or is empty"),
+        ({"boxes": [[1, 2, 3, 4]]}, "boxes and a mask"),
+        (
+            {"boxes": [[1, 2, 3, 4]], "label": 0, "defect_type": "", "mask_path": []},
+            "a normal image with boxes",
+        ),
+    ],
+)
+def test_boxes_that_cannot_be_are_errors(
+    tmp_path: Path, rows: Rows, changes: dict[str, Any], message: str
+) -> None:
+    rows[4] |= changes
+    with pytest.raises(DatasetError, match=message):
+        load_dataset("line7", _write(tmp_path, rows), "lid", layout="manifest")

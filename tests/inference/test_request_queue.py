@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.orchestration.workshop import normal_image
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import Bundle, infer
 from uad_orchestrator.inference.request_queue import RequestQueue
 from uad_orchestrator.memory.nearest import NearestNeighbors
@@ -21,15 +23,19 @@ def broken() -> np.ndarray:
     raise ImageError("part.png: cut short")
 
 
+def handed_in(name: str, read: Callable[[], np.ndarray]) -> ImageSource:
+    return ImageSource(name, name, name, read)
+
+
 def test_each_gets_its_own_answer(bundle: Bundle) -> None:
     images = [normal_image(seed) for seed in range(4)]
     expected = [result.score for result in infer(bundle, images)]
     with RequestQueue(bundle.detector()) as requests:
         answers = []
         for image in images:
-            answers.append(requests.submit("good", lambda image=image: image))
-            answers.append(requests.submit("bad", broken))
-            answers.append(requests.submit("flat", lambda: np.zeros((4, 4), np.uint8)))
+            answers.append(requests.submit(handed_in("good", lambda image=image: image)))
+            answers.append(requests.submit(handed_in("bad", broken)))
+            answers.append(requests.submit(handed_in("flat", lambda: np.zeros((4, 4), np.uint8))))
     assert [answer.result(10).score for answer in answers[::3]] == expected
     for answer in answers[1::3]:
         with pytest.raises(ImageError, match="cut short"):
@@ -50,21 +56,21 @@ def test_all_requests_search_one_index(bundle: Bundle, monkeypatch: pytest.Monke
     unused = replace(bundle, state=replace(bundle.state))
     with RequestQueue(unused.detector()) as requests:
         for seed in range(3):
-            requests.submit("good", lambda seed=seed: normal_image(seed)).result(60)
+            requests.submit(handed_in("good", lambda seed=seed: normal_image(seed))).result(60)
             with pytest.raises(ImageError):
-                requests.submit("bad", broken).result(60)
+                requests.submit(handed_in("bad", broken)).result(60)
             with pytest.raises(ValueError, match="expected an RGB image"):
-                requests.submit("flat", lambda: np.zeros((4, 4), np.uint8)).result(60)
+                requests.submit(handed_in("flat", lambda: np.zeros((4, 4), np.uint8))).result(60)
     assert made == [len(bundle.state.arrays["bank"])]
 
 
 def test_a_cancelled_request_is_passed_over(bundle: Bundle) -> None:
     read: list[str] = []
     requests = RequestQueue(bundle.detector())
-    waiting = requests.submit("cancelled", lambda: read.append("cancelled") or normal_image(1))
+    waiting = requests.submit(handed_in("cancelled", lambda: read.append("cancelled") or normal_image(1)))
     assert waiting.cancel()
     with requests:
-        assert requests.submit("next", lambda: normal_image(1)).result(10).name == "next"
+        assert requests.submit(handed_in("next", lambda: normal_image(1))).result(10).name == "next"
     assert read == []
 
 

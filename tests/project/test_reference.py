@@ -42,6 +42,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "project-file.md"
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "storage": (settings.StorageSettings,),
     "runtime": (settings.RuntimeSettings,),
+    "images": (settings.ImagesSettings,),
     "datasets.<name>": (settings.DatasetSettings, FolderSettings, ManifestSettings),
     "detectors.<name>": (settings.DetectorEntry,),
     "repeats": (settings.RepeatSettings,),

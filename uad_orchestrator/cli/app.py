@@ -16,6 +16,7 @@ from uad_orchestrator.cli import (
     export,
     grid,
     housekeeping,
+    importing,
     infer,
     ingest,
     one_shot,
@@ -24,6 +25,7 @@ from uad_orchestrator.cli import (
     start,
     trust,
 )
+from uad_orchestrator.cli.terminal.output import escape_what_no_terminal_takes
 
 app = typer.Typer(
     help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
@@ -41,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.command("intake", hidden=True, help="The earlier name of `uad ingest`.")(ingest.ingest)
+app.add_typer(importing.imports, name="import")
 app.add_typer(export.export, name="export")
 app.add_typer(housekeeping.lineage, name="lineage")
 
@@ -50,6 +53,7 @@ def main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained."""
+    escape_what_no_terminal_takes()
     if version:
         typer.echo(__version__)
         raise typer.Exit

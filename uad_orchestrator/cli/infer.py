@@ -31,6 +31,16 @@ Trust = Annotated[
         help="Load this checkpoint of the bundle, which can run code: only if you know where it comes from.",
     ),
 ]
+BitDepth = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=16, help="Bits that 16-bit files really hold, e.g. 12.", show_default="as was fitted"
+    ),
+]
+MaxMegapixels = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Largest image, by its header.", show_default="as was fitted"),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 
 
@@ -57,6 +67,8 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     weights: Weights = None,
     trust: Trust = None,
     device: Device = "auto",
+    bit_depth: BitDepth = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Inspect images: score, label, defects. Exit status 0 all normal, 3 something anomalous, 1 an error."""
     from uad_orchestrator.cli.terminal.inspection import CSV, JSON, TEXT, Inspection, Outputs
@@ -69,7 +81,8 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
         else:
             model = cell_model(home, category, detector)
         outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
-        inspection = Inspection(model, model.detector(device), outputs)
+        reading = model.reading.changed(bit_depth, max_megapixels)
+        inspection = Inspection(model, model.detector(device), outputs, reading)
         if watch is not None:
             _watch(inspection, watch)
         else:
@@ -132,7 +145,8 @@ def _watch(inspection: Inspection, folder: Path) -> None:
 
     inspection.begin_stream()
     note(f"Watching {folder} (Ctrl-C stops)")
-    inspection.stream(arriving_images(folder), {}, folder, batch_size=1)
+    arriving = arriving_images(folder, reading=inspection.reading or inspection.bundle.reading)
+    inspection.stream(arriving, {}, folder, batch_size=1)
 
 
 def _check_usage(paths: list[Path] | None, watch: Path | None, two_formats: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh
 from uad_orchestrator.cli.terminal.options import Home, Json, Workers
 from uad_orchestrator.cli.terminal.output import FAILED, note, print_json, speaking
+from uad_orchestrator.cli.terminal.ports import require_free_port
 from uad_orchestrator.cli.terminal.progress import file_progress
 
 
@@ -74,5 +75,6 @@ def ui(
 
     with speaking():
         project = open_project(home)
+        require_free_port("127.0.0.1", port)
         note(f"http://127.0.0.1:{port} (Ctrl-C stops it)")
         raise typer.Exit(serve_ui(project, port))

@@ -4,6 +4,7 @@ A layout says how files are arranged; ``load_dataset`` reads one category by it,
 everything wrong with one. The demo set is generated.
 """
 
+from uad_orchestrator.datasets.annotations import ImportedAnnotations, ImportSettings, import_annotations
 from uad_orchestrator.datasets.demo_generator import (
     DEMO_CATEGORIES,
     DemoSizes,
@@ -37,6 +38,8 @@ __all__ = [
     "Exclusions",
     "FoundImage",
     "ImageRecord",
+    "ImportSettings",
+    "ImportedAnnotations",
     "Layout",
     "LayoutSettings",
     "Manifest",
@@ -50,6 +53,7 @@ __all__ = [
     "generate_defective",
     "generate_demo",
     "generate_normals",
+    "import_annotations",
     "is_folder",
     "list_images",
     "load_dataset",

@@ -14,6 +14,9 @@ from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.strictness import Strictness
 from uad_orchestrator.images.decode import ImageError, check_header
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.images.remarks import file_remarks
+from uad_orchestrator.storage.file_names import file_path, printable, table_name
 
 _THREADS = 8  # opening files waits more than it computes
 _LOSSY = (".jpg", ".jpeg")
@@ -31,6 +34,7 @@ def check_dataset(
     exclude: Iterable[str] = (),
     strictness: Strictness = Strictness(),  # noqa: B008 - frozen
     progress: Progress | None = None,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> list[DatasetProblem]:
     """Every fault of a category, sorted by path: what the layout misses and what the files' headers show.
 
@@ -44,6 +48,7 @@ def check_dataset(
         exclude: images to leave out, as for ``load_dataset``.
         strictness: as for ``load_dataset``.
         progress: called with (files looked at, files in all).
+        reading: how the images are read.
 
     Returns:
         Errors and warnings; empty where all is right.
@@ -52,8 +57,9 @@ def check_dataset(
         scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings, strictness.masks)
     except DatasetError as error:
         return list(error.problems) or [DatasetProblem(category, str(error))]
-    files = [(image.path, image.masks) for image in scan.images]
-    problems = scan.problems + scan.warnings + _check_headers(dataset_folder(layout, root), files, progress)
+    files = [(table_name(image.path), tuple(map(table_name, image.masks))) for image in scan.images]
+    of_headers = _check_headers(dataset_folder(layout, root), files, reading, progress)
+    problems = scan.problems + scan.warnings + of_headers
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
@@ -68,16 +74,19 @@ def check_category(manifest: Manifest, progress: Progress | None = None) -> list
         Errors and warnings, sorted by path; empty where all is right.
     """
     files = [(record.path, tuple(mask.path for mask in record.masks)) for record in manifest.records]
-    problems = _check_headers(manifest.root, files, progress) + find_exact_copies(manifest)
+    problems = _check_headers(manifest.root, files, manifest.reading, progress) + find_exact_copies(manifest)
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
 def _check_headers(
-    root: Path, files: list[tuple[str, tuple[str, ...]]], progress: Progress | None
+    root: Path,
+    files: list[tuple[str, tuple[str, ...]]],
+    reading: ReadingSettings,
+    progress: Progress | None,
 ) -> list[DatasetProblem]:
     problems: list[DatasetProblem] = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        checked = pool.map(lambda file: _check_image(root, *file), files)
+        checked = pool.map(lambda file: _check_image(root, file[0], file[1], reading), files)
         for done, found in enumerate(checked, 1):
             problems += found
             if progress:
@@ -85,12 +94,17 @@ def _check_headers(
     return problems
 
 
-def _check_image(root: Path, image: str, masks: tuple[str, ...]) -> list[DatasetProblem]:
+def _check_image(
+    root: Path, image: str, masks: tuple[str, ...], reading: ReadingSettings
+) -> list[DatasetProblem]:
     """An image and its masks: all readable, all of one size."""
     problems: list[DatasetProblem] = []
-    size = _size(root, image, problems)
+    size = _size(root, image, problems, reading)
+    if size:
+        remarks = file_remarks(root / file_path(image), reading)
+        problems += [DatasetProblem(image, remark.text, "warning") for remark in remarks]
     for mask in masks:
-        mask_size = _size(root, mask, problems)
+        mask_size = _size(root, mask, problems, reading, mask=True)
         if size and mask_size and mask_size != size:
             message = (
                 f"mask of {_words(mask_size)}, its image {image} is {_words(size)}; expected the same size"
@@ -102,11 +116,14 @@ def _check_image(root: Path, image: str, masks: tuple[str, ...]) -> list[Dataset
     return problems
 
 
-def _size(root: Path, name: str, problems: list[DatasetProblem]) -> tuple[int, int] | None:
+def _size(
+    root: Path, name: str, problems: list[DatasetProblem], reading: ReadingSettings, *, mask: bool = False
+) -> tuple[int, int] | None:
+    path = root / file_path(name)
     try:
-        return check_header(root / name)
+        return check_header(path, reading, mask=mask)
     except ImageError as error:
-        problems.append(DatasetProblem(name, str(error).removeprefix(f"{root / name}: ")))
+        problems.append(DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: ")))
         return None
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-DATASET_KEYS = frozenset(("layout", "root", "categories", "exclude", "incoming", "masks", "leaks"))
+DATASET_KEYS = frozenset(
+    (
+        *("layout", "root", "categories", "exclude", "incoming", "masks", "leaks"),
+        *("bit_depth", "value_range", "alpha"),
+    )
+)
 """The keys of an entry that every dataset has."""
 
 

@@ -19,7 +19,9 @@ from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
 from uad_orchestrator.datasets.strictness import MaskRule, Strictness
 from uad_orchestrator.images.decode import ImageError, image_digest
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.spelling import choose_from
+from uad_orchestrator.storage.file_names import table_name
 from uad_orchestrator.threads import available_threads
 
 _SPLIT_ORDER = {split: order for order, split in enumerate(get_args(Split))}
@@ -39,6 +41,7 @@ def load_dataset(
     exclude: Iterable[str] = (),
     strictness: Strictness = Strictness(),  # noqa: B008 - frozen
     digests: Digests | None = None,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> Manifest:
     """One category of a dataset: each image's split, label, defect type, masks, group and content digest.
 
@@ -51,6 +54,7 @@ def load_dataset(
         exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
         strictness: whether masks may be missing, and whether copies between splits are errors.
         digests: gives a file's digest; a cache may stand here.
+        reading: how the images are read: what their files do not say themselves.
 
     Returns:
         The images, sorted by split and path, and warnings of what is missing.
@@ -75,13 +79,14 @@ def load_dataset(
     digest = _digest_all(folder, images, digests or image_digest)
     records = tuple(
         ImageRecord(
-            path=image.path,
+            path=table_name(image.path),
             split=image.split,
             label=image.label,
-            defect_type=image.defect_type,
+            defect_type=table_name(image.defect_type),
             digest=digest[image.path],
-            masks=tuple(MaskFile(mask, digest[mask]) for mask in image.masks),
-            group_id=image.group_id,
+            masks=tuple(MaskFile(table_name(mask), digest[mask]) for mask in image.masks),
+            group_id=image.group_id and table_name(image.group_id),
+            boxes=image.boxes,
         )
         for image in images
     )
@@ -94,6 +99,7 @@ def load_dataset(
         tuple(sorted(exclusions.left_out)),
         tuple(scan.notes),
         scan.defects,
+        reading,
         tuple(scan.warnings),
         strictness.leaks,
     )
@@ -202,8 +208,10 @@ def _settle_masks(scan: Scan, category: str, *, required: bool) -> None:
     if lacking and len(lacking) == len(defective):
         scan.warn(category, f"no masks ({len(lacking)} defective test images): there are no pixel metrics")
         return
+    boxed = {image.path for image in defective if image.boxes}
     for path in lacking:
-        what = scan.without_mask[path].message if path in scan.without_mask else "has no mask"
+        known = scan.without_mask.get(path)
+        what = known.message if known else "has boxes, which are no mask" if path in boxed else "has no mask"
         scan.warn(path, f"{what}; pixel metrics leave it out")
 
 

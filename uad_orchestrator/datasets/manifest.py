@@ -13,12 +13,17 @@ from typing import Literal
 from uad_orchestrator.datasets.defects_config import DefectKind
 from uad_orchestrator.datasets.problems import DatasetProblem, Severity
 from uad_orchestrator.datasets.strictness import LeakRule
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.storage.file_names import file_path
 
 Split = Literal["train", "validation", "test", "test_private", "test_private_mixed"]
 """The last two are published without labels: they are scored and exported, never in a metric."""
 
 UNKNOWN_LABEL = -1
+
+Box = tuple[float, float, float, float]
+"""x, y, width and height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class MaskFile:
     """A ground-truth mask.
 
     Attributes:
-        path: posix path relative to the dataset's root.
+        path: posix path relative to the dataset's root, as ``ImageRecord.path``.
         digest: SHA-256 (hex) of the file's bytes.
     """
 
@@ -39,7 +44,8 @@ class ImageRecord:
     """One image of a category.
 
     Attributes:
-        path: posix path relative to the dataset's root, e.g. ``bottle/test/broken_large/000.png``.
+        path: posix path relative to the dataset's root, e.g. ``bottle/test/broken_large/000.png``; a newline and the
+            like in it are escaped, so that any table takes it: ``Manifest.file`` leads to the file.
         split: ``train``, ``validation`` (normals that calibrate, never fitted), ``test``, or a private one.
         label: 0 normal, 1 anomalous, -1 where none is published.
         defect_type: ``good`` for normals, ``unknown`` without a label, else the dataset's own word.
@@ -47,6 +53,7 @@ class ImageRecord:
         masks: its masks; several where a dataset publishes several channels per image; none where there are none,
             of normals only where they come with one, which shows nothing.
         group_id: the physical part it shows, where the dataset says so.
+        boxes: where its defects are, if they are known by boxes only: no mask, so no pixel metric counts the image.
     """
 
     path: str
@@ -56,6 +63,7 @@ class ImageRecord:
     digest: str
     masks: tuple[MaskFile, ...] = ()
     group_id: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Manifest:
         excluded: the images the user took out by name.
         notes: what a reader of results must know of the splits (one of our own making, one without ground truth).
         defects: what the pixel values of masks in channels mean, where the layout keeps channels apart.
+        reading: how its images are read.
         warnings: what is missing or odd by its name.
         leaks: what copies between the splits are: ``warn`` or ``error``.
     """
@@ -83,8 +92,20 @@ class Manifest:
     excluded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     defects: tuple[DefectKind, ...] = ()
+    reading: ReadingSettings = PLAIN_READING
     warnings: tuple[DatasetProblem, ...] = ()
     leaks: LeakRule = "warn"
+
+    def file(self, path: str) -> Path:
+        """Where an image or a mask lies.
+
+        Args:
+            path: that of its record.
+
+        Returns:
+            The file's own path.
+        """
+        return self.root / file_path(path)
 
     def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
         """The records of a split.
@@ -149,10 +170,11 @@ class Manifest:
             A source named by the record's path; images with one ``group_id`` share a group.
         """
         return ImageSource.from_path(
-            self.root / record.path,
+            self.file(record.path),
             name=record.path,
             digest=record.digest,
             group=record.group_id or record.path,
+            reading=self.reading,
         )
 
     def sources(self, records: tuple[ImageRecord, ...]) -> Iterator[ImageSource]:

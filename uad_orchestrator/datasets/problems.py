@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from uad_orchestrator.storage.file_names import printable
+
 _SHOWN = 20
 
 Severity = Literal["error", "warning"]
@@ -24,6 +26,10 @@ class DatasetProblem:
     path: str
     message: str
     severity: Severity = "error"
+
+    def __post_init__(self) -> None:
+        for name in ("path", "message"):  # a file may be called anything, and this is printed
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uad_orchestrator.datasets.defects_config import DefectKind
-from uad_orchestrator.datasets.manifest import Split
+from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES
 
@@ -31,6 +31,7 @@ class FoundImage:
         defect_type: ``good`` for normals, ``unknown`` without a label, else the dataset's own word.
         masks: its mask files.
         group_id: the physical part it shows, where the dataset says so.
+        boxes: where its defects are, if they are known by boxes only.
     """
 
     path: str
@@ -39,6 +40,7 @@ class FoundImage:
     defect_type: str
     masks: tuple[str, ...] = ()
     group_id: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass
@@ -111,7 +113,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether the extension, in any case, is one of PNG, JPEG, BMP or TIFF."""
+    """Whether the extension, in any case, is one of those that are read."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 

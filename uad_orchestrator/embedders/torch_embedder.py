@@ -240,8 +240,12 @@ def computed_in(settings: EmbedderSettings) -> dict[str, str]:
 
 
 def _on_host(values: Any) -> np.ndarray:
-    """A tensor as an array in the memory of the host."""
-    return values.cpu().numpy()
+    """A tensor as an array in the memory of the host; from a GPU by way of page-locked memory, several times faster."""
+    if values.device.type != "cuda":
+        return values.cpu().numpy()
+    import torch
+
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values).numpy()  # CUDA only
 
 
 def ran_on(embedder: object) -> str:

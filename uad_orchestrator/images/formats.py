@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
 from uad_orchestrator.images.decode import RgbImage, image_size, read_image
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.images.remarks import file_remarks
 from uad_orchestrator.images.source import ImageSource
 
 
@@ -77,12 +79,14 @@ def to_rgb(array: np.ndarray, input_format: ImageFormat | str) -> RgbImage:
 def sources_from(
     images: Sequence[Path | str] | Sequence[np.ndarray] | Sequence[ImageSource] | np.ndarray,
     input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> list[ImageSource]:
     """What a user hands to a detector, as sources.
 
     Args:
         images: file paths, arrays of ``input_format``, one array with a leading axis n, or sources (kept).
         input_format: the format of arrays; it has no say over files.
+        reading: how files are read; it has no say over arrays.
 
     Returns:
         One source per image, in order; arrays are called ``images[0]`` and so on.
@@ -93,12 +97,13 @@ def sources_from(
         ImageError: a file cannot be read.
     """
     _check_container(images, input_format)
-    return [_source(image, index, input_format, None) for index, image in enumerate(images)]
+    return [_source(image, index, input_format, None, reading) for index, image in enumerate(images)]
 
 
 def iter_sources(
     images: Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray,
     input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> Iterator[ImageSource]:
     """``sources_from`` for who keeps nothing by content: one at a time, and neither file nor array is read
     for its digest. Each gets one that no other image has.
@@ -108,7 +113,10 @@ def iter_sources(
     """
     _check_container(images, input_format)
     unique = uuid.uuid4().hex
-    return (_source(image, index, input_format, f"{unique}-{index}") for index, image in enumerate(images))
+    return (
+        _source(image, index, input_format, f"{unique}-{index}", reading)
+        for index, image in enumerate(images)
+    )
 
 
 def _check_container(images: object, input_format: ImageFormat | str) -> None:
@@ -121,21 +129,36 @@ def _check_container(images: object, input_format: ImageFormat | str) -> None:
         )
 
 
-def _source(image: object, index: int, input_format: ImageFormat | str, digest: str | None) -> ImageSource:
+def _source(
+    image: object,
+    index: int,
+    input_format: ImageFormat | str,
+    digest: str | None,
+    reading: ReadingSettings,
+) -> ImageSource:
     if isinstance(image, ImageSource):
         return image
     if isinstance(image, (str, Path)):
         path = Path(image)
         if digest is None:
-            return ImageSource.from_path(path)
-        return ImageSource(str(path), digest, str(path), lambda: read_image(path), lambda: image_size(path))
+            return ImageSource.from_path(path, reading=reading)
+        return ImageSource(
+            str(path),
+            digest,
+            str(path),
+            read=lambda: read_image(path, reading),
+            measure=lambda: image_size(path, reading),
+            remarks=lambda: file_remarks(path, reading),
+            scaled=reading.says_white,
+        )
     if not isinstance(image, np.ndarray):
         raise TypeError(f"images[{index}] is a {type(image).__name__}; expected a path or a numpy array")
     try:
         pixels = to_rgb(image, input_format)
     except ValueError as error:
         raise ValueError(f"images[{index}]: {error}") from None
-    return ImageSource.from_array(pixels, name=f"images[{index}]", digest=digest)
+    source = ImageSource.from_array(pixels, name=f"images[{index}]", digest=digest)
+    return replace(source, scaled=True)  # its format says which value is white
 
 
 def _layout(input_format: ImageFormat | str) -> _Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from uad_orchestrator.images.decode import (
     image_size,
     read_bytes,
 )
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.images.remarks import Remark, encoded_remarks, file_remarks
+from uad_orchestrator.storage.file_names import printable
 
 
 class ImageChanged(ImageError):
@@ -33,6 +37,9 @@ class ImageSource:
         group: images of one physical part share it and are left out of calibration together.
         read: decodes the image to ``(H, W, 3)`` RGB, ``uint8`` or ``uint16``.
         measure: ``(H, W)`` without decoding the image, where that can be had; see ``size``.
+        remarks: what reading leaves out of its file, where there is a file.
+        scaled: whether somebody said which value is white (``bit_depth``, ``value_range``, an array in 0..1): then its
+            depth is as good as another.
     """
 
     name: str
@@ -40,6 +47,8 @@ class ImageSource:
     group: str
     read: Callable[[], RgbImage]
     measure: Callable[[], tuple[int, int]] | None = None
+    remarks: Callable[[], tuple[Remark, ...]] | None = None
+    scaled: bool = False
 
     def size(self) -> tuple[int, int]:
         """The image's size: of a file from its header alone.
@@ -57,7 +66,13 @@ class ImageSource:
 
     @classmethod
     def from_path(
-        cls, path: Path, *, name: str | None = None, digest: str | None = None, group: str | None = None
+        cls,
+        path: Path,
+        *,
+        name: str | None = None,
+        digest: str | None = None,
+        group: str | None = None,
+        reading: ReadingSettings = PLAIN_READING,
     ) -> ImageSource:
         """A source that decodes a file.
 
@@ -68,6 +83,7 @@ class ImageSource:
             name: what messages call it; None: its path.
             digest: SHA-256 (hex) of its bytes, where it is known; None: they are read for it.
             group: the physical part it shows; None: its name.
+            reading: what the file does not say itself; where it changes pixels, the source's digest is another.
 
         Returns:
             The source; nothing is decoded yet.
@@ -79,10 +95,12 @@ class ImageSource:
         known = digest or image_digest(path)
         return cls(
             name,
-            known,
+            read_digest(known, reading),
             group or name,
-            read=lambda: _read_unchanged(path, known),
-            measure=lambda: image_size(path),
+            read=lambda: _read_unchanged(path, known, reading),
+            measure=lambda: image_size(path, reading),
+            remarks=lambda: file_remarks(path, reading),
+            scaled=reading.says_white,
         )
 
     @classmethod
@@ -103,11 +121,45 @@ class ImageSource:
         return cls(name, digest or _pixel_digest(image), group or name, lambda: image)
 
 
-def _read_unchanged(path: Path, digest: str) -> RgbImage:
+def encoded_source(data: bytes, name: str, reading: ReadingSettings, digest: str = "") -> ImageSource:
+    """A source that decodes a file's bytes, which are in memory already.
+
+    Args:
+        data: the bytes of an image file.
+        name: what messages call it.
+        reading: what the file does not say itself.
+        digest: what tells it from other images; "": its name.
+
+    Returns:
+        The source; nothing is decoded yet.
+    """
+    return ImageSource(
+        name,
+        digest or name,
+        name,
+        read=lambda: decode_image(data, name, reading),
+        remarks=lambda: encoded_remarks(data, name, reading),
+        scaled=reading.says_white,
+    )
+
+
+def read_digest(digest: str, reading: ReadingSettings) -> str:
+    """The digest of what a file's bytes are read as: theirs, unless the settings change pixels.
+
+    >>> read_digest("ab12", ReadingSettings())
+    'ab12'
+    """
+    recipe = reading.recipe()
+    if not recipe:
+        return digest
+    return hashlib.sha256(f"{digest} {json.dumps(recipe, sort_keys=True)}".encode()).hexdigest()
+
+
+def _read_unchanged(path: Path, digest: str, reading: ReadingSettings) -> RgbImage:
     data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ImageChanged(f"{path} was replaced after it was fingerprinted: read it again")
-    return decode_image(data, str(path))
+        raise ImageChanged(f"{printable(path)} was replaced after it was fingerprinted: read it again")
+    return decode_image(data, str(path), reading)
 
 
 def _pixel_digest(image: RgbImage) -> str:

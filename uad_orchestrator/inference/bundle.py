@@ -14,6 +14,7 @@ from uad_orchestrator.detectors.protocol.tiling_settings import TILING_VERSIONS
 from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
@@ -34,8 +35,8 @@ class Calibration:
     Attributes:
         image_point: the image threshold, with where it comes from.
         pixel_point: the threshold of map pixels, likewise.
-        scores: the normals' image scores.
-        maxima: the largest values of their anomaly maps.
+        scores: the normals' image scores, without those that the image threshold left aside.
+        maxima: the largest values of their anomaly maps, without those that the pixel threshold left aside.
         normal_maps: statistics of these maps (``NormalMapStatistics.summary``).
         map_scale: what ``maps.normalisation`` takes from them; None where it is off.
     """
@@ -59,10 +60,12 @@ class Calibration:
         Raises:
             ValueError: ``rate`` is not in (0, 0.5).
         """
+        image = at_false_positive_rate(self.scores, rate, self.image_point.origin)
+        pixel = at_false_positive_rate(self.maxima, rate, self.pixel_point.origin)
         return replace(
             self,
-            image_point=at_false_positive_rate(self.scores, rate, self.image_point.origin),
-            pixel_point=at_false_positive_rate(self.maxima, rate, self.pixel_point.origin),
+            image_point=replace(image, left_aside=self.image_point.left_aside),
+            pixel_point=replace(pixel, left_aside=self.pixel_point.left_aside),
         )
 
 
@@ -81,6 +84,7 @@ class Bundle:
         calibration: thresholds, and what they were taken from.
         trusted: SHA-256 (hex) of files of the state that may be loaded though loading can run code.
         documents: texts that come along, by file name: model card, metrics, lineage.
+        reading: how the images it was fitted on were read, and new ones are.
 
     Raises:
         BundleError: the model is transductive.
@@ -96,6 +100,7 @@ class Bundle:
     calibration: Calibration
     trusted: tuple[str, ...] = ()
     documents: Mapping[str, str] = field(default_factory=dict)
+    reading: ReadingSettings = PLAIN_READING
 
     def __post_init__(self) -> None:
         if detector_spec(self.model).transductive:

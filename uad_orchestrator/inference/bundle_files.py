@@ -24,6 +24,7 @@ from uad_orchestrator.embedders.create import embedder_spec, weight_file
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weight_files import HUB
 from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.metrics.thresholds import OperatingPoint
@@ -68,6 +69,8 @@ class BundleManifest(BaseModel):
     maxima: tuple[float, ...]
     normal_maps: dict[str, float | int | None]
     map_scale: MapScale | None = None
+    reading: dict[str, Any] | None = None
+    """Where its images are not read as their files say; left out otherwise, so that earlier versions read it."""
 
 
 def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True) -> Path:
@@ -99,7 +102,8 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_text(text)
         manifest = _manifest(bundle, weights, preset)
-        (aside / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False))
+        values = manifest.model_dump(mode="json", exclude=set() if manifest.reading else {"reading"})
+        (aside / MANIFEST).write_text(json.dumps(values, indent=1, allow_nan=False))
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         lines = [f"{file_digest(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
         (aside / DIGESTS).write_text("".join(lines))
@@ -138,6 +142,7 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             state=DetectorState.load(directory / STATE),
             calibration=_calibration(manifest),
             trusted=tuple(trusted),
+            reading=ReadingSettings.from_json(manifest.reading or {}),
         )
         here = _json(bundle.recipe())
     except (ValueError, KeyError, PluginError) as error:
@@ -178,6 +183,7 @@ def _manifest(
         maxima=calibration.maxima,
         normal_maps=dict(calibration.normal_maps),
         map_scale=calibration.map_scale,
+        reading=bundle.reading.to_json() or None,
     )
 
 
@@ -260,6 +266,10 @@ def _own_weights(directory: Path, file: str) -> Path:
 
 def _check_digests(directory: Path) -> dict[str, str]:
     """The digest of every file of the bundle, by its place in it; BundleError where one is not as it was written."""
+    if not directory.exists():
+        raise BundleError(
+            f"there is no folder {directory}; expected a bundle, as `uad export bundle` writes it"
+        )
     try:
         lines = (directory / DIGESTS).read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):

@@ -12,7 +12,7 @@ import base64
 import io
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from uad_orchestrator.images.decode import ImageError, decode_image, encoded_size
+from uad_orchestrator.images.decode import ImageError, encoded_header
+from uad_orchestrator.images.header import ImageTooLarge
+from uad_orchestrator.images.reading_settings import ReadingSettings
+from uad_orchestrator.images.source import encoded_source
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.inference.request_queue import RequestQueue
 from uad_orchestrator.inference.results import InferenceResult
@@ -76,6 +79,11 @@ class Service:
     limits: Limits
     metrics: ServiceMetrics
 
+    @property
+    def _reading(self) -> ReadingSettings:
+        """As the bundle's images were read, up to the limit of this service."""
+        return replace(self.bundle.reading, max_megapixels=self.limits.pixels / 1e6)
+
     async def health(self, request: Request) -> Response:
         """Ready, and what it runs."""
         calibration = self.bundle.calibration
@@ -113,7 +121,7 @@ class Service:
             raise HTTPException(400, f"map={map_format}: expected one of {', '.join(MAP_FORMATS)}")
         data, name = await self._image(request)
         await run_in_threadpool(self._check_size, data, name)
-        answer = self.requests.submit(name, lambda: decode_image(data, name))
+        answer = self.requests.submit(encoded_source(data, name, self._reading))
         try:
             result = await asyncio.wrap_future(answer)
         except ValueError as error:  # ImageError is one; or the detector cannot take the image
@@ -150,13 +158,11 @@ class Service:
     def _check_size(self, data: bytes, name: str) -> None:
         """By the header, before anything is decoded."""
         try:
-            height, width = encoded_size(data, name)
+            encoded_header(data, name, self._reading)
+        except ImageTooLarge as error:
+            raise HTTPException(413, str(error)) from error
         except ImageError as error:
             raise HTTPException(415, str(error)) from error
-        if height * width > self.limits.pixels:
-            raise HTTPException(
-                413, f"{name} has {height} x {width} pixels; at most {self.limits.pixels} are taken"
-            )
 
 
 async def _uploaded(request: Request, body: bytes) -> tuple[bytes, str]:

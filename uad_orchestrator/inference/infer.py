@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.fitted_look import fitted_on
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.formats import ImageFormat, iter_sources, sources_from
+from uad_orchestrator.images.header import errors_name
+from uad_orchestrator.images.look import FittedOn, Look
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
 from uad_orchestrator.metrics.thresholds import NO_MAP, exceeds
@@ -25,7 +31,6 @@ from uad_orchestrator.postprocess.regions import find_regions
 from uad_orchestrator.threads import ordered_map
 
 if TYPE_CHECKING:
-    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
     from uad_orchestrator.inference.bundle import Bundle
 
 InferenceImages = Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray
@@ -44,6 +49,7 @@ def infer(
     include_images: bool = False,
     batch_size: int | None = None,
     on_unreadable: OnUnreadable | None = None,
+    reading: ReadingSettings | None = None,
 ) -> Iterator[InferenceResult]:
     """Score images with a fitted detector; results come one by one, in the images' order.
 
@@ -58,6 +64,7 @@ def infer(
         batch_size: images per forward pass; None: as the detector was created, for a bundle 8. Results of a
             batch come when the batch is through: take 1 where images arrive one at a time.
         on_unreadable: told about each file that cannot be read; the others go on. None: it is raised.
+        reading: how files are read; None: as those that a bundle was fitted on, else as they say themselves.
 
     Returns:
         An iterator over the results; an image is read when its turn comes.
@@ -65,7 +72,7 @@ def infer(
     Raises:
         RuntimeError: the detector is not fitted.
         BundleError: the bundle cannot be used; says why.
-        ImageError: a file cannot be read; names it.
+        ImageError: a file cannot be read, or has another bit depth than the images fitted on; names it.
         ValueError: an array is not of ``input_format`` (says which, and what it is), or ``batch_size`` < 1.
 
     >>> from uad_orchestrator.detectors import create_detector
@@ -77,11 +84,16 @@ def infer(
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it has to be at least 1")
-    detector = model if isinstance(model, Detector) else _open(model)
+    if isinstance(model, Detector):
+        detector, own_reading = model, PLAIN_READING
+    else:
+        bundle = _open(model)
+        detector, own_reading = bundle.detector(), bundle.reading
     if not hasattr(detector, "state_"):
         raise RuntimeError(f"this {type(detector).__name__} is not fitted yet: call fit first")
     caches = detector.stream.cache is not None
-    sources = sources_from(images, input_format) if caches else iter_sources(images, input_format)  # type: ignore[arg-type]
+    as_sources = sources_from if caches else iter_sources
+    sources = as_sources(images, input_format, reading or own_reading)  # type: ignore[arg-type]
     wanted = _Wanted(include_maps, include_images)
     return _results(detector, sources, wanted, batch_size, on_unreadable)
 
@@ -98,17 +110,18 @@ class _Read:
 
     seconds: float
     image: RgbImage
+    remarks: tuple[Remark, ...]
 
     def pixels(self) -> RgbImage:
         """The image, for who asks for it by a function."""
         return self.image
 
 
-def _open(model: Bundle | Path | str) -> Detector:
+def _open(model: Bundle | Path | str) -> Bundle:
     from uad_orchestrator.inference.bundle import Bundle
     from uad_orchestrator.inference.bundle_files import load_bundle
 
-    return (model if isinstance(model, Bundle) else load_bundle(Path(model))).detector()
+    return model if isinstance(model, Bundle) else load_bundle(Path(model))
 
 
 def _results(
@@ -120,7 +133,7 @@ def _results(
 ) -> Iterator[InferenceResult]:
     on_their_way: deque[_Read] = deque()
     with _batches_of(detector, batch_size):
-        decoded = _decoded(sources, on_their_way, on_unreadable, detector.stream)
+        decoded = _decoded(sources, on_their_way, on_unreadable, detector)
         for response in detector.respond(detector.state_, decoded):
             yield _result(detector, response, on_their_way.popleft(), wanted)
 
@@ -140,14 +153,15 @@ def _decoded(
     sources: Iterable[ImageSource],
     on_their_way: deque[_Read],
     on_unreadable: OnUnreadable | None,
-    stream: EmbeddingStream,
+    detector: Detector,
 ) -> Iterator[ImageSource]:
     """Sources whose pixels are in memory: read here, so that one that fails does not take its batch along."""
     remaining = iter(sources)
     first = list(islice(remaining, 1))
     on_disk = bool(first) and first[0].measure is not None
-    threads, ahead = stream.read_ahead(first[0]) if on_disk else (1, 0)
-    for source, found in ordered_map(_read, chain(first, remaining), threads=threads, ahead=ahead):
+    threads, ahead = detector.stream.read_ahead(first[0]) if on_disk else (1, 0)
+    read = partial(_read, usual=fitted_on(detector.state_))
+    for source, found in ordered_map(read, chain(first, remaining), threads=threads, ahead=ahead):
         if isinstance(found, ImageError):
             if on_unreadable is None:
                 raise found
@@ -157,13 +171,20 @@ def _decoded(
         yield replace(source, read=found.pixels, measure=None)
 
 
-def _read(source: ImageSource) -> tuple[ImageSource, _Read | ImageError]:
+def _read(source: ImageSource, usual: FittedOn | None) -> tuple[ImageSource, _Read | ImageError]:
+    """The image, held to what the detector was fitted on, where that is known."""
     started = time.perf_counter()
     try:
         image = source.read()
+        remarks = list(source.remarks()) if source.remarks else []
+        if usual is not None:
+            look = Look.of(image)
+            with errors_name(source.name):
+                usual.refuse_depth(look, stated=source.scaled)
+            remarks += usual.unusual(look)
     except ImageError as error:
         return source, error
-    return source, _Read(time.perf_counter() - started, image)
+    return source, _Read(time.perf_counter() - started, image, tuple(remarks))
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:
@@ -193,5 +214,14 @@ def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted
     )
     image = read.image if wanted.images else None
     return InferenceResult(
-        response.name, float(response.score), label, anomaly_map, mask, regions, timings, reasons, image
+        response.name,
+        float(response.score),
+        label,
+        anomaly_map,
+        mask,
+        regions,
+        timings,
+        reasons,
+        image,
+        read.remarks,
     )

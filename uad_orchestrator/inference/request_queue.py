@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from uad_orchestrator.detectors.anomalib.trusted_files import UntrustedFile
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
@@ -22,8 +20,7 @@ WARM_UP = (256, 256, 3)
 
 @dataclass(eq=False)
 class _Request:
-    name: str
-    read: Callable[[], RgbImage]
+    source: ImageSource
     answer: Future[InferenceResult] = field(default_factory=Future)
 
 
@@ -41,24 +38,24 @@ class RequestQueue:
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="uad-inference", daemon=True)
 
-    def submit(self, name: str, read: Callable[[], RgbImage]) -> Future[InferenceResult]:
+    def submit(self, source: ImageSource) -> Future[InferenceResult]:
         """Hand in an image.
 
         Args:
-            name: of the result.
-            read: decodes the image, in the worker's thread.
+            source: decoded in the worker's thread.
 
         Returns:
-            its result, or what ``read`` or the detector raised; cancel it, and it is passed over.
+            its result, or what reading it or the detector raised; cancel it, and it is passed over.
         """
-        request = _Request(name, read)
+        request = _Request(source)
         self._requests.put(request)
         return request.answer
 
     def __enter__(self) -> RequestQueue:
         self._thread.start()
         try:
-            self.submit("warm-up", lambda: np.zeros(WARM_UP, np.uint8)).result()
+            warm_up = ImageSource.from_array(np.zeros(WARM_UP, np.uint8), name="warm-up")
+            self.submit(replace(warm_up, scaled=True)).result()
         except Exception as error:
             # A preset may take images of one size alone: what is wrong with an image is told who sends it.
             if isinstance(error, UntrustedFile) or not isinstance(error, ValueError):
@@ -76,7 +73,7 @@ class RequestQueue:
                 self._inspect(request)
 
     def _inspect(self, request: _Request) -> None:
-        source = ImageSource(request.name, f"request {id(request)}", request.name, request.read)
+        source = replace(request.source, digest=f"request {id(request)}")
         try:
             (result,) = infer(self.detector, [source], batch_size=1)
         except Exception as error:  # goes to whoever sent the image; the next one has its turn

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.postprocess.regions import DefectRegion
+from uad_orchestrator.storage.file_names import printable
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class InferenceResult:
         timings: where its time went.
         reasons: why ``label``, ``anomaly_map`` or ``regions`` is None, by that name.
         image: ``(H, W, 3)`` RGB, uint8 or uint16, where it was asked for.
+        remarks: what speaks against trusting the result: pixels that alpha hides, another size or look than the
+            detector was fitted on.
     """
 
     name: str
@@ -61,18 +65,20 @@ class InferenceResult:
     timings: InferenceTimings
     reasons: Mapping[str, str] = field(default_factory=dict)
     image: RgbImage | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as JSON values.
 
         Returns:
-            ``image``, ``score``, ``label``, ``regions``, ``seconds`` and ``reasons``.
+            ``image``, ``score``, ``label``, ``regions``, ``seconds``, ``reasons`` and ``warnings``.
         """
         return {
-            "image": self.name,
+            "image": printable(self.name),
             "score": self.score,
             "label": self.label,
             "regions": None if self.regions is None else [region.to_json() for region in self.regions],
             "seconds": asdict(self.timings) | {"total": self.timings.total},
             "reasons": dict(self.reasons),
+            "warnings": [remark.text for remark in self.remarks],
         }

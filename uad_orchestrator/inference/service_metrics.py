@@ -49,6 +49,12 @@ class ServiceMetrics:
         self._images = Counter(
             "uad_images", "Images inspected, by label.", ["label"], registry=self._registry
         )
+        self._remarks = Counter(
+            "uad_image_warnings",
+            "Warnings of results, by what is unlike the images fitted on, or not read of the file.",
+            ["kind"],
+            registry=self._registry,
+        )
         self._seconds = Histogram(
             "uad_request_seconds", "From a request to its answer, waiting included.", registry=self._registry
         )
@@ -75,6 +81,8 @@ class ServiceMetrics:
         """An image was inspected; its request took ``seconds``."""
         label = {0: "normal", 1: "anomalous", None: "undecided"}[result.label]
         self._images.labels(label).inc()
+        for remark in result.remarks:
+            self._remarks.labels(remark.kind).inc()
         self._seconds.observe(seconds)
         self._respond.observe(result.timings.total)
 

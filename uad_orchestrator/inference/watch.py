@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from uad_orchestrator.images.decode import IMAGE_SUFFIXES, decode_image
-from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.decode import IMAGE_SUFFIXES
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.images.source import ImageSource, encoded_source
+from uad_orchestrator.storage.regular_file import read_regular
 
 POLL_SECONDS = 0.25
 
@@ -35,7 +36,11 @@ def images_below(folder: Path) -> Iterator[Path]:
 
 
 def arriving_images(
-    folder: Path, *, settle_seconds: float = 1.0, poll_seconds: float = POLL_SECONDS
+    folder: Path,
+    *,
+    settle_seconds: float = 1.0,
+    poll_seconds: float = POLL_SECONDS,
+    reading: ReadingSettings = PLAIN_READING,
 ) -> Iterator[ImageSource]:
     """The images of a folder, those that are there and those that come, without end.
 
@@ -46,6 +51,7 @@ def arriving_images(
         folder: watched with its subfolders, by looking: that works on network shares, too.
         settle_seconds: for how long a file must not have changed, by this machine's clock.
         poll_seconds: how often the folder is looked at.
+        reading: how the files are read.
 
     Raises:
         FileNotFoundError: there is no such folder, or not any more.
@@ -59,12 +65,7 @@ def arriving_images(
             if _settled(path, seen, settle_seconds) and (data := _read_unchanged(path, seen[path].stamp)):
                 seen[path] = seen[path]._replace(taken=True)
                 stamp = seen[path].stamp
-                yield ImageSource(
-                    name=str(path),
-                    digest=f"{path} {stamp}",
-                    group=str(path),
-                    read=partial(decode_image, data, str(path)),
-                )
+                yield encoded_source(data, str(path), reading, digest=f"{path} {stamp}")
         seen = {path: seen[path] for path in there if path in seen}
         time.sleep(poll_seconds)
 
@@ -84,7 +85,7 @@ def _settled(path: Path, seen: dict[Path, _Seen], settle_seconds: float) -> bool
 def _read_unchanged(path: Path, stamp: _Stamp) -> bytes | None:
     """The file's bytes; None if it changed while they were read, or is gone: it is looked at again."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError:
         return None
     return data if len(data) == stamp.size and _stamp(path) == stamp else None

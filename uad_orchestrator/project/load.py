@@ -100,7 +100,11 @@ def open_project(home: Path | None = None) -> Project:
         ProjectError: the file is wrong; or ``home`` or UAD_HOME names a folder without one.
     """
     named = home or (Path(os.environ[HOME_VARIABLE]) if os.environ.get(HOME_VARIABLE) else None)
-    folder = (named or Path.cwd()).expanduser().resolve()
+    try:
+        folder = (named or Path.cwd()).expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # ~nosuchuser, a NUL character
+        what = f"names no folder: {error}"
+        raise ProjectError(named or Path(), [SettingProblem((), what, "write the path in full")]) from error
     if named is None and not (folder / PROJECT_FILE).exists():
         return demo_project(folder)
     return load_project(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.settings import (
@@ -15,6 +16,7 @@ from uad_orchestrator.project.settings import (
     DatasetSettings,
     DetectorEntry,
     EvaluationSettings,
+    ImagesSettings,
     RuntimeSettings,
     Section,
     StorageSettings,
@@ -28,6 +30,7 @@ class Project(Section):
         home: the folder of the project file.
         storage: where artifacts and indexes lie.
         runtime: device, batch size, workers.
+        images: what every image is held to.
         datasets: each dataset's settings, by name.
         presets: the file's own presets, by name.
         detectors: the detectors of the grid, by name; one per seed where an entry has ``repeats``.
@@ -35,7 +38,8 @@ class Project(Section):
         automation: what happens by itself while Dagster's daemon runs.
         checks: when the asset checks speak up.
         dagster: how the project appears in Dagster.
-        found_categories: of each dataset that declares none, the categories found when the file was read.
+        found_categories: of each dataset that declares none, the categories found when the file was read, and those
+            that were there before and are away.
         unreachable: a dataset's name, or a category key -> why its images cannot be read now. Loading does
             not fail on it: the assets of that dataset or category do.
         missing_files: the place of a key -> the file it names, which is not there. Only where the project
@@ -45,6 +49,7 @@ class Project(Section):
     home: Path
     storage: StorageSettings = StorageSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    images: ImagesSettings = ImagesSettings()
     datasets: dict[str, DatasetSettings]
     presets: dict[str, PresetSettings] = Field({})
     detectors: dict[str, DetectorEntry]
@@ -71,6 +76,17 @@ class Project(Section):
             )
         ]
 
+    def why_unreachable(self, category: str) -> str | None:
+        """Why the images of a category cannot be read now.
+
+        Args:
+            category: its key, ``dataset/category``.
+
+        Returns:
+            The reason, of its dataset or its own; None where nothing is known against it.
+        """
+        return self.unreachable.get(category.partition("/")[0]) or self.unreachable.get(category)
+
     def protocol(self, dataset: str) -> EvaluationProtocol:
         """What is measured on the categories of a dataset.
 
@@ -81,6 +97,17 @@ class Project(Section):
             The protocol: that of its layout, with what ``evaluation`` changes.
         """
         return self.evaluation.of(dataset, self.datasets[dataset].layout)
+
+    def reading(self, dataset: str) -> ReadingSettings:
+        """How the images of a dataset are read.
+
+        Args:
+            dataset: its name.
+
+        Returns:
+            What its entry says, and the project's limit of pixels.
+        """
+        return self.datasets[dataset].reading(self.images.max_megapixels)
 
     def entries(self) -> dict[str, DetectorEntry]:
         """The detectors as the file calls them.

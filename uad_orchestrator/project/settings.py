@@ -26,6 +26,7 @@ from uad_orchestrator.datasets.strictness import LeakRule, MaskRule, Strictness
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.images.reading_settings import MAX_MEGAPIXELS, AlphaRule, ReadingSettings
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
@@ -135,6 +136,16 @@ class DatasetSettings(Section):
     leaks: LeakRule = Field(
         "warn", description="error: copies between train, validation and test stop the category; or warn"
     )
+    bit_depth: int | None = Field(
+        None, ge=1, le=16, description="bits that 16-bit files really hold, e.g. 12; default: all of them"
+    )
+    value_range: tuple[float, float] | None = Field(
+        None, description="[black, white] of files of floating point, or of 32-bit integers, e.g. [0, 1]"
+    )
+    alpha: AlphaRule = Field(
+        "ignore",
+        description="pixels that an alpha channel hides: read as if it did not (ignore), on white, or black (mask)",
+    )
     layout_settings: SerializeAsAny[LayoutSettings] | None = Field(
         None, description="the keys that the layout adds; None: its defaults"
     )
@@ -143,6 +154,24 @@ class DatasetSettings(Section):
     def strictness(self) -> Strictness:
         """What is an error in it."""
         return Strictness(self.masks, self.leaks)
+
+    @model_validator(mode="after")
+    def _readable(self) -> DatasetSettings:
+        self.reading()
+        return self
+
+    def reading(self, max_megapixels: float = MAX_MEGAPIXELS) -> ReadingSettings:
+        """How its images are read."""
+        return ReadingSettings(self.bit_depth, self.value_range, self.alpha, max_megapixels)
+
+
+class ImagesSettings(Section):
+    """What every image is held to, whichever dataset it is of."""
+
+    max_megapixels: PositiveFloat = Field(
+        MAX_MEGAPIXELS,
+        description="larger images are refused, by their header; an image takes some 3 to 6 MB per megapixel",
+    )
 
 
 class RepeatSettings(Section):

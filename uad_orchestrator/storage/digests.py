@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from uad_orchestrator.storage.regular_file import open_regular
+
 logger = logging.getLogger(__name__)
 
 AnyPath = TypeVar("AnyPath", str, Path)
@@ -76,7 +78,7 @@ def file_digest(path: Path | str) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as stream:  # noqa: PTH123 - of a string, too: a Path costs more than a small file
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

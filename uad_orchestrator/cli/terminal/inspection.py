@@ -16,6 +16,7 @@ import typer
 from uad_orchestrator.cli.terminal.output import FAILED, note, print_json
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.inference.infer import infer
@@ -23,6 +24,7 @@ from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.inference.watch import images_below
 from uad_orchestrator.metrics.thresholds import OperatingPoint
 from uad_orchestrator.postprocess.map_set import write_map
+from uad_orchestrator.storage.file_names import printable
 
 ANOMALOUS = 3
 """Exit status: an image is anomalous."""
@@ -32,7 +34,10 @@ TEXT: Style = "text"
 JSON: Style = "json"
 CSV: Style = "csv"
 
-COLUMNS = ("image", "score", "label", "threshold", "regions", "largest_area", "peak", "seconds", "error")
+COLUMNS = (
+    *("image", "score", "label", "threshold", "regions", "largest_area", "peak", "seconds", "error"),
+    "warnings",
+)
 WORDS = {0: "normal", 1: "anomalous", None: "no threshold"}
 
 
@@ -58,16 +63,19 @@ class Inspection:
         bundle: what the detector was made of.
         detector: the detector.
         outputs: where results go.
-        images, anomalous, undecided, unreadable: counts so far.
+        reading: how files are read; None: as those that the bundle was fitted on.
+        images, anomalous, undecided, unreadable, with_warnings: counts so far.
     """
 
     bundle: Bundle
     detector: Detector
     outputs: Outputs
+    reading: ReadingSettings | None = None
     images: int = 0
     anomalous: int = 0
     undecided: int = 0
     unreadable: int = 0
+    with_warnings: int = 0
     _kept: list[dict[str, Any]] | None = field(default=None, repr=False)
 
     @property
@@ -84,7 +92,7 @@ class Inspection:
             ImageError: a file cannot be read, and ``keep_going`` is not asked for.
             ValueError: nothing to inspect, or two outputs would have one name.
         """
-        names = output_names(paths)
+        names = output_names(paths, apart=bool(self.outputs.maps or self.outputs.overlays))
         self._kept = [] if self.outputs.style == JSON else None
         if self._kept is None:
             self.begin_stream()
@@ -121,11 +129,15 @@ class Inspection:
             include_images=self.outputs.overlays is not None,
             batch_size=batch_size,
             on_unreadable=self._note_unreadable if keep_going else None,
+            reading=self.reading or self.bundle.reading,
         )
         for result in results:
             self.images += 1
             self.anomalous += result.label == 1
             self.undecided += result.label is None
+            self.with_warnings += bool(result.remarks)
+            for remark in result.remarks:
+                note(f"Warning: {printable(result.name)}: {remark.text}")
             path = Path(result.name)
             self._write_files(result, names.get(path) or path.relative_to(below or "").as_posix())
             self._put(self._row(result))
@@ -149,7 +161,7 @@ class Inspection:
     def _note_unreadable(self, source: ImageSource, error: ImageError) -> None:
         self.unreadable += 1
         note(f"Error: {error}")
-        self._put({"image": source.name, "error": str(error)})
+        self._put({"image": printable(source.name), "error": str(error)})
 
     def _row(self, result: InferenceResult) -> dict[str, Any]:
         row = result.to_json()
@@ -184,15 +196,20 @@ class Inspection:
         }
 
     def _counts(self) -> dict[str, int]:
-        return {"images": self.images, "anomalous": self.anomalous, "unreadable": self.unreadable}
+        counts = {"images": self.images, "anomalous": self.anomalous, "unreadable": self.unreadable}
+        return counts | {"with_warnings": self.with_warnings}
 
 
-def output_names(paths: Sequence[Path]) -> dict[Path, str]:
+def output_names(paths: Sequence[Path], *, apart: bool = True) -> dict[Path, str]:
     """Files, and the images of folders, each with the name of its outputs: its place below the folder that was
     named, or its file name.
 
+    Args:
+        paths: files and folders.
+        apart: whether files are written under these names, so that no two may share one.
+
     Raises:
-        ValueError: a folder without images, or two files that would share their outputs.
+        ValueError: a folder without images, or two files that would write the same output.
     """
     names: dict[Path, str] = {}
     for path in paths:
@@ -203,7 +220,7 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
         names |= {image: image.relative_to(base).as_posix() for image in found}
     owners: dict[str, Path] = {}
     for image, name in names.items():
-        if owners.setdefault(name, image) != image:
+        if apart and owners.setdefault(name, image) != image:
             raise ValueError(
                 f"{owners[name]} and {image} would share their outputs: name a folder above both"
             )
@@ -221,5 +238,6 @@ def _cells(row: dict[str, Any]) -> list[Any]:
         "largest_area": max((region["area"] for region in regions), default=None),
         "peak": regions[0]["peak"] if regions else None,
         "seconds": row["seconds"]["total"] if "seconds" in row else None,
+        "warnings": "; ".join(row.get("warnings", [])) or None,
     }
     return [values.get(name) for name in COLUMNS]

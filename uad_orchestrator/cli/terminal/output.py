@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,13 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 def note(text: str) -> None:
     """Say something to the person at the terminal."""
     typer.echo(text, err=True)
+
+
+def escape_what_no_terminal_takes() -> None:
+    """From now on, bytes of file names that are not UTF-8 are escaped where they are printed, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(values: Any) -> None:
@@ -36,7 +44,10 @@ def speaking() -> Iterator[None]:
     except KeyboardInterrupt:
         note("Interrupted. What was finished is kept; run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
-    except (ProjectError, DatasetError, InputUnavailable, ArtifactError) as error:
+    except (DatasetError, InputUnavailable) as error:
+        note(f"Error: {error}")
+        raise typer.Exit(FAILED) from error
+    except (ProjectError, ArtifactError) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
     except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:

@@ -4,7 +4,9 @@ The root is the file, or a folder with one ``manifest.{jsonl,csv,parquet}``; pat
 absolute below one of the folders that ``roots`` names.
 A row: ``image_path``, ``category``, ``split`` (train, validation, test), ``label`` (0 or 1; may be missing
 outside test), ``defect_type`` (else "bad"), ``mask_path`` (several: a list, in CSV parted by ``;``),
-``group_id`` (images of one physical part). Rows that contradict each other are errors.
+``group_id`` (images of one physical part), ``boxes`` (of a defective image without a mask: a list of
+[x, y, width, height], in CSV as JSON or parted by ``;``; a box is not pixel-exact, so the image counts in image metrics
+only). Rows that contradict each other are errors.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ from pydantic import field_validator
 
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
-from uad_orchestrator.datasets.manifest import Split
+from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_image_name
 
 VERSION = 1
-COLUMNS = ("image_path", "category", "split", "label", "defect_type", "mask_path", "group_id")
+COLUMNS = ("image_path", "category", "split", "label", "defect_type", "mask_path", "group_id", "boxes")
 _REQUIRED = COLUMNS[:3]
-_AS_TEXT = tuple(column for column in COLUMNS if column != "mask_path")
+_AS_TEXT = tuple(column for column in COLUMNS if column not in ("mask_path", "boxes"))
 _SUFFIXES = (".jsonl", ".csv", ".parquet")
 _SPLITS = get_args(Split)[:3]
 _NORMAL = ("good", "normal", "")
@@ -43,6 +45,7 @@ class _Row:
     where: str
     values: Mapping[str, str]
     masks: tuple[str, ...]
+    boxes: str = ""
 
 
 class ManifestSettings(LayoutSettings):
@@ -141,7 +144,7 @@ def scan_category(root: Path, category: str, exclusions: Exclusions, settings: M
         path = row.values["image_path"]
         if exclusions.excludes(path):
             continue
-        content = (where, *row.values.values(), *row.masks)
+        content = (where, *row.values.values(), *row.masks, row.boxes)
         first = taken.setdefault(path, content)
         if first is not content:
             word = "listed twice" if first[1:] == content[1:] else "conflicting rows"
@@ -168,8 +171,9 @@ def _take(scan: Scan, files: _Files, row: _Row) -> None:
         label = int(values["label"] or 0)
         defect_type = (values["defect_type"] or "bad") if label else "good"
         split: Split = values["split"]  # type: ignore[assignment]  # one of _SPLITS: _value_faults looked
-        scan.images.append(FoundImage(path, split, label, defect_type, row.masks, values["group_id"] or None))
-        if label and not row.masks:
+        group, boxes = values["group_id"] or None, _boxes(row.boxes)
+        scan.images.append(FoundImage(path, split, label, defect_type, row.masks, group, boxes))
+        if label and not row.masks and not boxes:
             scan.lacks_mask(path, f"{row.where}: has no mask; expected its path in mask_path")
 
 
@@ -184,10 +188,26 @@ def _value_faults(row: _Row) -> Iterator[str]:
         yield f"an anomaly in {split}, which holds normal images only"
     if label == "1" and defect.lower() in ("good", "normal"):
         yield f"label 1 contradicts defect_type {defect!r}"
+    if row.boxes:
+        yield from _box_faults(row)
     if label != "1" and defect.lower() not in _NORMAL:
         yield f"label {label or 0} contradicts defect_type {defect!r}"
     if defect in (".", "..") or set(defect) & set("/\\\0"):
         yield f"defect_type {defect!r} cannot name a folder"
+
+
+def _box_faults(row: _Row) -> Iterator[str]:
+    try:
+        boxes = _boxes(row.boxes)
+    except ValueError:
+        yield f"boxes {row.boxes:.60}; expected a list of [x, y, width, height]"
+        return
+    if any(min(x, y) < 0 or min(width, height) <= 0 for x, y, width, height in boxes):
+        yield f"boxes {row.boxes:.60}; expected none that begins before 0 or is empty"
+    if row.values["label"] != "1":
+        yield "a normal image with boxes; expected none"
+    if row.masks:
+        yield "boxes and a mask; expected the mask alone where it shows all defects, else the boxes alone"
 
 
 def _path_faults(files: _Files, path: str) -> Iterator[str]:
@@ -241,7 +261,29 @@ def _row(where: str, values: Mapping[str, Any]) -> _Row:
     if isinstance(masks, str):
         masks = [part.strip() for part in masks.split(";")]
     text = {column: _text(values.get(column)) for column in _AS_TEXT}
-    return _Row(where, text, tuple(str(mask) for mask in masks if mask))
+    boxes = values.get("boxes")
+    shown = boxes.strip() if isinstance(boxes, str) else json.dumps(boxes) if boxes else ""
+    return _Row(where, text, tuple(str(mask) for mask in masks if mask), "" if shown == "[]" else shown)
+
+
+def _boxes(text: str) -> tuple[Box, ...]:
+    """``[[1, 2, 3, 4], ...]`` or ``1 2 3 4; ...`` as numbers.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    rows = (
+        json.loads(text)
+        if text.startswith("[")
+        else [part.split() for part in text.split(";") if part.strip()]
+    )
+    boxes = []
+    for row in rows:
+        x, y, width, height = map(float, row if isinstance(row, list) else ())
+        if not math.isfinite(x + y + width + height):
+            raise ValueError(row)
+        boxes.append((x, y, width, height))
+    return tuple(boxes)
 
 
 def _text(value: Any) -> str:

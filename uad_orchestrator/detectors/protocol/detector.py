@@ -13,6 +13,7 @@ import numpy as np
 from uad_orchestrator.detectors.embedding.placement import PatchCells
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.detectors.protocol.calibration import CalibrationImages, choose_calibration_images
+from uad_orchestrator.detectors.protocol.fitted_look import fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
@@ -201,7 +202,7 @@ class Detector(ABC):
         train = _sources(images, input_format)
         held_out = [] if validation is None else _sources(validation, input_format)
         with self.stream.caching():
-            state = self.fit_state(train)
+            state = fit_noting_look(self.fit_state, train)
             self._forget()
             self.state_ = state
             self._calibrate(train, held_out)
@@ -335,10 +336,12 @@ class Detector(ABC):
                 yield response
 
         contamination = self.scoring_settings.contamination
-        normals = calibrate_maps(self.map_recipe, responses, contamination, source)
+        robust = self.scoring_settings.calibration.robust
+        normals = calibrate_maps(self.map_recipe, responses, contamination, source, robust=robust)
         scores = [response.score for response in responses()]
         self.decision_scores_ = np.array(scores, dtype=np.float64)
-        image_point = calibrate(self.decision_scores_, contamination, source)
+        names = [response.name for response in responses()]
+        image_point = calibrate(self.decision_scores_, contamination, source, robust=robust, names=names)
         self.restore(self.state_, image_point, normals.point, normals.scale)
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:

@@ -50,11 +50,11 @@ class GroundTruthReader:
 
     def image(self, name: str) -> np.ndarray:
         """The image, ``(H, W, 3)`` RGB."""
-        return read_image(self.manifest.root / self._records[name].path)
+        return read_image(self.manifest.file(self._records[name].path), self.manifest.reading)
 
     def size(self, name: str) -> tuple[int, int]:
         """The image's ``(H, W)`` in pixels."""
-        return image_size(self.manifest.root / self._records[name].path)
+        return image_size(self.manifest.file(self._records[name].path), self.manifest.reading)
 
     def of(self, name: str, *, in_channels: bool = False) -> GroundTruth | None:
         """The image's mask, all its files together, and on demand each as a channel; None for a defect without one.
@@ -69,7 +69,7 @@ class GroundTruthReader:
             return None
         whole, channels = np.zeros(size, bool), []
         for mask in record.masks:
-            values = read_mask_values(self.manifest.root / mask.path)
+            values = read_mask_values(self.manifest.file(mask.path), self.manifest.reading)
             if values.shape != size:
                 raise ValueError(
                     f"{mask.path} is {values.shape}, but {record.path} is {size}: they must agree"

@@ -17,6 +17,7 @@ import numpy as np
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.protocol.calibration import FOLDER
+from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
@@ -61,11 +62,12 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     """Fit the detector on the training normals; the state alone is stored."""
     detector = open_detector(run, embedders)
     manifest = run.state.manifest(run.cell.category)
-    state = detector.fit_state(list(manifest.sources(manifest.train)))
+    state = fit_noting_look(detector.fit_state, list(manifest.sources(manifest.train)))
     state.save(directory)
     shutil.rmtree(_training_folder(run), ignore_errors=True)  # the artifact has what came out of it
     seed = state.facts.get("seed", 0)
-    facts = {name: value for name, value in state.facts.items() if name != "images"}  # it stands in the state
+    in_state = ("images", FITTED_ON)
+    facts = {name: value for name, value in state.facts.items() if name not in in_state}
     return StageResult(
         metrics=_numbers(facts),
         facts=facts | _embedding_counts(detector) | {"images_at_once": _images_at_once(detector)},
@@ -86,7 +88,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         _refuse_test_images(calibration, manifest)
     with ScoreWriter(directory) as table:
         normals = [
-            table.add(response, role="calibration").score
+            table.add(response, role="calibration")
             for response in detector.respond(state, calibration, leave_out=leave_out)
         ]
         responses = detector.respond(state, manifest.sources(manifest.scored))
@@ -94,12 +96,18 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
             table.add(response, role=record.split, label=record.label, defect_type=record.defect_type)
             for record, response in zip(manifest.scored, responses, strict=True)
         ]
-    point = calibrate(normals, run.entry.scoring.contamination, source)
+    point = calibrate(
+        [row.score for row in normals],
+        run.entry.scoring.contamination,
+        source,
+        robust=run.entry.scoring.calibration.robust,
+        names=[row.image for row in normals],
+    )
     write_operating_point(point, directory)
     seconds = [row.seconds for row in rows] or [float("nan")]
     facts = {
         "threshold_source": point.source,
-        "n_calibration": point.n,
+        "n_calibration": len(normals),
         "n_test": len(rows),
         **{name: state.facts[name] for name in ("holds_normals", "transductive") if name in state.facts},
         **_embedding_counts(detector),
@@ -138,6 +146,7 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         lambda: (response for _, response in read_responses(scores, role="calibration")),
         image_point.contamination,
         image_point.origin,
+        robust=run.entry.scoring.calibration.robust,
     )
     names = run.state.manifest(run.cell.category).map_names
     maps, threads = MapSet(directory / MAPS, names), available_threads()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.images.decode import ImageError, read_image, read_mask
 from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
+from uad_orchestrator.storage.file_names import printable
 
 SHOWN = 20
 """Problems listed in a result; the rest is counted."""
@@ -43,7 +45,8 @@ class Verdict:
 
 def images_decodable(manifest: Manifest) -> Verdict:
     """Every image is decoded in full: damage in the middle of a file shows in no header."""
-    problems = _unreadable(manifest.root, (record.path for record in manifest.records), read_image)
+    read = partial(read_image, reading=manifest.reading)
+    problems = _unreadable(manifest, (record.path for record in manifest.records), read)
     return _of_problems(problems, f"{len(manifest.records)} images can be decoded")
 
 
@@ -59,7 +62,7 @@ def masks_match(manifest: Manifest) -> Verdict:
     without = [DatasetProblem(r.path, "an anomalous image without a mask") for r in anomalous if not r.masks]
     faults = [problem for problem in check_category(manifest) if problem.path in set(masks)]
     seen = {problem.path for problem in faults}
-    faults += _unreadable(manifest.root, (path for path in masks if path not in seen), _read_defect)
+    faults += _unreadable(manifest, (path for path in masks if path not in seen), _read_defect)
     return _of_problems([*without, *faults], f"{len(masks)} masks match their images")
 
 
@@ -111,10 +114,11 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
         "test_normals": counts["test"],
         "chance_of_so_many": chance,
     }
-    if above["calibration"] > point.n - rank:
+    most = point.n - rank + len(point.left_aside)
+    if above["calibration"] > most:
         said = (
             f"{above['calibration']} of {counts['calibration']} calibration normals lie above the threshold, "
-            f"at most {point.n - rank} can: the threshold is not of these scores"
+            f"at most {most} can: the threshold is not of these scores"
         )
         return Verdict(False, said, figures)
     said = (
@@ -191,12 +195,15 @@ def _read_defect(path: Path) -> None:
         raise ImageError(f"{path}: an empty mask of an anomalous image")
 
 
-def _unreadable(root: Path, names: Iterable[str], read: Callable[[Path], object]) -> list[DatasetProblem]:
+def _unreadable(
+    manifest: Manifest, names: Iterable[str], read: Callable[[Path], object]
+) -> list[DatasetProblem]:
     def fault(name: str) -> DatasetProblem | None:
+        path = manifest.file(name)
         try:
-            read(root / name)
+            read(path)
         except (ImageError, OSError) as error:
-            return DatasetProblem(name, str(error).removeprefix(f"{root / name}: "))
+            return DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: "))
         return None
 
     with ThreadPoolExecutor(_THREADS) as pool:

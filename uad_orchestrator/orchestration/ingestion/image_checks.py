@@ -9,6 +9,8 @@ from pathlib import Path
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.scan import is_image_name
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES, ImageError, image_mode, image_size, read_image
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.storage.file_names import printable
 
 
 @dataclass(frozen=True)
@@ -19,18 +21,20 @@ class KnownImages:
         digests: SHA-256 (hex) -> path of every image of the category, those it excludes too.
         heights, widths: smallest and largest of the normals, in pixels.
         modes: how their files store pixels, e.g. ``rgb8``.
+        reading: how they are read.
     """
 
     digests: Mapping[str, str]
     heights: tuple[int, int]
     widths: tuple[int, int]
     modes: frozenset[str]
+    reading: ReadingSettings = PLAIN_READING
 
     @classmethod
     def of(cls, manifest: Manifest, digests: Callable[[Path], str]) -> KnownImages:
         """Read the headers of a category's normals."""
-        normals = [manifest.root / record.path for record in (*manifest.train, *manifest.validation)]
-        sizes = [image_size(path) for path in normals]
+        normals = [manifest.file(record.path) for record in (*manifest.train, *manifest.validation)]
+        sizes = [image_size(path, manifest.reading) for path in normals]
         heights, widths = ([size[axis] for size in sizes] for axis in (0, 1))
         excluded = {digests(manifest.root / path): path for path in manifest.excluded}
         return cls(
@@ -38,6 +42,7 @@ class KnownImages:
             (min(heights), max(heights)),
             (min(widths), max(widths)),
             frozenset(image_mode(path) for path in normals),
+            manifest.reading,
         )
 
 
@@ -53,15 +58,15 @@ def unusable(path: Path, digest: str, known: KnownImages) -> str | None:
     if digest in known.digests:
         return f"a copy of {known.digests[digest]}"
     try:
-        read_image(path)
+        read_image(path, known.reading)
     except ImageError as error:
-        return f"cannot be decoded: {str(error).removeprefix(f'{path}: ')}"
+        return f"cannot be decoded: {str(error).removeprefix(f'{printable(path)}: ')}"
     return None
 
 
 def unlike_the_others(path: Path, known: KnownImages) -> str | None:
     """Another size or mode than the category's normals; where their sizes differ, one outside their range."""
-    height, width = image_size(path)
+    height, width = image_size(path, known.reading)
     (low, high), (narrow, wide) = known.heights, known.widths
     if not (low <= height <= high and narrow <= width <= wide):
         expected = f"{narrow}x{low}" if (low, narrow) == (high, wide) else f"{narrow}..{wide}x{low}..{high}"

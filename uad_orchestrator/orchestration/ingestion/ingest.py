@@ -92,12 +92,15 @@ def ingest_category(
     arrived = ingestion.read(incoming_images(ingestion.dataset, ingestion.name), settled_seconds)
     candidates = [image for image in arrived if ingestion.passes(image, image_fault)]
     runs = [CellRun(cell, state, store) for cell in state.cells if cell.category == category]
-    sources = [ImageSource.from_path(i.path, name=i.path.name, digest=i.digest) for i in candidates]
+    reading = ingestion.known.reading
+    sources = [
+        ImageSource.from_path(i.path, name=i.path.name, digest=i.digest, reading=reading) for i in candidates
+    ]
     votes = collect_votes(runs, embedders, sources, settings.quantile) if sources else {}
-    for image in candidates:
-        reason = objection(votes[image.digest], settings.detectors)
+    for image, source in zip(candidates, sources, strict=True):
+        reason = objection(votes[source.digest], settings.detectors)
         if reason:
-            ingestion.hold(image, reason, votes[image.digest])
+            ingestion.hold(image, reason, votes[source.digest])
         else:
             ingestion.take(image)
     return ingestion.result
@@ -229,7 +232,7 @@ class _Ingestion:
             self.result.faults.append(f"{image.path}: {error}")
 
     def _target(self, image: _IncomingImage) -> str:
-        return taken_name(self.state.manifest(self.result.category), image.digest, image.path.suffix)
+        return taken_name(self.state.manifest(self.result.category), image.digest, image.path.name)
 
 
 def _with_digest(known: KnownImages, digest: str, path: str) -> KnownImages:

@@ -61,7 +61,7 @@ def _category_size(project: Project, key: str) -> tuple[int, tuple[int, int], in
         scan, _ = scan_dataset(
             dataset.layout, Path(dataset.root), category, dataset.exclude, dataset.layout_settings
         )
-        size = image_size(Path(dataset.root) / scan.images[0].path)
+        size = image_size(Path(dataset.root) / scan.images[0].path, project.reading(name))
     except (DatasetError, ImageError, OSError, IndexError):
         return 0, (0, 0), 0
     normals = sum(image.split == "train" for image in scan.images)

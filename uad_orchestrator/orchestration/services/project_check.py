@@ -109,6 +109,7 @@ def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProb
             exclude=dataset.exclude,
             strictness=dataset.strictness,
             progress=progress,
+            reading=project.reading(name),
         ):
             yield ProjectProblem(f"{key}: {found.path}", found.message)
 

@@ -31,6 +31,8 @@ def dataset_category(manifest: Manifest) -> Content:
         "layout": manifest.layout,
         "images": [_row(r) | _labels(r) for r in manifest.records],
         "masks": _masks(manifest.records),
+        **_reading(manifest),
+        **_boxes(manifest.records),
         **_defects(manifest),
         **_layout_package(manifest.layout),
     }
@@ -38,12 +40,12 @@ def dataset_category(manifest: Manifest) -> Content:
 
 def normal_images(manifest: Manifest) -> Content:
     """The training and validation normals."""
-    return {"images": [_row(r) for r in (*manifest.train, *manifest.validation)]}
+    return {"images": [_row(r) for r in (*manifest.train, *manifest.validation)], **_reading(manifest)}
 
 
 def test_images(manifest: Manifest) -> Content:
     """All that is scored. Label and defect type belong to it: they stand in the score table and name the maps."""
-    return {"images": [_row(r) | _labels(r) for r in manifest.scored]}
+    return {"images": [_row(r) | _labels(r) for r in manifest.scored], **_reading(manifest)}
 
 
 def ground_truth(manifest: Manifest) -> Content:
@@ -51,6 +53,7 @@ def ground_truth(manifest: Manifest) -> Content:
     return {
         "labels": [{"path": r.path} | _labels(r) for r in manifest.test],
         "masks": _masks(manifest.test),
+        **_boxes(manifest.test),
         **_defects(manifest),
     }
 
@@ -139,6 +142,12 @@ def _layout_package(layout: str) -> dict[str, Any]:
     return {"layout_version": found.version, "package": package} if package and found else {}
 
 
+def _reading(manifest: Manifest) -> dict[str, Any]:
+    """What changes pixels beside the files; nothing where they are read as they say themselves."""
+    recipe = manifest.reading.recipe()
+    return {"reading": recipe} if recipe else {}
+
+
 def _defects(manifest: Manifest) -> dict[str, Any]:
     """What the pixel values of masks mean, where a dataset says so."""
     return {"defects": [asdict(kind) for kind in manifest.defects]} if manifest.defects else {}
@@ -146,3 +155,9 @@ def _defects(manifest: Manifest) -> dict[str, Any]:
 
 def _masks(records: tuple[ImageRecord, ...]) -> list[dict[str, str]]:
     return [{"path": m.path, "sha256": m.digest} for r in records for m in r.masks]
+
+
+def _boxes(records: tuple[ImageRecord, ...]) -> dict[str, Any]:
+    """Which images are known by boxes only, where some are."""
+    boxes = [{"path": r.path, "boxes": r.boxes} for r in records if r.boxes]
+    return {"boxes": boxes} if boxes else {}

@@ -1,0 +1,269 @@
+"""How an image looks in a few numbers, and what a detector was fitted on: whether a new image is of that kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.header import Refused
+from uad_orchestrator.images.remarks import Remark
+
+WINDOW = 2048
+"""Of larger images the middle is looked at: its side in pixels."""
+
+BRIGHTER, SHARPER = 1.25, 1.6
+"""By how much an image may at least lie beyond the fitted ones, as a factor, before it is called unusual."""
+
+DARKEST_STEP = 0.02
+"""What brightness may differ by in any case, of 1."""
+
+CAMERA_DEPTHS = (10, 12, 14)
+"""Bits of cameras whose values come in files of 16."""
+
+_EXACT_SIZES = 16
+
+
+class Look(NamedTuple):
+    """An image in a few numbers.
+
+    Attributes:
+        size: ``(H, W)``.
+        bits: 8 or 16 per channel.
+        channels: 1 for grey, however it is stored, or 3.
+        brightness: mean of all channels, 0 black to 1 white.
+        sharpness: standard deviation of the Laplacian over that of the image: lower where it is blurred, higher where
+            it is noisy; NaN where all pixels are equal.
+        largest: the largest value, 0 to 1 as the brightness.
+    """
+
+    size: tuple[int, int]
+    bits: int
+    channels: int
+    brightness: float
+    sharpness: float
+    largest: float
+
+    @classmethod
+    def of(cls, pixels: RgbImage, size: tuple[int, int] | None = None) -> Look:
+        """Look at an image.
+
+        Args:
+            pixels: ``(H, W, 3)`` RGB, uint8 or uint16.
+            size: of the whole image, where only its middle is at hand.
+
+        Returns:
+            Its look; some 2 ms for a megapixel.
+
+        Raises:
+            ValueError: the array is of another shape.
+
+        >>> Look.of(np.full((8, 8, 3), 51, np.uint8)).brightness
+        0.2
+        """
+        import cv2
+
+        if pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"an array of shape {pixels.shape}; expected an RGB image (H, W, 3)")
+        height, width = pixels.shape[:2]
+        top, left = max(0, (height - WINDOW) // 2), max(0, (width - WINDOW) // 2)
+        middle = pixels[top : top + WINDOW, left : left + WINDOW]
+        grey_only = _is_grey(middle)
+        grey = np.ascontiguousarray(middle[..., 0]) if grey_only else cv2.cvtColor(middle, cv2.COLOR_RGB2GRAY)
+        mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+        edges = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0])
+        bits = 8 * pixels.dtype.itemsize
+        white = 2**bits - 1
+        return cls(
+            size=size or (height, width),
+            bits=bits,
+            channels=1 if grey_only else 3,
+            brightness=round(mean / white, 6),
+            sharpness=round(edges / deviation, 6) if deviation else math.nan,
+            largest=round(int(middle[..., 0].max() if grey_only else middle.max()) / white, 6),
+        )
+
+
+@dataclass(frozen=True)
+class FittedOn:
+    """What the images a detector was fitted on have in common.
+
+    Attributes:
+        sizes: ``(H, W)`` of them, each once; where there are many, the smallest and the largest sides.
+        exact_sizes: whether ``sizes`` has all of them.
+        bits: 8, 16 or both, ascending.
+        channels: 1, 3 or both, ascending.
+        brightness, sharpness: the lowest and the highest; None where none could be taken.
+        largest: the largest value of any, 0 to 1.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    exact_sizes: bool
+    bits: tuple[int, ...]
+    channels: tuple[int, ...]
+    brightness: tuple[float, float] | None
+    sharpness: tuple[float, float] | None
+    largest: float
+
+    @classmethod
+    def of(cls, looks: Sequence[Look], sizes: Iterable[tuple[int, int]] = ()) -> FittedOn:
+        """The common traits of images.
+
+        Args:
+            looks: of some of them, at least one.
+            sizes: of the others.
+        """
+        known = sorted({*(look.size for look in looks), *sizes})
+        exact = len(known) <= _EXACT_SIZES
+        if not exact:
+            heights, widths = zip(*known, strict=True)
+            known = [(min(heights), min(widths)), (max(heights), max(widths))]
+        return cls(
+            sizes=tuple(known),
+            exact_sizes=exact,
+            bits=tuple(sorted({look.bits for look in looks})),
+            channels=tuple(sorted({look.channels for look in looks})),
+            brightness=_ends(look.brightness for look in looks),
+            sharpness=_ends(look.sharpness for look in looks),
+            largest=max(look.largest for look in looks),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, which ``from_json`` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> FittedOn:
+        """What ``to_json`` gave."""
+        pair = {
+            name: None if values[name] is None else tuple(values[name])
+            for name in ("brightness", "sharpness")
+        }
+        return cls(
+            sizes=tuple((int(height), int(width)) for height, width in values["sizes"]),
+            exact_sizes=bool(values["exact_sizes"]),
+            bits=tuple(values["bits"]),
+            channels=tuple(values["channels"]),
+            largest=float(values["largest"]),
+            **pair,
+        )
+
+    def refuse_depth(self, look: Look, *, stated: bool) -> None:
+        """Another bit depth than was fitted on, by the file or by what its values look like.
+
+        Args:
+            look: of a new image.
+            stated: whether somebody said which value is white: then 8 bits are as good as 16, unless its values tell
+                otherwise.
+
+        Raises:
+            Refused: names both depths.
+        """
+        if look.bits not in self.bits and not stated:
+            depth = _camera_depth(look)
+            values = f" (its values end at {_steps(look.largest)}, as those of {depth} bits)" if depth else ""
+            raise Refused(
+                f"{look.bits} bits per channel{values}; fitted on images of {' and '.join(map(str, self.bits))} bits. "
+                "If it is the same scene at another depth, say which: bit_depth (--bit-depth)"
+            )
+        if look.bits == 16 and self.brightness is not None and _is_beyond(look.brightness, self.brightness):
+            for depth in CAMERA_DEPTHS:
+                self._refuse_scaled(look, depth)
+
+    def unusual(self, look: Look) -> Iterator[Remark]:
+        """What a new image has that those fitted on had not, one by one.
+
+        Args:
+            look: of the new image.
+        """
+        height, width = look.size
+        if not self._has_size(look.size):
+            word, shown = (" or ", self.sizes[:4]) if self.exact_sizes else (" to ", self.sizes)
+            fitted = word.join(f"{h} x {w}" for h, w in shown) + " ..." * (len(shown) < len(self.sizes))
+            yield Remark("size", f"{height} x {width} pixels; fitted on images of {fitted}")
+        if look.channels not in self.channels:
+            words = {1: "grey", 3: "colour"}
+            yield Remark(
+                "channels", f"a {words[look.channels]} image; fitted on {words[self.channels[0]]} ones"
+            )
+        if self.brightness is not None and _is_beyond(look.brightness, self.brightness):
+            low, high = self.brightness
+            word = "brighter" if look.brightness > high else "darker"
+            text = f"much {word} ({look.brightness:.3f} of 1) than the images fitted on ({low:.3f} to {high:.3f})"
+            yield Remark("brightness", text)
+        if self.sharpness is not None and _is_another_sharpness(look.sharpness, self.sharpness):
+            low, high = self.sharpness
+            word = "sharper or noisier" if look.sharpness > high else "more blurred"
+            text = f"much {word} ({look.sharpness:.3f}) than the images fitted on ({low:.3f} to {high:.3f})"
+            yield Remark("sharpness", text)
+
+    def _has_size(self, size: tuple[int, int]) -> bool:
+        if self.exact_sizes:
+            return size in self.sizes
+        return all(low <= side <= high for side, low, high in zip(size, *self.sizes, strict=True))
+
+    def _refuse_scaled(self, look: Look, depth: int) -> None:
+        """Raised where an image looks as fitted once its values are taken as of another depth."""
+        assert self.brightness is not None
+        white, factor = (2**depth - 1) / 65535, 65535 / (2**depth - 1)
+        if look.largest <= white < self.largest and not _is_beyond(look.brightness * factor, self.brightness):
+            raise Refused(
+                f"its values end at {_steps(look.largest)}, as those of {depth} bits in 16; fitted on images of "
+                f"{' and '.join(map(str, self.bits))} bits, of which they would be nearly black: bit_depth: {depth} "
+                "(--bit-depth) reads it"
+            )
+        if self.bits != (16,):
+            return
+        if self.largest <= white < look.largest and not _is_beyond(look.brightness / factor, self.brightness):
+            raise Refused(
+                f"its values reach {_steps(look.largest)}, as those of 16 bits; fitted on images whose values end at "
+                f"{_steps(self.largest)}, as those of {depth} bits in 16: fit with bit_depth: {depth} to read both"
+            )
+
+
+def _is_grey(pixels: RgbImage) -> bool:
+    """Whether its channels are one and the same; a part of the rows says no at once where they are not."""
+    if pixels.strides[2] == 0:
+        return True
+
+    def equal(part: np.ndarray) -> bool:
+        return bool((part[..., 0] == part[..., 1]).all() and (part[..., 1] == part[..., 2]).all())
+
+    return equal(pixels[::16]) and equal(pixels)
+
+
+def _ends(values: Iterable[float]) -> tuple[float, float] | None:
+    known = [value for value in values if math.isfinite(value)]
+    return (min(known), max(known)) if known else None
+
+
+def _is_beyond(value: float, ends: tuple[float, float]) -> bool:
+    """Brightness outside the fitted ones by more than they differ themselves, and more than a quarter."""
+    low, high = ends
+    room = max(high - low, DARKEST_STEP)
+    return value > max(high * BRIGHTER, high + room) or value < min(low / BRIGHTER, low - room)
+
+
+def _is_another_sharpness(value: float, ends: tuple[float, float]) -> bool:
+    """Sharpness outside the fitted ones by a factor more than they differ themselves."""
+    low, high = ends
+    if not math.isfinite(value) or low <= 0:
+        return False
+    factor = max(high / low, SHARPER)
+    return value > high * factor or value < low / factor
+
+
+def _camera_depth(look: Look) -> int | None:
+    """The bits of a camera that the values of a 16-bit image would be explained by."""
+    if look.bits != 16:
+        return None
+    return next((depth for depth in CAMERA_DEPTHS if _steps(look.largest) < 2**depth), None)
+
+
+def _steps(value: float) -> int:
+    """A value as it stands in a file of 16 bits."""
+    return round(value * 65535)
