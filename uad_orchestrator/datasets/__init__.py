@@ -19,6 +19,7 @@ from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.layouts.registry import Layout
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
+from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.scan import (
     FoundImage,
@@ -49,6 +50,7 @@ __all__ = [
     "Strictness",
     "check_category",
     "check_dataset",
+    "check_masks",
     "find_categories",
     "generate_defective",
     "generate_demo",

@@ -19,7 +19,7 @@ from uad_orchestrator.images.remarks import file_remarks
 from uad_orchestrator.storage.file_names import file_path, printable, table_name
 
 _THREADS = 8  # opening files waits more than it computes
-_LOSSY = (".jpg", ".jpeg")
+LOSSY = (".jpg", ".jpeg")
 
 Progress = Callable[[int, int], None]
 """Called with (files looked at, files in all)."""
@@ -110,7 +110,7 @@ def _check_image(
                 f"mask of {_words(mask_size)}, its image {image} is {_words(size)}; expected the same size"
             )
             problems.append(DatasetProblem(mask, message))
-        if mask.lower().endswith(_LOSSY):
+        if mask.lower().endswith(LOSSY):
             message = "a JPEG mask: compression leaves pixels above 0 around defects; store it as PNG"
             problems.append(DatasetProblem(mask, message, "warning"))
     return problems
