@@ -5,6 +5,7 @@ everything wrong with one. The demo set is generated.
 """
 
 from uad_orchestrator.datasets.annotations import ImportedAnnotations, ImportSettings, import_annotations
+from uad_orchestrator.datasets.copies import find_copies
 from uad_orchestrator.datasets.demo_generator import (
     DEMO_CATEGORIES,
     DemoSizes,
@@ -52,6 +53,7 @@ __all__ = [
     "check_dataset",
     "check_masks",
     "find_categories",
+    "find_copies",
     "generate_defective",
     "generate_demo",
     "generate_normals",

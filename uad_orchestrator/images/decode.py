@@ -210,7 +210,14 @@ def image_mode(path: Path | str) -> str:
 def check_header(
     path: Path | str, reading: ReadingSettings = PLAIN_READING, *, mask: bool = False
 ) -> tuple[int, int]:
-    """``image_size``, and all else that can be said before decoding: a file cut short, a depth nobody explains.
+    """``image_size`` of a file that ``checked_header`` finds nothing wrong with; raises as that does."""
+    return checked_header(path, reading, mask=mask).size
+
+
+def checked_header(
+    path: Path | str, reading: ReadingSettings = PLAIN_READING, *, mask: bool = False
+) -> Header:
+    """A file's header, and all that can be said before decoding: a file cut short, a depth nobody explains.
 
     Args:
         path: the image's file.
@@ -229,7 +236,7 @@ def check_header(
         reason = missing_end(stream, header.format)
         if reason:
             raise Refused(reason)
-    return header.size
+    return header
 
 
 def image_digest(path: Path | str) -> str:
