@@ -96,12 +96,12 @@ def load_dataset(
         layout,
         folder,
         records,
-        tuple(sorted(exclusions.left_out)),
-        tuple(scan.notes),
-        scan.defects,
-        reading,
-        tuple(scan.warnings),
-        strictness.leaks,
+        excluded=tuple(sorted(exclusions.left_out)),
+        notes=tuple(scan.notes),
+        defects=scan.defects,
+        reading=reading,
+        warnings=tuple(scan.warnings),
+        leaks=strictness.leaks,
     )
     if refused := [copy for copy in find_exact_copies(manifest) if copy.severity == "error"]:
         raise DatasetError(f"{name}/{category} has copies in several splits, and `leaks: error`:", refused)

@@ -27,6 +27,10 @@ def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
     tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1}, maxworkers=1)
 
 
+_BACKSLASH = "%5c"
+"""How a backslash, which some systems take for the end of a folder, stands in the name of a map."""
+
+
 class MapSet:
     """The maps of one cell: ``<root>/<folder>/<stem>.tiff``, float32, deflate, each at its image's size.
 
@@ -56,8 +60,9 @@ class MapSet:
         """
         stem = self.names.get(image) or PurePosixPath(image).stem
         for part in (folder, stem):
-            if part in ("", ".", "..") or any(c in part for c in "/\\\0"):
+            if part in ("", ".", "..") or any(c in part for c in "/\0"):
                 raise ValueError(f"{image}: {part!r} cannot be the name of a map's folder or file")
+        folder, stem = (part.replace("\\", _BACKSLASH) for part in (folder, stem))
         return self.root / folder / f"{stem}.tiff"
 
     def write(self, image: str, folder: str, anomaly_map: np.ndarray) -> Path:

@@ -128,14 +128,6 @@ class DatasetSettings(Section):
     categories: tuple[str, ...] | None = Field(None, description="those to benchmark; default: those found")
     exclude: tuple[str, ...] = Field((), description="images to leave out, by their path below `root`")
     incoming: Path | None = Field(None, description="the folder of new normal images")
-    masks: MaskRule | None = Field(
-        None,
-        description="required: a defective test image without a mask is an error; optional: pixel metrics leave it "
-        "out; default: required of published sets, optional of layouts folder and manifest",
-    )
-    leaks: LeakRule = Field(
-        "warn", description="error: copies between train, validation and test stop the category; or warn"
-    )
     bit_depth: int | None = Field(
         None, ge=1, le=16, description="bits that 16-bit files really hold, e.g. 12; default: all of them"
     )
@@ -146,14 +138,17 @@ class DatasetSettings(Section):
         "ignore",
         description="pixels that an alpha channel hides: read as if it did not (ignore), on white, or black (mask)",
     )
+    masks: MaskRule | None = Field(
+        None,
+        description="required: a defective test image without a mask is an error; optional: pixel metrics leave it "
+        "out; default: required of published sets, optional of layouts folder and manifest",
+    )
+    leaks: LeakRule = Field(
+        "warn", description="error: copies between train, validation and test stop the category; or warn"
+    )
     layout_settings: SerializeAsAny[LayoutSettings] | None = Field(
         None, description="the keys that the layout adds; None: its defaults"
     )
-
-    @property
-    def strictness(self) -> Strictness:
-        """What is an error in it."""
-        return Strictness(self.masks, self.leaks)
 
     @model_validator(mode="after")
     def _readable(self) -> DatasetSettings:
@@ -163,6 +158,11 @@ class DatasetSettings(Section):
     def reading(self, max_megapixels: float = MAX_MEGAPIXELS) -> ReadingSettings:
         """How its images are read."""
         return ReadingSettings(self.bit_depth, self.value_range, self.alpha, max_megapixels)
+
+    @property
+    def strictness(self) -> Strictness:
+        """What is an error in it."""
+        return Strictness(self.masks, self.leaks)
 
 
 class ImagesSettings(Section):

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from uad_orchestrator.storage.regular_file import read_regular
+
 COMPANIONS: Mapping[str, tuple[str, ...]] = {".xml": (".bin",), ".onnx": (".onnx.data",)}
 """Files that belong to a checkpoint of that suffix: an OpenVINO graph's weights, an ONNX graph's large tensors."""
 
@@ -25,7 +27,7 @@ def checkpoint_files(path: Path) -> list[Path]:
 
 def read_files(paths: Iterable[Path]) -> dict[str, bytes]:
     """The bytes of each file, by its name; what is checked and what is loaded are these same bytes."""
-    return {path.name: path.read_bytes() for path in paths}
+    return {path.name: read_regular(path) for path in paths}
 
 
 def digests(contents: Mapping[str, bytes]) -> dict[str, str]:

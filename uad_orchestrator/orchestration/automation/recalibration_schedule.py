@@ -74,7 +74,8 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
         job=job,
         cron_schedule=project.automation.recalibrate,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Asks for the job `{name}` when there are new images in an `incoming` folder.",
+        description=f"Asks for the job `{name}` when there are new images in an `incoming` folder. Its cron line is "
+        "`automation.recalibrate` of uad.yaml: after a change choose Reload definitions (Deployment > Code locations).",
     )
     def ask_to_recalibrate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
