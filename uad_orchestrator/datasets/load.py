@@ -208,8 +208,10 @@ def _settle_masks(scan: Scan, category: str, *, required: bool) -> None:
     if lacking and len(lacking) == len(defective):
         scan.warn(category, f"no masks ({len(lacking)} defective test images): there are no pixel metrics")
         return
+    boxed = {image.path for image in defective if image.boxes}
     for path in lacking:
-        what = scan.without_mask[path].message if path in scan.without_mask else "has no mask"
+        known = scan.without_mask.get(path)
+        what = known.message if known else "has boxes, which are no mask" if path in boxed else "has no mask"
         scan.warn(path, f"{what}; pixel metrics leave it out")
 
 
