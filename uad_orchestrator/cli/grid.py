@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -58,6 +58,7 @@ def plan(
             print_json(found.to_json())
         else:
             print_plan(found)
+    raise typer.Exit(FAILED if found.unreachable else 0)
 
 
 def refresh(
@@ -101,6 +102,7 @@ def leaderboard(
         project = open_project(home)
         selection = select(project, category, detector)
         print_board(project, BoardFormat.JSON if as_json else format, selection)
+    raise typer.Exit(FAILED if say_unreachable(selection.away(project)) else 0)
 
 
 def report(
@@ -114,7 +116,9 @@ def report(
     from uad_orchestrator.project.load import open_project
 
     with speaking():
-        typer.echo(save_report(open_project(home), output))
+        project = open_project(home)
+        typer.echo(save_report(project, output))
+    raise typer.Exit(FAILED if say_unreachable(project.unreachable) else 0)
 
 
 def why(
@@ -226,16 +230,25 @@ def print_plan(found: Plan) -> None:
     for node in found.stale:
         where = f"{node.category} x {node.detector}" if node.category else ""
         typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
+    say_unreachable(found.unreachable)
     if found.new:
         typer.echo(f'new: {", ".join(found.new)}. A running `uad ui` shows them after "Reload definitions"')
     again = f", {len(found.rerecorded)} to be recorded again" if found.rerecorded else ""
     typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh{again} ({found.seconds:.2f} s)")
 
 
+def say_unreachable(places: Mapping[str, str]) -> bool:
+    """Name the datasets and categories that cannot be read now; returns whether there are any."""
+    for place, why in places.items():
+        note(f"Error: {place}: {why}")
+    return bool(places)
+
+
 def print_result(result: RefreshResult) -> None:
     """What a refresh did, for a person: failures in full."""
     for failed in result.failed:
-        note(f"FAILED {failed.asset} of {failed.category} x {failed.detector}: {failed.error}")
+        where = " x ".join(part for part in (failed.category, failed.detector) if part)
+        note(f"FAILED {failed.asset}{' of ' * bool(where)}{where}: {failed.error}")
     reused = sum(node.reused for node in result.materialized)
     typer.echo(
         f"{len(result.materialized)} materialised ({reused} reused), {len(result.failed)} failed, "

@@ -28,6 +28,7 @@ from uad_orchestrator.datasets.scan import (
     match_masks,
     subfolders,
 )
+from uad_orchestrator.datasets.strictness import Strictness
 
 __all__ = [
     "DEMO_CATEGORIES",
@@ -45,6 +46,7 @@ __all__ = [
     "MaskFile",
     "Scan",
     "Split",
+    "Strictness",
     "check_category",
     "check_dataset",
     "find_categories",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
+from uad_orchestrator.storage.regular_file import read_regular
 
 DEFECTS_CONFIG = "defects_config.json"
 _KEYS = ("defect_name", "pixel_value", "saturation_threshold", "relative_saturation")
@@ -55,7 +56,7 @@ def read_defects_config(root: Path, name: str) -> tuple[DefectKind, ...]:
         DatasetError: the file is missing, no JSON, or has an entry that cannot be; it names each.
     """
     try:
-        entries = json.loads((root / name).read_text(encoding="utf-8"))
+        entries = json.loads(read_regular(root / name).decode("utf-8"))
     except FileNotFoundError:
         raise _refused(name, ["no such file; sPRO needs its saturation thresholds"]) from None
     except (OSError, ValueError) as error:

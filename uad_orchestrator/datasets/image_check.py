@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.datasets.copies import find_exact_copies
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
-from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
+from uad_orchestrator.datasets.strictness import Strictness
 from uad_orchestrator.images.decode import ImageError, check_header
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks
@@ -30,6 +32,7 @@ def check_dataset(
     *,
     layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     exclude: Iterable[str] = (),
+    strictness: Strictness = Strictness(),  # noqa: B008 - frozen
     progress: Progress | None = None,
     reading: ReadingSettings = PLAIN_READING,
 ) -> list[DatasetProblem]:
@@ -43,6 +46,7 @@ def check_dataset(
         category: a category's name.
         layout_settings: the keys that the layout adds, as for ``load_dataset``.
         exclude: images to leave out, as for ``load_dataset``.
+        strictness: as for ``load_dataset``.
         progress: called with (files looked at, files in all).
         reading: how the images are read.
 
@@ -50,11 +54,12 @@ def check_dataset(
         Errors and warnings; empty where all is right.
     """
     try:
-        scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings)
+        scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings, strictness.masks)
     except DatasetError as error:
         return list(error.problems) or [DatasetProblem(category, str(error))]
     files = [(table_name(image.path), tuple(map(table_name, image.masks))) for image in scan.images]
-    problems = scan.problems + _check_headers(dataset_folder(layout, root), files, reading, progress)
+    headers = _check_headers(dataset_folder(layout, root), files, reading, progress)
+    problems = scan.problems + scan.warnings + headers
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
@@ -69,9 +74,7 @@ def check_category(manifest: Manifest, progress: Progress | None = None) -> list
         Errors and warnings, sorted by path; empty where all is right.
     """
     files = [(record.path, tuple(mask.path for mask in record.masks)) for record in manifest.records]
-    problems = _check_headers(manifest.root, files, manifest.reading, progress) + _check_leaks(
-        manifest.records
-    )
+    problems = _check_headers(manifest.root, files, manifest.reading, progress) + find_exact_copies(manifest)
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
@@ -126,16 +129,3 @@ def _size(
 
 def _words(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} (height x width)"
-
-
-def _check_leaks(records: Iterable[ImageRecord]) -> list[DatasetProblem]:
-    """The same bytes in training and in another split make any score too good."""
-    trained: dict[str, str] = {}
-    problems = []
-    for record in records:  # train comes first
-        if record.split == "train":
-            trained.setdefault(record.digest, record.path)
-        elif record.digest in trained:
-            message = f"the same file as {trained[record.digest]}, which is trained on; take one of them out"
-            problems.append(DatasetProblem(record.path, message, "warning"))
-    return problems

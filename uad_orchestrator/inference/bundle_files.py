@@ -32,6 +32,7 @@ from uad_orchestrator.plugins import PluginError, installed
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.storage.atomic import new_folder
 from uad_orchestrator.storage.digests import file_digest
+from uad_orchestrator.storage.regular_file import read_regular
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -271,7 +272,7 @@ def _check_digests(directory: Path) -> dict[str, str]:
             f"there is no folder {directory}; expected a bundle, as `uad export bundle` writes it"
         )
     try:
-        lines = (directory / DIGESTS).read_text().splitlines()
+        lines = read_regular(directory / DIGESTS).decode().splitlines()
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{directory} is no bundle: there is no {DIGESTS} in it") from None
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

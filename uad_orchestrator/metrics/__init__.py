@@ -8,7 +8,7 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 - a whole cell under a dataset's protocol: ``evaluate_cell``, ``PROTOCOLS``, ``MetricsReport``
 - thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``; normals that are none:
   ``odd_scores``
-- how far a small test set can be trusted: ``auroc_replicates``, ``interval``, ``within_noise``
+- how far a small test set can be trusted: ``auroc_interval``; ``auroc_replicates``, ``interval``, ``within_noise``
 """
 
 from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
@@ -22,6 +22,7 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
+from uad_orchestrator.metrics.intervals import auroc_interval, interval_of_auroc
 from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_pixels
@@ -59,6 +60,7 @@ __all__ = [
     "ThresholdMetrics",
     "Thresholds",
     "at_false_positive_rate",
+    "auroc_interval",
     "auroc_replicates",
     "calibrate",
     "count_pixels",
@@ -67,6 +69,7 @@ __all__ = [
     "image_curves",
     "image_metrics",
     "interval",
+    "interval_of_auroc",
     "odd_scores",
     "threshold_metrics",
     "within_noise",

@@ -180,6 +180,27 @@ def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, so
     return OperatingPoint(math.nan, f"none: {reason}", point.n, point.contamination)
 
 
+def held_out_rate(scores: Sequence[float] | np.ndarray, contamination: float) -> float:
+    """The share of normal images above the threshold that the others set: an honest rate where none are tested.
+
+    Args:
+        scores: (n,) finite scores of normal images that the detector does not hold.
+        contamination: as for ``calibrate``.
+
+    Returns:
+        the rate in 0..1; NaN for fewer than two scores.
+
+    >>> held_out_rate([0.1, 0.2, 0.3, 0.9], 0.25)
+    0.25
+    """
+    values = np.sort(np.asarray(scores, dtype=np.float64))
+    if values.size < 2:
+        return math.nan
+    rank = min(conformal_rank(values.size - 1, contamination), values.size - 1)
+    # without an image above it, the rank-th smallest stays what it is; one below it is never above its threshold
+    return float(np.count_nonzero(values[rank:] > values[rank - 1]) / values.size)
+
+
 @dataclass(frozen=True)
 class SegmentationPoint:
     """The threshold of MVTec AD 2's SegF1: mean + 3 std of the pixels of held-out normal images' maps.

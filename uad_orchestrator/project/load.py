@@ -11,6 +11,7 @@ from uad_orchestrator.project.parsing.reading import project_from_text
 from uad_orchestrator.project.project import Project
 from uad_orchestrator.project.settings import PROJECT_FILE
 from uad_orchestrator.project.texts import DEMO_YAML
+from uad_orchestrator.storage.regular_file import read_regular
 
 HOME_VARIABLE = "UAD_HOME"
 """``UAD_HOME``, the environment variable that names the project's folder."""
@@ -112,7 +113,7 @@ def open_project(home: Path | None = None) -> Project:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular(path).decode("utf-8-sig")
     except FileNotFoundError:
         advice = f"`uad init` writes one; or point --home (or UAD_HOME) at the folder that holds {path.name}"
         problem = SettingProblem((), "there is no such file", advice)

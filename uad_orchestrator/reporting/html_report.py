@@ -20,6 +20,7 @@ from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, Column, column, shown, with_interval, written
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
+from uad_orchestrator.reporting.board.remarks import remarks
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.cases import ScoredImage
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
@@ -200,6 +201,7 @@ def _environment(board: Leaderboard) -> Environment:
         headlines=_names(metric for metric in headlines("image", "pixel") if metric.always),
         with_interval=with_interval,
         best=board.best(),
+        remarks=remarks(board),
         tied=board.within_noise(),
         tied_note=TIED_NOTE,
     )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from uad_orchestrator.storage.file_names import printable
 from uad_orchestrator.storage.regular_file import open_regular
 
 logger = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ class DigestCache:
             with self._lock:
                 rows = self._run(
                     "SELECT file, size, mtime_ns, ctime_ns, inode, digest FROM file_digest WHERE folder = ?",
-                    folder,
+                    printable(folder),
                 )
                 remembered = self._folders.setdefault(folder, {row[0]: row for row in rows})
         return remembered
@@ -217,7 +218,7 @@ class DigestCache:
         rows = []
         with self._lock:
             for name, (state, digest) in hashed.items():
-                if now - state.changed_ns < SETTLED_NS:
+                if now - state.changed_ns < SETTLED_NS or not _is_text(name):
                     continue
                 folder, _, file = name.rpartition(os.sep)
                 row = (file, *state, digest)
@@ -280,6 +281,11 @@ def _absolute(paths: Iterable[AnyPath]) -> dict[AnyPath, str]:
             folders[folder] = os.path.join(os.path.abspath(folder + slash), "")  # noqa: PTH100, PTH118
         names[path] = folders[folder] + file
     return names
+
+
+def _is_text(name: str) -> bool:
+    """Whether SQLite can hold a file's name; others, with bytes that are not UTF-8, are hashed each time."""
+    return name.isascii() or printable(name) == name
 
 
 def _hash_unchanged(name: str, attempts: int = 3) -> tuple[FileState, str]:

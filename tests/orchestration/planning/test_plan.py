@@ -254,7 +254,7 @@ def test_the_json_is_what_scripts_read(fresh: Ledger) -> None:
     setting(coreset={"ratio": 0.2})(fresh.workshop)
     plan = fresh.plan(categories=("disc",))
     told = json.loads(json.dumps(plan.to_json()))
-    assert list(told) == ["stale", "inputs", "restamped", "fresh", "new", "seconds"]
+    assert list(told) == ["stale", "inputs", "restamped", "fresh", "unreachable", "new", "seconds"]
     assert told["stale"][0] == {
         "asset": "memory_bank",
         "category": "alpha/disc",

@@ -1,6 +1,7 @@
 """A table that lists a user's images: JSON lines, CSV or Parquet.
 
-The root is the file, or a folder with one ``manifest.{jsonl,csv,parquet}``; paths are relative to its folder.
+The root is the file, or a folder with one ``manifest.{jsonl,csv,parquet}``; paths are relative to its folder, or
+absolute below one of the folders that ``roots`` names.
 A row: ``image_path``, ``category``, ``split`` (train, validation, test), ``label`` (0 or 1; may be missing
 outside test), ``defect_type`` (else "bad"), ``mask_path`` (several: a list, in CSV parted by ``;``),
 ``group_id`` (images of one physical part), ``boxes`` (of a defective image without a mask: a list of
@@ -14,13 +15,16 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import field_validator
+
 from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_image_name
@@ -44,19 +48,60 @@ class _Row:
     boxes: str = ""
 
 
-class _Files:
-    """Which files there are below a folder; a folder is listed once, which costs less than a look at each file."""
+class ManifestSettings(LayoutSettings):
+    """Where a table may lead.
 
-    def __init__(self, base: str) -> None:
+    Attributes:
+        roots: folders whose files may be named by absolute paths; relative ones lie below the manifest's folder.
+    """
+
+    roots: tuple[str, ...] = ()
+
+    @field_validator("roots", mode="before")
+    @classmethod
+    def _one_folder(cls, roots: object) -> object:
+        return (roots,) if isinstance(roots, str) else roots
+
+    @field_validator("roots")
+    @classmethod
+    def _folders(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        for root in roots:
+            if not root.strip() or "\0" in root or not Path(root).expanduser().name:
+                raise ValueError(
+                    f"holds {root!r}; expected folders such as /mnt/archive, never the whole disk"
+                )
+        return roots
+
+
+class _Files:
+    """Which files there are below a folder; a folder is listed once, which costs less than a look at each file.
+
+    Args:
+        base: what relative paths are relative to.
+        roots: the folders below which a path may be absolute.
+    """
+
+    def __init__(self, base: str, roots: Iterable[str] = ()) -> None:
         self.base = base
+        given = [Path(base, Path(root).expanduser()) for root in roots]
+        self.roots = tuple(dict.fromkeys(str(path) for root in given for path in (root, root.resolve())))
         self._listed: dict[str, set[str]] = {}
+
+    def allows(self, path: str) -> bool:
+        """Whether a path stays where a table may lead."""
+        if not path or {"\\", "\0"} & set(path) or ".." in path.split("/"):
+            return False
+        return not path.startswith("/") or any(path.startswith(f"{root}/") for root in self.roots)
 
     def has(self, path: str) -> bool:
         """Whether the file is there, as the file system understands its name."""
         parent, _, name = path.rpartition("/")
         if parent not in self._listed:
-            self._listed[parent] = self._list(f"{self.base}/{parent}")
-        return name in self._listed[parent] or os.path.isfile(f"{self.base}/{path}")  # noqa: PTH113 - fast
+            self._listed[parent] = self._list(self._place(parent))
+        return name in self._listed[parent] or os.path.isfile(self._place(path))  # noqa: PTH113 - fast
+
+    def _place(self, path: str) -> str:
+        return path if path.startswith("/") else f"{self.base}/{path}"
 
     @staticmethod
     def _list(folder: str) -> set[str]:
@@ -72,7 +117,7 @@ def folder(root: Path) -> Path:
     return root.parent if root.suffix.lower() in _SUFFIXES else root
 
 
-def find_categories(root: Path) -> list[str]:
+def find_categories(root: Path, settings: ManifestSettings) -> list[str]:
     """All categories of the table, sorted; a table that has not changed is not read again."""
     table = _table(root)
     try:
@@ -87,9 +132,9 @@ def _categories(table: Path, _state: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(sorted({_text(values["category"]) for _, values in _read(table)}))
 
 
-def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
+def scan_category(root: Path, category: str, exclusions: Exclusions, settings: ManifestSettings) -> Scan:
     """The rows of a category, and everything in them that cannot be true."""
-    scan, files = Scan(), _Files(str(folder(root)))
+    scan, files = Scan(), _Files(str(folder(root)), settings.roots)
     taken: dict[str, tuple[str, ...]] = {}  # plain tuples of text, which garbage collection soon passes over
     splits = set()
     for where, values in _read(_table(root)):
@@ -107,9 +152,8 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
             continue
         splits.add(row.values["split"])
         _take(scan, files, row)
-    for split in ("train", "test"):
-        if split not in splits:
-            scan.complain(category, f"no row of split {split}; expected at least one image")
+    if "train" not in splits:
+        scan.complain(category, "no row of split train; expected at least one image")
     _refuse_divided_groups(scan)
     _refuse_shared_masks(scan)
     return scan
@@ -129,6 +173,12 @@ def _take(scan: Scan, files: _Files, row: _Row) -> None:
         split: Split = values["split"]  # type: ignore[assignment]  # one of _SPLITS: _value_faults looked
         group, boxes = values["group_id"] or None, _boxes(row.boxes)
         scan.images.append(FoundImage(path, split, label, defect_type, row.masks, group, boxes))
+        if label and boxes:
+            scan.lacks_mask(
+                path, f"{row.where}: its defects are marked by boxes, which are no pixel-exact mask"
+            )
+        elif label and not row.masks:
+            scan.lacks_mask(path, f"{row.where}: has no mask; expected its path in mask_path")
 
 
 def _value_faults(row: _Row) -> Iterator[str]:
@@ -142,10 +192,6 @@ def _value_faults(row: _Row) -> Iterator[str]:
         yield f"an anomaly in {split}, which holds normal images only"
     if label == "1" and defect.lower() in ("good", "normal"):
         yield f"label 1 contradicts defect_type {defect!r}"
-    if label == "1" and not row.masks and not row.boxes:
-        yield "has no mask; expected its path in mask_path"
-    if label != "1" and row.masks:
-        yield f"a normal image with a mask ({row.masks[0]}); expected none"
     if row.boxes:
         yield from _box_faults(row)
     if label != "1" and defect.lower() not in _NORMAL:
@@ -169,9 +215,11 @@ def _box_faults(row: _Row) -> Iterator[str]:
 
 
 def _path_faults(files: _Files, path: str) -> Iterator[str]:
-    """A path stays below the folder, names an image, and is there."""
-    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
-        yield "expected a path with / relative to the manifest's folder, without .."
+    """A path stays where it may lead, names an image, and is there."""
+    if not files.allows(path):
+        below = f", or an absolute one below {' or '.join(files.roots)}" if files.roots else ""
+        advice = " (`roots:` says below which folders a path may be absolute)" if path.startswith("/") else ""
+        yield f"expected a path with / relative to the manifest's folder, without ..{below}{advice}"
     elif not is_image_name(path):
         yield "not an image by its extension"
     elif not files.has(path):

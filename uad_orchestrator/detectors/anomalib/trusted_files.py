@@ -25,7 +25,7 @@ def checkpoint_files(path: Path) -> list[Path]:
 
 def read_files(paths: Iterable[Path]) -> dict[str, bytes]:
     """The bytes of each file, by its name; what is checked and what is loaded are these same bytes."""
-    return {path.name: path.read_bytes() for path in paths}
+    return {path.name: read_regular(path) for path in paths}
 
 
 def digests(contents: Mapping[str, bytes]) -> dict[str, str]:

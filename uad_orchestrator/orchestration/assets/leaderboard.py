@@ -41,9 +41,19 @@ def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
         board = current_board(state, store)
         version = board_version(state, store)
         keep_board(store, board, version)
+        if nowhere := _shown_nowhere(state.project):
+            raise dg.Failure(nowhere, allow_retries=False)
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board))
 
     return leaderboard
+
+
+def _shown_nowhere(project: Project) -> str:
+    """Datasets that cannot be read and of which no category is known: no partition of theirs can fail and say so."""
+    known = {key.partition("/")[0] for key in project.category_keys()}
+    return "; ".join(
+        f"{name}: {why}" for name, why in project.unreachable.items() if name.partition("/")[0] not in known
+    )
 
 
 def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
@@ -77,6 +87,7 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
     return {
         "dagster/row_count": len(cells),
         **counts,
+        **({"unreachable": dg.MetadataValue.json(board.unreachable)} if board.unreachable else {}),
         **{name: _table(rows) for name, rows in tables.items() if rows},
     }
 

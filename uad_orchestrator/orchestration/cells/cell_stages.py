@@ -148,7 +148,8 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         image_point.origin,
         robust=run.entry.scoring.calibration.robust,
     )
-    maps, threads = MapSet(directory / MAPS), available_threads()
+    names = run.state.manifest(run.cell.category).map_names
+    maps, threads = MapSet(directory / MAPS, names), available_threads()
 
     def write(scored: tuple[ScoreRow, Response]) -> Path:
         row, response = scored
@@ -174,10 +175,11 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     """Evaluate scores and maps against the ground truth; write metrics.json, curves and the contact sheet."""
     started = time.perf_counter()
     scores, maps_directory = run.directory("score_table"), run.directory("anomaly_maps")
-    maps = MapSet(maps_directory / MAPS)
+    manifest = run.state.manifest(run.cell.category)
+    maps, truth = MapSet(maps_directory / MAPS, manifest.map_names), GroundTruthReader(manifest)
     protocol = run.state.project.protocol(run.cell.dataset)
-    truth = GroundTruthReader(run.state.manifest(run.cell.category))
-    scored = [row for row in read_scores(scores) if row.role != "calibration"]
+    every = read_scores(scores)
+    scored = [row for row in every if row.role != "calibration"]
     rows = [row for row in scored if row.role == "test"]
     without_maps = any(row.grid_shape is None for row in rows)
     preset = resolve_preset(run.entry.preset, run.state.project.presets)
@@ -189,6 +191,7 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         protocol=protocol,
         thresholds=read_thresholds(scores, maps_directory),
         inspected=lambda row: roi.counted(row.image),
+        held_out=[row.score for row in every if row.role == "calibration"],
     )
     write_curves(found.pixel_curves, directory)
     replicates = None
@@ -200,9 +203,9 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
             averaged=bool(protocol.averaged_types),
         )
     write_replicates(replicates, directory)
-    (directory / CONTACT_SHEET).write_bytes(
-        draw_contact_sheet(run, rows, None if without_maps else maps, truth)
-    )
+    if rows:
+        sheet = draw_contact_sheet(run, rows, None if without_maps else maps, truth)
+        (directory / CONTACT_SHEET).write_bytes(sheet)
     outside, seconds = roi.report(row.image for row in rows), time.perf_counter() - started
     report = build_report(run, found, scored, outside, replicates=replicates, metrics_seconds=seconds)
     (directory / METRICS_FILE).write_text(report.to_json())

@@ -116,7 +116,10 @@ def refresh(
     make_demo_images(project)
     state, store = open_state(project, rehash=rehash), open_store(project)
     plan = Planner(state, store, instance).plan(selection)
-    result = RefreshResult(inputs=report_inputs(instance, project, plan.inputs))
+    result = RefreshResult(
+        inputs=report_inputs(instance, project, plan.inputs),
+        failed=[Failed("dataset_category", place, None, why) for place, why in plan.unreachable.items()],
+    )
     for found in result.inputs:
         remember_input(store, found)
     tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]

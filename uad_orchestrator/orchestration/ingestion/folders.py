@@ -114,10 +114,10 @@ def still_being_written(path: Path, settled_seconds: float = SETTLED_SECONDS) ->
 def taken_name(manifest: Manifest, digest: str, name: str) -> str:
     """Where an image of this digest and file name goes, relative to the dataset's root.
 
-    Into ``train/good``; into the folder of the first training image where the category uses another word. The name
-    stays readable, and the digest behind it keeps apart what cameras number from 0001 again.
+    Into ``train/good``; into the class folder of the first training image where the category uses another word. The
+    name stays readable, and the digest behind it keeps apart what cameras number from 0001 again.
     """
-    folders = {PurePosixPath(record.path).parent for record in manifest.train}
+    folders = {PurePosixPath(*PurePosixPath(record.path).parts[:3]) for record in manifest.train}
     good = PurePosixPath(manifest.category, "train", "good")
     folder = good if good in folders or not folders else min(folders)
     stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(name).stem).strip("._")[:60]

@@ -107,6 +107,7 @@ def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProb
             category,
             layout_settings=dataset.layout_settings,
             exclude=dataset.exclude,
+            strictness=dataset.strictness,
             progress=progress,
             reading=project.reading(name),
         ):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
-from uad_orchestrator.orchestration.cells.artifact_files import CONTACT_SHEET, read_curves
+from uad_orchestrator.orchestration.cells.artifact_files import read_contact_sheet, read_curves
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.versions.graph import STAGES
@@ -42,6 +42,6 @@ def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSec
             report,
             scores=read_scores(run.directory("score_table")),
             pixel_curves=read_curves(directory),
-            contact_sheet=(directory / CONTACT_SHEET).read_bytes(),
+            contact_sheet=read_contact_sheet(directory),
             provenance=[run.provenance(asset) for asset in STAGES],
         )

@@ -83,6 +83,8 @@ class ProjectState:
             name, category_name = category.split("/", 1)
             if name not in self.project.datasets:
                 raise InputUnavailable(f"dataset {name!r} is not in uad.yaml")
+            if why := self.project.why_unreachable(category):
+                raise InputUnavailable(why)
             dataset = self.project.datasets[name]
             self._manifests[category] = load_dataset(
                 name,
@@ -91,6 +93,7 @@ class ProjectState:
                 layout=dataset.layout,
                 layout_settings=dataset.layout_settings,
                 exclude=dataset.exclude,
+                strictness=dataset.strictness,
                 digests=self.digests,
                 reading=self.project.reading(name),
             )

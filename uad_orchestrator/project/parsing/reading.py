@@ -11,6 +11,7 @@ from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import ProjectError, SettingProblem, dotted, shown
+from uad_orchestrator.project.known_categories import read_known
 from uad_orchestrator.project.parsing.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.parsing.detectors import missing_files, read_detector
 from uad_orchestrator.project.parsing.findings import Findings
@@ -81,7 +82,7 @@ def _read_sections(
         findings.note(*missing)
     if findings.problems:
         return None
-    found, unreachable = look_for_categories(datasets, catalogue)
+    found, unreachable = look_for_categories(datasets, catalogue, read_known(storage, list(datasets)))
     return Project(
         home=home,
         storage=storage,

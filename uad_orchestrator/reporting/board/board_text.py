@@ -11,6 +11,7 @@ from uad_orchestrator.metrics.catalogue import SCOPES, Metric, averaged, headlin
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, column, shown, with_interval
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
+from uad_orchestrator.reporting.board.remarks import remarks
 from uad_orchestrator.reporting.board.row import LeaderboardRow, published_fields
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
         for row in board.rows
         if row.reason
     ]
+    parts += [Text(remark, style="dim") for remark in remarks(board)]
     if hidden:
         parts.append(Text(f"{hidden} more columns in a wider terminal or with --format md", style="dim"))
     for means in board.means:
@@ -214,6 +216,8 @@ def _markdown(board: Leaderboard) -> str:
         heads = ["detector", *(column(key).heading for key in of_means)]
         lines += ["", f"Mean of {_escaped(means.dataset)}. {_escaped(means.note())}", ""]
         lines += _markdown_table(heads, body)
+    for remark in remarks(board):
+        lines += ["", _escaped(remark)]
     if _has_ties(board):
         lines += ["", TIED_NOTE]
     return "\n".join(lines) + "\n"

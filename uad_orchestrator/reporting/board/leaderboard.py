@@ -30,6 +30,7 @@ class Leaderboard(BaseModel):
         schema_version: of the JSON.
         rows: the cells.
         means: per dataset.
+        unreachable: datasets and categories whose images cannot be read now -> why.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +38,7 @@ class Leaderboard(BaseModel):
     schema_version: int = 1
     rows: tuple[LeaderboardRow, ...]
     means: tuple[DatasetMeans, ...]
+    unreachable: dict[str, str] = {}
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -135,6 +137,7 @@ def best_of(values: Mapping[str, float], metric: str) -> set[str]:
 def build_leaderboard(
     cells: Mapping[tuple[str, str], MetricsReport | BoardCell | str],
     repeats: Mapping[str, Sequence[str]] | None = None,
+    unreachable: Mapping[str, str] | None = None,
 ) -> Leaderboard:
     """The board of all cells of a project.
 
@@ -142,6 +145,7 @@ def build_leaderboard(
         cells: per (category key ``dataset/category``, detector): its report (taken as fresh), the reason why
             there is none, or a ``BoardCell`` that also says ``stale`` or ``failed`` and the version.
         repeats: per detector of the project file with several seeds, the detectors it became.
+        unreachable: datasets and categories whose images cannot be read now, and why.
 
     Returns:
         A row per cell, and the means of each dataset.
@@ -163,7 +167,7 @@ def build_leaderboard(
     means = tuple(
         dataset_means([row for row in rows if row.dataset == name], metrics, replicates) for name in datasets
     )
-    return Leaderboard(rows=tuple(rows), means=means)
+    return Leaderboard(rows=tuple(rows), means=means, unreachable=dict(unreachable or {}))
 
 
 def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
@@ -214,6 +218,8 @@ def _figures(report: MetricsReport) -> dict[str, Any]:
         "pixel_threshold": pixel.threshold,
         "pixel_threshold_source": pixel.source,
         "contamination": image.contamination,
+        "false_positive_rate_from": image.false_positive_rate_from,
+        **report.counts.model_dump(include={"n_test_normal", "n_test_anomalous", "n_test_masked"}),
         **{name: report.value(name) for name in OTHER_METRICS},
         "reasons": report.reasons | {name: why for name, why in reasons.items() if name in OTHER_METRICS},
     }
