@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from uad_orchestrator.storage.regular_file import read_regular
+
 COMPANIONS: Mapping[str, tuple[str, ...]] = {".xml": (".bin",), ".onnx": (".onnx.data",)}
 """Files that belong to a checkpoint of that suffix: an OpenVINO graph's weights, an ONNX graph's large tensors."""
 
