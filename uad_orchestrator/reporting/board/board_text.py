@@ -68,11 +68,11 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
         for row in board.rows
         if row.reason
     ]
+    parts += [Text(remark, style="dim") for remark in remarks(board)]
     parts += [Text(f"Error: {place}: {why}", "red") for place, why in board.unreachable.items()]
     parts += [Text(f"{WARNED} {warning}", "yellow") for warning in board.warnings[:SHOWN_WARNINGS]]
     if (more := len(board.warnings) - SHOWN_WARNINGS) > 0:
         parts.append(Text(f"{more} more warnings with --format json, or in the report", style="dim"))
-    parts += [Text(remark, style="dim") for remark in remarks(board)]
     if hidden:
         parts.append(Text(f"{hidden} more columns in a wider terminal or with --format md", style="dim"))
     for means in board.means:

@@ -90,9 +90,6 @@ class LeaderboardRow(BaseModel):
     status: Status
     reason: str | None = None
     version: str | None = None
-    warnings: int = Field(
-        0, description="how many findings speak against its figures; the board has them in words"
-    )
     repeats: tuple[str, ...] = Field(
         (), description="the detectors, one per seed, that this row is the mean of"
     )
@@ -128,6 +125,9 @@ class LeaderboardRow(BaseModel):
     bank_rows: int | None = None
     bank_bytes: int | None = None
     reasons: dict[str, str] = Field(default_factory=dict, description="why a metric has no value")
+    warnings: int = Field(
+        0, description="how many findings speak against its figures; the board has them in words"
+    )
 
     def value(self, key: str) -> Any:
         """A field by its published name.
