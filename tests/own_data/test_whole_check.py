@@ -200,7 +200,7 @@ def test_findings_are_taken_once_per_version_of_the_files(
 
     taken: list[str] = []
     real = findings.CHECKS["files"]
-    monkeypatch.setattr(findings, "CHECKS", {"files": lambda m: (taken.append(m.category), real(m))[1]})
+    monkeypatch.setattr(findings, "CHECKS", {"files": lambda m, r: (taken.append(m.category), real(m, r))[1]})
     for _ in range(2):
         findings.dataset_findings(open_state(load_project(home)), "line7/housing")
     assert taken == ["housing"]
@@ -209,3 +209,21 @@ def test_findings_are_taken_once_per_version_of_the_files(
     os.utime(path, (1, 1))
     findings.dataset_findings(open_state(load_project(home)), "line7/housing")
     assert taken == ["housing", "housing"]
+
+
+def test_a_file_that_stays_is_not_decoded_again(tmp_path: Path) -> None:
+    from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
+
+    found: list[str] = []
+
+    def ask() -> None:
+        with kept_facts(tmp_path) as remember:
+            for key in ("one", "two"):
+                assert remember(key, lambda key=key: (found.append(key), {"is": key})[1]) == {"is": key}
+
+    ask()
+    ask()
+    assert found == ["one", "two"]
+    (tmp_path / "findings/contents.sqlite").write_bytes(b"no database" * 100)
+    ask()
+    assert found == ["one", "two"] * 2

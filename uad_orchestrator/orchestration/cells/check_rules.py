@@ -13,13 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.copies import find_exact_copies
+from uad_orchestrator.datasets.copies import find_copies, find_exact_copies
 from uad_orchestrator.datasets.image_check import check_category
 from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetProblem
+from uad_orchestrator.datasets.remembered import Remember, find_anew
 from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
-from uad_orchestrator.images.decode import ImageError, read_image, read_mask
+from uad_orchestrator.images.decode import ImageError, read_image
 from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
@@ -60,25 +62,27 @@ def images_decodable(manifest: Manifest) -> Verdict:
     return _of_problems(problems, f"{len(manifest.records)} images can be decoded")
 
 
-def masks_match(manifest: Manifest) -> Verdict:
-    """Every anomalous test image has masks that can be decoded, of its size, with a defect in them.
+def masks_match(manifest: Manifest, remember: Remember = find_anew) -> Verdict:
+    """Every mask can be decoded, is of its image's size, and shows a defect where its image has one.
 
     A category without any mask passes: its pixel metrics are undefined, and say so themselves.
     """
     anomalous = [record for record in manifest.test if record.label == 1]
-    masks = [mask.path for record in anomalous for mask in record.masks]
+    masks = {mask.path for record in anomalous for mask in record.masks}
     if not masks:
         return Verdict(True, "no masks are published for this category", {"masks": 0})
-    without = [DatasetProblem(r.path, "an anomalous image without a mask") for r in anomalous if not r.masks]
-    faults = [problem for problem in check_category(manifest) if problem.path in set(masks)]
-    seen = {problem.path for problem in faults}
-    faults += _unreadable(manifest, (path for path in masks if path not in seen), _read_defect)
-    return _of_problems([*without, *faults], f"{len(masks)} masks match their images")
+    lacking = [record.path for record in anomalous if not record.masks]
+    problems = [DatasetProblem(path, "an anomalous image without a mask", "warning") for path in lacking]
+    problems += [problem for problem in check_category(manifest) if problem.path in masks]
+    return _of_problems(
+        [*problems, *check_masks(manifest, remember)], f"{len(masks)} masks match their images"
+    )
 
 
-def no_test_image_in_training(manifest: Manifest) -> Verdict:
-    """No validation or test image has the bytes of a training image: any score would be too good."""
-    return _of_problems(find_exact_copies(manifest), "no image is both trained on and tested")
+def no_test_image_in_training(manifest: Manifest, remember: Remember = find_anew) -> Verdict:
+    """No validation or test image is a copy of a training image: any score would be too good."""
+    copies = find_exact_copies(manifest) + find_copies(manifest, remember)
+    return _of_problems(copies, "no image is both trained on and tested")
 
 
 def scores_usable(rows: Sequence[ScoreRow]) -> Verdict:
@@ -238,11 +242,6 @@ def _chance(above: int, of: int, n: int, rank: int) -> float:
 
 def _share(count: int, of: int) -> float | str:
     return count / of if of else "none there"
-
-
-def _read_defect(path: Path) -> None:
-    if not read_mask(path).any():
-        raise ImageError(f"{path}: an empty mask of an anomalous image")
 
 
 def _unreadable(

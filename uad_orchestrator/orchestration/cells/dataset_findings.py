@@ -13,10 +13,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from uad_orchestrator.datasets.copies import find_copies
 from uad_orchestrator.datasets.image_check import check_category
 from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem, Severity
-from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
+from uad_orchestrator.datasets.remembered import Remember
+from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings, kept_facts
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
@@ -25,9 +28,11 @@ from uad_orchestrator.storage.digests import digest_of
 CHECKS_VERSION = 1
 """Raised when the checks find something else in the same files."""
 
-CHECKS: Mapping[str, Callable[[Manifest], list[DatasetProblem]]] = {
-    "missing": lambda manifest: list(manifest.warnings),
-    "files": check_category,
+CHECKS: Mapping[str, Callable[[Manifest, Remember], list[DatasetProblem]]] = {
+    "missing": lambda manifest, remember: list(manifest.warnings),
+    "files": lambda manifest, remember: check_category(manifest),
+    "masks": check_masks,
+    "copies": find_copies,
 }
 """By the name that their warnings have."""
 
@@ -56,7 +61,7 @@ def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]
     rules = state.project.datasets[category.partition("/")[0]].strictness
     key = digest_of({"checks": CHECKS_VERSION, "rules": asdict(rules), "dataset_category": version})
     kept = KeptFindings(Path(state.project.storage.local), DatasetFinding)
-    return kept.get(category, key, lambda: _take(state.manifest(category)))
+    return kept.get(category, key, lambda: _take(state.manifest(category), Path(state.project.storage.local)))
 
 
 def refuse_faulty(state: ProjectState, category: str) -> None:
@@ -88,12 +93,13 @@ def category_warnings(state: ProjectState, category: str) -> list[CellWarning]:
     ]
 
 
-def _take(manifest: Manifest) -> list[DatasetFinding]:
-    return [
-        DatasetFinding(check=name, path=problem.path, message=problem.message, severity=problem.severity)
-        for name, check in CHECKS.items()
-        for problem in check(manifest)
-    ]
+def _take(manifest: Manifest, local: Path) -> list[DatasetFinding]:
+    with kept_facts(local) as remember:
+        return [
+            DatasetFinding(check=name, path=problem.path, message=problem.message, severity=problem.severity)
+            for name, check in CHECKS.items()
+            for problem in check(manifest, remember)
+        ]
 
 
 def _alike(message: str) -> str:

@@ -1,14 +1,17 @@
 """Findings of checks, kept per category or cell until what they were taken of has another version.
 
-They lie below ``<local>/findings``, a small file each, and can be lost: they are taken again then.
+They lie below ``<local>/findings``, a small file each, beside what was found out about the content of single files:
+when one image of a category changes, the others are not decoded again. All of it can be lost: it is taken anew then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -22,6 +25,49 @@ class _Kept(BaseModel):
 
     version: str
     findings: list[object]
+
+
+@contextmanager
+def kept_facts(local: Path) -> Iterator[Callable[[str, Callable[[], Any]], Any]]:
+    """What is known of files' contents (``datasets.remembered.Remember``); new facts are written when it is left.
+
+    May be asked by several threads. A file of facts that is damaged, or must not be written to, counts as empty.
+
+    Args:
+        local: the project's local folder.
+    """
+    path, found = local / "findings" / "contents.sqlite", dict[str, Any]()
+    known = _read_facts(path)
+
+    def remember(key: str, find: Callable[[], Any]) -> Any:
+        if key in known:
+            return json.loads(known[key])
+        found[key] = fact = find()
+        return fact
+
+    yield remember
+    if found:
+        _write_facts(path, {key: json.dumps(fact) for key, fact in found.items()})
+
+
+def _read_facts(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            return dict(connection.execute("SELECT key, fact FROM fact"))
+    except sqlite3.DatabaseError:
+        return {}
+
+
+def _write_facts(path: Path, facts: dict[str, str]) -> None:
+    with suppress(OSError, sqlite3.DatabaseError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS fact (key TEXT PRIMARY KEY, fact TEXT) WITHOUT ROWID"
+            )
+            connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
 
 
 class KeptFindings(Generic[Finding]):

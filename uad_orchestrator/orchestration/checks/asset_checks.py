@@ -24,6 +24,7 @@ from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inpu
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
+from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version, materializations
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import partitioned_check
@@ -103,12 +104,14 @@ def images_decodable(subject: Subject) -> Verdict:
 
 def masks_match(subject: Subject) -> Verdict:
     """Every anomalous test image has masks of its own size, with a defect in them."""
-    return check_rules.masks_match(subject.manifest)
+    with kept_facts(Path(subject.project.storage.local)) as remember:
+        return check_rules.masks_match(subject.manifest, remember)
 
 
 def no_test_image_in_training(subject: Subject) -> Verdict:
-    """No image is both trained on and tested, by the digests of the files."""
-    return check_rules.no_test_image_in_training(subject.manifest)
+    """No image is both trained on and tested, however it was saved."""
+    with kept_facts(Path(subject.project.storage.local)) as remember:
+        return check_rules.no_test_image_in_training(subject.manifest, remember)
 
 
 def scores_usable(subject: Subject) -> Verdict:
