@@ -69,7 +69,7 @@ def test_damage_in_the_middle_of_an_image_is_found(category: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mask", "said"),
-    [(np.zeros((64, 64), np.uint8), "empty mask"), (np.full((32, 32), 255, np.uint8), "32 x 32")],
+    [(np.zeros((64, 64), np.uint8), "empty: it shows no defect"), (np.full((32, 32), 255, np.uint8), "32 x 32")],
     ids=["empty", "other size"],
 )
 def test_a_mask_that_does_not_match_is_found(category: Path, mask: np.ndarray, said: str) -> None:
@@ -96,6 +96,39 @@ def test_thresholds_from_normals_the_checkpoint_may_have_seen_are_found() -> Non
     few = calibrate([0.1] * 3, 0.05, OPTIMISTIC)
     assert not check_rules.calibrated_on_unseen(few, True).passed
     assert check_rules.calibrated_on_unseen(calibrate([0.1] * 30, 0.05, "validation"), True).passed
+
+
+SCORES = [0.31, 0.36, 0.35, 0.33, 0.4, 0.38, 0.34, 0.32, 0.37]
+
+
+@pytest.mark.parametrize(
+    ("scores", "robust", "said"),
+    [
+        ([*SCORES, 12.0], True, "left aside for the threshold"),
+        ([*SCORES, 12.0], False, "it counts"),
+        ([0.3, 0.35, 2.0], True, "one image sets the threshold"),
+    ],
+)
+def test_an_odd_normal_is_named_whether_it_counts_or_not(
+    scores: list[float], robust: bool, said: str
+) -> None:
+    table = rows("calibration", scores) + rows("test", [0.3, 9.0])
+    names = [row.image for row in table if row.role == "calibration"]
+    point = calibrate(scores, 0.1, "validation", robust=robust, names=names)
+    verdict = check_rules.odd_normals(table, point)
+    assert (verdict.passed, verdict.is_error, verdict.images) == (False, False, (names[-1],))
+    assert said in verdict.said
+    assert names[-1] in verdict.said
+    assert check_rules.false_positive_rate(table, point, 0.01).passed, "what was left aside may lie above"
+
+
+def test_ordinary_normals_pass_and_an_odd_map_is_named() -> None:
+    table = rows("calibration", SCORES)
+    point = calibrate(SCORES, 0.1, "validation", robust=True)
+    assert check_rules.odd_normals(table, point).passed
+    assert check_rules.odd_normals(table, point, point).passed
+    verdict = check_rules.odd_normals(table, point, replace(point, left_aside=("calibration3.png",)))
+    assert (verdict.passed, verdict.images) == (False, ("calibration3.png",))
 
 
 def test_constant_and_infinite_scores_are_found() -> None:
