@@ -69,7 +69,10 @@ def test_damage_in_the_middle_of_an_image_is_found(category: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mask", "said"),
-    [(np.zeros((64, 64), np.uint8), "empty: it shows no defect"), (np.full((32, 32), 255, np.uint8), "32 x 32")],
+    [
+        (np.zeros((64, 64), np.uint8), "empty: it shows no defect"),
+        (np.full((32, 32), 255, np.uint8), "32 x 32"),
+    ],
     ids=["empty", "other size"],
 )
 def test_a_mask_that_does_not_match_is_found(category: Path, mask: np.ndarray, said: str) -> None:
