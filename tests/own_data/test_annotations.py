@@ -92,3 +92,51 @@ def _figures(home: Path) -> dict[str, Any]:
     assert refreshed.exit_code == 0, refreshed.stderr
     (row,) = json.loads(uad("leaderboard", "--format", "json", "--home", home).stdout)["rows"]
     return row
+
+
+def test_boxes_count_in_image_metrics_only_and_are_named(tmp_path: Path, tidy: dict[str, Any]) -> None:
+    root = housing(tmp_path, masks=False)
+    annotations = root / "test" / "scratch" / "_annotations.coco.json"
+    annotations.write_text(json.dumps(_coco(boxes=(1, 4))))
+    said = uad("import", "coco", annotations, "--images", root, "--home", tmp_path)
+    assert said.exit_code == 0 and "2 defective images without a mask, in image metrics only" in said.stdout
+    _use(tmp_path, said.stdout)
+    found = _figures(tmp_path)
+    for name in ("image_auroc", "image_ap", "threshold", "pixel_threshold", "recall"):
+        assert found[name] == tidy[name], name
+    assert (found["n_test_anomalous"], found["n_test_masked"]) == (6, 4)
+    assert found["pixel_auroc"] == pytest.approx(tidy["pixel_auroc"], abs=0.05)
+    checked = uad("check", "--home", tmp_path)
+    for name in ("001.png", "004.png"):
+        assert any(name in line and "marked by boxes" in line for line in checked.stdout.splitlines())
+
+
+def test_boxes_alone_give_no_pixel_metrics_and_say_why(tmp_path: Path, tidy: dict[str, Any]) -> None:
+    root = housing(tmp_path, masks=False)
+    annotations = root / "test" / "scratch" / "_annotations.coco.json"
+    annotations.write_text(json.dumps(_coco(boxes=tuple(range(6)))))
+    said = uad("import", "coco", annotations, "--images", root, "--home", tmp_path)
+    _use(tmp_path, said.stdout)
+    found = _figures(tmp_path)
+    assert found["image_auroc"] == tidy["image_auroc"] and found["threshold"] == tidy["threshold"]
+    assert all(found[name] is None and "no masks" in found["reasons"][name] for name in PIXELS)
+    assert "6 of them marked by boxes" in uad("check", "--home", tmp_path).stdout
+    with_masks = (
+        (tmp_path / "uad.yaml")
+        .read_text()
+        .replace("layout: manifest", "layout: manifest\n    masks: required")
+    )
+    (tmp_path / "uad.yaml").write_text(with_masks)
+    assert uad("check", "--home", tmp_path).exit_code == 1
+
+
+def test_images_that_stay_elsewhere_are_found_by_roots(tmp_path: Path, tidy: dict[str, Any]) -> None:
+    root, out = housing(tmp_path, masks=False), tmp_path / "out"
+    annotations = root / "test" / "scratch" / "_annotations.coco.json"
+    annotations.write_text(json.dumps(_coco(boxes=())))
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    said = uad("import", "coco", annotations, "--images", root, "--output", out, "--home", tmp_path)
+    assert said.exit_code == 0 and "roots" in said.stdout
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    (tmp_path / "uad.yaml").write_text(said.stdout.split("For uad.yaml:\n\n")[1] + DETECTORS)
+    assert _figures(tmp_path)["image_auroc"] == tidy["image_auroc"]

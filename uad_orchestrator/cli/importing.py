@@ -187,7 +187,7 @@ def _project_lines(found: ImportedAnnotations, home: Path | None) -> str:
 
     entry: dict[str, object] = {"layout": "manifest", "root": path(found.manifest)}
     if found.outside is not None:
-        entry["roots"] = [path(found.outside)]
+        entry["roots"] = [str(found.outside)]  # absolute: relative ones would be below the manifest's folder
     name = found.manifest.parent.name or found.category
     return yaml.safe_dump({"datasets": {name: entry}}, sort_keys=False, allow_unicode=True)
 

@@ -206,7 +206,11 @@ def _settle_masks(scan: Scan, category: str, *, required: bool) -> None:
         settled = {scan.without_mask[path] for path in lacking if path in scan.without_mask}
         scan.problems = [problem for problem in scan.problems if problem not in settled]
     if lacking and len(lacking) == len(defective):
-        scan.warn(category, f"no masks ({len(lacking)} defective test images): there are no pixel metrics")
+        with_boxes = sum(bool(image.boxes) for image in defective)
+        marked = f", {with_boxes} of them marked by boxes" if with_boxes else ""
+        scan.warn(
+            category, f"no masks ({len(lacking)} defective test images{marked}): there are no pixel metrics"
+        )
         return
     boxed = {image.path for image in defective if image.boxes}
     for path in lacking:

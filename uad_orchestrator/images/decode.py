@@ -21,6 +21,7 @@ from uad_orchestrator.images.header import (
     Header,
     ImageError,
     Refused,
+    TooLarge,
     errors_name,
     open_header,
     orientation_of,
@@ -80,7 +81,10 @@ def decode_image(data: bytes, name: str, reading: ReadingSettings = PLAIN_READIN
         refuse_depth(header, reading)
         shows_alpha = header.alpha and reading.alpha != "ignore"
         pixels = _decode(data, header, image, with_alpha=shows_alpha)
-        colours = to_full_range(pixels[..., :3] if pixels.ndim == 3 else pixels, header, reading)
+        colours = pixels[..., :-1] if shows_alpha else pixels
+        if colours.ndim == 3 and colours.shape[2] == 1:
+            colours = colours[..., 0]
+        colours = to_full_range(colours, header, reading)
         if shows_alpha:
             colours = _under_alpha(colours, opacity(pixels), white=reading.alpha == "white")
     if colours.ndim == 2:
@@ -276,12 +280,27 @@ def _checked(data: bytes, reading: ReadingSettings) -> tuple[Header, Image | Non
 
 def _decode(data: bytes, header: Header, image: Image | None, *, with_alpha: bool = False) -> np.ndarray:
     """``(H, W)`` or ``(H, W, C)`` in RGB order, of the file's own depth; alpha is the last channel where asked for."""
+    from PIL.Image import DecompressionBombError
+
     if image is None:
         return _decode_odd_tiff(data, header, with_alpha)
     if header.bits == 16:
         return _decode_16_bit(data, header, image, with_alpha)
     pixels = _decode_plain_png(data, image) if _is_plain_png(image) and sound_png(data) else None
-    return _decode_by_pillow(image, with_alpha) if pixels is None else pixels
+    if pixels is not None:
+        return pixels
+    try:
+        return _decode_by_pillow(image, with_alpha)
+    except DecompressionBombError:  # the size was looked at, by a limit that is a setting
+        if image.mode not in ("L", "RGB") or _raw_mode(image) != image.mode:
+            raise TooLarge(f"more pixels than Pillow reads of a TIFF file of mode {image.mode}") from None
+        return _decode_odd_tiff(data, header, with_alpha)
+
+
+def _raw_mode(image: Image) -> str:
+    """How the file stores its pixels, in Pillow's words."""
+    arguments = image.tile[0][3]  # type: ignore[attr-defined]
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def _is_plain_png(image: Image) -> bool:

@@ -173,7 +173,11 @@ def _take(scan: Scan, files: _Files, row: _Row) -> None:
         split: Split = values["split"]  # type: ignore[assignment]  # one of _SPLITS: _value_faults looked
         group, boxes = values["group_id"] or None, _boxes(row.boxes)
         scan.images.append(FoundImage(path, split, label, defect_type, row.masks, group, boxes))
-        if label and not row.masks and not boxes:
+        if label and boxes:
+            scan.lacks_mask(
+                path, f"{row.where}: its defects are marked by boxes, which are no pixel-exact mask"
+            )
+        elif label and not row.masks:
             scan.lacks_mask(path, f"{row.where}: has no mask; expected its path in mask_path")
 
 

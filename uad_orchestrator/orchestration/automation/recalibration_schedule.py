@@ -79,9 +79,14 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
     )
     def ask_to_recalibrate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            waiting, faults = categories_with_incoming(read_again(project))
+            now = read_again(project)
+            waiting, faults = categories_with_incoming(now)
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read: {error}")
+        if now.automation.recalibrate != project.automation.recalibrate:
+            faults.append(
+                f"uad.yaml says {now.automation.recalibrate} now, which counts after Reload definitions"
+            )
         for fault in faults:
             context.log.warning(fault)
         if not waiting:
