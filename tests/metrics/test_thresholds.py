@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate
-from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate, exceeds
+from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate, exceeds, held_out_rate
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))
@@ -127,3 +127,19 @@ def test_points_with_and_without_images_left_aside_go_through_json() -> None:
     for point in (calibrate(ODD, 0.1, "validation", robust=True), calibrate(ODD, 0.1, "validation")):
         assert OperatingPoint.from_json(json.loads(json.dumps(point.to_json()))) == point
     assert "left_aside" not in calibrate(ODD, 0.1, "validation").to_json()
+
+
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=30), st.floats(0.02, 0.45))
+def test_the_held_out_rate_is_of_each_normal_against_the_threshold_of_the_others(
+    values: list[int], contamination: float
+) -> None:
+    scores = np.array(values, float)
+    above = [
+        score > calibrate(np.delete(scores, i), contamination, "validation").threshold
+        for i, score in enumerate(scores)
+    ]
+    assert held_out_rate(scores, contamination) == pytest.approx(np.mean(above))
+
+
+def test_one_normal_has_no_held_out_rate() -> None:
+    assert np.isnan(held_out_rate([1.0], 0.1)) and np.isnan(held_out_rate([], 0.1))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.invoke import uad
 from tests.own_data.cases import CATEGORY, SIZE, housing, save
+from uad_orchestrator.datasets import Manifest, check_category, check_masks, find_copies, load_dataset
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.project import load_project
 
 PIXELS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_0.3", "aupro_0.05")
 IMAGES = ("image_auroc", "image_ap", "image_f1_max")
@@ -213,3 +217,75 @@ def test_a_root_that_is_a_category_says_use_its_parent(tmp_path: Path) -> None:
     settings.write_text(settings.read_text().replace("root: images", "root: images/housing"))
     checked = uad("check", "--home", tmp_path)
     assert f"{root} is a category itself: give its parent {root.parent} as the root" in checked.stdout
+
+
+def in_alpha(mask: np.ndarray) -> np.ndarray:
+    """A white picture, the defect in its alpha channel."""
+    return np.dstack([np.full_like(mask, 255)] * 3 + [mask])
+
+
+def as_palette(mask: np.ndarray) -> Image.Image:
+    """Red on white, as a palette."""
+    image = Image.fromarray((mask > 0).astype(np.uint8), "P")
+    image.putpalette([255, 255, 255, 255, 0, 0] + [0] * 762)
+    return image
+
+
+@pytest.mark.parametrize("way", ["alpha", "palette", "colours"])
+def test_masks_are_read_by_what_they_mean(tmp_path: Path, tidy: dict[str, Any], way: str) -> None:
+    root = housing(tmp_path)
+    for path in (root / "ground_truth/scratch").iterdir():
+        mask = np.asarray(Image.open(path))
+        if way == "palette":
+            as_palette(mask).save(path)
+        else:
+            save(path, in_alpha(mask) if way == "alpha" else np.dstack([mask, mask * 0, mask * 0]))
+    assert figures(row_of(tmp_path), *PIXELS) == figures(tidy, *PIXELS)
+
+
+def category(home: Path) -> Manifest:
+    dataset = load_project(home).datasets["line7"]
+    return load_dataset(
+        "line7", dataset.root, "housing", layout=dataset.layout, strictness=dataset.strictness
+    )
+
+
+def test_inverted_masks_are_errors_that_name_them(tmp_path: Path) -> None:
+    housing(tmp_path, mask=lambda mask: 255 - mask)
+    problems = check_masks(category(tmp_path))
+    assert {(problem.severity, problem.path) for problem in problems} == {
+        ("error", f"housing/ground_truth/scratch/{number:03}_mask.png") for number in range(6)
+    }
+
+
+def test_masks_of_another_size_are_found_by_their_headers(tmp_path: Path) -> None:
+    housing(tmp_path, mask=lambda mask: mask[:48, :48])
+    problems = check_category(category(tmp_path))
+    assert [problem.severity for problem in problems] == ["error"] * 6
+    assert "mask of 48 x 48 (height x width), its image housing/test/scratch/000.png" in problems[0].message
+    checked = uad("check", "--home", tmp_path)
+    assert checked.exit_code == 1 and "mask of 48 x 48" in checked.stdout
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_train_images_in_test_are_named_and_may_stop(tmp_path: Path, anew: bool) -> None:
+    root = housing(tmp_path)
+    for number in range(4):
+        source, target = (root / f"{split}/good/{number:03}.png" for split in ("train", "test"))
+        if anew:
+            save(target, np.asarray(Image.open(source)), compress_level=1)
+        else:
+            shutil.copy(source, target)
+    manifest = category(tmp_path)
+    found = find_copies(manifest) if anew else check_category(manifest)
+    assert [(problem.path, problem.severity) for problem in found] == [
+        (f"housing/test/good/{number:03}.png", "warning") for number in range(4)
+    ]
+    assert f"housing/train/good/{3:03}.png, which is trained on" in found[3].message
+    settings = tmp_path / "uad.yaml"
+    settings.write_text(settings.read_text().replace("root: images", "root: images, leaks: error"))
+    if anew:
+        assert {problem.severity for problem in find_copies(category(tmp_path))} == {"error"}
+    else:
+        refreshed = uad("refresh", "--home", tmp_path, "--json")
+        assert refreshed.exit_code == 1 and "which is trained on" in refreshed.stdout
