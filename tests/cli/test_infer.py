@@ -60,9 +60,17 @@ def test_maps_and_overlays(
 
 def test_outputs_never_share_a_name(bundle_folder: Path, images: dict[str, Path], tmp_path: Path) -> None:
     write_image(tmp_path / "other/a.png", defective_image(3)[0])
-    found = uad("infer", "--bundle", bundle_folder, images["a"], tmp_path / "other/a.png")
-    assert found.exit_code == 1
-    assert "would share their outputs" in found.stderr
+    both = (images["a"], tmp_path / "other/a.png")
+    for output in ("--maps", "--overlays"):
+        found = uad("infer", "--bundle", bundle_folder, *both, output, tmp_path / "out")
+        assert found.exit_code == 1 and "would share their outputs" in found.stderr
+    found = uad("infer", "--bundle", bundle_folder, "--json", *both)
+    assert [result["image"] for result in json.loads(found.stdout)["results"]] == list(map(str, both))
+
+
+def test_a_bundle_that_is_not_there_is_said(tmp_path: Path) -> None:
+    found = uad("infer", "--bundle", tmp_path / "nowhere", tmp_path)
+    assert found.exit_code == 1 and f"there is no folder {tmp_path / 'nowhere'}" in found.stderr
 
 
 def test_an_unreadable_file_ends_it_or_is_told(bundle_folder: Path, images: dict[str, Path]) -> None:

@@ -15,6 +15,7 @@ from tests.datasets.pictures import write_defects_config, write_image, write_mas
 from uad_orchestrator.datasets.image_check import check_dataset
 from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import load_dataset
+from uad_orchestrator.datasets.strictness import Strictness
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,9 @@ def made(layout: str, tmp_path: Path) -> Miniature:
 
 
 def faults(layout: str, made: Miniature) -> dict[str, str]:
-    return {
-        p.path: p.message for p in check_dataset(layout, made.root, made.category) if p.severity == "error"
-    }
+    """The errors where masks are required, as they are of published sets."""
+    found = check_dataset(layout, made.root, made.category, strictness=Strictness(masks="required"))
+    return {problem.path: problem.message for problem in found if problem.severity == "error"}
 
 
 def remove(made: Miniature, name: str) -> None:
@@ -253,6 +254,24 @@ def test_an_unknown_category_names_the_nearest(layout: str, made: Miniature) -> 
     assert "unknown category" in problem.message and repr(made.category) in problem.message
 
 
+def test_where_masks_are_optional_a_missing_one_is_a_warning(layout: str, made: Miniature) -> None:
+    if layout == "kolektor_sdd2":
+        pytest.skip("its masks are its labels")
+    remove(made, made.masks[0])
+    optional = Strictness(masks="optional")
+    found = check_dataset(layout, made.root, made.category, strictness=optional)
+    missing = [(problem.path, problem.severity) for problem in found if "no mask" in problem.message]
+    if layout == "manifest":  # it names the file: that it is not there stays an error
+        assert not missing
+        return
+    assert missing == [(made.defects[0], "warning")]
+    manifest = load_dataset(layout, made.root, made.category, strictness=optional)
+    assert {record.path for record in manifest.select("test", 1)} >= set(made.defects)
+    assert [problem.path for problem in manifest.warnings if "no mask" in problem.message] == [
+        made.defects[0]
+    ]
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_an_empty_split_is_named_beside_other_faults(layout: str, made: Miniature, split: str) -> None:
     if layout == "magnetic_tile":
@@ -263,6 +282,11 @@ def test_an_empty_split_is_named_beside_other_faults(layout: str, made: Miniatur
         other = {made.masks[0]}
     empty_split(layout, made, split)
     found = faults(layout, made)
+    if split == "test" and not LAYOUTS[layout].published:
+        shutil.rmtree(made.root / "c/ground_truth", ignore_errors=True)
+        warned = check_dataset(layout, made.root, made.category)
+        assert ("c", "warning") in {(p.path, p.severity) for p in warned if "no test images" in p.message}
+        return
     assert other <= set(found)
     messages = [f"{path}: {message}" for path, message in found.items() if path not in other]
     assert any(split in message and "expected" in message for message in messages)

@@ -13,6 +13,8 @@ from tests.datasets.pictures import write_image, write_mask
 from uad_orchestrator.datasets.image_check import check_dataset
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.datasets.strictness import Strictness
+from uad_orchestrator.images import read_image
 
 Rows = list[dict[str, Any]]
 
@@ -93,9 +95,7 @@ def _fault(tmp_path: Path, rows: Rows) -> str:
         (3, {"label": None}, "label ''; expected 0 (normal) or 1 (anomalous)"),
         (3, {"label": 2}, "label '2'; expected 0"),
         (3, {"defect_type": "bent"}, "label 0 contradicts defect_type 'bent'"),
-        (3, {"mask_path": ["masks/e1.png"]}, "a normal image with a mask (masks/e1.png)"),
         (4, {"defect_type": "good"}, "label 1 contradicts defect_type 'good'"),
-        (4, {"mask_path": None}, "img/e.png: line 5: has no mask; expected its path in mask_path"),
         (4, {"mask_path": "masks/gone.png"}, "mask masks/gone.png: no such file"),
         (4, {"defect_type": "../x"}, "cannot name a folder"),
         (3, {"image_path": "img/gone.png"}, "img/gone.png: line 4: no such file"),
@@ -123,10 +123,68 @@ def test_one_mask_for_two_images_is_an_error(tmp_path: Path, rows: Rows) -> None
     assert "img/e.png: has the same mask as img/d.png: masks/e1.png" in _fault(tmp_path, rows)
 
 
-def test_files_of_one_stem_in_one_class_are_an_error(tmp_path: Path, rows: Rows) -> None:
+def test_files_of_one_stem_have_maps_of_different_names(tmp_path: Path, rows: Rows) -> None:
     write_image(tmp_path / "more" / "d.png")
     rows.append({**rows[3], "image_path": "more/d.png"})
-    assert "more/d.png: has the same stem as img/d.png, and the same defect type" in _fault(tmp_path, rows)
+    manifest = load_dataset("line7", _write(tmp_path, rows), "lid", layout="manifest")
+    assert manifest.map_names == {"img/d.png": "img__d", "more/d.png": "more__d"}
+
+
+def test_files_of_one_folder_that_differ_in_their_extension_only_are_an_error(
+    tmp_path: Path, rows: Rows
+) -> None:
+    write_image(tmp_path / "img" / "d.jpg")
+    rows.append({**rows[3], "image_path": "img/d.jpg"})
+    assert "img/d.png: has the same stem as img/d.jpg, and the same defect type" in _fault(tmp_path, rows)
+
+
+def test_a_defect_without_a_mask_is_a_warning_or_as_the_user_says_an_error(
+    tmp_path: Path, rows: Rows
+) -> None:
+    rows[4] = {**rows[4], "mask_path": None}
+    table = _write(tmp_path, rows)
+    [warning] = load_dataset("line7", table, "lid", layout="manifest").warnings
+    assert str(warning) == "lid: no masks (1 defective test images): there are no pixel metrics"
+    with pytest.raises(
+        DatasetError, match=r"img/e\.png: line 5: has no mask; expected its path in mask_path"
+    ):
+        load_dataset("line7", table, "lid", layout="manifest", strictness=Strictness(masks="required"))
+
+
+def test_a_normal_may_have_a_mask(tmp_path: Path, rows: Rows) -> None:
+    write_mask(tmp_path / "masks" / "d.png", value=0)
+    rows[3] = {**rows[3], "mask_path": ["masks/d.png"]}
+    manifest = load_dataset("line7", _write(tmp_path, rows), "lid", layout="manifest")
+    assert [mask.path for mask in manifest.select("test", 0)[0].masks] == ["masks/d.png"]
+
+
+def test_absolute_paths_lead_where_roots_allow_them(tmp_path: Path, rows: Rows) -> None:
+    share = tmp_path / "share"
+    write_image(share / "x.png")
+    write_image(tmp_path / "share2" / "y.png")
+    home = tmp_path / "home"
+    home.mkdir()
+    rows = [{**rows[0], "image_path": str(share / "x.png")}]
+    table = _write(home, rows)
+    with pytest.raises(
+        DatasetError, match=r"x\.png: line 1: expected a path with / relative .*`roots:` says"
+    ):
+        load_dataset("line7", table, "lid", layout="manifest")
+    settings = {"roots": [str(share)]}
+    manifest = load_dataset("line7", table, "lid", layout="manifest", layout_settings=settings)
+    [record] = manifest.train
+    assert record.path == str(share / "x.png")
+    assert (manifest.source(record).read() == read_image(share / "x.png")).all()
+    for path in (f"{share}2/y.png", f"{share}/../share2/y.png", str(share), f"{share}\\x.png"):
+        _write(home, [{**rows[0], "image_path": path}])
+        [problem, *_] = check_dataset("manifest", home, "lid", layout_settings=settings)
+        assert "expected a path" in problem.message and str(share) in problem.message
+
+
+@pytest.mark.parametrize("roots", ["/", "", " ", ["/data", "/"]])
+def test_the_whole_disk_is_no_root(tmp_path: Path, rows: Rows, roots: Any) -> None:
+    with pytest.raises(DatasetError, match="never the whole disk"):
+        load_dataset("l", _write(tmp_path, rows), "lid", layout="manifest", layout_settings={"roots": roots})
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '"text"', "\xff\xfe"])
@@ -153,3 +211,37 @@ def test_excluded_rows_are_not_looked_at(tmp_path: Path, rows: Rows) -> None:
     _write(tmp_path, rows)
     manifest = load_dataset("line7", tmp_path, "lid", layout="manifest", exclude=["img/gone.png"])
     assert manifest.excluded == ("img/gone.png",)
+
+
+@pytest.mark.parametrize(
+    "boxes", [[[1, 2, 3, 4], [5, 6, 7.5, 8]], "1 2 3 4; 5 6 7.5 8", "[[1, 2, 3, 4], [5, 6, 7.5, 8]]"]
+)
+def test_boxes_stand_for_a_mask_and_are_none(tmp_path: Path, rows: Rows, boxes: Any) -> None:
+    bent = rows[4]
+    del bent["mask_path"]
+    bent["boxes"] = boxes
+    manifest = load_dataset("line7", _write(tmp_path, rows), "lid", layout="manifest")
+    assert manifest.test[1].boxes == ((1, 2, 3, 4), (5, 6, 7.5, 8)) and manifest.test[1].masks == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"boxes": [[1, 2, 3]], "mask_path": []}, "expected a list of \\[x, y, width, height\\]"),
+        ({"boxes": "1 2 3 x", "mask_path": []}, "expected a list of"),
+        ({"boxes": "{", "mask_path": []}, "expected a list of"),
+        ({"boxes": [[1, 2, float("nan"), 4]], "mask_path": []}, "expected a list of"),
+        ({"boxes": [[1, 2, 0, 4]], "mask_path": []}, "begins before 0 or is empty"),
+        ({"boxes": [[1, 2, 3, 4]]}, "boxes and a mask"),
+        (
+            {"boxes": [[1, 2, 3, 4]], "label": 0, "defect_type": "", "mask_path": []},
+            "a normal image with boxes",
+        ),
+    ],
+)
+def test_boxes_that_cannot_be_are_errors(
+    tmp_path: Path, rows: Rows, changes: dict[str, Any], message: str
+) -> None:
+    rows[4] |= changes
+    with pytest.raises(DatasetError, match=message):
+        load_dataset("line7", _write(tmp_path, rows), "lid", layout="manifest")

@@ -14,9 +14,9 @@ from uad_orchestrator.embedders.create import (
     resolve_settings,
     weight_file,
 )
-from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.extras import require_extra
 
 
 def settings_of(name, **values):

@@ -107,6 +107,22 @@ def test_a_click_materialises_a_cell_whose_inputs_never_were(server: Server, pag
     assert box and box["width"] > 100 and box["height"] > 100
 
 
+def test_a_click_on_the_report_of_a_fresh_cell_leads_to_the_job(server: Server, page: Page) -> None:
+    """It computes nothing upstream without being asked; its failure links to the job that does."""
+    page.goto(f"{server.url}/assets/metrics_report")
+    page.get_by_role("button", name="Materialize").first.click()
+    choose_partition(page, "alpha/ring")
+    choose_partition(page, DETECTOR)
+    page.get_by_role("button", name="Launch 1 run").click()
+    wait_for(lambda: "FAILURE" in ended_runs(server), SLOW / 1000, "the run fails")
+    found = server.ask("{runsOrError(limit: 1) {... on Runs {results {runId}}}}")["runsOrError"]["results"]
+    page.goto(f"{server.url}/runs/{found[0]['runId']}")
+    page.get_by_text("is not there in version").first.wait_for()
+    page.get_by_role("link", name="cell", exact=True).first.click()
+    page.wait_for_url("**/locations/uad_orchestrator/jobs/cell**")
+    page.get_by_role("button", name="Materialize all").wait_for()
+
+
 def test_the_command_line_agrees_with_the_click(server: Server) -> None:
     workshop = Workshop(Path(server.log).parent)
     stale = {(node.asset, node.category, node.detector) for node in workshop.plan().stale}

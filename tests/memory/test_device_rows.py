@@ -68,6 +68,28 @@ def test_it_agrees_with_the_cpu(device: str, k: int, exclude: slice | None) -> N
         assert np.array_equal(at, index)
 
 
+@pytest.mark.parametrize("device", ["cpu", *DEVICES])
+@pytest.mark.parametrize("block", [50, 10**6])
+def test_images_searched_together_are_answered_as_each_alone(
+    device: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_module, "BLOCK_VALUES", block)
+    monkeypatch.setattr(device_module, "LARGEST_BLOCK", block)
+    bank, asked = rows(60, 8, 0), rows(37, 8, 1).astype(np.float16)
+    images = [(10, slice(0, 30)), (0, None), (20, None), (7, slice(2, 60))]  # two rows are left for the last
+    search = NearestNeighbors(bank, device=device)
+    squared, index = search.search_each(asked, images, 2)
+    start = 0
+    for count, exclude in images:
+        own = slice(start, start + count)
+        expected, at = NearestNeighbors(bank).search(asked[own].astype(np.float32), 2, exclude)
+        np.testing.assert_allclose(squared[own], expected, rtol=1e-5)
+        assert np.array_equal(index[own], at)
+        start += count
+    with pytest.raises(ValueError, match="3 neighbours asked for, but 2 of the bank's 60 rows"):
+        search.search_each(asked, images, 3)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_row_is_its_own_neighbour_at_distance_zero_unless_left_out(device: str) -> None:
     bank = rows(40, 16, 0) * np.float32(1e3) + np.float32(1e4)

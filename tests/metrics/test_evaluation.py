@@ -146,18 +146,53 @@ def test_only_normals_give_nan_with_reasons() -> None:
     cell = Cell()
     found = cell.evaluated([r for r in cell.rows if r.label == 0])
     assert all(math.isnan(value) for value in found.metrics.values())
-    assert found.reasons["pixel_ap"] == "no defect pixels in 6 images"
-    assert found.reasons["image_f1_max"] == "no anomalous images among 6"
+    assert found.reasons["pixel_ap"] == found.reasons["image_f1_max"] == "no defective test images"
     assert found.per_defect == []
 
 
-def test_unpublished_masks_leave_image_metrics_and_say_why() -> None:
+def test_no_masks_leave_image_metrics_and_say_why() -> None:
     cell = Cell()
     found = cell.evaluated(mask=lambda row: None if row.label else cell.masks[row.index])
     assert found.metrics["image_auroc"] > 0
-    assert found.reasons["aupro_0.3"] == "6 defective images have no published mask"
-    assert found.per_defect[0].reasons["pixel_ap"] == "6 defective images have no published mask"
+    assert found.reasons["aupro_0.3"] == found.per_defect[0].reasons["pixel_ap"] == "no masks"
+    assert found.without_mask == tuple(row.image for row in cell.rows if row.label)
     assert found.pixel_curves == {}
+
+
+def test_pixel_metrics_are_over_the_images_that_have_masks() -> None:
+    cell = Cell()
+    left_out = [row for row in cell.rows if row.label][:2]
+    found = cell.evaluated(mask=lambda row: None if row in left_out else cell.masks[row.index])
+    among_others = cell.evaluated([row for row in cell.rows if row not in left_out])
+    assert found.without_mask == tuple(row.image for row in left_out)
+    for name, value in among_others.metrics.items():
+        if name.startswith(("pixel", "aupro")):
+            assert found.metrics[name] == value
+    assert found.metrics["image_auroc"] == cell.evaluated().metrics["image_auroc"]
+
+
+def test_without_test_images_every_figure_says_so_and_the_rate_is_of_held_out_normals() -> None:
+    cell = Cell()
+    found = evaluate_cell(
+        [],
+        lambda row: cell.maps[row.index],
+        lambda row: None,
+        protocol=EvaluationProtocol(),
+        thresholds=Thresholds(
+            OperatingPoint(0.9, "leave_one_image_out", 4, 0.25),
+            OperatingPoint(0.9, "leave_one_image_out", 4, 0.25),
+            SegmentationPoint(0.6, "leave_one_image_out", 4),
+        ),
+        held_out=[0.1, 0.9, 0.2, 0.3],
+    )
+    assert set(found.reasons.values()) == {"no test images"}
+    assert found.reasons.keys() == found.metrics.keys()
+    at = found.image_point
+    assert (at.false_positive_rate, at.false_positive_rate_from) == (
+        0.25,
+        "4 held-out normals (leave_one_image_out)",
+    )
+    assert set(at.reasons.values()) == set(found.pixel_point.reasons.values()) == {"no test images"}
 
 
 def test_wrong_masks_are_errors_that_name_the_image() -> None:

@@ -29,6 +29,7 @@ def content() -> dict[str, Any]:
         "intervals": {"image_auroc": {"low": 0.8, "high": 1.0, "level": 0.95, "replicates": 2000}},
         "per_defect": [{"defect_type": "stain", "n": 4, "metrics": {"image_auroc": 1.0}}],
         "unlabelled": [{"split": "test_private", "n": 3}],
+        "without_mask": ["tile/test/stain/007.png"],
         "image_operating_point": point, "pixel_operating_point": point,
         "segmentation": {name: value for name, value in point.items() if name != "contamination"},
         "roi": {"pixels": "excluded", "regions_outside": {"tile/test/stain/003.png": 1}},
@@ -69,7 +70,7 @@ def test_a_report_of_schema_1_is_still_read() -> None:
         n: v for n, v in written.items() if n not in ("unlabelled", "segmentation", "intervals", "roi")
     }
     report = MetricsReport.from_json(json.dumps(earlier | {"schema_version": 1}))
-    assert (report.schema_version, report.unlabelled, report.segmentation) == (2, [], None)
+    assert (report.schema_version, report.unlabelled, report.segmentation) == (3, [], None)
     assert (report.intervals, report.roi) == ({}, None)
 
 

@@ -94,3 +94,36 @@ def test_too_few_normals_support_no_false_positive_rate(n: int, rate: float, eno
 def test_operating_points_survive_json() -> None:
     for point in (calibrate([1.0, 2.0], 0.4, "validation"), calibrate([], 0.1, "none: no normals")):
         assert repr(OperatingPoint.from_json(json.loads(json.dumps(point.to_json())))) == repr(point)
+
+
+ODD = [0.31, 0.36, 12.0, 0.35, 0.33, 0.4, 0.38, 0.34, 0.32, 0.37]
+
+
+def test_a_normal_far_above_all_others_is_left_aside_and_named() -> None:
+    names = [f"train/good/{i}.png" for i in range(10)]
+    point = calibrate(ODD, 0.1, "leave_one_image_out", robust=True, names=names)
+    assert (point.threshold, point.n, point.left_aside) == (0.4, 9, ("train/good/2.png",))
+    assert point.source == "leave_one_image_out; left aside, far above the other 9: train/good/2.png"
+    assert point.origin == "leave_one_image_out"
+    assert calibrate(ODD, 0.1, "leave_one_image_out").threshold == 12.0
+
+
+def test_what_is_left_aside_and_few_normals_are_both_said() -> None:
+    point = calibrate(ODD, 0.01, "validation", robust=True)
+    assert point.source.startswith(
+        "validation; left aside, far above the other 9: normal 2; largest of 9 scores"
+    )
+    assert point.origin == "validation"
+
+
+def test_many_left_aside_are_counted() -> None:
+    scores = [*np.linspace(1, 1.2, 60), *(100.0 + i for i in range(5))]
+    point = calibrate(scores, 0.05, "validation", robust=True)
+    assert point.source.endswith("far above the other 60: normal 64, normal 63, normal 62 and 2 more")
+    assert len(point.left_aside) == 5
+
+
+def test_points_with_and_without_images_left_aside_go_through_json() -> None:
+    for point in (calibrate(ODD, 0.1, "validation", robust=True), calibrate(ODD, 0.1, "validation")):
+        assert OperatingPoint.from_json(json.loads(json.dumps(point.to_json()))) == point
+    assert "left_aside" not in calibrate(ODD, 0.1, "validation").to_json()

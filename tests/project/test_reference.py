@@ -10,6 +10,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from uad_orchestrator.datasets.layouts.folder import FolderSettings
+from uad_orchestrator.datasets.layouts.manifest_file import ManifestSettings
 from uad_orchestrator.detectors.anomalib.names import KNOWN_MODELS
 from uad_orchestrator.detectors.anomalib.settings import CheckpointCalibration, TrainSettings
 from uad_orchestrator.detectors.bank.superadd_settings import TokenTileSettings
@@ -41,7 +43,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "storage": (settings.StorageSettings,),
     "runtime": (settings.RuntimeSettings,),
     "images": (settings.ImagesSettings,),
-    "datasets.<name>": (settings.DatasetSettings,),
+    "datasets.<name>": (settings.DatasetSettings, FolderSettings, ManifestSettings),
     "detectors.<name>": (settings.DetectorEntry,),
     "repeats": (settings.RepeatSettings,),
     "coreset": (stages.CoresetSettings,),

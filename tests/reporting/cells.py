@@ -85,6 +85,7 @@ def report(
         },
         reasons={} if pixels else no_masks,
         intervals={},
+        without_mask=[],
         per_defect=[_defect(kind, tested, point.threshold) for kind in DEFECTS],
         unlabelled=[],
         segmentation=None,

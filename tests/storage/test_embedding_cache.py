@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache, HeldEmbeddings
 
 KEY = ("space", "rot0", "ab" * 32)
 ENTRY = {"patch_embeddings": np.arange(6, dtype=np.float16).reshape(2, 3), "seconds": np.array(0.5)}
@@ -75,3 +75,27 @@ def test_a_writer_that_fails_leaves_the_old_entry_and_no_crumbs(
 def test_keys_stay_inside(tmp_path: Path, bad: str) -> None:
     with pytest.raises(ValueError, match="key"):
         EmbeddingCache(tmp_path).put("space", "rot0", bad, ENTRY)
+
+
+def test_what_does_not_fit_into_memory_goes_on_to_the_disk(tmp_path: Path) -> None:
+    rows = {"patch_embeddings": np.zeros(100, np.float32)}
+    held = HeldEmbeddings(EmbeddingCache(tmp_path), most_bytes=1000)
+    for digest in ("aa", "bb", "cc"):
+        held.put("space", "rot0", digest, rows)
+    rows["patch_embeddings"][:] = 1  # what is held is a copy
+    assert [path.stem for path in tmp_path.rglob("*.npz")] == ["cc"]
+    for digest in ("aa", "bb", "cc"):
+        found = held.get("space", "rot0", digest)
+        assert found is not None and not found["patch_embeddings"].any()
+    assert held.get("space", "rot45", "aa") is None
+
+
+def test_an_entry_held_in_memory_is_replaced_and_cannot_be_written_to(tmp_path: Path) -> None:
+    held = HeldEmbeddings(EmbeddingCache(tmp_path), most_bytes=1000)
+    for value in range(9):  # each takes the room of the one before
+        held.put(*KEY, {"patch_embeddings": np.full(100, value, np.float32)})
+    found = held.get(*KEY)
+    assert found is not None and (found["patch_embeddings"] == 8).all()
+    assert not list(tmp_path.rglob("*.npz"))
+    with pytest.raises(ValueError, match="read-only"):
+        found["patch_embeddings"][0] = 1

@@ -16,6 +16,7 @@ from uad_orchestrator.cli import (
     export,
     grid,
     housekeeping,
+    importing,
     infer,
     ingest,
     one_shot,
@@ -42,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.command("intake", hidden=True, help="The earlier name of `uad ingest`.")(ingest.ingest)
+app.add_typer(importing.imports, name="import")
 app.add_typer(export.export, name="export")
 app.add_typer(housekeeping.lineage, name="lineage")
 

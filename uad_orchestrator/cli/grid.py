@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad_orchestrator.cli.terminal.completion import (
+    complete_asset,
+    complete_category_or_detector,
+    complete_detector,
+)
 from uad_orchestrator.cli.terminal.options import Asset, Categories, Detectors, Home, Json, Rehash, Workers
 from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.terminal.progress import cell_progress
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from uad_orchestrator.orchestration.planning.plan import Plan
     from uad_orchestrator.orchestration.versions.selection import Selection
     from uad_orchestrator.project import Project
+
+
+SHOWN_WARNINGS = 20
+"""Warnings of a refresh that are said in full; the others are counted."""
 
 
 class BoardFormat(StrEnum):
@@ -53,6 +62,7 @@ def plan(
             print_json(found.to_json())
         else:
             print_plan(found)
+    raise typer.Exit(FAILED if found.unreachable else 0)
 
 
 def refresh(
@@ -96,6 +106,7 @@ def leaderboard(
         project = open_project(home)
         selection = select(project, category, detector)
         print_board(project, BoardFormat.JSON if as_json else format, selection)
+    raise typer.Exit(FAILED if say_unreachable(selection.away(project)) else 0)
 
 
 def report(
@@ -109,17 +120,28 @@ def report(
     from uad_orchestrator.project.load import open_project
 
     with speaking():
-        typer.echo(save_report(open_project(home), output))
+        project = open_project(home)
+        typer.echo(save_report(project, output))
+    raise typer.Exit(FAILED if say_unreachable(project.unreachable) else 0)
 
 
 def why(
     asset: Annotated[
-        str, typer.Argument(help="metrics_report, memory_bank, normal_images, leaderboard, ...")
+        str,
+        typer.Argument(
+            help="metrics_report, memory_bank, normal_images, leaderboard, ...", autocompletion=complete_asset
+        ),
     ],
     category: Annotated[
-        str | None, typer.Argument(help="dataset/category; for an asset of detectors, the detector.")
+        str | None,
+        typer.Argument(
+            help="dataset/category; for an asset of detectors, the detector.",
+            autocompletion=complete_category_or_detector,
+        ),
     ] = None,
-    detector: Annotated[str | None, typer.Argument(help="The detector's name.")] = None,
+    detector: Annotated[
+        str | None, typer.Argument(help="The detector's name.", autocompletion=complete_detector)
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="What changed since this version (its first digits, or: previous).")
     ] = None,
@@ -212,20 +234,34 @@ def print_plan(found: Plan) -> None:
     for node in found.stale:
         where = f"{node.category} x {node.detector}" if node.category else ""
         typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
+    say_unreachable(found.unreachable)
     if found.new:
         typer.echo(f'new: {", ".join(found.new)}. A running `uad ui` shows them after "Reload definitions"')
     again = f", {len(found.rerecorded)} to be recorded again" if found.rerecorded else ""
     typer.echo(f"{len(found.stale)} stale, {found.fresh} fresh{again} ({found.seconds:.2f} s)")
 
 
+def say_unreachable(places: Mapping[str, str]) -> bool:
+    """Name the datasets and categories that cannot be read now; returns whether there are any."""
+    for place, why in places.items():
+        note(f"Error: {place}: {why}")
+    return bool(places)
+
+
 def print_result(result: RefreshResult) -> None:
     """What a refresh did, for a person: failures in full."""
     for failed in result.failed:
-        note(f"FAILED {failed.asset} of {failed.category} x {failed.detector}: {failed.error}")
+        where = " x ".join(part for part in (failed.category, failed.detector) if part)
+        note(f"FAILED {failed.asset}{' of ' * bool(where)}{where}: {failed.error}")
+    for warning in result.warnings[:SHOWN_WARNINGS]:
+        note(f"Warning: {warning}")
+    if (more := len(result.warnings) - SHOWN_WARNINGS) > 0:
+        note(f"... and {more} more warnings: `uad leaderboard --json`, or the report, have all")
     reused = sum(node.reused for node in result.materialized)
+    counts = f"{len(result.failed)} failed, {len(result.skipped)} skipped, {len(result.warnings)} warnings"
     typer.echo(
-        f"{len(result.materialized)} materialised ({reused} reused), {len(result.failed)} failed, "
-        f"{len(result.skipped)} skipped; {result.embedded_images} images embedded; {result.seconds:.1f} s"
+        f"{len(result.materialized)} materialised ({reused} reused), {counts}; "
+        f"{result.embedded_images} images embedded; {result.seconds:.1f} s"
     )
 
 

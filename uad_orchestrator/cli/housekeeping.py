@@ -23,6 +23,8 @@ def gc(
 
     with speaking(), opened(home) as (project, instance):
         found = collect(project, instance, dry_run=dry_run)
+        for place, why in project.unreachable.items():
+            note(f"Note: {place}: {why}; what it uses is left alone")
         if as_json:
             print_json(
                 {
@@ -31,6 +33,7 @@ def gc(
                     "kept": found.kept,
                     "bytes": found.bytes,
                     "dry_run": found.dry_run,
+                    "unreachable": dict(project.unreachable),
                 }
             )
             return

@@ -29,7 +29,7 @@ def ingest(
     category: Categories = None,
     as_json: Json = False,
 ) -> None:
-    """List the new normal images in quarantine, with the reason; with --accept take them in."""
+    """List the new normal images in quarantine, with the reason, and those that wait; with --accept take them in."""
     from uad_orchestrator.project.load import open_project
 
     with speaking():
@@ -58,7 +58,7 @@ def _categories(project: Project, globs: list[str] | None) -> list[str]:
 
 
 def _list(project: Project, categories: list[str], images: list[str], as_json: bool) -> None:
-    from uad_orchestrator.orchestration.ingestion.folders import list_quarantined
+    from uad_orchestrator.orchestration.ingestion.folders import incoming_images, list_quarantined
 
     held = [
         (category, image)
@@ -66,12 +66,29 @@ def _list(project: Project, categories: list[str], images: list[str], as_json: b
         for image in list_quarantined(project.datasets[category.split("/", 1)[0]], category.split("/", 1)[1])
         if not images or image.path.name in images
     ]
+    waiting = [
+        (category, image.name)
+        for category in categories
+        for image in incoming_images(project.datasets[category.split("/", 1)[0]], category.split("/", 1)[1])
+        if not images or image.name in images
+    ]
     if as_json:
-        print_json({"held": [{"category": category, **image.to_json()} for category, image in held]})
+        print_json(
+            {
+                "held": [{"category": category, **image.to_json()} for category, image in held],
+                "waiting": [{"category": category, "image": name} for category, name in waiting],
+            }
+        )
         return
     for category, image in held:
         typer.echo(f"{category}  {printable(image.path)}\n    {image.reason}")
     typer.echo(f"{len(held)} in quarantine" + ("; `uad ingest --accept` takes them in" if held else ""))
+    if waiting:
+        when = project.automation.recalibrate
+        typer.echo(
+            f"{len(waiting)} new images wait in `incoming`: the schedule `recalibrate` looks at them "
+            + (f"({when}, while `uad ui` runs)" if when else "once `automation.recalibrate` has a cron line")
+        )
 
 
 def _accept(project: Project, categories: list[str], images: list[str], as_json: bool) -> bool:

@@ -38,6 +38,9 @@ def benchmark(
         with opened(home) as (project, instance):
             result = run_refresh(project, instance, workers=workers)
             print_result(result)
-            save_metrics(project, output)
-        typer.echo(output)
+            written = save_metrics(project, output)
+        if written:
+            typer.echo(output)
+        else:
+            note(f"{output} is not written: there are no metrics")
     raise typer.Exit(FAILED if result.failed else 0)

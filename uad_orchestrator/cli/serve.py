@@ -10,6 +10,7 @@ import typer
 
 from uad_orchestrator.cli.infer import BitDepth, Device, Trust, Weights, inspecting
 from uad_orchestrator.cli.terminal.output import note
+from uad_orchestrator.cli.terminal.ports import require_free_port
 
 MEBIBYTE = 2**20
 
@@ -34,6 +35,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
         from uad_orchestrator.inference.http_app import Limits, create_app
         from uad_orchestrator.inference.request_queue import RequestQueue
 
+        require_free_port(host, port)
         model = load_bundle(bundle, weights=weights, trusted=trust or ())
         model = replace(model, reading=model.reading.changed(bit_depth))
         limits = Limits(int(max_mebibytes * MEBIBYTE), int(max_megapixels * 1e6), max_requests)

@@ -11,6 +11,7 @@ import typer
 from uad_orchestrator.cli.grid import BoardFormat, opened, print_board, print_result, run_refresh
 from uad_orchestrator.cli.terminal.options import Home, Json, Workers
 from uad_orchestrator.cli.terminal.output import FAILED, note, print_json, speaking
+from uad_orchestrator.cli.terminal.ports import require_free_port
 from uad_orchestrator.cli.terminal.progress import file_progress
 
 
@@ -44,24 +45,31 @@ def init(home: Home = None) -> None:
         )
 
 
-def check(home: Home = None, as_json: Json = False) -> None:
-    """Datasets, weights, disk, versions: what is wrong, before it costs time."""
+def check(
+    home: Home = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Names and headers only: no image decoded, no weights opened.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Datasets, weights, disk, versions: what is wrong, before it costs time. Exit status 1 where there are errors."""
     from uad_orchestrator.orchestration.services.project_check import check_project
-    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.project.load import open_partly
 
     with speaking():
-        project = open_project(home)
+        project, faults = open_partly(home)
         with file_progress() as show:
-            found = check_project(project, show)
+            found = check_project(project, show, quick=quick, faults=faults)
         if as_json:
             print_json(found.to_json())
         else:
-            for problem in found.problems:
+            for problem in sorted(found.problems, key=lambda problem: problem.severity):
                 typer.echo(str(problem))
             for line in found.notes:
                 typer.echo(line)
-            typer.echo(f"{len(found.problems)} problems")
-    raise typer.Exit(FAILED if found.problems else 0)
+            warnings = len(found.problems) - len(found.errors)
+            typer.echo(f"{len(found.errors)} problems, {warnings} warnings")
+    raise typer.Exit(FAILED if found.errors else 0)
 
 
 def ui(
@@ -74,5 +82,6 @@ def ui(
 
     with speaking():
         project = open_project(home)
+        require_free_port("127.0.0.1", port)
         note(f"http://127.0.0.1:{port} (Ctrl-C stops it)")
         raise typer.Exit(serve_ui(project, port))

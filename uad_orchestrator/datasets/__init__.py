@@ -4,6 +4,8 @@ A layout says how files are arranged; ``load_dataset`` reads one category by it,
 everything wrong with one. The demo set is generated.
 """
 
+from uad_orchestrator.datasets.annotations import ImportedAnnotations, ImportSettings, import_annotations
+from uad_orchestrator.datasets.copies import find_copies
 from uad_orchestrator.datasets.demo_generator import (
     DEMO_CATEGORIES,
     DemoSizes,
@@ -18,6 +20,7 @@ from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.layouts.registry import Layout
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
+from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.scan import (
     FoundImage,
@@ -27,6 +30,7 @@ from uad_orchestrator.datasets.scan import (
     match_masks,
     subfolders,
 )
+from uad_orchestrator.datasets.strictness import Strictness
 
 __all__ = [
     "DEMO_CATEGORIES",
@@ -36,18 +40,24 @@ __all__ = [
     "Exclusions",
     "FoundImage",
     "ImageRecord",
+    "ImportSettings",
+    "ImportedAnnotations",
     "Layout",
     "LayoutSettings",
     "Manifest",
     "MaskFile",
     "Scan",
     "Split",
+    "Strictness",
     "check_category",
     "check_dataset",
+    "check_masks",
     "find_categories",
+    "find_copies",
     "generate_defective",
     "generate_demo",
     "generate_normals",
+    "import_annotations",
     "is_folder",
     "list_images",
     "load_dataset",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 DATASET_KEYS = frozenset(
-    ("layout", "root", "categories", "exclude", "incoming", "bit_depth", "value_range", "alpha")
+    (
+        *("layout", "root", "categories", "exclude", "incoming", "masks", "leaks"),
+        *("bit_depth", "value_range", "alpha"),
+    )
 )
 """The keys of an entry that every dataset has."""
 

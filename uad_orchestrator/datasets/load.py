@@ -9,12 +9,15 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from uad_orchestrator.datasets.copies import find_exact_copies
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
+from uad_orchestrator.datasets.layouts.folder import is_category
 from uad_orchestrator.datasets.layouts.registry import Layout, find_layout, layout_names
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
+from uad_orchestrator.datasets.strictness import MaskRule, Strictness
 from uad_orchestrator.images.decode import ImageError, image_digest
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.spelling import choose_from
@@ -36,6 +39,7 @@ def load_dataset(
     layout: str | None = None,
     layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     exclude: Iterable[str] = (),
+    strictness: Strictness = Strictness(),  # noqa: B008 - frozen
     digests: Digests | None = None,
     reading: ReadingSettings = PLAIN_READING,
 ) -> Manifest:
@@ -48,11 +52,12 @@ def load_dataset(
         layout: one of ``LAYOUTS``, or one that an installed package brings.
         layout_settings: the keys that the layout adds to those of every dataset; None: its defaults.
         exclude: images to leave out: paths relative to ``root``, or patterns (``bottle/test/*/9*.png``).
+        strictness: whether masks may be missing, and whether copies between splits are errors.
         digests: gives a file's digest; a cache may stand here.
         reading: how the images are read: what their files do not say themselves.
 
     Returns:
-        The images, sorted by split and path.
+        The images, sorted by split and path, and warnings of what is missing.
 
     Raises:
         DatasetError: anything wrong with layout, its settings, root, category or files; all faults are listed.
@@ -66,7 +71,7 @@ def load_dataset(
     (30, 'gear/test/colour_shift/000.png', 'colour_shift')
     """
     layout = layout or name
-    scan, exclusions = scan_dataset(layout, Path(root), category, exclude, layout_settings)
+    scan, exclusions = scan_dataset(layout, Path(root), category, exclude, layout_settings, strictness.masks)
     folder = dataset_folder(layout, root)
     if scan.problems:
         raise DatasetError(f"{name}/{category} (layout {layout}, root {root}) cannot be used:", scan.problems)
@@ -81,13 +86,26 @@ def load_dataset(
             digest=digest[image.path],
             masks=tuple(MaskFile(table_name(mask), digest[mask]) for mask in image.masks),
             group_id=image.group_id and table_name(image.group_id),
+            boxes=image.boxes,
         )
         for image in images
     )
-    excluded = tuple(sorted(exclusions.left_out))
-    return Manifest(
-        name, category, layout, folder, records, excluded, tuple(scan.notes), scan.defects, reading
+    manifest = Manifest(
+        name,
+        category,
+        layout,
+        folder,
+        records,
+        excluded=tuple(sorted(exclusions.left_out)),
+        notes=tuple(scan.notes),
+        defects=scan.defects,
+        reading=reading,
+        warnings=tuple(scan.warnings),
+        leaks=strictness.leaks,
     )
+    if refused := [copy for copy in find_exact_copies(manifest) if copy.severity == "error"]:
+        raise DatasetError(f"{name}/{category} has copies in several splits, and `leaks: error`:", refused)
+    return manifest
 
 
 def dataset_folder(layout: str, root: Path | str) -> Path:
@@ -111,7 +129,10 @@ def find_categories(
     Raises:
         DatasetError: the layout is unknown or set wrongly, or the root cannot be reached.
     """
-    return _set_layout(layout, layout_settings).find_categories(Path(root))
+    found = _set_layout(layout, layout_settings).find_categories(Path(root))
+    if not found:
+        _refuse_category_as_root(Path(root))
+    return found
 
 
 def prepare_dataset(
@@ -137,8 +158,9 @@ def scan_dataset(
     category: str,
     exclude: Iterable[str] = (),
     layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
+    masks: MaskRule | None = None,
 ) -> tuple[Scan, Exclusions]:
-    """Images and problems of a category by names only, no file opened; and what was left out.
+    """Images, problems and warnings of a category by names only, no file opened; and what was left out.
 
     Raises:
         DatasetError: the layout or the category is unknown, the layout is set wrongly, or the root cannot be reached.
@@ -154,8 +176,10 @@ def scan_dataset(
     refuse_equal_stems(scan)
     for entry in exclusions.unused(category):
         scan.complain(entry, "stands in exclude: but matches no image; correct it or take it out")
+    required = scanned.published if masks is None else masks == "required"
+    _settle_masks(scan, category, required=required)
     if not scan.problems:
-        _check_splits(scan, category)
+        _check_splits(scan, category, scanned)
     return scan, exclusions
 
 
@@ -172,11 +196,42 @@ def known_layout(name: str) -> Layout:
     return layout
 
 
-def _check_splits(scan: Scan, category: str) -> None:
-    """Something to fit on and something to score."""
-    for split in ("train", "test"):
-        if not any(image.split == split for image in scan.images):
-            scan.complain(category, f"the {split} split is empty; expected at least one image")
+def _settle_masks(scan: Scan, category: str, *, required: bool) -> None:
+    """Defective images without a mask: errors stay errors, or become warnings."""
+    defective = [image for image in scan.images if image.split == "test" and image.label == 1]
+    lacking = [image.path for image in defective if not image.masks]
+    if required:
+        lacking = [path for path in lacking if path not in scan.without_mask]
+    else:  # what the layout does not list for want of a mask stays a fault
+        settled = {scan.without_mask[path] for path in lacking if path in scan.without_mask}
+        scan.problems = [problem for problem in scan.problems if problem not in settled]
+    if lacking and len(lacking) == len(defective):
+        with_boxes = sum(bool(image.boxes) for image in defective)
+        marked = f", {with_boxes} of them marked by boxes" if with_boxes else ""
+        scan.warn(
+            category, f"no masks ({len(lacking)} defective test images{marked}): there are no pixel metrics"
+        )
+        return
+    boxed = {image.path for image in defective if image.boxes}
+    for path in lacking:
+        known = scan.without_mask.get(path)
+        what = known.message if known else "has boxes, which are no mask" if path in boxed else "has no mask"
+        scan.warn(path, f"{what}; pixel metrics leave it out")
+
+
+def _check_splits(scan: Scan, category: str, layout: Layout) -> None:
+    """Something to fit on, and something to score or a word that there is nothing."""
+    if not any(image.split == "train" for image in scan.images):
+        scan.complain(category, "the train split is empty; expected at least one image")
+    tested = {image.label for image in scan.images if image.split == "test"}
+    if not tested and layout.published:
+        scan.complain(category, "the test split is empty; expected at least one image")
+    elif not tested:
+        scan.warn(category, "no test images: metrics stay empty; thresholds come from normals all the same")
+    elif 0 not in tested:
+        scan.warn(category, "no good test images: metrics that need them stay empty")
+    elif 1 not in tested:
+        scan.warn(category, "no defective test images: metrics that need them stay empty")
 
 
 def _set_layout(name: str, settings: LayoutSettings | Mapping[str, Any] | None) -> Layout:
@@ -194,17 +249,28 @@ def _check_category(name: str, layout: Layout, root: Path, category: str) -> Non
     known = layout.find_categories(root)
     if category in known:
         return
-    if not known and is_folder(root / "train"):
-        raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
+    if not known:
+        _refuse_category_as_root(root)
     raise DatasetError(
         f"unknown category {category!r} in {root} (layout {name}); {choose_from(category, known)}"
     )
 
 
+def _refuse_category_as_root(root: Path) -> None:
+    """A root that is one category, where its parent is meant.
+
+    Raises:
+        DatasetError: it is.
+    """
+    if is_folder(root) and is_category(root):
+        raise DatasetError(f"{root} is a category itself: give its parent {root.parent} as the root")
+
+
 def _digest_all(root: Path, images: Sequence[FoundImage], digests: Digests) -> Mapping[str, str]:
     """The digest of every image and mask by its relative path."""
     folder = str(root)
-    paths = {name: f"{folder}/{name}" for image in images for name in (image.path, *image.masks)}
+    names = (name for image in images for name in (image.path, *image.masks))
+    paths = {name: name if name.startswith("/") else f"{folder}/{name}" for name in names}
     many = getattr(digests, "many", None)
     try:
         if many is not None:

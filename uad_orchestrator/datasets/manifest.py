@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from uad_orchestrator.datasets.defects_config import DefectKind
+from uad_orchestrator.datasets.problems import DatasetProblem, Severity
+from uad_orchestrator.datasets.strictness import LeakRule
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.storage.file_names import file_path
@@ -16,6 +21,9 @@ Split = Literal["train", "validation", "test", "test_private", "test_private_mix
 """The last two are published without labels: they are scored and exported, never in a metric."""
 
 UNKNOWN_LABEL = -1
+
+Box = tuple[float, float, float, float]
+"""x, y, width and height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,10 @@ class ImageRecord:
         label: 0 normal, 1 anomalous, -1 where none is published.
         defect_type: ``good`` for normals, ``unknown`` without a label, else the dataset's own word.
         digest: SHA-256 (hex) of the file's bytes.
-        masks: its masks; several where a dataset publishes several channels per image; empty for normals.
+        masks: its masks; several where a dataset publishes several channels per image; none where there are none,
+            of normals only where they come with one, which shows nothing.
         group_id: the physical part it shows, where the dataset says so.
+        boxes: where its defects are, if they are known by boxes only: no mask, so no pixel metric counts the image.
     """
 
     path: str
@@ -53,6 +63,7 @@ class ImageRecord:
     digest: str
     masks: tuple[MaskFile, ...] = ()
     group_id: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ class Manifest:
         notes: what a reader of results must know of the splits (one of our own making, one without ground truth).
         defects: what the pixel values of masks in channels mean, where the layout keeps channels apart.
         reading: how its images are read.
+        warnings: what is missing or odd by its name.
+        leaks: what copies between the splits are: ``warn`` or ``error``.
     """
 
     dataset: str
@@ -80,6 +93,8 @@ class Manifest:
     notes: tuple[str, ...] = ()
     defects: tuple[DefectKind, ...] = ()
     reading: ReadingSettings = PLAIN_READING
+    warnings: tuple[DatasetProblem, ...] = ()
+    leaks: LeakRule = "warn"
 
     def file(self, path: str) -> Path:
         """Where an image or a mask lies.
@@ -124,6 +139,27 @@ class Manifest:
         """All that is scored and gets a map: the test images, and those of splits without labels."""
         return tuple(r for r in self.records if r.split not in ("train", "validation"))
 
+    @property
+    def leak_severity(self) -> Severity:
+        """What a copy between two splits is."""
+        return "error" if self.leaks == "error" else "warning"
+
+    @cached_property
+    def map_names(self) -> Mapping[str, str]:
+        """How the anomaly maps of images are called that share their stem with others of their defect type, by path."""
+        sharing: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for record in self.scored:
+            folder = record.defect_type if record.split == "test" else record.split
+            sharing[folder, PurePosixPath(record.path).stem.lower()].append(record.path)
+        taken = set(sharing)
+        names: dict[str, str] = {}
+        for (folder, _), paths in sharing.items():
+            for path, name in _told_apart(paths).items() if len(paths) > 1 else ():
+                digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+                names[path] = f"{name}-{digest}" if (folder, name.lower()) in taken else name
+                taken.add((folder, names[path].lower()))
+        return names
+
     def source(self, record: ImageRecord) -> ImageSource:
         """The record as something a detector can read.
 
@@ -151,3 +187,17 @@ class Manifest:
             An iterator over the sources, in order.
         """
         return (self.source(record) for record in records)
+
+
+def _told_apart(paths: Sequence[str]) -> dict[str, str]:
+    """Names of files of one stem: as many of their folders before it as tell them apart.
+
+    >>> _told_apart(["a/cam0/1.png", "a/cam1/1.png"])
+    {'a/cam0/1.png': 'cam0__1', 'a/cam1/1.png': 'cam1__1'}
+    """
+    parts = {path: [*PurePosixPath(path).parts[:-1], PurePosixPath(path).stem] for path in paths}
+    for depth in range(2, max(map(len, parts.values())) + 1):
+        names = {path: "__".join(part.strip("/") for part in of[-depth:]) for path, of in parts.items()}
+        if len({name.lower() for name in names.values()}) == len(paths):
+            return names
+    return {path: "__".join(part.strip("/") for part in of) for path, of in parts.items()}

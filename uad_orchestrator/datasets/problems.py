@@ -10,6 +10,8 @@ from uad_orchestrator.storage.file_names import printable
 
 _SHOWN = 20
 
+Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class DatasetProblem:
@@ -23,7 +25,7 @@ class DatasetProblem:
 
     path: str
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __post_init__(self) -> None:
         for name in ("path", "message"):  # a file may be called anything, and this is printed

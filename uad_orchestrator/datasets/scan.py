@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uad_orchestrator.datasets.defects_config import DefectKind
-from uad_orchestrator.datasets.manifest import Split
+from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES
 
@@ -31,6 +31,7 @@ class FoundImage:
         defect_type: ``good`` for normals, ``unknown`` without a label, else the dataset's own word.
         masks: its mask files.
         group_id: the physical part it shows, where the dataset says so.
+        boxes: where its defects are, if they are known by boxes only.
     """
 
     path: str
@@ -39,6 +40,7 @@ class FoundImage:
     defect_type: str
     masks: tuple[str, ...] = ()
     group_id: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass
@@ -48,12 +50,16 @@ class Scan:
     Attributes:
         images: the images found.
         problems: what does not fit the layout; with any, the category cannot be used.
+        warnings: what is for the user to judge.
+        without_mask: those of ``problems`` that are a defective image without a mask, by its path.
         notes: what a reader of results must know: splits of our own making, splits without ground truth.
         defects: the entries of MVTec LOCO's defects_config.json.
     """
 
     images: list[FoundImage] = field(default_factory=list)
     problems: list[DatasetProblem] = field(default_factory=list)
+    warnings: list[DatasetProblem] = field(default_factory=list)
+    without_mask: dict[str, DatasetProblem] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     defects: tuple[DefectKind, ...] = ()
 
@@ -65,6 +71,25 @@ class Scan:
             message: what is wrong, what was expected there, what to do.
         """
         self.problems.append(DatasetProblem(path, message))
+
+    def lacks_mask(self, image: str, message: str) -> None:
+        """Note a defective image without a mask: a fault, unless masks are optional and it is in ``images``.
+
+        Args:
+            image: its path.
+            message: what was expected.
+        """
+        self.without_mask[image] = DatasetProblem(image, message)
+        self.problems.append(self.without_mask[image])
+
+    def warn(self, path: str, message: str) -> None:
+        """Note what is odd, and does not keep the category from being used.
+
+        Args:
+            path: posix path relative to the dataset's root.
+            message: what is odd, what it means for the results, what to do.
+        """
+        self.warnings.append(DatasetProblem(path, message, "warning"))
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -133,7 +158,7 @@ def match_masks(
     """Pair images with masks by stem, whatever extension and case; each image has one, each mask is used.
 
     Args:
-        scan: takes a problem for each image without a mask, mask without an image, and doubtful pair.
+        scan: takes the images without a mask, and a problem for each mask without an image and each doubtful pair.
         images: anomalous images of one folder.
         masks: the mask files that may belong to them.
         suffixes: what a mask's stem has behind the image's, e.g. ``("_mask", "")``.
@@ -156,7 +181,7 @@ def match_masks(
             pairs[image] = candidates[0]
         elif image in kept and not candidates:
             wanted = expected.format(stem=Path(image).stem)
-            scan.complain(image, f"has no mask; expected {wanted} (or another image extension)")
+            scan.lacks_mask(image, f"has no mask; expected {wanted} (or another image extension)")
         elif image in kept:
             scan.complain(image, f"has several masks ({', '.join(candidates)}); expected one")
     refuse_surplus(scan, set().union(*by_stem.values()) - used)
@@ -170,12 +195,13 @@ def refuse_surplus(scan: Scan, masks: Iterable[str]) -> None:
 
 
 def refuse_equal_stems(scan: Scan) -> None:
-    """Anomaly maps are filed by defect type and stem: two images of a test split must differ in them."""
+    """Masks and anomaly maps are filed by stem: two test images of one folder and defect type must differ in it."""
     first: dict[tuple[str, str, str], str] = {}
     for image in sorted(scan.images, key=lambda found: found.path):
         if image.split in ("train", "validation"):
             continue
-        other = first.setdefault((image.split, image.defect_type, stem(image.path)), image.path)
+        name = image.path.rpartition(".")[0].lower()
+        other = first.setdefault((image.split, image.defect_type, name), image.path)
         if other != image.path:
             message = f"has the same stem as {other}, and the same defect type; rename one of them"
             scan.complain(image.path, message)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from uad_orchestrator.detectors.protocol.spec import StageSettings
 from uad_orchestrator.detectors.registry import detector_spec
+from uad_orchestrator.embedders.create import embedder_spec
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.embedding.placement import ImagePreset
     from uad_orchestrator.detectors.embedding.stream import BatchSize, EmbeddingStream
     from uad_orchestrator.detectors.protocol.detector import Detector
+    from uad_orchestrator.detectors.protocol.spec import DetectorSpec
     from uad_orchestrator.embedders.protocol import PatchEmbedder
     from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
@@ -45,7 +50,7 @@ def build_detector(model: str, stages: StageSettings, stream: EmbeddingStream, *
 def create_detector(
     model: str,
     *,
-    embedder: EmbedderSettings | PatchEmbedder | str | None = None,
+    embedder: EmbedderSettings | Mapping[str, Any] | PatchEmbedder | str | None = None,
     preset: ImagePreset | str | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
@@ -58,9 +63,11 @@ def create_detector(
 
     Args:
         model: ``vision_patchcore``, ``vision_anomalydino``, ...
-        embedder: settings, an embedder's name, or an object with ``embed`` (``PatchEmbedder``); None: the
-            detector's own default. An embedder that is handed in is called with the images as the preset
-            leaves them, and its ``recipe()`` has to tell its weights apart when a ``cache`` is given.
+        embedder: settings, as a model or as they stand in a project file, ``{"name": "resnet18", "image_size": 256}``
+            (without a name they are laid over the detector's own); an embedder's name; or an object with ``embed``
+            (``PatchEmbedder``); None: the detector's own default. An embedder that is handed in is called with the
+            images as the preset leaves them, and its ``recipe()`` has to tell its weights apart when a ``cache`` is
+            given.
         preset: what is done to every image before it is embedded: a preset, a shipped one's name, or None.
         weights: the embedder's weight file; it takes precedence over ``embedder.weights``.
         device: ``auto``, ``cpu``, ``cuda``...: where a torch embedder runs.
@@ -77,6 +84,7 @@ def create_detector(
 
     Raises:
         ValueError: an unknown model, setting or embedder; a value that is not allowed.
+        TypeError: an ``embedder`` that is none of these.
         ImportError: the embedder needs an extra that is not installed, or a plug-in cannot be used (``PluginError``).
 
     >>> import numpy as np
@@ -93,7 +101,14 @@ def create_detector(
         parts["device"] = device
     stages = spec.cut(settings)
     embedder = spec.default_embedder if embedder is None else embedder
-    embedder = EmbedderSettings(name=embedder) if isinstance(embedder, str) else embedder
+    if isinstance(embedder, str):
+        embedder = EmbedderSettings(name=embedder)
+    elif isinstance(embedder, Mapping):
+        embedder = _embedder_settings(spec, embedder)
+    elif not (embedder is None or isinstance(embedder, EmbedderSettings) or hasattr(embedder, "embed")):
+        raise TypeError(
+            f"embedder is a {type(embedder).__qualname__}; expected a name, settings, or an object with embed()"
+        )
     if spec.check_embedder is not None and isinstance(embedder, EmbedderSettings):
         spec.check_embedder(embedder)
     stream = open_stream(
@@ -106,3 +121,20 @@ def create_detector(
         cache=cache,
     )
     return build_detector(model, stages, stream, **parts)
+
+
+def _embedder_settings(spec: DetectorSpec, given: Mapping[str, Any]) -> EmbedderSettings:
+    """The settings of an ``embedder:`` entry; without a name, or with the default's own, the default's underlie it."""
+    default = spec.default_embedder
+    if default is None:
+        raise ValueError(f"embedder: {spec.model} has a network of its own; leave the embedder out")
+    name = given.get("name", default.name)
+    underlying = default.model_dump(exclude_unset=True) if name == default.name else {}
+    try:
+        return embedder_spec(str(name)).settings.model_validate({**underlying, **given})
+    except ValidationError as error:
+        faults = (
+            f"{'.'.join(map(str, ('embedder', *fault['loc'])))}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        )
+        raise ValueError("; ".join(faults)) from error

@@ -27,9 +27,9 @@ from uad_orchestrator.detectors.open_clip.prompt_score_settings import PromptSco
 from uad_orchestrator.detectors.open_clip.prompt_settings import PromptFit, check_text_embedder
 from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.spec import DetectorSpec
-from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.open_clip.names import WINCLIP
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.extras import require_extra
 from uad_orchestrator.plugins import PluginError, PluginGroup, installed
 from uad_orchestrator.spelling import choose_from
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.embedders import filter_bank
-from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.family import EmbedderSpec
 from uad_orchestrator.embedders.open_clip import vit as open_clip_vit
 from uad_orchestrator.embedders.open_clip.names import DEFAULT_HUBS, is_open_clip
@@ -23,6 +22,7 @@ from uad_orchestrator.embedders.timm.names import EXAMPLES, PREFIX, is_known_tim
 from uad_orchestrator.embedders.torchvision import cnn as torchvision_cnn
 from uad_orchestrator.embedders.torchvision.names import TORCHVISION_CNNS
 from uad_orchestrator.embedders.weight_files import locate_weights
+from uad_orchestrator.extras import require_extra
 from uad_orchestrator.plugins import PluginGroup
 from uad_orchestrator.spelling import choose_from
 

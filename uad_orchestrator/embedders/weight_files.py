@@ -91,7 +91,7 @@ def _torchvision_file(hub_id: str, settings: EmbedderSettings) -> Path:
 
 
 def _hugging_face_file(hub_id: str, settings: EmbedderSettings, files: tuple[str, ...]) -> Path:
-    from uad_orchestrator.embedders.extras import require_extra
+    from uad_orchestrator.extras import require_extra
 
     require_extra("huggingface_hub", extra="torch", what=f"weights from hub:{hub_id}")
     from huggingface_hub import hf_hub_download, try_to_load_from_cache

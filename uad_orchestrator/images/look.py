@@ -225,7 +225,7 @@ class FittedOn:
         return all(low <= side <= high for side, low, high in zip(size, *self.sizes, strict=True))
 
     def _camera_depth(self, look: Look) -> int | None:
-        """The bits of a camera that explain a 16-bit image; those first that make it as bright as usual."""
+        """The bits of a camera that explain a 16-bit image; first those by which it is as bright as usual."""
         able = [depth for depth in CAMERA_DEPTHS if look.bits == 16 and _steps(look.largest) < 2**depth]
         usual = [
             depth

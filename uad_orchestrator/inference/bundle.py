@@ -35,8 +35,8 @@ class Calibration:
     Attributes:
         image_point: the image threshold, with where it comes from.
         pixel_point: the threshold of map pixels, likewise.
-        scores: the normals' image scores.
-        maxima: the largest values of their anomaly maps.
+        scores: the normals' image scores, without those that the image threshold left aside.
+        maxima: the largest values of their anomaly maps, without those that the pixel threshold left aside.
         normal_maps: statistics of these maps (``NormalMapStatistics.summary``).
         map_scale: what ``maps.normalisation`` takes from them; None where it is off.
     """
@@ -60,10 +60,12 @@ class Calibration:
         Raises:
             ValueError: ``rate`` is not in (0, 0.5).
         """
+        image = at_false_positive_rate(self.scores, rate, self.image_point.origin)
+        pixel = at_false_positive_rate(self.maxima, rate, self.pixel_point.origin)
         return replace(
             self,
-            image_point=at_false_positive_rate(self.scores, rate, self.image_point.origin),
-            pixel_point=at_false_positive_rate(self.maxima, rate, self.pixel_point.origin),
+            image_point=replace(image, left_aside=self.image_point.left_aside),
+            pixel_point=replace(pixel, left_aside=self.pixel_point.left_aside),
         )
 
 

@@ -267,6 +267,10 @@ def _own_weights(directory: Path, file: str) -> Path:
 
 def _check_digests(directory: Path) -> dict[str, str]:
     """The digest of every file of the bundle, by its place in it; BundleError where one is not as it was written."""
+    if not directory.exists():
+        raise BundleError(
+            f"there is no folder {directory}; expected a bundle, as `uad export bundle` writes it"
+        )
     try:
         lines = read_regular(directory / DIGESTS).decode().splitlines()
     except (FileNotFoundError, NotADirectoryError):

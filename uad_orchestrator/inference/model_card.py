@@ -26,7 +26,8 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     yield from ("## Data", "")
     yield f"- fitted on {counts.n_train} normal images (digests in `state/state.json`)"
     yield f"- thresholds from {counts.n_calibration} normal images it does not hold"
-    yield f"- measured on {counts.n_test_normal} normal and {counts.n_test_anomalous} anomalous test images"
+    masked = f", of which {counts.n_test_masked} have a mask" if report.without_mask else ""
+    yield f"- measured on {counts.n_test_normal} normal and {counts.n_test_anomalous} anomalous test images{masked}"
     yield from ("", "## Thresholds", "")
     yield from ("| of | threshold | from | n | false-positive rate asked for |", "|---|---|---|---|---|")
     yield _point("image score", calibration.image_point)
@@ -35,9 +36,13 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     yield from ("| metric | value |", "|---|---|")
     for name, value in report.metrics.items():
         yield f"| {name} | {_figure(value, report.reasons.get(name))} |"
-    for name, value in report.image_operating_point.figures().items():
+    at = report.image_operating_point
+    for name, value in at.figures().items():
         if (metric := find(name)) and metric.on_board:
-            yield f"| {name} at the benchmark's image threshold | {_figure(value, None)} |"
+            figure = _figure(value, at.reasons.get(name))
+            if name == "false_positive_rate" and at.false_positive_rate_from:
+                figure += f", of {at.false_positive_rate_from}"
+            yield f"| {name} at the benchmark's image threshold | {figure} |"
     yield from ("", "## Lineage", "", "Recipes as in the benchmark (`provenance/` has the whole record).", "")
     yield from ("| what | version |", "|---|---|")
     yield from (f"| {name} | `{version}` |" for name, version in report.versions.items())

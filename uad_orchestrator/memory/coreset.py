@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -119,15 +119,21 @@ def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndar
     return np.random.default_rng(seed).standard_normal((dimension, projection_dim)) / np.sqrt(projection_dim)
 
 
-def project(embeddings: np.ndarray, projection: np.ndarray | None, *, device: str = "cpu") -> np.ndarray:
+def project(embeddings: np.ndarray, projection: Any, *, device: str = "cpu") -> np.ndarray:
     """``(n, p)`` float32 projected embeddings, always a new array.
 
     In float64, whose last digit depends on the number of threads, and on the device, far below what float32 keeps.
+
+    Args:
+        embeddings: ``(n, d)`` float32 or float16.
+        projection: from ``random_projection``, or what ``on_device`` made of it; None: there is none.
+        device: where it is done.
     """
     if projection is None:
         return np.array(embeddings, dtype=np.float32)
     if device.startswith("cuda"):  # CUDA only: other devices have no float64
-        there = to_tensor(embeddings, device).double() @ to_tensor(projection, device)
+        matrix = to_tensor(projection, device) if isinstance(projection, np.ndarray) else projection
+        there = to_tensor(embeddings, device).double() @ matrix
         return there.float().cpu().numpy()
     projected = np.empty((len(embeddings), projection.shape[1]), np.float32)
     for start in range(0, len(embeddings), BLOCK):

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.memory.device import free_values, in_blocks, to_tensor
-from uad_orchestrator.memory.largest_products import FEW, Parts, with_spare
+from uad_orchestrator.memory.largest_products import FEW, with_spare
+
+PassedOver = list[tuple[slice, slice]]
+"""Queries, and the rows that these do not search."""
 
 
 class DeviceRows:
@@ -31,13 +34,13 @@ class DeviceRows:
         self._minus_half_squares = torch.linalg.vector_norm(self._rows, dim=1).square_().mul_(-0.5)
         self._block_values = free_values(device)
 
-    def search(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: Any, k: int, passed_over: PassedOver) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest rows, their distances taken once more from the differences.
 
         Args:
-            queries: ``(m, d)`` float32, an array or a tensor where the rows are; not taken from the centre.
-            k: how many; at most the rows searched.
-            parts: the rows searched.
+            queries: ``(m, d)`` float32 or float16, an array or a tensor where the rows are; not taken from the centre.
+            k: how many; at most the rows that each query searches.
+            passed_over: rows that some of the queries do not search.
 
         Returns:
             squared distances ``(m, k)`` float32, ascending, and row numbers ``(m, k)`` int64.
@@ -48,8 +51,9 @@ class DeviceRows:
         import torch
 
         queries = to_tensor(queries, self.device) if isinstance(queries, np.ndarray) else queries
-        queries = queries - self._centre
-        index = self._candidates(queries, with_spare(k, parts), parts).sort(dim=1).values
+        queries = queries.float() - self._centre
+        candidates = with_spare(k, [(0, len(self._rows))])
+        index = self._candidates(queries, candidates, passed_over).sort(dim=1).values
         squared = torch.empty(index.shape, dtype=torch.float32, device=queries.device)
 
         def measure(block: slice) -> None:
@@ -57,19 +61,30 @@ class DeviceRows:
             squared[block] = difference.square_().sum(dim=2)
 
         in_blocks(len(queries), max(1, self._block_values // (index.shape[1] * self._rows.shape[1])), measure)
+        for (
+            own,
+            rows,
+        ) in passed_over:  # where hardly any others are left, they are found, or one of the others twice
+            found = index[own]
+            beside = (found >= rows.start) & (found < rows.stop)
+            beside[:, 1:] |= found[:, 1:] == found[:, :-1]
+            squared[own] = squared[own].masked_fill_(beside, torch.inf)
         squared, order = squared.sort(dim=1, stable=True)
         return squared[:, :k].cpu().numpy(), index.gather(1, order[:, :k]).cpu().numpy()
 
-    def _candidates(self, queries: Any, k: int, parts: Parts) -> Any:
+    def _candidates(self, queries: Any, k: int, passed_over: PassedOver) -> Any:
         """``(m, k)`` int64 tensor: the k nearest rows of centred queries, by the expanded square, in no order."""
         import torch
 
         found = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
-        minus_half_squares = self._of_parts(parts)
 
         def find(block: slice) -> None:
             # |q - b|^2 is least where q.b - |b|^2 / 2 is largest
-            closeness = torch.addmm(minus_half_squares, queries[block], self._rows.T)
+            closeness = torch.addmm(self._minus_half_squares, queries[block], self._rows.T)
+            for own, rows in passed_over:
+                first, end = max(own.start, block.start), min(own.stop, block.stop)
+                if first < end:
+                    closeness[first - block.start : end - block.start, rows] = -torch.inf
             if k > FEW:
                 found[block] = closeness.topk(k, dim=1, sorted=False).indices
                 return
@@ -80,14 +95,3 @@ class DeviceRows:
 
         in_blocks(len(queries), max(1, self._block_values // len(self._rows)), find)
         return found
-
-    def _of_parts(self, parts: Parts) -> Any:
-        """Minus half the squares of the rows' lengths; minus infinity where a row is not searched."""
-        import torch
-
-        if parts == [(0, len(self._rows))]:
-            return self._minus_half_squares
-        masked = torch.full_like(self._minus_half_squares, -torch.inf)
-        for start, stop in parts:
-            masked[start:stop] = self._minus_half_squares[start:stop]
-        return masked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -110,26 +111,52 @@ class NearestNeighbors:
         Raises:
             ValueError: another dimension than the bank's, or fewer than k rows left to search.
         """
+        return self.search_each(queries, [(len(queries), exclude)], k)
+
+    def search_each(
+        self, queries: Any, images: Sequence[tuple[int, slice | None]], k: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``search`` for the patches of several images, each passing over rows of its own; on a device all at once.
+
+        Args:
+            queries: ``(m, d)`` float32 or float16 array, or what ``on_device`` made of one: image by image.
+            images: of each how many of the queries are its own, and the bank rows that they pass over.
+            k: how many neighbours; at most the rows that each image searches.
+
+        Returns:
+            As ``search``, for all of the queries.
+
+        Raises:
+            ValueError: as ``search``.
+        """
         if isinstance(queries, (list, np.ndarray)):
-            queries = np.ascontiguousarray(queries, dtype=np.float32)
+            queries = np.asarray(queries)
         if queries.ndim != 2 or queries.shape[1] != self.bank.shape[1]:
             raise ValueError(
                 f"queries of shape {tuple(queries.shape)} do not fit a bank of dimension {self.bank.shape[1]}"
             )
-        parts = self._searched(exclude)
-        left = sum(stop - start for start, stop in parts)
-        if not 1 <= k <= left:
-            raise ValueError(
-                f"{k} neighbours asked for, but {left} of the bank's {len(self.bank)} rows are searched"
-            )
+        parts = [self._searched(exclude) for _, exclude in images]
+        for searched in parts:
+            left = sum(stop - start for start, stop in searched)
+            if not 1 <= k <= left:
+                raise ValueError(
+                    f"{k} neighbours asked for, but {left} of the bank's {len(self.bank)} rows are searched"
+                )
+        ends = np.cumsum([count for count, _ in images]).tolist()
+        own = [slice(end - count, end) for (count, _), end in zip(images, ends, strict=True)]
         there = self._there
         if there is None:
-            return self._search_on_cpu(queries, k, parts)
+            return self._search_on_cpu(queries, own, k, parts)
+        passed_over = [
+            (rows, slice(*exclude.indices(len(self.bank))[:2]))
+            for rows, (_, exclude) in zip(own, images, strict=True)
+            if exclude is not None
+        ]
         return on_device_or_cpu(
             self.device,
             "search in a memory bank",
-            lambda: there.search(queries, k, parts),
-            lambda: self._search_on_cpu_from_now_on(queries, k, parts),
+            lambda: there.search(queries, k, passed_over),
+            lambda: self._search_on_cpu_from_now_on(queries, own, k, parts),
         )
 
     def distances(self, queries: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -150,19 +177,31 @@ class NearestNeighbors:
         start, stop, _ = exclude.indices(len(self.bank))
         return [(a, b) for a, b in ((0, start), (max(start, stop), len(self.bank))) if a < b]
 
-    def _search_on_cpu_from_now_on(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    def _search_on_cpu_from_now_on(
+        self, queries: Any, own: list[slice], k: int, parts: list[Parts]
+    ) -> tuple[np.ndarray, np.ndarray]:
         self._there = None
-        return self._search_on_cpu(queries, k, parts)
+        return self._search_on_cpu(queries, own, k, parts)
 
-    def _search_on_cpu(self, queries: Any, k: int, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    def _search_on_cpu(
+        self, queries: Any, own: list[slice], k: int, parts: list[Parts]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Image by image: what lies between two steps stays small."""
         asked = self._centred(queries if isinstance(queries, np.ndarray) else queries.cpu().numpy())
-        return self._nearest(asked, self._candidates(asked, with_spare(k, parts), parts), k)
+        found = [
+            self._nearest(asked[rows], self._candidates(asked[rows], with_spare(k, searched), searched), k)
+            for rows, searched in zip(own, parts, strict=True)
+        ]
+        if len(found) == 1:
+            return found[0]
+        squared, index = zip(*found, strict=True)
+        return np.concatenate(squared), np.concatenate(index)
 
     def _centred(self, queries: np.ndarray) -> np.ndarray:
         """``(m, d + 1)`` queries taken from the centre, and a 1."""
         count, dimension = queries.shape
         asked = np.empty((count, dimension + 1), np.float32)
-        np.subtract(queries, self._centre, out=asked[:, :dimension])
+        np.subtract(queries, self._centre, out=asked[:, :dimension], casting="same_kind")
         asked[:, dimension] = 1
         return asked
 

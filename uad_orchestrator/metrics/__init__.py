@@ -6,8 +6,9 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 - anomaly maps: ``PixelCounts`` (AUROC, AP, F1-max, AUPRO, sPRO), in threads with ``count_pixels``; ``NormalPixels``
   (AUPIMO)
 - a whole cell under a dataset's protocol: ``evaluate_cell``, ``PROTOCOLS``, ``MetricsReport``
-- thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``
-- how far a small test set can be trusted: ``auroc_replicates``, ``interval``, ``within_noise``
+- thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``; normals that are none:
+  ``odd_scores``
+- how far a small test set can be trusted: ``auroc_interval``; ``auroc_replicates``, ``interval``, ``within_noise``
 """
 
 from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
@@ -21,6 +22,8 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
+from uad_orchestrator.metrics.intervals import auroc_interval, interval_of_auroc
+from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_pixels
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
@@ -57,6 +60,7 @@ __all__ = [
     "ThresholdMetrics",
     "Thresholds",
     "at_false_positive_rate",
+    "auroc_interval",
     "auroc_replicates",
     "calibrate",
     "count_pixels",
@@ -65,6 +69,8 @@ __all__ = [
     "image_curves",
     "image_metrics",
     "interval",
+    "interval_of_auroc",
+    "odd_scores",
     "threshold_metrics",
     "within_noise",
 ]

@@ -28,11 +28,11 @@ _BLOCK = 1 << 21
 
 
 class Interval(NamedTuple):
-    """The middle ``LEVEL`` of replicates.
+    """Between which values a figure lies, at a confidence.
 
     Attributes:
-        low: its lower end, in the replicates' unit.
-        high: its upper end.
+        low: the lower end, in the figure's unit.
+        high: the upper end.
     """
 
     low: float

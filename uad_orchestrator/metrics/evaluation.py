@@ -28,7 +28,12 @@ from uad_orchestrator.metrics.pixels.statistics import (
 )
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
-from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, SegmentationPoint
+from uad_orchestrator.metrics.thresholds import (
+    NO_MAP,
+    OperatingPoint,
+    SegmentationPoint,
+    held_out_rate,
+)
 
 METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
@@ -47,6 +52,7 @@ class CellMetrics:
         pixel_point: the pixel threshold with what it does to their pixels.
         segmentation: SegF1's threshold likewise; None where the protocol does not ask for it.
         pixel_curves: ``roc``, ``pr``, ``pro`` or ``spro``; empty where undefined.
+        without_mask: the defective images that have no mask: the figures of pixels are over the others.
     """
 
     metrics: dict[str, float]
@@ -56,6 +62,7 @@ class CellMetrics:
     pixel_point: OperatingPointReport
     segmentation: SegmentationReport | None = None
     pixel_curves: dict[str, Curve] = field(default_factory=dict)
+    without_mask: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def evaluate_cell(
     protocol: EvaluationProtocol,
     thresholds: Thresholds,
     inspected: Callable[[ScoredImage], np.ndarray | None] = whole_image,
+    held_out: Sequence[float] = (),
     threads: int | None = None,
 ) -> CellMetrics:
     """Evaluate the labelled test images of a cell; maps are read and counted in threads, few are held at a time.
@@ -89,10 +97,11 @@ def evaluate_cell(
         rows: the test images with their scores.
         anomaly_map: gives an image's raw map ``(H, W)``; None where the model gives no maps.
         truth: gives its ground truth, in channels where the protocol takes sPRO; None for a defective image
-            whose mask is not published.
+            without a mask, of which no pixel is counted.
         protocol: what to measure.
         thresholds: the calibrated thresholds of image scores and map values.
         inspected: gives the pixels ``(H, W)`` bool of an image that count; None: all.
+        held_out: scores of the normals that calibrate: where no good image is tested the false-positive rate is theirs.
         threads: in how many threads ``anomaly_map``, ``truth`` and ``inspected`` are called and pixels counted;
             None: ``available_threads()``. The numbers are the same with any.
 
@@ -129,7 +138,8 @@ def evaluate_cell(
     always = [metric for metric in metrics_of("image", "pixel") if metric.always]
     of_pixels = pixels.shown(pixels.figures(pixels.total), _pixel_names(always, protocol))
     metrics = {**_image_figures(always, of_images), **of_pixels.values}
-    reasons = {f"image_{name}": why for name, why in of_images.reasons.items()} | of_pixels.reasons
+    missing = _what_is_missing(rows)
+    reasons = {f"image_{name}": missing or why for name, why in of_images.reasons.items()} | of_pixels.reasons
     per_defect = [_defect_report(kind, rows, pixels, thresholds.image) for kind in pixels.of_type]
     for name in protocol.averaged_names:
         metrics[name], reasons[name] = _mean_over_types(name, protocol.averaged_types, per_defect)
@@ -138,12 +148,23 @@ def evaluate_cell(
         metrics,
         {name: reasons[name] for name, value in metrics.items() if math.isnan(value)},
         per_defect,
-        _point_report(thresholds.image, _at_threshold(scores, labels, thresholds.image)),
-        _point_report(thresholds.pixel, None if pixels.absent else pixels.total.at_pixel_threshold.metrics()),
-        _segmentation_report(thresholds.segmentation, None if pixels.absent else segmented)
+        _of_held_out(
+            _point_report(thresholds.image, _at_threshold(scores, labels, thresholds.image), missing),
+            held_out,
+            thresholds.image,
+        ),
+        _point_report(
+            thresholds.pixel,
+            None if pixels.absent else pixels.total.at_pixel_threshold.metrics(),
+            pixels.absent or missing,
+        ),
+        _segmentation_report(
+            thresholds.segmentation, None if pixels.absent else segmented, pixels.absent or missing
+        )
         if protocol.seg_f1
         else None,
         pixels.curves(),
+        tuple(row.image for row in rows if row.image in set(pixels.total.without_mask)),
     )
 
 
@@ -160,7 +181,7 @@ class _Pixels:
     """What was counted: of all test images, and of each defect type with all normals.
 
     Of the types only figures and curves are kept, so that few counts are held however many types there are.
-    ``absent`` says why there are no pixel figures at all.
+    ``absent`` says why there are no pixel figures at all, ``missing`` which images are not there.
     """
 
     protocol: EvaluationProtocol
@@ -170,6 +191,7 @@ class _Pixels:
     of_type: dict[str, _Figures] = field(default_factory=dict)
     type_curves: dict[str, Curve] = field(default_factory=dict)
     absent: str | None = None
+    missing: str | None = None
 
     def shown(self, figures: _Figures, names: Sequence[str]) -> _Figures:
         """Those with a name; all NaN where there are none."""
@@ -180,16 +202,17 @@ class _Pixels:
     def figures(self, statistics: PixelStatistics) -> _Figures:
         """All figures of some images."""
         found = statistics.counts.compute(self.protocol.overlap_limits)
-        reasons = dict.fromkeys(found, statistics.counts.undefined_reason or "")
+        why = "no masks" if statistics.without_mask and not statistics.masked else self.missing
+        reasons = dict.fromkeys(found, why or statistics.counts.undefined_reason or "")
         at = statistics.at_segmentation_threshold.metrics()
         found["seg_f1"] = math.nan if at is None else at.f1
         reasons["seg_f1"] = (
-            _no_threshold(self.thresholds.segmentation) if at is None else at.reasons.get("f1", "")
+            _no_threshold(self.thresholds.segmentation) if at is None else why or at.reasons.get("f1", "")
         )
         found["aupimo"] = statistics.mean_aupimo()
-        reasons["aupimo"] = self.why_no_aupimo or "no anomalous images"
+        reasons["aupimo"] = why or self.why_no_aupimo or "no anomalous images"
         found["map_max_auroc"] = statistics.map_max_auroc()
-        reasons["map_max_auroc"] = "only normal or only anomalous images"
+        reasons["map_max_auroc"] = why or "only normal or only anomalous images"
         return _Figures(found, reasons)
 
     def curves(self) -> dict[str, Curve]:
@@ -226,7 +249,13 @@ def _count_pixels(
         threads,
     )
     normals = pixel_pass.count_normals(row for row in rows if row.label == 0)
-    pixels = _Pixels(protocol, thresholds, normals, normal_pixels.undefined_reason if normal_pixels else None)
+    pixels = _Pixels(
+        protocol,
+        thresholds,
+        normals,
+        normal_pixels.undefined_reason if normal_pixels else None,
+        missing=_what_is_missing(rows),
+    )
     for kind in kinds:
         own = pixel_pass.count_defects(row for row in rows if row.label and row.defect_type == kind)
         against_normals = normals + own
@@ -234,9 +263,21 @@ def _count_pixels(
         if kind in protocol.averaged_types and (curves := against_normals.counts.curves()):
             pixels.type_curves[kind] = curves[protocol.overlap]
         pixels.total += own
-    if pixels.total.unpublished:
-        pixels.absent = f"{pixels.total.unpublished} defective images have no published mask"
+    if not rows:
+        pixels.absent = pixels.missing
+    elif pixels.total.without_mask and not pixels.total.masked:
+        pixels.absent = "no masks"
     return pixels
+
+
+def _what_is_missing(rows: Sequence[ScoredImage]) -> str | None:
+    """Which kind of test images there is none of."""
+    labels = {row.label for row in rows}
+    if not labels:
+        return "no test images"
+    if 1 not in labels:
+        return "no defective test images"
+    return None if 0 in labels else "no good test images"
 
 
 def _mean_over_types(
@@ -248,8 +289,11 @@ def _mean_over_types(
     if missing:
         return math.nan, f"a mean over {' and '.join(types)}: there are no {' and '.join(missing)}"
     found = [value for kind in types if (value := reports[kind].metrics[name]) is not None]
-    undefined = [f"{kind}: {reports[kind].reasons[name]}" for kind in types if name in reports[kind].reasons]
-    return (math.nan, "; ".join(undefined)) if undefined else (math.fsum(found) / len(found), "")
+    undefined = {kind: reports[kind].reasons[name] for kind in types if name in reports[kind].reasons}
+    if len(undefined) == len(types) and len(set(undefined.values())) == 1:
+        return math.nan, undefined[types[0]]
+    said = "; ".join(f"{kind}: {why}" for kind, why in undefined.items())
+    return (math.nan, said) if undefined else (math.fsum(found) / len(found), "")
 
 
 def _defect_report(
@@ -267,7 +311,8 @@ def _defect_report(
         "recall": math.nan if at_threshold is None else at_threshold.recall,
         **of_pixels.values,
     }
-    reasons = {f"image_{name}": why for name, why in of_images.reasons.items()}
+    missing = _what_is_missing(own)
+    reasons = {f"image_{name}": missing or why for name, why in of_images.reasons.items()}
     reasons |= {"recall": _no_threshold(point), **of_pixels.reasons}
     undefined = {name: reasons[name] for name, value in metrics.items() if math.isnan(value)}
     return DefectReport(defect_type=kind, n=sum(labels), metrics=metrics, reasons=undefined)
@@ -291,20 +336,42 @@ def _at_threshold(
     return None if math.isnan(point.threshold) else threshold_metrics(scores, labels, point.threshold)
 
 
-def _point_report(point: OperatingPoint, found: ThresholdMetrics | None) -> OperatingPointReport:
+def _point_report(
+    point: OperatingPoint, found: ThresholdMetrics | None, missing: str | None
+) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
-    return OperatingPointReport(contamination=point.contamination, **_at_point(point, found))
+    return OperatingPointReport(contamination=point.contamination, **_at_point(point, found, missing))
 
 
-def _segmentation_report(point: SegmentationPoint, found: ThresholdMetrics | None) -> SegmentationReport:
-    return SegmentationReport(**_at_point(point, found))
+def _of_held_out(
+    report: OperatingPointReport, held_out: Sequence[float], point: OperatingPoint
+) -> OperatingPointReport:
+    """The false-positive rate of the normals that calibrate, where no good image is tested."""
+    if report.false_positive_rate is not None or math.isnan(point.threshold):
+        return report
+    rate = held_out_rate(held_out, point.contamination)
+    if math.isnan(rate):
+        return report
+    reasons = {name: why for name, why in report.reasons.items() if name != "false_positive_rate"}
+    known = f"{len(held_out)} held-out normals ({point.origin})"
+    return report.model_copy(
+        update={"false_positive_rate": rate, "false_positive_rate_from": known, "reasons": reasons}
+    )
 
 
-def _at_point(point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics | None) -> dict[str, Any]:
-    """The fields that every report of a threshold has."""
+def _segmentation_report(
+    point: SegmentationPoint, found: ThresholdMetrics | None, missing: str | None
+) -> SegmentationReport:
+    return SegmentationReport(**_at_point(point, found, missing))
+
+
+def _at_point(
+    point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics | None, missing: str | None
+) -> dict[str, Any]:
+    """The fields that every report of a threshold has; ``missing`` is what there is not to measure it on."""
     figures = (found or ThresholdMetrics(math.nan, 0, 0, 0, 0)).figures()
-    usual_reason = "no published masks" if not math.isnan(point.threshold) else _no_threshold(point)
-    known = {} if found is None else found.reasons
+    usual_reason = _no_threshold(point) if math.isnan(point.threshold) else missing or "no masks"
+    known = {} if found is None else _reasons_at(found, missing)
     reasons = {name: known.get(name, usual_reason) for name, value in figures.items() if math.isnan(value)}
     if math.isnan(point.threshold):
         reasons["threshold"] = _no_threshold(point)
@@ -315,6 +382,16 @@ def _at_point(point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics
         "reasons": reasons,
         **figures,
     }
+
+
+def _reasons_at(found: ThresholdMetrics, missing: str | None) -> dict[str, str]:
+    """Why figures at a threshold are undefined, in the words of the test images."""
+    reasons = dict(found.reasons)
+    if missing:
+        of_kind = ("recall", "f1", "iou") if "defective" in missing else ("false_positive_rate",)
+        names = found.figures() if missing == "no test images" else of_kind
+        reasons |= {name: missing for name in names if name in reasons}
+    return reasons
 
 
 def _no_threshold(point: OperatingPoint | SegmentationPoint) -> str:

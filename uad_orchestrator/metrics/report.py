@@ -13,9 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from uad_orchestrator.metrics.catalogue import find
 
-SCHEMA_VERSION = 2
-_SINCE_2: dict[str, Any] = {"intervals": {}, "unlabelled": [], "segmentation": None, "roi": None}
-"""What version 2 added, with what a report of version 1 says of it: nothing of the kind was measured."""
+SCHEMA_VERSION = 3
+_SINCE: dict[int, dict[str, Any]] = {
+    2: {"intervals": {}, "unlabelled": [], "segmentation": None, "roi": None},
+    3: {"without_mask": []},
+}
+"""What each version added, with what an older report says of it: nothing of the kind was there."""
 
 
 def _nan_as_none(value: Any) -> Any:
@@ -70,6 +73,11 @@ class Counts(_Part):
     n_calibration: int = Field(ge=0, description="normals the operating points were taken from")
     n_test_normal: int = Field(ge=0)
     n_test_anomalous: int = Field(ge=0)
+    n_test_masked: int | None = Field(
+        None,
+        ge=0,
+        description="anomalous images with a mask: those that pixel metrics are over; null in an older report: all",
+    )
 
 
 class DefectReport(_WithReasons):
@@ -83,6 +91,9 @@ class DefectReport(_WithReasons):
 
     def figures(self) -> dict[str, float | None]:
         return dict(self.metrics)
+
+
+_NO_FIGURES = ("contamination", "false_positive_rate_from")
 
 
 class _AtThreshold(_WithReasons):
@@ -99,7 +110,7 @@ class _AtThreshold(_WithReasons):
 
     def figures(self) -> dict[str, float | None]:
         return {
-            name: value for name, value in self if name not in ("reasons", "source", "n", "contamination")
+            name: value for name, value in self if isinstance(value, float | None) and name not in _NO_FIGURES
         }
 
 
@@ -107,6 +118,11 @@ class OperatingPointReport(_AtThreshold):
     """A calibrated threshold: a conformal quantile of normals' scores, or of the maxima of their maps."""
 
     contamination: float = Field(gt=0, lt=0.5, description="nominal false-positive rate")
+    false_positive_rate_from: str | None = Field(
+        None,
+        description="the normals that the rate is of, where there are no good test images: each against the "
+        "threshold that the others set",
+    )
 
 
 class SegmentationReport(_AtThreshold):
@@ -214,6 +230,7 @@ class MetricsReport(_WithReasons):
         description="of image_auroc, where it is defined: see metrics.bootstrap"
     )
     per_defect: list[DefectReport]
+    without_mask: list[str] = Field(description="defective images that the pixel metrics leave out")
     unlabelled: list[UnlabelledSplit] = Field(description="scored splits that no metric is taken of")
     image_operating_point: OperatingPointReport
     pixel_operating_point: OperatingPointReport
@@ -260,10 +277,14 @@ class MetricsReport(_WithReasons):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_schema_1(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("schema_version") == 1:
-            return {**_SINCE_2, **values, "schema_version": SCHEMA_VERSION}
-        return values
+    def _from_older_schema(cls, values: Any) -> Any:
+        version = values.get("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
+        if version not in range(1, SCHEMA_VERSION):
+            return values
+        added = {
+            name: value for since, new in _SINCE.items() if since > version for name, value in new.items()
+        }
+        return {**added, **values, "schema_version": SCHEMA_VERSION}
 
     @model_validator(mode="after")
     def _known_schema(self) -> Self:
@@ -284,7 +305,7 @@ class MetricsReport(_WithReasons):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> MetricsReport:
-        """Read what ``to_json`` wrote, reports of schema 1 too.
+        """Read what ``to_json`` wrote, reports of older schemas too.
 
         Args:
             text: the content of a metrics.json.

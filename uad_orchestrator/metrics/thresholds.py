@@ -2,7 +2,8 @@
 
 A threshold is a conformal quantile of the scores of normal images the detector does not hold (Vovk et al.,
 "Algorithmic Learning in a Random World"; Angelopoulos & Bates, "A Gentle Introduction to Conformal
-Prediction"). Test labels never take part.
+Prediction"). Test labels never take part. On demand a score far above all others (``odd_scores``) is left aside, so
+that one defect among the normals does not set the limit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.metrics.outliers import odd_scores
+
+CALIBRATION_VERSION = 1
+"""Raised when the same scores give another threshold."""
+
 _FEW = "; largest of "
+_ASIDE = "; left aside, far above the other "
+_NAMED = 3
+"""Images left aside that a source names; the others are counted."""
 
 NO_MAP = "this model gives no anomaly map"
 """Why there is no map, no pixel threshold and no pixel metric."""
@@ -31,17 +40,19 @@ class OperatingPoint:
             ``train (optimistic)`` (those it may have seen), or ``none: <reason>``.
         n: how many normals it was taken from.
         contamination: the nominal false-positive rate.
+        left_aside: the names of normals that it was not taken from, their scores being far above all others.
     """
 
     threshold: float
     source: str
     n: int
     contamination: float
+    left_aside: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
-        """The source without the remark on how few the normals were: where other scores of the same images are from."""
-        return self.source.split(_FEW, 1)[0]
+        """The source without remarks on the normals' number: where other scores of the same images are from."""
+        return self.source.split(_ASIDE, 1)[0].split(_FEW, 1)[0]
 
     @property
     def reason(self) -> str:
@@ -52,9 +63,11 @@ class OperatingPoint:
         """The point as JSON values.
 
         Returns:
-            the fields by name; NaN is null.
+            the fields by name; NaN is null, and ``left_aside`` is there only where there are any.
         """
-        return asdict(self) | {"threshold": None if math.isnan(self.threshold) else self.threshold}
+        values = asdict(self) | {"threshold": None if math.isnan(self.threshold) else self.threshold}
+        aside = values.pop("left_aside")
+        return {**values, "left_aside": list(aside)} if aside else values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> OperatingPoint:
@@ -67,14 +80,25 @@ class OperatingPoint:
             the point.
         """
         threshold = math.nan if values["threshold"] is None else values["threshold"]
-        return cls(**{**values, "threshold": threshold})
+        return cls(**{**values, "threshold": threshold, "left_aside": tuple(values.get("left_aside", ()))})
 
 
-def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source: str) -> OperatingPoint:
+def calibrate(
+    scores: Sequence[float] | np.ndarray,
+    contamination: float,
+    source: str,
+    *,
+    robust: bool = False,
+    names: Sequence[str] = (),
+) -> OperatingPoint:
     """The threshold that a new normal image exceeds with probability at most about ``contamination``.
 
     It is the ``ceil((n + 1) (1 - contamination))``-th smallest of the ``n`` scores. Where that rank lies
     beyond ``n`` (too few normals for so small a contamination) it is the largest, and the source says so.
+
+    With ``robust``, scores far above all others are left aside first (``odd_scores``). Of honest normals, exchangeable
+    with new ones, that happens with probability ``p <= 0.02``, and ``k`` scores less of ``n`` lower the
+    rank by at most ``k``: so the false-positive rate rises by at most ``p k / (n + 1)``, two thousandths.
 
     Args:
         scores: (n,) scores of normal images that the detector does not hold; for the pixel threshold the
@@ -82,6 +106,8 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
         contamination: nominal false-positive rate, in (0, 0.5).
         source: where the scores come from, e.g. ``leave_one_image_out``; for an empty ``scores`` a source
             that begins with ``none: `` is kept as the reason.
+        robust: leave scores aside that are far above all others; the source says which.
+        names: (n,) what the images are called; by default ``normal 0``, ``normal 1``...
 
     Returns:
         the threshold with its source; NaN without scores.
@@ -95,7 +121,7 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
     'validation; largest of 2 scores: 9 or more are needed for contamination 0.1'
     """
     contamination = checked_contamination(contamination)
-    values = np.sort(np.asarray(scores, dtype=np.float64).ravel())
+    values = np.asarray(scores, dtype=np.float64).ravel()
     if values.size == 0:
         reason = (
             source
@@ -109,13 +135,18 @@ def calibrate(scores: Sequence[float] | np.ndarray, contamination: float, source
             f"{not_finite} of {values.size} calibration scores ({source}) are not finite; a threshold needs "
             "finite scores: look for the images that gave them"
         )
+    odd = odd_scores(values).tolist() if robust else []
+    aside = tuple(names[i] if names else f"normal {i}" for i in odd)
+    values = np.sort(np.delete(values, odd))
+    if aside:
+        source += f"{_ASIDE}{values.size}: {_listed(aside)}"
     rank = conformal_rank(values.size, contamination)
     if rank > values.size:
         needed = _scores_needed(contamination)
         source += f"{_FEW}{values.size} scores: {needed} or more are needed "
         source += f"for contamination {contamination:g}"
         rank = values.size
-    return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination)
+    return OperatingPoint(float(values[rank - 1]), source, int(values.size), contamination, aside)
 
 
 def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, source: str) -> OperatingPoint:
@@ -147,6 +178,27 @@ def at_false_positive_rate(scores: Sequence[float] | np.ndarray, rate: float, so
     reason = f"{point.n} normals cannot support a false-positive rate of {100 * rate:g} %: "
     reason += f"{needed} or more are needed ({source})"
     return OperatingPoint(math.nan, f"none: {reason}", point.n, point.contamination)
+
+
+def held_out_rate(scores: Sequence[float] | np.ndarray, contamination: float) -> float:
+    """The share of normal images above the threshold that the others set: an honest rate where none are tested.
+
+    Args:
+        scores: (n,) finite scores of normal images that the detector does not hold.
+        contamination: as for ``calibrate``.
+
+    Returns:
+        the rate in 0..1; NaN for fewer than two scores.
+
+    >>> held_out_rate([0.1, 0.2, 0.3, 0.9], 0.25)
+    0.25
+    """
+    values = np.sort(np.asarray(scores, dtype=np.float64))
+    if values.size < 2:
+        return math.nan
+    rank = min(conformal_rank(values.size - 1, contamination), values.size - 1)
+    # without an image above it, the rank-th smallest stays what it is; one below it is never above its threshold
+    return float(np.count_nonzero(values[rank:] > values[rank - 1]) / values.size)
 
 
 @dataclass(frozen=True)
@@ -235,6 +287,11 @@ def conformal_rank(n: int, contamination: float) -> int:
     19
     """
     return math.ceil((n + 1) * (1 - contamination) - 1e-9)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _scores_needed(contamination: float) -> int:

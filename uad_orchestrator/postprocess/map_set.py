@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -38,10 +38,12 @@ class MapSet:
 
     Args:
         root: the folder of the set; made when the first map is written.
+        names: what stands in the place of the stem, by image, where images of a folder share theirs.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, names: Mapping[str, str] | None = None) -> None:
         self.root = root
+        self.names = names or {}
 
     def path(self, image: str, folder: str) -> Path:
         """Where the map of an image lies.
@@ -56,7 +58,7 @@ class MapSet:
         Raises:
             ValueError: the image's stem or the folder cannot name a file.
         """
-        stem = PurePosixPath(image).stem
+        stem = self.names.get(image) or PurePosixPath(image).stem
         for part in (folder, stem):
             if part in ("", ".", "..") or any(c in part for c in "/\0"):
                 raise ValueError(f"{image}: {part!r} cannot be the name of a map's folder or file")

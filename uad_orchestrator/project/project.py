@@ -38,7 +38,8 @@ class Project(Section):
         automation: what happens by itself while Dagster's daemon runs.
         checks: when the asset checks speak up.
         dagster: how the project appears in Dagster.
-        found_categories: of each dataset that declares none, the categories found when the file was read.
+        found_categories: of each dataset that declares none, the categories found when the file was read, and those
+            that were there before and are away.
         unreachable: a dataset's name, or a category key -> why its images cannot be read now. Loading does
             not fail on it: the assets of that dataset or category do.
         missing_files: the place of a key -> the file it names, which is not there. Only where the project
@@ -74,6 +75,17 @@ class Project(Section):
                 self.found_categories.get(name, ()) if dataset.categories is None else dataset.categories
             )
         ]
+
+    def why_unreachable(self, category: str) -> str | None:
+        """Why the images of a category cannot be read now.
+
+        Args:
+            category: its key, ``dataset/category``.
+
+        Returns:
+            The reason, of its dataset or its own; None where nothing is known against it.
+        """
+        return self.unreachable.get(category.partition("/")[0]) or self.unreachable.get(category)
 
     def protocol(self, dataset: str) -> EvaluationProtocol:
         """What is measured on the categories of a dataset.

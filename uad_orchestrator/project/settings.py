@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
+from uad_orchestrator.datasets.strictness import LeakRule, MaskRule, Strictness
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -137,6 +138,14 @@ class DatasetSettings(Section):
         "ignore",
         description="pixels that an alpha channel hides: read as if it did not (ignore), on white, or black (mask)",
     )
+    masks: MaskRule | None = Field(
+        None,
+        description="required: a defective test image without a mask is an error; optional: pixel metrics leave it "
+        "out; default: required of published sets, optional of layouts folder and manifest",
+    )
+    leaks: LeakRule = Field(
+        "warn", description="error: copies between train, validation and test stop the category; or warn"
+    )
     layout_settings: SerializeAsAny[LayoutSettings] | None = Field(
         None, description="the keys that the layout adds; None: its defaults"
     )
@@ -149,6 +158,11 @@ class DatasetSettings(Section):
     def reading(self, max_megapixels: float = MAX_MEGAPIXELS) -> ReadingSettings:
         """How its images are read."""
         return ReadingSettings(self.bit_depth, self.value_range, self.alpha, max_megapixels)
+
+    @property
+    def strictness(self) -> Strictness:
+        """What is an error in it."""
+        return Strictness(self.masks, self.leaks)
 
 
 class ImagesSettings(Section):

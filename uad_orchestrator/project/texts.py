@@ -47,6 +47,7 @@ datasets:
     root: data/line7
     # categories: [housing]     # default: those found below root
     # exclude: [housing/train/good/0042.png]
+    # incoming: data/line7-incoming    # new normals, <incoming>/<category>/<image>: see automation
   # mvtec_ad: {root: data/mvtec_ad, categories: [bottle, screw]}
 
 presets:                        # plain, industrial_camera_robust and industrial_fast are there already
@@ -67,6 +68,10 @@ detectors:
   #   model: vision_anomalydino
   #   embedder: {weights: weights/vit_small_patch14_dinov2.lvd142m.safetensors}
   #   references: {k: 8, seed: 0}
+
+# automation:                   # while `uad ui` runs: new normals of `incoming` are checked and taken in,
+#   recalibrate: "0 3 * * *"    #   every night at three; thresholds and memory banks follow
+#   intake: {quantile: 0.999, detectors: majority}    # what scores higher waits for `uad ingest`
 
 # evaluation:                   # default: what the dataset's paper measures, see docs/project-file.md
 #   aupro_limits: [0.3, 0.05]

@@ -8,9 +8,11 @@ and renamed, and one that cannot be read back is removed and counts as missing.
 from __future__ import annotations
 
 import re
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +20,49 @@ from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 from uad_orchestrator.storage.atomic import new_file
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
+
+
+class KeptEmbeddings(Protocol):
+    """Arrays under (space, view, digest): which numbers, which rotation or augmentation, which image."""
+
+    def get(self, space: str, view: str, digest: str) -> Mapping[str, np.ndarray] | None:
+        """The arrays by name; None if there are none."""
+
+    def put(self, space: str, view: str, digest: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store arrays in place of what was there."""
+
+
+class HeldEmbeddings:
+    """``KeptEmbeddings`` in memory, up to a bound; those beyond it go on to another.
+
+    Args:
+        beyond: takes what there is no room for.
+        most_bytes: the bound.
+    """
+
+    def __init__(self, beyond: KeptEmbeddings, most_bytes: int) -> None:
+        self._beyond = beyond
+        self._left = most_bytes
+        self._held: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
+        self._lock = threading.Lock()  # several threads read and store
+
+    def get(self, space: str, view: str, digest: str) -> Mapping[str, np.ndarray] | None:
+        """The arrays stored under a key, not to be written to; None if there are none."""
+        with self._lock:
+            held = self._held.get((space, view, digest))
+        return self._beyond.get(space, view, digest) if held is None else held
+
+    def put(self, space: str, view: str, digest: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Hold copies of arrays under a key, in place of what was there."""
+        key, size = (space, view, digest), sum(array.nbytes for array in arrays.values())
+        with self._lock:
+            before = self._held.pop(key, {})
+            self._left += sum(array.nbytes for array in before.values())
+            if size <= self._left:
+                self._left -= size
+                self._held[key] = {name: _read_only(array) for name, array in arrays.items()}
+                return
+        self._beyond.put(space, view, digest, arrays)
 
 
 class EmbeddingCache:
@@ -76,3 +121,10 @@ class EmbeddingCache:
                     f"embedding cache: {part!r} cannot be part of a key: letters, digits and _.+- only"
                 )
         return self.root / space / view / digest[:2] / f"{digest}.npz"
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A copy of its own: what it is copied from may be a part of a whole batch, or be written over."""
+    copy = np.array(array)
+    copy.flags.writeable = False
+    return copy

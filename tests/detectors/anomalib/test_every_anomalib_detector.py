@@ -57,7 +57,7 @@ FIRST: dict[str, dict[str, Any]] = {
 }
 """What a key needs beside it to have something to do; the same for both values."""
 
-NEED_A_TEST_OF_THEIR_OWN = ("calibration.folder", "train.download")
+NEED_A_TEST_OF_THEIR_OWN = ("calibration.folder", "calibration.robust", "train.download")
 
 
 class Differences:

@@ -10,6 +10,8 @@ import pytest
 from tests.detectors.bank.test_bank import ASKED, CASES, NORMALS, detector, sources
 from tests.memory.devices import DEVICES
 from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.device_rows import DeviceRows
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
@@ -74,3 +76,24 @@ def test_the_same_bank_and_scores(
             np.testing.assert_allclose(one.patch_grid, other.patch_grid, rtol=1e-5, atol=1e-6)
         if "bank" in "".join(expected.arrays) or model == "vision_musc":
             assert {*searched[searches_before:]} == {device, "cpu"}, "each where its stream says"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("at_once", [1, 2, 10**6])
+def test_images_searched_together_come_in_order_and_a_damaged_one_does_not_take_those_before_it(
+    device: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uad_orchestrator.detectors.bank.bank.SEARCHED_TOGETHER", at_once)
+    found = on(device, *ON_DEVICE["density"])
+    state = found.fit_state(sources(NORMALS))
+    alone = [next(found.respond(state, [source])).score for source in sources(ASKED)]
+
+    def damaged() -> Any:
+        raise ImageError("cut.png: cut short")
+
+    cut = ImageSource("cut.png", "cut", "cut.png", read=damaged)
+    scores, asked = [], found.respond(state, [*sources(ASKED), cut, *sources(ASKED)])
+    with pytest.raises(ImageError, match=r"cut.png: cut short"):
+        for response in asked:
+            scores.append(response.score)
+    assert scores == pytest.approx(alone, rel=1e-6)

@@ -103,16 +103,21 @@ def test_a_damaged_cache_entry_is_embedded_again(tmp_path: Path, embedder: CellM
         assert np.array_equal(a.embedding.patch_embeddings, b.embedding.patch_embeddings)
 
 
-def test_caching_lasts_only_as_long_as_it_is_asked_for(embedder: CellMeans) -> None:
+@pytest.mark.parametrize("most_bytes", [0, 1 << 20])
+def test_caching_lasts_only_as_long_as_it_is_asked_for(
+    embedder: CellMeans, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, most_bytes: int
+) -> None:
+    monkeypatch.setattr("uad_orchestrator.detectors.embedding.stream.HELD_BYTES", most_bytes)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     stream = open_stream(embedder)
     with stream.caching():
         assert stream.cache is not None
-        folder = stream.cache.root
         list(stream.stream(sources(textures(2))))
+        assert len(list(tmp_path.rglob("*.npz"))) == (0 if most_bytes else 2)
         list(stream.stream(sources(textures(2))))
     assert embedder.seen == 2
     assert stream.cache is None
-    assert not folder.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_loaded_before_an_image_comes() -> None:

@@ -102,6 +102,34 @@ def test_at_most_so_many_are_chosen_by_seed() -> None:
     assert chosen[0] == chosen[1] != chosen[2]
 
 
+def with_an_odd_one() -> list[ImageSource]:
+    """Eleven pictures of one texture, each with a little noise, and one with a spot."""
+    rng, (plain,) = np.random.default_rng(9), textures(1)
+    images = [plain + rng.integers(0, 9, plain.shape, np.uint8) for _ in range(12)]
+    return sources([*images[:11], with_spot(images[11])])
+
+
+def test_one_odd_normal_does_not_set_the_thresholds() -> None:
+    train = with_an_odd_one()
+    kept, lost = (patchcore(calibration={"robust": robust}).fit(train) for robust in (True, False))
+    largest = np.sort(kept.decision_scores_)
+    assert (kept.threshold_, lost.threshold_) == (largest[-2], largest[-1])
+    for point in (kept.image_point_, kept.pixel_point_):
+        assert (point.left_aside, point.n) == ((train[-1].name,), 11)
+    assert kept.pixel_threshold_ < lost.pixel_threshold_ / 2
+    assert lost.image_point_.left_aside == lost.pixel_point_.left_aside == ()
+
+
+def test_the_scale_of_maps_is_that_of_the_other_normals() -> None:
+    """Mean and spread of the normals' maps leave an odd one aside, as the pixel threshold does."""
+    train = with_an_odd_one()
+    maps = {"normalisation": "normal_maps"}
+    kept, lost = (patchcore(calibration={"robust": robust}, maps=maps).fit(train) for robust in (True, False))
+    assert kept.map_scale_ is not None
+    assert lost.map_scale_ is not None
+    assert kept.map_scale_.std < lost.map_scale_.std / 2
+
+
 @pytest.mark.parametrize(
     ("groups", "settings", "reason"),
     [

@@ -87,5 +87,5 @@ def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_and_leaves_nothing(
     assert not list((tmp_path / ".uad/training").iterdir())
     assert not workshop.plan().stale
 
-    collect_garbage(store, current_artifacts(workshop.project), min_age_seconds=0)
+    collect_garbage(store, current_artifacts(workshop.project)[0], min_age_seconds=0)
     assert not list(store.location.scratch.iterdir()), "the draft goes with the garbage"

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -24,7 +24,7 @@ from uad_orchestrator.orchestration.checks.threshold_steady import compare_thres
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.ingestion import folders
-from uad_orchestrator.orchestration.ingestion.folders import list_quarantined, take_in
+from uad_orchestrator.orchestration.ingestion.folders import list_quarantined, take_in, taken_name
 from uad_orchestrator.orchestration.ingestion.ingest import (
     IngestionResult,
     accept_quarantined,
@@ -106,13 +106,14 @@ def test_recalibration_takes_normals_in_puts_the_rest_in_quarantine_and_records_
         assert result.success
         (metadata,) = [e.step_output_data.metadata for e in result.all_events if e.is_successful_output]
         assert (metadata["taken_in"].value, metadata["quarantined"].value) == (3, 1)
+        assert metadata["in_quarantine"].value == 1
         records = [record.data for record in metadata["cells"].records]
         runs = instance.get_runs()
         key = dg.AssetCheckKey(dg.AssetKey("score_table"), "threshold_steady")
         checked = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
 
     assert training_normals(workshop) == {f"{i:03d}.png" for i in range(12)} | {
-        f"{d[:16]}.png" for d in digests
+        f"{i}-{d[:12]}.png" for i, d in enumerate(digests)
     }
     assert not any(path.exists() for path in good)
     (held,) = list_quarantined(project.datasets["line7"], "disc")
@@ -211,11 +212,20 @@ def test_unreadable_file_is_reported_and_the_rest_goes_on(fresh):
 
 def test_ingestion_cut_off_between_copy_and_removal_is_finished(fresh):
     path = arrive(fresh, "new.png", normal_image(300))
-    target = fresh.home / "data/line7/disc/train/good" / f"{image_digest(path)[:16]}.png"
+    target = fresh.home / "data/line7/disc/train/good" / f"new-{image_digest(path)[:12]}.png"
     shutil.copy(path, target)
     result = take(fresh)
     assert result.taken == [f"disc/train/good/{target.name}"] and not result.held
     assert target.exists() and not path.exists()
+
+
+def test_names_stay_readable_and_apart(fresh):
+    manifest = open_state(fresh.project).manifest(CATEGORY)
+    name = taken_name(manifest, "a" * 64, "Part 42, left\n.PNG")
+    assert name == f"disc/train/good/Part_42_left-{'a' * 12}.png"
+    assert taken_name(manifest, "b" * 64, "Part 42, left\n.PNG") != name
+    assert taken_name(manifest, "a" * 64, "....png").startswith("disc/train/good/image-aaaa")
+    assert len(PurePosixPath(taken_name(manifest, "a" * 64, "n" * 300 + ".png")).name) < 100
 
 
 def test_image_replaced_after_it_was_checked_is_not_taken_in(fresh):
@@ -235,7 +245,7 @@ def test_category_that_says_normal_keeps_its_word(fresh):
     digest = image_digest(path)
     take(fresh)
     result = accept_quarantined(open_state(fresh.project), CATEGORY)
-    assert result.taken == [f"disc/train/normal/{digest[:16]}.png"]
+    assert result.taken == [f"disc/train/normal/new.JPG-{digest[:12]}.png"]
 
 
 NORMAL, HIGH = Vote(1.0, 2.0), Vote(3.0, 2.0)
@@ -285,7 +295,12 @@ def test_ingestion_command_lists_and_accepts(fresh):
         result = CliRunner().invoke(app, ["ingest", "--home", str(fresh.home), "--json", *arguments])
         return result.exit_code, json.loads(result.stdout)
 
+    arrive(fresh, "next.png", normal_image(400))
     code, listed = run()
+    assert listed["waiting"] == [{"category": CATEGORY, "image": "next.png"}]
+    said = CliRunner().invoke(app, ["ingest", "--home", str(fresh.home)]).stdout
+    assert "3 in quarantine" in said and "1 new images wait" in said
+    (fresh.home / "arriving/disc/next.png").unlink()
     assert code == 0 and {image["image"] for image in listed["held"]} == {
         "large.png",
         "wide.png",

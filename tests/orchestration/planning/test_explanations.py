@@ -13,6 +13,7 @@ from tests.orchestration.edits import gamma, image, section
 from tests.orchestration.recorded_grid import Ledger, ledger_of
 from tests.orchestration.workshop import EMBEDDER, Workshop
 from uad_orchestrator.detectors import registry
+from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.cells.board import keep_board
 from uad_orchestrator.orchestration.planning.why import Explanation, WhyError, explain
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
@@ -165,8 +166,8 @@ def test_another_version_of_the_code_is_a_cause(
         ledger.record_inputs(CELL)
         ledger.record_stages(CELL)
         spec = registry.DETECTORS["vision_patchcore"]
-        version = spec.versions["scoring"]
-        monkeypatch.setitem(spec.versions, "scoring", version + 1)  # type: ignore[arg-type]
+        version = spec.versions["scoring"] + CALIBRATION_VERSION
+        monkeypatch.setitem(spec.versions, "scoring", spec.versions["scoring"] + 1)  # type: ignore[arg-type]
         ledger.record_stages(CELL, STAGES[1:])
         found = ask(ledger, "metrics_report", "alpha/disc", "one", since="previous")
         assert found.causes == (f"code version of score_table {version} -> {version + 1}",)

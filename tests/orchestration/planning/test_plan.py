@@ -14,6 +14,7 @@ from tests.orchestration.edits import Edit, below, gamma, image, mask, section, 
 from tests.orchestration.recorded_grid import Ledger, ledger_of
 from tests.orchestration.workshop import EMBEDDER, Workshop, write_category
 from uad_orchestrator.detectors import registry
+from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.planning import rerecording
 from uad_orchestrator.orchestration.planning.reasons import Reasons, read_content
 from uad_orchestrator.orchestration.planning.rerecording import apply_rerecords, find_rerecords
@@ -165,9 +166,9 @@ def test_a_stage_below_says_which_stage_above_it_changed(fresh: Ledger) -> None:
 
 def test_another_version_of_the_code_is_a_reason(fresh: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = registry.DETECTORS["vision_patchcore"]
-    raised = spec.versions["scoring"] + 1
-    monkeypatch.setitem(spec.versions, "scoring", raised)  # type: ignore[arg-type]
+    monkeypatch.setitem(spec.versions, "scoring", spec.versions["scoring"] + 1)  # type: ignore[arg-type]
     found = stale(fresh, detectors=("one",))
+    raised = spec.versions["scoring"] + CALIBRATION_VERSION
     assert found["score_table", RING] == (f"code version of score_table {raised - 1} -> {raised}",)
     assert found["anomaly_maps", RING] == ("score_table changed",)
     assert ("memory_bank", RING) not in found
@@ -253,7 +254,7 @@ def test_the_json_is_what_scripts_read(fresh: Ledger) -> None:
     setting(coreset={"ratio": 0.2})(fresh.workshop)
     plan = fresh.plan(categories=("disc",))
     told = json.loads(json.dumps(plan.to_json()))
-    assert list(told) == ["stale", "inputs", "restamped", "fresh", "new", "seconds"]
+    assert list(told) == ["stale", "inputs", "restamped", "fresh", "unreachable", "new", "seconds"]
     assert told["stale"][0] == {
         "asset": "memory_bank",
         "category": "alpha/disc",

@@ -69,6 +69,17 @@ def test_a_category_is_all_rows_of_its_manifest() -> None:
     }
 
 
+def test_boxes_belong_to_the_ground_truth_and_to_nothing_that_is_computed_before_it() -> None:
+    boxed = replace(MANIFEST.test[-1], masks=(), boxes=((1.0, 2.0, 3.0, 4.0),))
+    manifest = replace(MANIFEST, records=(*MANIFEST.records[:-2], boxed))
+    expected = [{"path": boxed.path, "boxes": ((1.0, 2.0, 3.0, 4.0),)}]
+    assert input_contents.ground_truth(manifest)["boxes"] == expected
+    assert input_contents.dataset_category(manifest)["boxes"] == expected
+    assert "boxes" not in input_contents.ground_truth(MANIFEST)
+    unboxed = replace(manifest, records=(*manifest.records[:-1], replace(boxed, boxes=())))
+    assert input_contents.test_images(manifest) == input_contents.test_images(unboxed)
+
+
 def test_normals_are_those_of_training_and_validation_without_labels() -> None:
     assert input_contents.normal_images(MANIFEST) == {
         "images": [
@@ -211,7 +222,7 @@ def test_a_model_of_another_package_brings_the_packages_version(
     content = input_contents.fit_settings(entry)
     assert content["package"] == {"anomalib": version("anomalib")}
     assert content["embedder"] is None
-    monkeypatch.setattr("uad_orchestrator.embedders.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("uad_orchestrator.extras.find_spec", lambda name: None)
     with pytest.raises(
         ImportError, match=r"vision_padim_anomalib needs anomalib.*uad_orchestrator\[anomalib\]"
     ):

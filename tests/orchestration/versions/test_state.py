@@ -25,6 +25,7 @@ from tests.orchestration.versions.test_graph import DESIGN
 from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_image
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
+from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state
@@ -111,7 +112,7 @@ def test_a_version_is_the_digest_of_the_recipe(workshop: Workshop) -> None:
     spec = DETECTORS["vision_patchcore"].versions
     stage_versions = {
         "memory_bank": spec["fit"],
-        "score_table": spec["scoring"],
+        "score_table": spec["scoring"] + CALIBRATION_VERSION,
         "anomaly_maps": spec["maps"],
         "metrics_report": METRICS_VERSION,
     }

@@ -15,7 +15,7 @@ from uad_orchestrator.metrics import catalogue
 from uad_orchestrator.metrics.catalogue import METRICS, Metric, find
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets import leaderboard as leaderboard_asset
-from uad_orchestrator.orchestration.checks.rules import metrics_kept
+from uad_orchestrator.orchestration.cells.check_rules import metrics_kept
 from uad_orchestrator.orchestration.versions.stores import open_index, open_store
 from uad_orchestrator.project.load import open_project
 from uad_orchestrator.reporting import html_report
@@ -40,10 +40,12 @@ NOT_A_METRIC = {
         "status",
         "reason",
         "version",
+        "warnings",
         "repeats",
         "repeat_of",
         "std",
     ),
+    *("false_positive_rate_from", "n_test_normal", "n_test_anomalous", "n_test_masked"),
     *("image_auroc_interval", "within_noise_of", "contamination", "reasons"),
     *("threshold", "threshold_source", "pixel_threshold", "pixel_threshold_source"),
 }
@@ -122,9 +124,25 @@ def test_it_is_a_column_of_every_table(board: Leaderboard, tmp_path: Path) -> No
 
 
 def test_dagster_shows_it(board: Leaderboard) -> None:
-    (record, *_) = leaderboard_asset._metadata(board)["leaderboard"].records  # type: ignore[union-attr]
+    shown = leaderboard_asset._metadata(board)
+    (record, *_) = shown["leaderboard"].records  # type: ignore[union-attr]
     assert record.data["pixel_error"] == 0.1
     assert list(record.data).index("pixel_error") == list(record.data).index("false_positive_rate") + 1
+    means = {
+        row.data["detector"]: row.data["pixel_error"]
+        for row in shown["means"].records  # type: ignore[union-attr]
+        if row.data["dataset"] == "mvtec_ad"
+    }
+    assert (means["dino"], means["padim"]) == (0.15, 0.2)
+
+
+def test_sentences_stand_in_a_table_of_their_own_so_that_rows_have_one_height(board: Leaderboard) -> None:
+    lost = board.rows[0].model_copy(update={"status": "failed", "reason": "an image cannot be read: " * 9})
+    shown = leaderboard_asset._metadata(board.model_copy(update={"rows": (*board.rows, lost)}))
+    cells, reasons = (shown[name].records for name in ("leaderboard", "reasons"))  # type: ignore[union-attr]
+    assert len(cells) == len(board.rows) + 1 and not any("reason" in row.data for row in cells)
+    assert [row.data["reason"] for row in reasons][-1] == lost.reason
+    assert all(" " not in name for name in shown)
 
 
 def test_the_index_has_its_column(invented: Metric, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from tests.reporting.cells import score_rows
 from uad_orchestrator.metrics.image_metrics import image_curves
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.reporting.pictures.figures import (
+    _break,
     _edges,
+    _piecewise,
     pr_figure,
     pro_figure,
     roc_figure,
@@ -99,3 +101,41 @@ def test_the_saturated_curve_says_that_it_is(figures):
 def test_a_single_score_is_drawn():
     row = SimpleNamespace(image="a", role="test", label=0, defect_type="good", score=3.0)
     assert "1 test normals" in score_histogram([row], math.nan)
+
+
+def rows_of(normals: list[float], defects: list[float]) -> list[SimpleNamespace]:
+    labelled = [(score, 0) for score in normals] + [(score, 1) for score in defects]
+    return [
+        SimpleNamespace(image=str(i), role="test", label=label, defect_type="x", score=score)
+        for i, (score, label) in enumerate(labelled)
+    ]
+
+
+def test_normals_stay_readable_beside_defects_that_score_far_higher():
+    """The axis is broken: threshold and normals have most of it."""
+    normals = [0.9 + 0.01 * i for i in range(20)]
+    near, far = rows_of(normals, [1.2, 1.3]), rows_of(normals, [1.2, 300.0])
+    assert "axis is broken" not in score_histogram(near, 1.12)
+    svg = score_histogram(far, 1.12)
+    assert "axis is broken at 1.2" in svg and svg.count(">//<") == 2
+    limit = _break([row.score for row in far], normals, 1.12)
+    assert limit is not None and 1.2 < limit < 2
+
+
+@example([0.0], [1e6, 2e6], 500.0)
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30),
+    st.lists(st.floats(-1e6, 1e6), max_size=10),
+    st.one_of(st.just(math.nan), st.floats(-1e3, 1e3)),
+)
+def test_a_broken_axis_keeps_the_order_of_scores(normals, defects, threshold):
+    limit = _break(normals + defects, normals, threshold)
+    if limit is None:
+        return
+    at, shown = [min(normals + defects), limit, max(normals + defects)], [0.0, 2 / 3, 1.0]
+    scores = np.sort(normals + defects)
+    drawn = _piecewise(scores, at, shown)
+    assert np.all(np.diff(drawn) >= 0) and drawn.min() >= -1e-9 and drawn.max() <= 1 + 1e-9
+    assert np.allclose(_piecewise(drawn, shown, at), scores, rtol=1e-6, atol=1e-6 * max(1, at[2] - at[0]))
+    assert math.isnan(threshold) or threshold <= limit
+    assert "axis is broken" in score_histogram(rows_of(normals, defects), threshold)

@@ -92,7 +92,7 @@ class Inspection:
             ImageError: a file cannot be read, and ``keep_going`` is not asked for.
             ValueError: nothing to inspect, or two outputs would have one name.
         """
-        names = output_names(paths)
+        names = output_names(paths, apart=bool(self.outputs.maps or self.outputs.overlays))
         self._kept = [] if self.outputs.style == JSON else None
         if self._kept is None:
             self.begin_stream()
@@ -200,12 +200,16 @@ class Inspection:
         return counts | {"with_warnings": self.with_warnings}
 
 
-def output_names(paths: Sequence[Path]) -> dict[Path, str]:
+def output_names(paths: Sequence[Path], *, apart: bool = True) -> dict[Path, str]:
     """Files, and the images of folders, each with the name of its outputs: its place below the folder that was
     named, or its file name.
 
+    Args:
+        paths: files and folders.
+        apart: whether files are written under these names, so that no two may share one.
+
     Raises:
-        ValueError: a folder without images, or two files that would share their outputs.
+        ValueError: a folder without images, or two files that would write the same output.
     """
     names: dict[Path, str] = {}
     for path in paths:
@@ -216,7 +220,7 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
         names |= {image: image.relative_to(base).as_posix() for image in found}
     owners: dict[str, Path] = {}
     for image, name in names.items():
-        if owners.setdefault(name, image) != image:
+        if apart and owners.setdefault(name, image) != image:
             raise ValueError(
                 f"{owners[name]} and {image} would share their outputs: name a folder above both"
             )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from uad_orchestrator.cli.terminal.completion import complete_asset, complete_category, complete_detector
+
 Home = Annotated[
     Path | None,
     typer.Option(help="Folder of uad.yaml.", envvar="UAD_HOME", show_default="the current folder"),
@@ -17,16 +19,21 @@ Categories = Annotated[
         "--category",
         metavar="GLOB",
         help="Only these categories: a glob over dataset/category, or over category; several times.",
+        autocompletion=complete_category,
         show_default="all",
     ),
 ]
 Detectors = Annotated[
     list[str] | None,
     typer.Option(
-        "--detector", metavar="GLOB", help="Only these detectors: a glob; several times.", show_default="all"
+        "--detector",
+        metavar="GLOB",
+        help="Only these detectors: a glob; several times.",
+        show_default="all",
+        autocompletion=complete_detector,
     ),
 ]
-Asset = Annotated[str | None, typer.Option(help="Only this asset.")]
+Asset = Annotated[str | None, typer.Option(help="Only this asset.", autocompletion=complete_asset)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes.", show_default="runtime.workers of uad.yaml")

@@ -44,7 +44,10 @@ def speaking() -> Iterator[None]:
     except KeyboardInterrupt:
         note("Interrupted. What was finished is kept; run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
-    except (ProjectError, DatasetError, InputUnavailable, ArtifactError) as error:
+    except (DatasetError, InputUnavailable) as error:
+        note(f"Error: {error}")
+        raise typer.Exit(FAILED) from error
+    except (ProjectError, ArtifactError) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
     except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:

@@ -111,7 +111,11 @@ class _Reader:
     def _read_defect(self, defect: str, images: list[str], excluded: list[str]) -> None:
         folder = f"{self.folder}/{self.words.ground_truth}/{defect}"
         masks = self.words.find_masks(self.scan, self.root, folder, images, excluded)
-        self.scan.images += [FoundImage(image, "test", 1, defect, masks[image]) for image in masks]
+        self.scan.images += [
+            FoundImage(image, "test", 1, defect, masks.get(image, ()))
+            for image in images
+            if image in masks or image in self.scan.without_mask
+        ]
 
     def _is_normal(self, name: str) -> bool:
         return name.lower() in self.words.normal

@@ -67,7 +67,9 @@ def _scan_defects(scan: Scan, root: Path, folder: str, exclusions: Exclusions) -
     )
     defect = folder.removeprefix("MT_").lower()
     scan.images += [
-        FoundImage(image, "test", 1, defect, (mask,), _group(image)) for image, mask in masks.items()
+        FoundImage(image, "test", 1, defect, (masks[image],) if image in masks else (), _group(image))
+        for image in images
+        if image in masks or image in scan.without_mask
     ]
 
 

@@ -1,9 +1,12 @@
 """A table that lists a user's images: JSON lines, CSV or Parquet.
 
-The root is the file, or a folder with one ``manifest.{jsonl,csv,parquet}``; paths are relative to its folder.
+The root is the file, or a folder with one ``manifest.{jsonl,csv,parquet}``; paths are relative to its folder, or
+absolute below one of the folders that ``roots`` names.
 A row: ``image_path``, ``category``, ``split`` (train, validation, test), ``label`` (0 or 1; may be missing
 outside test), ``defect_type`` (else "bad"), ``mask_path`` (several: a list, in CSV parted by ``;``),
-``group_id`` (images of one physical part). Rows that contradict each other are errors.
+``group_id`` (images of one physical part), ``boxes`` (of a defective image without a mask: a list of
+[x, y, width, height], in CSV as JSON or parted by ``;``; a box is not pixel-exact, so the image counts in image metrics
+only). Rows that contradict each other are errors.
 """
 
 from __future__ import annotations
@@ -12,21 +15,24 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import field_validator
+
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.manifest import Split
+from uad_orchestrator.datasets.layout_settings import LayoutSettings
+from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_image_name
 
 VERSION = 1
-COLUMNS = ("image_path", "category", "split", "label", "defect_type", "mask_path", "group_id")
+COLUMNS = ("image_path", "category", "split", "label", "defect_type", "mask_path", "group_id", "boxes")
 _REQUIRED = COLUMNS[:3]
-_AS_TEXT = tuple(column for column in COLUMNS if column != "mask_path")
+_AS_TEXT = tuple(column for column in COLUMNS if column not in ("mask_path", "boxes"))
 _SUFFIXES = (".jsonl", ".csv", ".parquet")
 _SPLITS = get_args(Split)[:3]
 _NORMAL = ("good", "normal", "")
@@ -39,21 +45,63 @@ class _Row:
     where: str
     values: Mapping[str, str]
     masks: tuple[str, ...]
+    boxes: str = ""
+
+
+class ManifestSettings(LayoutSettings):
+    """Where a table may lead.
+
+    Attributes:
+        roots: folders whose files may be named by absolute paths; relative ones lie below the manifest's folder.
+    """
+
+    roots: tuple[str, ...] = ()
+
+    @field_validator("roots", mode="before")
+    @classmethod
+    def _one_folder(cls, roots: object) -> object:
+        return (roots,) if isinstance(roots, str) else roots
+
+    @field_validator("roots")
+    @classmethod
+    def _folders(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        for root in roots:
+            if not root.strip() or "\0" in root or not Path(root).expanduser().name:
+                raise ValueError(
+                    f"holds {root!r}; expected folders such as /mnt/archive, never the whole disk"
+                )
+        return roots
 
 
 class _Files:
-    """Which files there are below a folder; a folder is listed once, which costs less than a look at each file."""
+    """Which files there are below a folder; a folder is listed once, which costs less than a look at each file.
 
-    def __init__(self, base: str) -> None:
+    Args:
+        base: what relative paths are relative to.
+        roots: the folders below which a path may be absolute.
+    """
+
+    def __init__(self, base: str, roots: Iterable[str] = ()) -> None:
         self.base = base
+        given = [Path(base, Path(root).expanduser()) for root in roots]
+        self.roots = tuple(dict.fromkeys(str(path) for root in given for path in (root, root.resolve())))
         self._listed: dict[str, set[str]] = {}
+
+    def allows(self, path: str) -> bool:
+        """Whether a path stays where a table may lead."""
+        if not path or {"\\", "\0"} & set(path) or ".." in path.split("/"):
+            return False
+        return not path.startswith("/") or any(path.startswith(f"{root}/") for root in self.roots)
 
     def has(self, path: str) -> bool:
         """Whether the file is there, as the file system understands its name."""
         parent, _, name = path.rpartition("/")
         if parent not in self._listed:
-            self._listed[parent] = self._list(f"{self.base}/{parent}")
-        return name in self._listed[parent] or os.path.isfile(f"{self.base}/{path}")  # noqa: PTH113 - fast
+            self._listed[parent] = self._list(self._place(parent))
+        return name in self._listed[parent] or os.path.isfile(self._place(path))  # noqa: PTH113 - fast
+
+    def _place(self, path: str) -> str:
+        return path if path.startswith("/") else f"{self.base}/{path}"
 
     @staticmethod
     def _list(folder: str) -> set[str]:
@@ -69,7 +117,7 @@ def folder(root: Path) -> Path:
     return root.parent if root.suffix.lower() in _SUFFIXES else root
 
 
-def find_categories(root: Path) -> list[str]:
+def find_categories(root: Path, settings: ManifestSettings) -> list[str]:
     """All categories of the table, sorted; a table that has not changed is not read again."""
     table = _table(root)
     try:
@@ -84,9 +132,9 @@ def _categories(table: Path, _state: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(sorted({_text(values["category"]) for _, values in _read(table)}))
 
 
-def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
+def scan_category(root: Path, category: str, exclusions: Exclusions, settings: ManifestSettings) -> Scan:
     """The rows of a category, and everything in them that cannot be true."""
-    scan, files = Scan(), _Files(str(folder(root)))
+    scan, files = Scan(), _Files(str(folder(root)), settings.roots)
     taken: dict[str, tuple[str, ...]] = {}  # plain tuples of text, which garbage collection soon passes over
     splits = set()
     for where, values in _read(_table(root)):
@@ -96,7 +144,7 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
         path = row.values["image_path"]
         if exclusions.excludes(path):
             continue
-        content = (where, *row.values.values(), *row.masks)
+        content = (where, *row.values.values(), *row.masks, row.boxes)
         first = taken.setdefault(path, content)
         if first is not content:
             word = "listed twice" if first[1:] == content[1:] else "conflicting rows"
@@ -104,9 +152,8 @@ def scan_category(root: Path, category: str, exclusions: Exclusions) -> Scan:
             continue
         splits.add(row.values["split"])
         _take(scan, files, row)
-    for split in ("train", "test"):
-        if split not in splits:
-            scan.complain(category, f"no row of split {split}; expected at least one image")
+    if "train" not in splits:
+        scan.complain(category, "no row of split train; expected at least one image")
     _refuse_divided_groups(scan)
     _refuse_shared_masks(scan)
     return scan
@@ -124,7 +171,14 @@ def _take(scan: Scan, files: _Files, row: _Row) -> None:
         label = int(values["label"] or 0)
         defect_type = (values["defect_type"] or "bad") if label else "good"
         split: Split = values["split"]  # type: ignore[assignment]  # one of _SPLITS: _value_faults looked
-        scan.images.append(FoundImage(path, split, label, defect_type, row.masks, values["group_id"] or None))
+        group, boxes = values["group_id"] or None, _boxes(row.boxes)
+        scan.images.append(FoundImage(path, split, label, defect_type, row.masks, group, boxes))
+        if label and boxes:
+            scan.lacks_mask(
+                path, f"{row.where}: its defects are marked by boxes, which are no pixel-exact mask"
+            )
+        elif label and not row.masks:
+            scan.lacks_mask(path, f"{row.where}: has no mask; expected its path in mask_path")
 
 
 def _value_faults(row: _Row) -> Iterator[str]:
@@ -138,20 +192,34 @@ def _value_faults(row: _Row) -> Iterator[str]:
         yield f"an anomaly in {split}, which holds normal images only"
     if label == "1" and defect.lower() in ("good", "normal"):
         yield f"label 1 contradicts defect_type {defect!r}"
-    if label == "1" and not row.masks:
-        yield "has no mask; expected its path in mask_path"
-    if label != "1" and row.masks:
-        yield f"a normal image with a mask ({row.masks[0]}); expected none"
+    if row.boxes:
+        yield from _box_faults(row)
     if label != "1" and defect.lower() not in _NORMAL:
         yield f"label {label or 0} contradicts defect_type {defect!r}"
     if defect in (".", "..") or set(defect) & set("/\\\0"):
         yield f"defect_type {defect!r} cannot name a folder"
 
 
+def _box_faults(row: _Row) -> Iterator[str]:
+    try:
+        boxes = _boxes(row.boxes)
+    except ValueError:
+        yield f"boxes {row.boxes:.60}; expected a list of [x, y, width, height]"
+        return
+    if any(min(x, y) < 0 or min(width, height) <= 0 for x, y, width, height in boxes):
+        yield f"boxes {row.boxes:.60}; expected none that begins before 0 or is empty"
+    if row.values["label"] != "1":
+        yield "a normal image with boxes; expected none"
+    if row.masks:
+        yield "boxes and a mask; expected the mask alone where it shows all defects, else the boxes alone"
+
+
 def _path_faults(files: _Files, path: str) -> Iterator[str]:
-    """A path stays below the folder, names an image, and is there."""
-    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
-        yield "expected a path with / relative to the manifest's folder, without .."
+    """A path stays where it may lead, names an image, and is there."""
+    if not files.allows(path):
+        below = f", or an absolute one below {' or '.join(files.roots)}" if files.roots else ""
+        advice = " (`roots:` says below which folders a path may be absolute)" if path.startswith("/") else ""
+        yield f"expected a path with / relative to the manifest's folder, without ..{below}{advice}"
     elif not is_image_name(path):
         yield "not an image by its extension"
     elif not files.has(path):
@@ -197,7 +265,29 @@ def _row(where: str, values: Mapping[str, Any]) -> _Row:
     if isinstance(masks, str):
         masks = [part.strip() for part in masks.split(";")]
     text = {column: _text(values.get(column)) for column in _AS_TEXT}
-    return _Row(where, text, tuple(str(mask) for mask in masks if mask))
+    boxes = values.get("boxes")
+    shown = boxes.strip() if isinstance(boxes, str) else json.dumps(boxes) if boxes else ""
+    return _Row(where, text, tuple(str(mask) for mask in masks if mask), "" if shown == "[]" else shown)
+
+
+def _boxes(text: str) -> tuple[Box, ...]:
+    """``[[1, 2, 3, 4], ...]`` or ``1 2 3 4; ...`` as numbers.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    rows = (
+        json.loads(text)
+        if text.startswith("[")
+        else [part.split() for part in text.split(";") if part.strip()]
+    )
+    boxes = []
+    for row in rows:
+        x, y, width, height = map(float, row if isinstance(row, list) else ())
+        if not math.isfinite(x + y + width + height):
+            raise ValueError(row)
+        boxes.append((x, y, width, height))
+    return tuple(boxes)
 
 
 def _text(value: Any) -> str:

@@ -63,7 +63,11 @@ def _scan_class(scan: Scan, root: Path, folder: str, name: str, exclusions: Excl
         expected=f"{folder}/gt/{{stem}}.png",
         excluded=sorted(set(found) - set(images)),
     )
-    scan.images += [FoundImage(image, "test", 1, name, (mask,)) for image, mask in masks.items()]
+    scan.images += [
+        FoundImage(image, "test", 1, name, (masks[image],) if image in masks else ())
+        for image in images
+        if image in masks or image in scan.without_mask
+    ]
 
 
 def _pictures(scan: Scan, root: Path, folder: str, *, may_be_empty: bool = False) -> list[str]:

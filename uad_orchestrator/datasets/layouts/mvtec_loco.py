@@ -57,7 +57,7 @@ def _masks_in_folders(
         if stem(image) in by_stem:
             masks[image] = tuple(list_images(scan, root, f"{folder}/{by_stem[stem(image)]}"))
         else:
-            scan.complain(image, f"has no mask; expected {folder}/{Path(image).stem}/000.png")
+            scan.lacks_mask(image, f"has no mask; expected {folder}/{Path(image).stem}/000.png")
     for unused in sorted(set(by_stem) - {stem(image) for image in [*images, *excluded]}):
         scan.complain(f"{folder}/{by_stem[unused]}", "masks without an image of this name")
     return masks

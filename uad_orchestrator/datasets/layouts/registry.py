@@ -44,6 +44,8 @@ class Layout:
         scan_category: ``(root, category, exclusions) -> Scan``, images and problems of a category, by names only.
         prepare: ``(root, category)``, makes a category's files where they are generated; None where they are yours.
         folder: ``(root) -> Path``, the folder that paths are relative to; the root itself unless a root may be a file.
+        published: a published set is complete: something to test, a mask for each defect. Of images of one's own
+            both may be missing.
         settings: the model of the keys it adds to a ``datasets:`` entry. With one of its own, ``find_categories``,
             ``scan_category`` and ``prepare`` are called with the settings, too, as the keyword ``settings``.
 
@@ -57,6 +59,7 @@ class Layout:
     prepare: Callable[..., None] | None = None
     folder: Callable[[Path], Path] = _itself
     settings: type[LayoutSettings] = LayoutSettings
+    published: bool = True
 
     def __post_init__(self) -> None:
         if twice := sorted(self.settings.model_fields.keys() & DATASET_KEYS):
@@ -92,7 +95,13 @@ class Layout:
 LAYOUTS: dict[str, Layout] = {
     "btad": Layout(btad.VERSION, btad.find_categories, btad.scan_category),
     "demo": Layout(demo.VERSION, demo.find_categories, demo.scan_category, demo.prepare),
-    "folder": Layout(folder.VERSION, folder.find_categories, folder.scan_category),
+    "folder": Layout(
+        folder.VERSION,
+        folder.find_categories,
+        folder.scan_category,
+        settings=folder.FolderSettings,
+        published=False,
+    ),
     "kolektor_sdd2": Layout(
         kolektor_sdd2.VERSION, kolektor_sdd2.find_categories, kolektor_sdd2.scan_category
     ),
@@ -104,6 +113,8 @@ LAYOUTS: dict[str, Layout] = {
         manifest_file.find_categories,
         manifest_file.scan_category,
         folder=manifest_file.folder,
+        settings=manifest_file.ManifestSettings,
+        published=False,
     ),
     "mpdd": Layout(mpdd.VERSION, mpdd.find_categories, mpdd.scan_category),
     "mvtec_3d_ad": Layout(mvtec_3d_ad.VERSION, mvtec_3d_ad.find_categories, mvtec_3d_ad.scan_category),

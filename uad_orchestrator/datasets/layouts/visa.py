@@ -89,10 +89,12 @@ def _take(scan: Scan, row: dict[str, str], images: set[str], masks: set[str], ty
         scan.images.append(FoundImage(image, "train" if split == "train" else "test", 0, "good"))
     elif split == "train":
         scan.complain(image, f"an anomaly in the train split of {_SPLIT}; train holds normal images only")
-    elif mask not in masks:
-        scan.complain(image, f"has no mask; {_SPLIT} says {mask or 'nothing'}, expected a file of that name")
     else:
-        scan.images.append(FoundImage(image, "test", 1, types.get(_without_extension(image), "bad"), (mask,)))
+        defect = types.get(_without_extension(image), "bad")
+        scan.images.append(FoundImage(image, "test", 1, defect, (mask,) if mask in masks else ()))
+        if mask not in masks:
+            said = f"{_SPLIT} says {mask or 'nothing'}, expected a file of that name"
+            scan.lacks_mask(image, f"has no mask; {said}")
 
 
 def _defect_types(scan: Scan, root: Path, category: str) -> dict[str, str]:

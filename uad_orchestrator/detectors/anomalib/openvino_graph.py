@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.detectors.anomalib.results import RawResult, read_prediction, unit_float, whole
-from uad_orchestrator.embedders.extras import require_extra
+from uad_orchestrator.extras import require_extra
 from uad_orchestrator.images.decode import RgbImage
 
 OUTPUTS = ("pred_score", "anomaly_map")

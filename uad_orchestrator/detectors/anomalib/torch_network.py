@@ -15,10 +15,10 @@ import numpy as np
 from uad_orchestrator.detectors.anomalib.fetching import weights_come_later
 from uad_orchestrator.detectors.anomalib.names import detector_name
 from uad_orchestrator.detectors.anomalib.results import RawResult, read_prediction, unit_float, whole
-from uad_orchestrator.embedders.extras import require_extra
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.embedders.torch_device import choose_device, exact_kernels
 from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.extras import require_extra
 from uad_orchestrator.images.decode import RgbImage
 
 logger = logging.getLogger(__name__)

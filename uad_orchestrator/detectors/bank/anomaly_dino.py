@@ -13,7 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit, AnomalyDinoScoring
-from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank.bank import (
+    Bank,
+    Neighbours,
+    bank_responses,
+    rows_left,
+    select_references,
+)
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
 from uad_orchestrator.detectors.bank.object_mask import ObjectFinder
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
@@ -53,7 +59,15 @@ class AnomalyDino(Detector):
 
         With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
         """
-        return bank_responses(self.stream, state, images, self._score, leave_out)
+        return bank_responses(
+            self.stream,
+            state,
+            images,
+            self._score,
+            n_neighbors=self.scoring_settings.n_neighbors,
+            leave_out=leave_out,
+            normalised=True,
+        )
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
@@ -63,13 +77,9 @@ class AnomalyDino(Detector):
     def _objects(self) -> ObjectFinder:
         return ObjectFinder(self.stream)
 
-    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        tokens = embedded.embedding.patch_embeddings
-        squared, _ = bank.nearest.search(
-            unit_rows(tokens, self.stream.device), settings.n_neighbors, left_out
-        )
-        patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
+        patches = found.squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         if settings.object_mask:
             on_object = self._objects.on_object(embedded, bank.precision)
             patches = np.where(on_object, patches, np.float32(0))

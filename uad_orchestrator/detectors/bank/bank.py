@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream, Precision
 from uad_orchestrator.detectors.protocol.settings import ReferenceSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, groups_by_digest
+from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import whole_of
 from uad_orchestrator.memory.approximate import ApproximateNeighbors
 from uad_orchestrator.memory.device import to_tensor
 from uad_orchestrator.memory.nearest import NearestNeighbors
+
+SEARCHED_TOGETHER = 1 << 14
+"""Patches that are sent to a device at once: of 16 images, say."""
 
 
 def select_references(
@@ -103,8 +108,22 @@ def rows_left(
     return lambda image: bank.rows_without(image) >= n_neighbors
 
 
-PatchScores = Callable[[Bank, EmbeddedImage, slice | None], tuple[float, np.ndarray]]
-"""From bank, embedded image and the rows left out to the image score and the patch scores, one per row: the rows
+class Neighbours(NamedTuple):
+    """What a bank holds near an image's inspected patches.
+
+    Attributes:
+        squared: ``(n, k)`` float32 squared distances, ascending.
+        rows: ``(n, k)`` int64 numbers of the bank's rows.
+        left_out: bank rows that were passed over, the image's own; None: there are none.
+    """
+
+    squared: np.ndarray
+    rows: np.ndarray
+    left_out: slice | None
+
+
+PatchScores = Callable[[Bank, EmbeddedImage, Neighbours], tuple[float, np.ndarray]]
+"""From bank, embedded image and its neighbours to the image score and the patch scores, one per row: the rows
 are those of the inspected patches, ``(gh * gw,)`` of them without a region of interest."""
 
 
@@ -113,16 +132,62 @@ def bank_responses(
     state: DetectorState,
     images: Iterable[ImageSource],
     patch_scores: PatchScores,
+    *,
+    n_neighbors: int,
     leave_out: bool,
+    normalised: bool = False,
 ) -> Iterator[Response]:
-    """Respond to images in order; with ``leave_out`` each against the bank without its own group."""
+    """Respond to images in order, on a device to several at once.
+
+    Args:
+        stream: embeds them.
+        state: with a bank.
+        images: what to respond to.
+        patch_scores: from an image's neighbours to its scores.
+        n_neighbors: how many of each patch.
+        leave_out: each image is held against the bank without its own group.
+        normalised: patches are brought to length 1 first, as the bank's rows are.
+
+    Returns:
+        The responses.
+    """
     bank = opened_bank(stream, state)
-    for embedded in stream.stream(images, precision=bank.precision):
+    embedded = stream.stream(images, precision=bank.precision, widened=not stream.device.startswith("cuda"))
+    for together in _together(stream, embedded):
         started = time.perf_counter()
-        own = bank.rows_of(embedded.source) if leave_out else None
-        narrowed = embedded._replace(embedding=embedded.embedding.narrowed())
-        score, patches = patch_scores(bank, narrowed, own)
-        yield Response.of(embedded, score, patches, time.perf_counter() - started)
+        narrowed = [image._replace(embedding=image.embedding.narrowed()) for image in together]
+        own = [bank.rows_of(image.source) if leave_out else None for image in together]
+        rows = [image.embedding.patch_embeddings for image in narrowed]
+        joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        asked = unit_rows_there(joined, stream.device) if normalised else joined
+        counts = [len(each) for each in rows]
+        squared, index = bank.nearest.search_each(asked, list(zip(counts, own, strict=True)), n_neighbors)
+        ends = np.cumsum(counts)[:-1]
+        found = map(Neighbours, np.split(squared, ends), np.split(index, ends), own)
+        for image, whole, neighbours in zip(narrowed, together, found, strict=True):
+            score, patches = patch_scores(bank, image, neighbours)
+            seconds = (time.perf_counter() - started) / len(together)
+            yield Response.of(whole, score, patches, seconds)
+
+
+def _together(stream: EmbeddingStream, images: Iterable[EmbeddedImage]) -> Iterator[list[EmbeddedImage]]:
+    """Images as many together as are searched at once: on a CPU, and where they come one by one, each alone."""
+    most = 1 if stream.device == "cpu" or stream.batch_size == 1 else SEARCHED_TOGETHER
+    together: list[EmbeddedImage] = []
+    patches = 0
+    try:
+        for image in images:
+            together.append(image)
+            patches += len(image.embedding.patch_embeddings)
+            if patches >= most:
+                yield together
+                together, patches = [], 0
+    except (ImageError, ValueError):  # of one image: those before it are answered
+        if together:
+            yield together
+        raise
+    if together:
+        yield together
 
 
 def unit_rows(rows: np.ndarray, device: str = "cpu") -> np.ndarray:
@@ -132,9 +197,15 @@ def unit_rows(rows: np.ndarray, device: str = "cpu") -> np.ndarray:
         rows: ``(n, d)``.
         device: where it is done; the lengths are taken in float64 on each.
     """
+    units = unit_rows_there(rows, device)
+    return units if isinstance(units, np.ndarray) else units.cpu().numpy()
+
+
+def unit_rows_there(rows: np.ndarray, device: str) -> Any:
+    """``unit_rows`` that stay on the device where CUDA is one: ``(n, d)`` float32, a tensor there, else an array."""
     if device.startswith("cuda"):  # CUDA only: other devices have no float64
         there = to_tensor(rows, device).double()
         lengths = there.square().sum(dim=1, keepdim=True).sqrt_()
-        return there.div_(lengths.masked_fill_(lengths == 0, 1.0)).float().cpu().numpy()
+        return there.div_(lengths.masked_fill_(lengths == 0, 1.0)).float()
     norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))[:, None]
     return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)

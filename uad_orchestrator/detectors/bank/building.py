@@ -24,6 +24,7 @@ from uad_orchestrator.memory.coreset import (
     random_projection,
     random_rows,
 )
+from uad_orchestrator.memory.device import on_device
 from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
 from uad_orchestrator.preprocessing.augmentation import Augmentation, AugmentSettings
@@ -47,7 +48,8 @@ class ImageRows(NamedTuple):
     Attributes:
         source: the image.
         grid_shape: ``(gh, gw)`` of one view.
-        rows: ``(views * gh * gw, d)`` float32; fewer behind a region of interest.
+        rows: ``(views * gh * gw, d)`` float32, or float16 where they are compared on a device; fewer behind a region
+            of interest.
         inspected: ``(views, gh * gw)`` bool, the patches whose rows these are.
     """
 
@@ -177,7 +179,11 @@ def _views(
 ) -> Iterator[ImageRows]:
     """The rows of each image's inspected patches, all views together."""
     dimension = None
-    for embedded in stream.stream_views(images, recipe.views, precision=precision, keep_exact=keep_exact):
+    widened = not stream.device.startswith("cuda")  # a GPU is sent half as much, and widens it there
+    streamed = stream.stream_views(
+        images, recipe.views, precision=precision, keep_exact=keep_exact, widened=widened
+    )
+    for embedded in streamed:
         rows = [view.embedding.inspected_rows for view in embedded]
         if recipe.columns is not None:
             rows = [view[:, recipe.columns] for view in rows]
@@ -204,7 +210,7 @@ def _select(
     by_distance = recipe.coreset.method in ("batched_greedy", "density")
     counts: list[int] = [0]
     projected = RowBuffer(np.float32)
-    projection: np.ndarray | None = None
+    projection: Any = None
     weighed: list[ImageRows] = []
     for image in _views(stream, images, recipe, precision):
         expected = len(images) - len(counts) + 1
@@ -214,6 +220,8 @@ def _select(
                 projection = random_projection(
                     image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
                 )
+                if projection is not None:
+                    projection = on_device(projection, stream.device)
             projected.append(project(image.rows, projection, device=stream.device), expected)
         if recipe.weigh is not None:
             weighed.append(image._replace(rows=np.empty((0, 0), np.float32)))
@@ -272,6 +280,9 @@ def _collect(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The chosen rows; a seeded sample of all rows, to measure the bank with, and their numbers."""
     sampled = random_rows(int(starts[-1]), min(COVERAGE_SAMPLE, int(starts[-1])), recipe.seed)
+    if kept.images == len(images) and len(chosen) == starts[-1]:  # all of them, as they lie there
+        bank = kept.rows.astype(np.float32, copy=False)
+        return bank, bank[sampled], sampled
     bank, sample = (np.empty((len(numbers), kept.rows.shape[1]), np.float32) for numbers in (chosen, sampled))
     for numbers, rows in ((chosen, bank), (sampled, sample)):
         end = np.searchsorted(numbers, len(kept.rows))

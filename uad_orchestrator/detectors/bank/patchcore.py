@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
+from uad_orchestrator.detectors.bank.bank import (
+    Bank,
+    Neighbours,
+    bank_responses,
+    rows_left,
+    select_references,
+)
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
 from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
@@ -37,24 +43,28 @@ class PatchCore(Detector):
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """Patch scores (mean distance to the ``n_neighbors`` nearest bank rows) and the image score."""
-        return bank_responses(self.stream, state, images, self._score, leave_out)
+        return bank_responses(
+            self.stream,
+            state,
+            images,
+            self._score,
+            n_neighbors=self.scoring_settings.n_neighbors,
+            leave_out=leave_out,
+        )
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
         return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
 
-    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        rows = embedded.embedding.patch_embeddings
-        squared, matches = bank.nearest.search(rows, settings.n_neighbors, left_out)
-        distances = squared if settings.distance == "l2_squared" else np.sqrt(squared)
+        distances = found.squared if settings.distance == "l2_squared" else np.sqrt(found.squared)
         patches = distances.mean(axis=1)
         score = aggregate(patches, settings.aggregation, settings.topk)
         if settings.reweight:
             worst = int(patches.argmax())
-            score *= reweighting(
-                rows[worst], int(matches[worst, 0]), bank, settings.reweight_neighbors, left_out
-            )
+            patch, match = embedded.embedding.patch_embeddings[worst], int(found.rows[worst, 0])
+            score *= reweighting(patch, match, bank, settings.reweight_neighbors, found.left_out)
         return score, patches
 
 

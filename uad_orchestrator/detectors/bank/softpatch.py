@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references
+from uad_orchestrator.detectors.bank.bank import (
+    Bank,
+    Neighbours,
+    bank_responses,
+    rows_left,
+    select_references,
+)
 from uad_orchestrator.detectors.bank.building import BankRecipe, ImageRows, build_bank
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
@@ -53,7 +59,14 @@ class SoftPatch(Detector):
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """Patch scores (squared distance to a bank row, times the row's weight) and the image score."""
-        return bank_responses(self.stream, state, images, self._score, leave_out)
+        return bank_responses(
+            self.stream,
+            state,
+            images,
+            self._score,
+            n_neighbors=self.scoring_settings.n_neighbors,
+            leave_out=leave_out,
+        )
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
@@ -76,13 +89,11 @@ class SoftPatch(Detector):
             weights |= zip(numbers, np.split(found, len(alike)), strict=True)
         return np.concatenate([weights[number].ravel() for number in range(len(images))])
 
-    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        squared, matches = bank.nearest.search(
-            embedded.embedding.patch_embeddings, settings.n_neighbors, left_out
-        )
+        squared = found.squared
         if settings.soft_weights and bank.weights is not None:
-            squared = squared * bank.weights[matches]
+            squared = squared * bank.weights[found.rows]
         patches = squared.mean(axis=1)
         return aggregate(patches, settings.aggregation, settings.topk), patches
 

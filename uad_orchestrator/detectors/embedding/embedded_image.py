@@ -17,7 +17,8 @@ class EmbeddedImage(NamedTuple):
 
     Attributes:
         source: the image.
-        embedding: its patch embeddings, float32, rounded to the precision that was asked for.
+        embedding: its patch embeddings, rounded to the precision that was asked for; float32, unless they were asked
+            for as they were rounded.
         seconds: reading, preset and embedding, when it was embedded: of the network's time the share of its batch.
     """
 
@@ -73,12 +74,23 @@ def pack(embedding: PatchEmbedding, seconds: float, precision: Precision) -> dic
     }
 
 
-def unpack(source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision) -> EmbeddedImage:
-    """The embedding of what ``pack`` gave, rounded to a precision whatever the cache holds."""
+def unpack(
+    source: ImageSource, entry: Mapping[str, np.ndarray], precision: Precision, *, widened: bool = True
+) -> EmbeddedImage:
+    """The embedding of what ``pack`` gave, rounded to a precision whatever the cache holds.
+
+    Args:
+        source: the image.
+        entry: what ``pack`` gave.
+        precision: what the rows are rounded to.
+        widened: give them in float32; else rows that float16 holds stay in it.
+    """
     rows = _rounded(entry["patch_embeddings"], precision)
+    if widened:
+        rows = rows.astype(np.float32, copy=False)
     gh, gw, height, width, input_height, input_width = (int(n) for n in entry["sizes"])
     embedding = PatchEmbedding(
-        rows.astype(np.float32, copy=False),
+        rows,
         (gh, gw),
         (height, width),
         Region(*(float(edge) for edge in entry["region"])),

@@ -32,7 +32,7 @@ from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource
-from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache, HeldEmbeddings, KeptEmbeddings
 from uad_orchestrator.threads import available_threads, ordered_map
 
 BatchSize = int | Literal["auto"]
@@ -40,6 +40,9 @@ BatchSize = int | Literal["auto"]
 
 HELD_PIXELS = 96_000_000
 """Pixels of images that are read and not yet embedded: 288 MB of 8-bit RGB, whatever the batch."""
+
+HELD_BYTES = 512 << 20
+"""Of embeddings held in memory while a detector is fitted that has no cache."""
 
 WRITERS = 4
 """Threads at most that check, round and cache what the embedder gives."""
@@ -71,7 +74,7 @@ class EmbeddingStream:
         recipe: Callable[[], Mapping[str, Any]],
         *,
         preset: ImagePreset | None = None,
-        cache: EmbeddingCache | None = None,
+        cache: KeptEmbeddings | None = None,
         batch_size: BatchSize = "auto",
         readers: BatchSize = "auto",
         device: str = "cpu",
@@ -128,6 +131,7 @@ class EmbeddingStream:
         view: View = PLAIN,
         precision: Precision = "float16",
         keep_exact: bool = False,
+        widened: bool = True,
     ) -> Iterator[EmbeddedImage]:
         """Embed ``sources`` in order.
 
@@ -137,15 +141,18 @@ class EmbeddingStream:
             precision: embeddings are rounded to it whether they come from the cache or not, so that the state
                 of the cache never changes a score.
             keep_exact: those embedded now are cached in float32, to serve whichever precision is asked for next.
+            widened: rows come in float32; else those that were rounded to float16 stay in it, half as large.
 
         Returns:
-            Each image with its ``(gh * gw, d)`` float32 patch embeddings, where they lie, and which are inspected.
+            Each image with its ``(gh * gw, d)`` patch embeddings, where they lie, and which are inspected.
 
         Raises:
             ImageError: an image cannot be read; those before it are yielded first.
             ValueError: the region of interest does not fit an image; names the image.
         """
-        views = self.stream_views(sources, [view], precision=precision, keep_exact=keep_exact)
+        views = self.stream_views(
+            sources, [view], precision=precision, keep_exact=keep_exact, widened=widened
+        )
         return (embedded for (embedded,) in views)
 
     def stream_views(
@@ -155,14 +162,16 @@ class EmbeddingStream:
         *,
         precision: Precision = "float16",
         keep_exact: bool = False,
+        widened: bool = True,
     ) -> Iterator[tuple[EmbeddedImage, ...]]:
         """Embed several views of each of ``sources``, in order; an image is decoded once for all of them.
 
         Args:
-            sources: as in ``stream``, as the other two.
+            sources: as in ``stream``, as the other three.
             views: which views of each image.
             precision: what embeddings are rounded to.
             keep_exact: whether they are cached in float32.
+            widened: whether rows always come in float32.
 
         Returns:
             The embedded views of each image, in the order of ``views``.
@@ -177,28 +186,29 @@ class EmbeddingStream:
         sources = itertools.chain([first], remaining)
         if isinstance(first, TileSource) and len(views) > 1:  # of a whole image one view at a time is kept
             each = (
-                self.stream(column, view=view, precision=precision, keep_exact=keep_exact)
+                self.stream(column, view=view, precision=precision, keep_exact=keep_exact, widened=widened)
                 for column, view in zip(itertools.tee(sources, len(views)), views, strict=True)
             )
             yield from zip(*each, strict=True)
             return
         if self.cache is not None:
             _ = self.space  # worked out once, before several threads ask for it
-        kept: Precision = "float32" if keep_exact else precision
+        asked = _Asked(tuple(views), precision, "float32" if keep_exact else precision, widened)
         threads, ahead = self.read_ahead(first, len(views))
-        read = partial(self._read, views=views, precision=precision)
+        read = partial(self._read, asked=asked)
         waiting = WaitingImages()
         for image in ordered_map(read, sources, threads=threads, ahead=ahead):
             waiting.add(image)
             if image.error is not None or not self._waits(waiting, len(views)):
-                yield from self._finished(waiting.take(), views, precision, kept)
-        yield from self._finished(waiting.take(), views, precision, kept)
+                yield from self._finished(waiting.take(), asked)
+        yield from self._finished(waiting.take(), asked)
 
     @contextmanager
     def caching(self) -> Iterator[None]:
         """Keep embeddings while this lasts, so that several passes embed once.
 
-        On disk, in a folder that is removed afterwards, where the stream has no cache of its own.
+        Where the stream has no cache of its own: the first in memory, ``HELD_BYTES`` of them, further ones on disk, in
+        a folder that is removed afterwards.
 
         Returns:
             A context manager.
@@ -207,7 +217,7 @@ class EmbeddingStream:
             yield
             return
         with tempfile.TemporaryDirectory(prefix="uad-embeddings-") as folder:
-            self.cache = EmbeddingCache(Path(folder))
+            self.cache = HeldEmbeddings(EmbeddingCache(Path(folder)), HELD_BYTES)
             try:
                 yield
             finally:
@@ -289,7 +299,7 @@ class EmbeddingStream:
         Returns:
             The image's size, the region that the patch grid covers, and the grid's shape.
         """
-        known = self._cached(source, PLAIN, "float16")
+        known = self._cached(source, PLAIN, _Asked((PLAIN,), "float16", "float16", False))
         if known is None:
             (known,) = self.stream([source], keep_exact=True)
         return PatchCells.of(known.embedding)
@@ -300,53 +310,49 @@ class EmbeddingStream:
         room = min(batch - waiting.missing, (batch - len(waiting.images)) * views)
         return room >= views and waiting.pixels < HELD_PIXELS
 
-    def _read(self, source: ImageSource, views: Sequence[View], precision: Precision) -> ReadImage:
+    def _read(self, source: ImageSource, asked: _Asked) -> ReadImage:
         """What the cache has of an image's views, and the other views ready to be embedded; in a reader's thread."""
         started = time.perf_counter()
         try:
-            cached = [self._cached(source, view, precision) for view in views]
-            missing = [view for view, found in zip(views, cached, strict=True) if found is None]
+            cached = [self._cached(source, view, asked) for view in asked.views]
+            missing = [view for view, found in zip(asked.views, cached, strict=True) if found is None]
             prepared = list(self._reader.prepare(source, missing)) if missing else []
         except Exception as error:  # it is raised when the image's turn comes, not when it was read
             return ReadImage(source, (), (), 0.0, error)
         seconds = (time.perf_counter() - started) / max(1, len(prepared))
         return ReadImage(source, tuple(cached), tuple(prepared), seconds)
 
-    def _cached(self, source: ImageSource, view: View, precision: Precision) -> EmbeddedImage | None:
+    def _cached(self, source: ImageSource, view: View, asked: _Asked) -> EmbeddedImage | None:
         stored = self.cache.get(self.space, view.name, source.digest) if self.cache else None
-        if stored is None or (precision == "float32" and stored["patch_embeddings"].dtype == "float16"):
+        if stored is None or (asked.precision == "float32" and stored["patch_embeddings"].dtype == "float16"):
             return None
-        return unpack(source, stored, precision)
+        return unpack(source, stored, asked.precision, widened=asked.widened)
 
-    def _finished(
-        self, images: list[ReadImage], views: Sequence[View], precision: Precision, kept: Precision
-    ) -> Iterator[tuple[EmbeddedImage, ...]]:
+    def _finished(self, images: list[ReadImage], asked: _Asked) -> Iterator[tuple[EmbeddedImage, ...]]:
         """The views of all images that were read, those that are missing embedded together."""
-        fresh = self._embed(images, views, precision, kept)
+        fresh = self._embed(images, asked)
         for image in images:
             if image.error is not None:
                 raise image.error
             found = []
-            for view, known in zip(views, image.cached, strict=True):
+            for view, known in zip(asked.views, image.cached, strict=True):
                 if known is None:
                     self.embedded_views += 1
                     self.embedded_images += view == PLAIN
                 found.append(self._with_inspected(known or next(fresh), view))
             yield tuple(found)
 
-    def _embed(
-        self, images: list[ReadImage], views: Sequence[View], precision: Precision, kept: Precision
-    ) -> Iterator[EmbeddedImage]:
+    def _embed(self, images: list[ReadImage], asked: _Asked) -> Iterator[EmbeddedImage]:
         """Each prepared view embedded, in order; checked, rounded and cached behind the embedder, in threads."""
         missing = [
             _Missing(image.source, view, image.seconds, prepared)
             for image in images
             if image.error is None
-            for view, prepared in zip(image.missing(views), image.prepared, strict=True)
+            for view, prepared in zip(image.missing(asked.views), image.prepared, strict=True)
         ]
         threads = min(WRITERS, self.reader_threads)
-        finish = partial(self._finish, precision=precision, kept=kept)
-        return ordered_map(finish, self._embedded(missing, kept), threads=threads, ahead=2 * threads)
+        finish = partial(self._finish, asked=asked)
+        return ordered_map(finish, self._embedded(missing, asked.kept), threads=threads, ahead=2 * threads)
 
     def _embedded(
         self, missing: list[_Missing], kept: Precision
@@ -361,21 +367,28 @@ class EmbeddingStream:
             for view, embedding in zip(batch, embeddings, strict=True):
                 yield view, embedding, view.seconds + seconds
 
-    def _finish(
-        self, given: tuple[_Missing, PatchEmbedding, float], *, precision: Precision, kept: Precision
-    ) -> EmbeddedImage:
+    def _finish(self, given: tuple[_Missing, PatchEmbedding, float], *, asked: _Asked) -> EmbeddedImage:
         """An embedding checked, rounded and cached."""
         missing, embedding, seconds = given
-        entry = pack(complete(embedding, missing.source.name, missing.prepared), seconds, kept)
+        entry = pack(complete(embedding, missing.source.name, missing.prepared), seconds, asked.kept)
         if self.cache is not None:
             self.cache.put(self.space, missing.view.name, missing.source.digest, entry)
-        return unpack(missing.source, entry, precision)
+        return unpack(missing.source, entry, asked.precision, widened=asked.widened)
 
     def _with_inspected(self, embedded: EmbeddedImage, view: View) -> EmbeddedImage:
         if self.roi is None:
             return embedded
         inspected = self.roi.inspected(embedded.source, PatchCells.of(embedded.embedding), view)
         return embedded._replace(embedding=embedded.embedding._replace(inspected=inspected))
+
+
+class _Asked(NamedTuple):
+    """What is asked of the images: their views, rounded to ``precision`` and cached as ``kept``, perhaps widened."""
+
+    views: tuple[View, ...]
+    precision: Precision
+    kept: Precision
+    widened: bool
 
 
 class _Missing(NamedTuple):

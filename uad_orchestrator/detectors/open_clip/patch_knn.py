@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.bank import Bank, bank_responses, rows_left, select_references, unit_rows
+from uad_orchestrator.detectors.bank.bank import (
+    Bank,
+    Neighbours,
+    bank_responses,
+    rows_left,
+    select_references,
+)
 from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip.patch_knn_settings import PatchKnnFit, PatchKnnScoring
@@ -39,16 +45,21 @@ class OpenClipPatchKnn(Detector):
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score."""
-        return bank_responses(self.stream, state, images, self._score, leave_out)
+        return bank_responses(
+            self.stream,
+            state,
+            images,
+            self._score,
+            n_neighbors=self.scoring_settings.n_neighbors,
+            leave_out=leave_out,
+            normalised=True,
+        )
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
         return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
 
-    def _score(self, bank: Bank, embedded: EmbeddedImage, left_out: slice | None) -> tuple[float, np.ndarray]:
+    def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
-        squared, _ = bank.nearest.search(
-            unit_rows(embedded.embedding.patch_embeddings, self.stream.device), settings.n_neighbors, left_out
-        )
-        patches = squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
+        patches = found.squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         return aggregate(patches, settings.aggregation, settings.topk), patches

@@ -336,10 +336,12 @@ class Detector(ABC):
                 yield response
 
         contamination = self.scoring_settings.contamination
-        normals = calibrate_maps(self.map_recipe, responses, contamination, source)
+        robust = self.scoring_settings.calibration.robust
+        normals = calibrate_maps(self.map_recipe, responses, contamination, source, robust=robust)
         scores = [response.score for response in responses()]
         self.decision_scores_ = np.array(scores, dtype=np.float64)
-        image_point = calibrate(self.decision_scores_, contamination, source)
+        names = [response.name for response in responses()]
+        image_point = calibrate(self.decision_scores_, contamination, source, robust=robust, names=names)
         self.restore(self.state_, image_point, normals.point, normals.scale)
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:

@@ -124,7 +124,12 @@ class MapRecipe:
 
 
 def calibrate_maps(
-    recipe: MapRecipe, responses: Callable[[], Iterable[Response]], contamination: float, source: str
+    recipe: MapRecipe,
+    responses: Callable[[], Iterable[Response]],
+    contamination: float,
+    source: str,
+    *,
+    robust: bool = False,
 ) -> NormalMaps:
     """What the calibration normals' maps say; NaN and the reason where the model gives none.
 
@@ -135,6 +140,7 @@ def calibrate_maps(
             are normalised.
         contamination: nominal false-positive rate.
         source: where the normals come from, as in ``OperatingPoint.source``.
+        robust: leave maps aside, of threshold, scale and summary alike, whose maxima are far above all others.
 
     Raises:
         ValueError: the settings normalise and there are no normals.
@@ -145,22 +151,28 @@ def calibrate_maps(
         )
     threads = min(available_threads(), MAP_THREADS)
 
-    def statistics(make: Callable[[Response], np.ndarray]) -> NormalMapStatistics:
+    def statistics(make: Callable[[Response], np.ndarray]) -> tuple[OperatingPoint, NormalMapStatistics]:
+        """The threshold of maps, and the statistics of those it was taken from."""
+        moments = ordered_map(partial(_moments, make), responses(), threads=threads, ahead=2 * threads)
+        of_maps = list(moments)
+        maxima = [each.maximum for _, each in of_maps]
+        names = [name for name, _ in of_maps]
+        point = calibrate(maxima, contamination, source, robust=robust, names=names)
         result = NormalMapStatistics()
-        moments = partial(_moments, make)
-        for each in ordered_map(moments, responses(), threads=threads, ahead=2 * threads):
-            result.add(each)
-        return result
+        for name, each in of_maps:
+            if name not in point.left_aside:
+                result.add(each)
+        return point, result
 
     scale = None
     if recipe.settings.normalisation == "normal_maps":
-        scale = _scale(statistics(recipe.laid), source)
-    seen = statistics(lambda response: recipe.before_removal(response, scale))
-    return NormalMaps(scale, calibrate(seen.maxima, contamination, source), seen.summary())
+        scale = _scale(statistics(recipe.laid)[1], source)
+    point, seen = statistics(lambda response: recipe.before_removal(response, scale))
+    return NormalMaps(scale, point, seen.summary())
 
 
-def _moments(make: Callable[[Response], np.ndarray], response: Response) -> PixelMoments:
-    return PixelMoments.of(make(response))
+def _moments(make: Callable[[Response], np.ndarray], response: Response) -> tuple[str, PixelMoments]:
+    return response.name, PixelMoments.of(make(response))
 
 
 def _scale(raw: NormalMapStatistics, source: str) -> MapScale:

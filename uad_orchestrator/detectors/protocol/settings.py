@@ -61,6 +61,12 @@ class CalibrationSettings(Settings):
 
     max_images: PositiveInt = Field(200, description="at most this many normals, chosen by seed")
     seed: int = Field(0, ge=0, description="of that choice")
+    # left out of the recipe where it is on, as ``BankFit.index`` is where it is not given
+    robust: bool = Field(
+        True,
+        exclude_if=lambda robust: robust,
+        description="a normal whose score is far above all others' is named, and left aside for the thresholds",
+    )
 
 
 class MorphologySettings(Settings):

@@ -8,6 +8,7 @@ image to 8 bit; here it stays float32.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,11 +165,28 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
         for number in block_numbers(settings.layers or ())
     ]
     if weights is not None:
-        load_weights(model, read_state_dict(weights), weights, settings.name)
+        state = with_timm_names(read_state_dict(weights, device), model)
+        load_weights(model, state, weights, settings.name)
     model = model.requires_grad_(False).to(device)
     if settings.pos_embed == "hub":
         use_hub_positions(model)
     return VitNetwork(model, blocks, settings.norm == "final")
+
+
+def with_timm_names(tensors: dict[str, Any], model: Any) -> Mapping[str, Any]:
+    """Weights of Facebook's DINOv2 repository as timm names them; those of any other file as they are.
+
+    Without registers both have the same names. With registers (``dinov2_vits14_reg4_pretrain.pth``) the repository
+    says ``register_tokens`` and keeps the class token's position embedding, which timm adds to the token; its ViT-g
+    says ``w12`` and ``w3`` for ``fc1`` and ``fc2``.
+    """
+    if "register_tokens" not in tensors and not any(".mlp.w12." in name for name in tensors):
+        return tensors
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    # timm knows files of that repository by their mask token, which some who hand them on have taken out
+    given: dict[str, Any] = {"mask_token": None, **tensors}
+    return checkpoint_filter_fn(given, model)
 
 
 def block_number(number: int, count: int, name: str) -> int:

@@ -84,7 +84,7 @@ class PixelStatistics:
         at_pixel_threshold, at_segmentation_threshold: pixels right and wrong there.
         maxima: of each map, its image's label and its largest value.
         aupimos: the AUPIMO of each anomalous image, where it is asked for.
-        unpublished: defective images whose mask is not published; nothing else is counted of them.
+        without_mask: the defective images that have no mask; nothing else is counted of them.
     """
 
     counts: PixelCounts
@@ -92,7 +92,7 @@ class PixelStatistics:
     at_segmentation_threshold: ThresholdCounts
     maxima: tuple[tuple[int, float], ...] = ()
     aupimos: tuple[float, ...] = ()
-    unpublished: int = 0
+    without_mask: tuple[str, ...] = ()
 
     @classmethod
     def empty(cls, overlap: Overlap) -> PixelStatistics:
@@ -108,8 +108,13 @@ class PixelStatistics:
             self.at_segmentation_threshold + other.at_segmentation_threshold,
             self.maxima + other.maxima,
             self.aupimos + other.aupimos,
-            self.unpublished + other.unpublished,
+            self.without_mask + other.without_mask,
         )
+
+    @property
+    def masked(self) -> int:
+        """How many defective images are counted."""
+        return sum(label for label, _ in self.maxima)
 
     def mean_aupimo(self) -> float:
         """Mean over the anomalous images, in 0..1, the same for any order of images; NaN without any."""
@@ -131,7 +136,7 @@ class Images:
 
     Attributes:
         anomaly_map: gives an image's raw map ``(H, W)``.
-        truth: gives its ground truth; None for a defective image whose mask is not published.
+        truth: gives its ground truth; None for a defective image without a mask.
         inspected: gives the pixels that count, ``(H, W)`` bool; None: all.
     """
 
@@ -183,14 +188,14 @@ class PixelPass:
         total, found = count_in_threads(self._nothing, self._count_image, rows, threads=self.threads)
         if self.normal_pixels is not None:
             self.normal_pixels += total.normal_pixels
-        published = [image for image in found if image is not None]
+        masked = [image for image in found if isinstance(image, _OfImage)]
         return PixelStatistics(
             total.counts,
             total.at_pixel_threshold,
             total.at_segmentation_threshold,
-            tuple(image.maximum for image in published),
-            tuple(image.aupimo for image in published if image.aupimo is not None),
-            len(found) - len(published),
+            tuple(image.maximum for image in masked),
+            tuple(image.aupimo for image in masked if image.aupimo is not None),
+            tuple(image for image in found if isinstance(image, str)),
         )
 
     def _nothing(self) -> _Sums:
@@ -201,11 +206,11 @@ class PixelPass:
             NormalPixels(),
         )
 
-    def _count_image(self, sums: _Sums, row: ScoredImage) -> _OfImage | None:
-        """Count an image into the sums; returns what is not summed, None where no mask is published."""
+    def _count_image(self, sums: _Sums, row: ScoredImage) -> _OfImage | str:
+        """Count an image into the sums; returns what is not summed, of one without a mask its name."""
         truth = self.images.truth(row)
         if truth is None:
-            return None
+            return row.image
         if row.label == 0 and truth.mask.any():
             shown = np.count_nonzero(truth.mask)
             raise ValueError(f"{row.image}: labelled normal, but its mask shows {shown} pixels")

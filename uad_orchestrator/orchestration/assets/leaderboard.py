@@ -2,6 +2,9 @@
 
 # No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
 
 from uad_orchestrator.metrics.catalogue import headlines
@@ -38,38 +41,61 @@ def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
         board = current_board(state, store)
         version = board_version(state, store)
         keep_board(store, board, version)
+        if nowhere := _shown_nowhere(state.project):
+            raise dg.Failure(nowhere, allow_retries=False)
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board))
 
     return leaderboard
 
 
-def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int | float]:
+def _shown_nowhere(project: Project) -> str:
+    """Datasets that cannot be read and of which no category is known: no partition of theirs can fail and say so."""
+    known = {key.partition("/")[0] for key in project.category_keys()}
+    return "; ".join(
+        f"{name}: {why}" for name, why in project.unreachable.items() if name.partition("/")[0] not in known
+    )
+
+
+def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
+    """Counts, and tables whose rows are one line each: what is said in sentences has a table of its own."""
     counts = {f"cells_{status}": n for status, n in board.counts().items()}
     measured = [
         metric.name
         for metric in headlines("image", "pixel", "operating point")
         if metric.always or any(row.value(metric.name) is not None for row in board.rows)
     ]
-    shown = (*measured, "status", "reason")
-    records = [
-        dg.TableRecord(
-            {"category": row.category_key, "detector": row.detector}
-            | {name: _plain(row.value(name)) for name in shown}
-        )
+    cells = [
+        {"category": row.category_key, "detector": row.detector, "status": row.status}
+        | {name: _figure(row.value(name)) for name in (*measured, "warnings")}
         for row in board.rows
     ]
-    means = {
-        # spaces: the UI breaks the line at them
-        f"mean image_auroc {of.dataset} {detector.detector}": mean
+    reasons = [
+        {"category": row.category_key, "detector": row.detector, "reason": row.reason}
+        for row in board.rows
+        if row.reason
+    ]
+    averaged = [
+        name for name in measured if any(name in d.values for of in board.means for d in of.detectors)
+    ]
+    means = [
+        {"dataset": of.dataset, "detector": detector.detector}
+        | {name: _figure(detector.values.get(name)) for name in averaged}
         for of in board.means
         for detector in of.detectors
-        if (mean := detector.values.get("image_auroc")) is not None
+    ]
+    tables: dict[str, list[dict[str, Any]]] = {"leaderboard": cells, "means": means, "reasons": reasons}
+    return {
+        "dagster/row_count": len(cells),
+        **counts,
+        **({"unreachable": dg.MetadataValue.json(board.unreachable)} if board.unreachable else {}),
+        **({"warnings": dg.MetadataValue.json(list(map(str, board.warnings)))} if board.warnings else {}),
+        **{name: _table(rows) for name, rows in tables.items() if rows},
     }
-    table = {"leaderboard": dg.MetadataValue.table(records)} if records else {}
-    return {"dagster/row_count": len(records), **counts, **means, **table}
 
 
-def _plain(value: object) -> str | float | int | bool | None:
-    if isinstance(value, float):
-        return round(value, 4)
-    return value if isinstance(value, str | int) else None
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
+
+
+def _figure(value: object) -> float | None:
+    return round(float(value), 4) if isinstance(value, int | float) else None

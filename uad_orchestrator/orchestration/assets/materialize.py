@@ -17,10 +17,13 @@ from uad_orchestrator.orchestration.cells.cell_run import (
     StageResult,
     recipe_of,
 )
+from uad_orchestrator.orchestration.cells.dataset_findings import refuse_faulty
 from uad_orchestrator.orchestration.dagster_instance.event_log import URI
+from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_index
+from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
 from uad_orchestrator.storage.provenance import Provenance
@@ -71,13 +74,20 @@ def materialize_stage(
                 max_retries=MAX_RETRIES, seconds_to_wait=2**context.retry_number
             ) from error
         if isinstance(error, InputUnavailable | MissingUpstream | ValueError | FileNotFoundError):
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            link = _link_to_cell(run.state.project) if isinstance(error, MissingUpstream) else {}
+            raise dg.Failure(description=str(error), metadata=link, allow_retries=False) from error
         raise
     failures.clear(**place)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(key.version),
         metadata={**metadata, **_run_metadata(run, asset, provenance, reused)},
     )
+
+
+def _link_to_cell(project: Project) -> dict[str, dg.MetadataValue]:
+    """The job that computes what is missing, as a link beside the failure."""
+    job = name_in_dagster(project, "cell")
+    return {"materialise the whole cell": dg.MetadataValue.job(job, project.dagster.location_name)}
 
 
 def _compute_once(
@@ -88,6 +98,7 @@ def _compute_once(
     with run.store.lock(key):
         reused = run.store.exists(key)
         if not reused:
+            refuse_faulty(run.state, run.cell.category)
             with turn(), run.store.write(key, recipe_of(run, asset, key, run_id)) as draft:
                 result = compute(draft.directory)
                 _check_unchanged(run, asset, key)

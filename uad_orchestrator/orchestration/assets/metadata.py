@@ -11,7 +11,7 @@ import dagster as dg
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
 from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.cells.artifact_files import CONTACT_SHEET, MAPS, METRICS_FILE
+from uad_orchestrator.orchestration.cells.artifact_files import MAPS, METRICS_FILE, read_contact_sheet
 from uad_orchestrator.storage.provenance import Provenance
 
 SCORE_COLUMNS = {
@@ -75,7 +75,7 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
         )
         for d in report.per_defect
     ]
-    sheet = (directory / CONTACT_SHEET).read_bytes()
+    sheet = read_contact_sheet(directory)
     image, pixel = report.image_operating_point, report.pixel_operating_point
     at_threshold = {metric.name: report.value(metric.name) for metric in headlines("operating point")}
     costs = {metric.name: report.value(metric.name) for metric in headlines("cost")}
@@ -83,10 +83,11 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
         **_defined({"threshold": image.threshold} | at_threshold),
         "threshold_source": image.source,
         **_defined({"pixel_threshold": pixel.threshold} | costs),
-        **report.counts.model_dump(),
-        "contact_sheet": dg.MetadataValue.md(f"![best and worst cases]({data_uri(sheet)})"),
+        **report.counts.model_dump(exclude_none=True),
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
     }
+    if sheet:
+        metadata["contact_sheet"] = dg.MetadataValue.md(f"![best and worst cases]({data_uri(sheet)})")
     if report.unlabelled:
         metadata["unlabelled"] = ", ".join(f"{s.split}: {s.n} images, {s.reason}" for s in report.unlabelled)
     if defects:

@@ -20,6 +20,7 @@ from uad_orchestrator.orchestration.ingestion.folders import (
     SETTLED_SECONDS,
     incoming_categories,
     incoming_images,
+    list_quarantined,
     strays,
 )
 from uad_orchestrator.orchestration.ingestion.ingest import IngestionResult, ingest_category, ingestion_lock
@@ -147,7 +148,7 @@ def recalibrate(
             ingested = _ingest(project, embedders, category, settled_seconds, result)
             if ingested is None:
                 continue
-            log(f"{category}: {len(ingested.taken)} taken in, {len(ingested.held)} in quarantine")
+            log(f"{category}: {_in_words(ingested)}; {in_quarantine(project, [category])} in quarantine now")
             if ingested.taken:
                 result.failed += _failures(_refresh(project, instance, category))
                 after = calibrations(project, category)
@@ -176,6 +177,12 @@ def categories_with_incoming(project: Project) -> tuple[list[str], list[str]]:
         except (DatasetError, OSError):
             continue  # said above
     return waiting, list(dict.fromkeys(faults))
+
+
+def in_quarantine(project: Project, categories: Sequence[str]) -> int:
+    """How many images of categories wait in quarantine for a person, those of earlier recalibrations among them."""
+    parts = (category.split("/", 1) for category in categories)
+    return sum(len(list_quarantined(project.datasets[dataset], name)) for dataset, name in parts)
 
 
 def calibrations(project: Project, category: str) -> dict[str, CalibrationFigures]:
@@ -215,6 +222,11 @@ def shift_rows(shifts: Mapping[str, Sequence[CellShift]]) -> list[dict[str, Any]
         for category, cells in shifts.items()
         for cell in cells
     ]
+
+
+def _in_words(ingested: IngestionResult) -> str:
+    waiting = f", {len(ingested.waiting)} left for the next time: just written" if ingested.waiting else ""
+    return f"{len(ingested.taken)} taken in, {len(ingested.held)} put in quarantine{waiting}"
 
 
 def _ingest(

@@ -14,6 +14,7 @@ from uad_orchestrator.orchestration.assets.resources import (
 from uad_orchestrator.orchestration.automation.recalibration import (
     Recalibration,
     categories_with_incoming,
+    in_quarantine,
     recalibrate,
     shift_rows,
     write_record,
@@ -21,6 +22,7 @@ from uad_orchestrator.orchestration.automation.recalibration import (
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import runs_at_work
 from uad_orchestrator.orchestration.ingestion import folders
+from uad_orchestrator.orchestration.ingestion.folders import incoming_categories
 from uad_orchestrator.project import Project, ProjectError, read_again
 
 RECALIBRATE = "recalibrate"
@@ -44,7 +46,7 @@ def recalibrate_job(project: Project) -> dg.JobDefinition:
             log=context.log.info,
         )
         record = write_record(now, result, context.run_id)
-        context.add_output_metadata({**_metadata(result), "record": dg.MetadataValue.path(str(record))})
+        context.add_output_metadata({**_metadata(now, result), "record": dg.MetadataValue.path(str(record))})
         for observation in _observations(now, result):
             context.log_event(observation)
         if result.failed:
@@ -72,13 +74,19 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
         job=job,
         cron_schedule=project.automation.recalibrate,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Asks for the job `{name}` when there are new images in an `incoming` folder.",
+        description=f"Asks for the job `{name}` when there are new images in an `incoming` folder. Its cron line is "
+        "`automation.recalibrate` of uad.yaml: after a change choose Reload definitions (Deployment > Code locations).",
     )
     def ask_to_recalibrate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            waiting, faults = categories_with_incoming(read_again(project))
+            now = read_again(project)
+            waiting, faults = categories_with_incoming(now)
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read: {error}")
+        if now.automation.recalibrate != project.automation.recalibrate:
+            faults.append(
+                f"uad.yaml says {now.automation.recalibrate} now, which counts after Reload definitions"
+            )
         for fault in faults:
             context.log.warning(fault)
         if not waiting:
@@ -90,7 +98,7 @@ def recalibrate_schedules(project: Project, job: dg.JobDefinition) -> list[dg.Sc
     return [ask_to_recalibrate]
 
 
-def _metadata(result: Recalibration) -> dict[str, dg.MetadataValue | int | str]:
+def _metadata(project: Project, result: Recalibration) -> dict[str, dg.MetadataValue | int | str]:
     rows = [dg.TableRecord(row) for row in shift_rows(result.shifts)]
     held = [
         dg.TableRecord({"category": ingested.category, "image": image.path.name, "reason": image.reason})
@@ -100,6 +108,7 @@ def _metadata(result: Recalibration) -> dict[str, dg.MetadataValue | int | str]:
     return {
         "taken_in": result.taken,
         "quarantined": result.held,
+        "in_quarantine": in_quarantine(project, incoming_categories(project)),
         "cells": dg.MetadataValue.table(rows) if rows else "none refreshed",
         "quarantined_images": dg.MetadataValue.table(held) if held else "none",
         "faults": dg.MetadataValue.json(result.faults),

@@ -81,6 +81,12 @@ def read_replicates(directory: Path) -> np.ndarray | None:
     return np.load(path, allow_pickle=False) if path.exists() else None
 
 
+def read_contact_sheet(directory: Path) -> bytes | None:
+    """The JPEG of best and worst cases; None where there is no test image."""
+    path = directory / CONTACT_SHEET
+    return path.read_bytes() if path.exists() else None
+
+
 def finite_or_none(value: Any) -> float | None:
     """A figure as JSON takes it: NaN and infinities are null."""
     return None if value is None or not np.isfinite(value) else float(value)

@@ -8,7 +8,8 @@ from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, read_replicates
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
+from uad_orchestrator.orchestration.cells.cell_warnings import project_warnings
+from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
@@ -34,7 +35,12 @@ def current_board(
         for cell in state.cells
         if selection.covers(cell)
     }
-    return build_leaderboard(outcomes, state.project.repeats())
+    return build_leaderboard(
+        outcomes,
+        state.project.repeats(),
+        selection.away(state.project),
+        project_warnings(state, store, selection),
+    )
 
 
 def board_version(state: ProjectState, store: ArtifactStore) -> str:
@@ -68,6 +74,8 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
 
 
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> BoardCell:
+    if why := state.project.why_unreachable(cell.category):
+        return _last_outcome(cell, store, _last_report(cell, state, store), why)
     report = report_of(cell, state, store)
     if report is not None:
         directory = CellRun(cell, state, store).directory("metrics_report")
@@ -76,7 +84,11 @@ def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fa
     failure = _last_failure(cell, state, failures)
     if failure is not None:
         return BoardCell("failed", reason=f"{failure.asset}: {failure.error}")
-    why, older = _why_missing(cell, state), _older_report(cell, store)
+    return _last_outcome(cell, store, _older_report(cell, store), _why_missing(cell, state))
+
+
+def _last_outcome(cell: Cell, store: ArtifactStore, older: ArtifactKey | None, why: str) -> BoardCell:
+    """A report of other versions than the cell should have, or none, and the reason."""
     if older is None:
         return BoardCell("missing", reason=why)
     try:
@@ -87,6 +99,9 @@ def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fa
 
 
 def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> str | None:
+    if why := state.project.why_unreachable(cell.category):
+        last = _last_report(cell, state, store)
+        return f"{why} {last.version if last else ''}"
     key = _report_key(cell, state)
     if key is not None and store.holds(key):
         return key.version
@@ -95,6 +110,24 @@ def _shown(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fail
         return failure.error
     older = _older_report(cell, store)
     return f"{_why_missing(cell, state)} {older.version if older else ''}"
+
+
+def _last_report(cell: Cell, state: ProjectState, store: ArtifactStore) -> ArtifactKey | None:
+    """The newest report of a cell whose images are away; of today's settings, if there is one."""
+    versions = store.versions("metrics_report", cell.dataset, cell.category_name, cell.detector)
+    keys = [cell.artifact_key("metrics_report", version) for version in versions]
+    now = {name: state.version(name, cell) for name in INPUTS if NODES[name].dimension == "detector"}
+    return next(
+        (key for key in keys if now.items() <= _versions_in(key, store).items()), next(iter(keys), None)
+    )
+
+
+def _versions_in(report: ArtifactKey, store: ArtifactStore) -> dict[str, str]:
+    """The versions a stored report was made from; none where it is of another schema."""
+    try:
+        return MetricsReport.from_json((store.open_dir(report) / METRICS_FILE).read_bytes()).versions
+    except ValueError:
+        return {}
 
 
 def _older_report(cell: Cell, store: ArtifactStore) -> ArtifactKey | None:

@@ -57,7 +57,7 @@ class GroundTruthReader:
         return image_size(self.manifest.file(self._records[name].path), self.manifest.reading)
 
     def of(self, name: str, *, in_channels: bool = False) -> GroundTruth | None:
-        """The image's mask, all its files together, and on demand each as a channel; None if none is published.
+        """The image's mask, all its files together, and on demand each as a channel; None for a defect without one.
 
         Raises:
             ValueError: a mask that is not of the image's size; a channel without pixels, of several values, of
@@ -194,11 +194,13 @@ def build_report(
             n_calibration=found.image_point.n,
             n_test_normal=sum(row.label == 0 for row in rows),
             n_test_anomalous=sum(row.label == 1 for row in rows),
+            n_test_masked=sum(bool(record.masks) for record in manifest.test if record.label == 1),
         ),
         metrics=found.metrics,
         reasons=found.reasons,
         intervals={} if replicates is None else {"image_auroc": _interval_report(replicates)},
         per_defect=found.per_defect,
+        without_mask=list(found.without_mask),
         unlabelled=[UnlabelledSplit(split=split, n=n) for split, n in unlabelled.items()],
         image_operating_point=found.image_point,
         pixel_operating_point=found.pixel_point,

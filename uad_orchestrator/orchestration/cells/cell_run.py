@@ -74,7 +74,7 @@ class CellRun:
             narrow = f"--category '{self.cell.category}' --detector '{self.cell.detector}'"
             raise MissingUpstream(
                 f"{asset} of {self.cell} is not there in version "
-                f"{key.version[:12]}. Materialise it first: in the UI select the whole cell, or run "
+                f"{key.version[:12]}. Materialise it first: in the UI by the job `cell`, or run "
                 f"`uad refresh {narrow}`"
             )
         return self.store.open_dir(key)

@@ -88,7 +88,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         _refuse_test_images(calibration, manifest)
     with ScoreWriter(directory) as table:
         normals = [
-            table.add(response, role="calibration").score
+            table.add(response, role="calibration")
             for response in detector.respond(state, calibration, leave_out=leave_out)
         ]
         responses = detector.respond(state, manifest.sources(manifest.scored))
@@ -96,12 +96,18 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
             table.add(response, role=record.split, label=record.label, defect_type=record.defect_type)
             for record, response in zip(manifest.scored, responses, strict=True)
         ]
-    point = calibrate(normals, run.entry.scoring.contamination, source)
+    point = calibrate(
+        [row.score for row in normals],
+        run.entry.scoring.contamination,
+        source,
+        robust=run.entry.scoring.calibration.robust,
+        names=[row.image for row in normals],
+    )
     write_operating_point(point, directory)
     seconds = [row.seconds for row in rows] or [float("nan")]
     facts = {
         "threshold_source": point.source,
-        "n_calibration": point.n,
+        "n_calibration": len(normals),
         "n_test": len(rows),
         **{name: state.facts[name] for name in ("holds_normals", "transductive") if name in state.facts},
         **_embedding_counts(detector),
@@ -140,8 +146,10 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         lambda: (response for _, response in read_responses(scores, role="calibration")),
         image_point.contamination,
         image_point.origin,
+        robust=run.entry.scoring.calibration.robust,
     )
-    maps, threads = MapSet(directory / MAPS), available_threads()
+    names = run.state.manifest(run.cell.category).map_names
+    maps, threads = MapSet(directory / MAPS, names), available_threads()
 
     def write(scored: tuple[ScoreRow, Response]) -> Path:
         row, response = scored
@@ -167,10 +175,11 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     """Evaluate scores and maps against the ground truth; write metrics.json, curves and the contact sheet."""
     started = time.perf_counter()
     scores, maps_directory = run.directory("score_table"), run.directory("anomaly_maps")
-    maps = MapSet(maps_directory / MAPS)
+    manifest = run.state.manifest(run.cell.category)
+    maps, truth = MapSet(maps_directory / MAPS, manifest.map_names), GroundTruthReader(manifest)
     protocol = run.state.project.protocol(run.cell.dataset)
-    truth = GroundTruthReader(run.state.manifest(run.cell.category))
-    scored = [row for row in read_scores(scores) if row.role != "calibration"]
+    every = read_scores(scores)
+    scored = [row for row in every if row.role != "calibration"]
     rows = [row for row in scored if row.role == "test"]
     without_maps = any(row.grid_shape is None for row in rows)
     preset = resolve_preset(run.entry.preset, run.state.project.presets)
@@ -182,6 +191,7 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         protocol=protocol,
         thresholds=read_thresholds(scores, maps_directory),
         inspected=lambda row: roi.counted(row.image),
+        held_out=[row.score for row in every if row.role == "calibration"],
     )
     write_curves(found.pixel_curves, directory)
     replicates = None
@@ -193,9 +203,9 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
             averaged=bool(protocol.averaged_types),
         )
     write_replicates(replicates, directory)
-    (directory / CONTACT_SHEET).write_bytes(
-        draw_contact_sheet(run, rows, None if without_maps else maps, truth)
-    )
+    if rows:
+        sheet = draw_contact_sheet(run, rows, None if without_maps else maps, truth)
+        (directory / CONTACT_SHEET).write_bytes(sheet)
     outside, seconds = roi.report(row.image for row in rows), time.perf_counter() - started
     report = build_report(run, found, scored, outside, replicates=replicates, metrics_seconds=seconds)
     (directory / METRICS_FILE).write_text(report.to_json())

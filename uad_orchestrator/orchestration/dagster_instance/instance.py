@@ -21,6 +21,8 @@ DAGSTER_YAML = """\
 # Written once by uad; edit it as you like, it is never overwritten.
 telemetry:
   enabled: false
+nux:
+  enabled: false         # no greeting dialogs in the browser
 concurrency:
   pools:
     granularity: op      # with `run`, two runs in one process would not wait for each other

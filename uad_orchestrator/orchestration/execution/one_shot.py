@@ -96,16 +96,26 @@ def _absolute(key: str, value: Any) -> Any:
         and isinstance(value, str)
         and not value.startswith(("hub:", "random:"))
     )
-    return str(Path(value).expanduser().absolute()) if is_file else value
+    if not is_file:
+        return value
+    try:
+        return str(Path(value).expanduser().absolute())
+    except RuntimeError as error:
+        raise ValueError(f"--set {key}: {value}: there is no such user") from error
 
 
-def save_metrics(project: Project, output: Path) -> None:
+def save_metrics(project: Project, output: Path) -> bool:
     """Write the reports of all cells: a metrics.json for one category, ``{"reports": [...]}`` of them for several.
 
     A cell without a report is left out; the command's exit status says so.
+
+    Returns:
+        Whether there was any report; else nothing is written.
     """
     state, store = open_state(project), open_store(project)
     reports = [json.loads(r.to_json()) for cell in state.cells if (r := report_of(cell, state, store))]
-    single = len(state.cells) == 1
-    values: Any = reports[0] if single and reports else {"reports": reports}
+    if not reports:
+        return False
+    values: Any = reports[0] if len(state.cells) == 1 else {"reports": reports}
     write_text(output, json.dumps(values, indent=1, allow_nan=False) + "\n")
+    return True

@@ -1,12 +1,13 @@
 """The folders of new normal images: incoming, taken in, in quarantine; moves between them survive a kill.
 
-``<incoming>/<category>/<image>`` is new, ``<root>/<category>/train/good/<digest><suffix>`` was taken in,
+``<incoming>/<category>/<image>`` is new, ``<root>/<category>/train/good/<name>-<digest><suffix>`` was taken in,
 ``<incoming>/held/<category>/<image>`` is in quarantine, with ``<image>.json`` beside that says why.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -110,15 +111,17 @@ def still_being_written(path: Path, settled_seconds: float = SETTLED_SECONDS) ->
     return time.time() - max(found.st_mtime, found.st_ctime) < settled_seconds
 
 
-def taken_name(manifest: Manifest, digest: str, suffix: str) -> str:
-    """Where an image of this digest goes, relative to the dataset's root.
+def taken_name(manifest: Manifest, digest: str, name: str) -> str:
+    """Where an image of this digest and file name goes, relative to the dataset's root.
 
-    Into ``train/good``; into the folder of the first training image where the category uses another word.
+    Into ``train/good``; into the class folder of the first training image where the category uses another word. The
+    name stays readable, and the digest behind it keeps apart what cameras number from 0001 again.
     """
-    folders = {PurePosixPath(record.path).parent for record in manifest.train}
+    folders = {PurePosixPath(*PurePosixPath(record.path).parts[:3]) for record in manifest.train}
     good = PurePosixPath(manifest.category, "train", "good")
     folder = good if good in folders or not folders else min(folders)
-    return str(folder / f"{digest[:16]}{suffix.lower()}")
+    stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(name).stem).strip("._")[:60]
+    return str(folder / f"{stem or 'image'}-{digest[:12]}{PurePosixPath(name).suffix.lower()}")
 
 
 def take_in(image: Path, target: Path, digest: str) -> None:

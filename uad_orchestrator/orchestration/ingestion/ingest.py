@@ -232,7 +232,7 @@ class _Ingestion:
             self.result.faults.append(f"{image.path}: {error}")
 
     def _target(self, image: _IncomingImage) -> str:
-        return taken_name(self.state.manifest(self.result.category), image.digest, image.path.suffix)
+        return taken_name(self.state.manifest(self.result.category), image.digest, image.path.name)
 
 
 def _with_digest(known: KnownImages, digest: str, path: str) -> KnownImages:

@@ -16,6 +16,7 @@ import numpy as np
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.metrics.thresholds import conformal_rank
+from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.cell_stages import open_detector
 from uad_orchestrator.orchestration.versions.state import InputUnavailable
@@ -101,8 +102,10 @@ def _votes_of(
     run: CellRun, embedders: EmbedderPool, images: Sequence[ImageSource], quantile: float
 ) -> dict[str, Vote]:
     try:
-        rows = read_scores(run.directory("score_table"))
-        held_out = [row.score for row in rows if row.role == "calibration"]
+        scores = run.directory("score_table")
+        aside = read_operating_point(scores).left_aside  # a defect among the normals lets no other one in
+        rows = (row for row in read_scores(scores) if row.role == "calibration")
+        held_out = [row.score for row in rows if row.image not in aside]
         if not held_out:
             return {image.digest: Vote(fault="no held-out normals", abstains=True) for image in images}
         limit = vote_limit(held_out, quantile)

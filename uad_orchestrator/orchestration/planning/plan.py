@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,6 +39,7 @@ class Plan:
         inputs: inputs whose version is not the recorded one.
         rerecorded: nodes in the right version that are to be recorded again, with the inputs they were made from.
         fresh: how many nodes are as they should be.
+        unreachable: the selected datasets and categories whose images cannot be read now -> why.
         new: categories and detectors of which nothing was ever recorded, where there is a record of others: a
             web server that is running learns of them by "Reload definitions".
         seconds: how long planning took.
@@ -48,6 +49,7 @@ class Plan:
     inputs: tuple[Input, ...]
     rerecorded: tuple[Rerecord, ...]
     fresh: int
+    unreachable: Mapping[str, str]
     new: tuple[str, ...]
     seconds: float
 
@@ -76,6 +78,7 @@ class Plan:
             ],
             "restamped": [again.to_json() for again in self.rerecorded],
             "fresh": self.fresh,
+            "unreachable": dict(self.unreachable),
             "new": list(self.new),
             "seconds": round(self.seconds, 3),
         }
@@ -109,6 +112,7 @@ class Planner:
             inputs=tuple(self._changed_inputs(cells)),
             rerecorded=tuple(self._restamped(cells, selection)),
             fresh=fresh,
+            unreachable=selection.away(self.state.project),
             new=tuple(self._new()),
             seconds=time.perf_counter() - started,
         )

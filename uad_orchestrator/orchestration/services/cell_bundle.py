@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from uad_orchestrator.detectors.protocol.scoring import read_responses
 from uad_orchestrator.detectors.protocol.stages import DetectorState
-from uad_orchestrator.inference.bundle import Bundle, Calibration
+from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.model_card import model_card
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import (
@@ -29,6 +29,7 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
 
     Raises:
         MissingUpstream: the cell is not computed in the version it should have.
+        BundleError: its normals cannot support that rate.
     """
     entry = run.entry
     bundle = Bundle(
@@ -45,8 +46,19 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
     )
     bundle = replace(bundle, calibration=_with_normals(bundle, run))
     if false_positive_rate is not None:
-        bundle = replace(bundle, calibration=bundle.calibration.at(false_positive_rate))
+        bundle = replace(bundle, calibration=_supported(bundle.calibration.at(false_positive_rate)))
     return replace(bundle, documents=_documents(bundle, run))
+
+
+def _supported(calibration: Calibration) -> Calibration:
+    """The calibration, if it has the thresholds that were asked for: without them a bundle decides nothing."""
+    pixels = calibration.pixel_point.reason if calibration.maxima else ""
+    if reason := calibration.image_point.reason or pixels:
+        raise BundleError(
+            f"--fpr: {reason}. Ask for a higher rate, or add normals (a validation split of that many); without --fpr "
+            "the bundle has the cell's own thresholds"
+        )
+    return calibration
 
 
 def _calibration(run: CellRun) -> Calibration:
@@ -63,15 +75,15 @@ def _calibration(run: CellRun) -> Calibration:
 
 def _with_normals(bundle: Bundle, run: CellRun) -> Calibration:
     """The calibration with the normals' scores, and the maxima of their maps, as any threshold takes them."""
-    recipe, scale = bundle.detector().map_recipe, bundle.calibration.map_scale
+    recipe, known = bundle.detector().map_recipe, bundle.calibration
     normals = [r for row, r in read_responses(run.directory("score_table")) if row.role == "calibration"]
     return replace(
-        bundle.calibration,
-        scores=tuple(response.score for response in normals),
+        known,
+        scores=tuple(r.score for r in normals if r.name not in known.image_point.left_aside),
         maxima=tuple(
-            float(recipe.before_removal(response, scale).max())
-            for response in normals
-            if response.patch_grid is not None
+            float(recipe.before_removal(r, known.map_scale).max())
+            for r in normals
+            if r.patch_grid is not None and r.name not in known.pixel_point.left_aside
         ),
     )
 

@@ -32,11 +32,17 @@ def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) ->
     store = open_store(project)
     records = instance.get_run_records(RunsFilter(statuses=UNDER_WAY))
     active = {record.dagster_run.run_id for record in records}
-    current, local = current_artifacts(project), Path(project.storage.local)
-    found = collect_garbage(store, current, keep=project.storage.keep, active=active, dry_run=dry_run)
-    trainings = abandoned(local / TRAININGS, {key.version for key in current}, dry_run=dry_run)
-    spaces = current_spaces(project)
-    embeddings = [] if spaces is None else abandoned(local / EMBEDDINGS, spaces, dry_run=dry_run)
+    current, unreadable = current_artifacts(project)
+    away = {place.partition("/")[0] for place in project.unreachable}
+    pinned = {key for key in store.list_folders() if key.dataset in away or key.cell in unreadable}
+    found = collect_garbage(
+        store, current, keep=project.storage.keep, pinned=pinned, active=active, dry_run=dry_run
+    )
+    if away or unreadable:  # what of the caches is theirs can be said only when they are back
+        return found
+    local, versions = Path(project.storage.local), {key.version for key in current}
+    trainings = abandoned(local / TRAININGS, versions, dry_run=dry_run)
+    embeddings = abandoned(local / EMBEDDINGS, current_spaces(project), dry_run=dry_run)
     return replace(found, leftovers=(*found.leftovers, *trainings, *embeddings))
 
 
@@ -56,29 +62,26 @@ def abandoned(
     return removed
 
 
-def current_spaces(project: Project) -> set[str] | None:
+def current_spaces(project: Project) -> set[str]:
     """The spaces of the embedding cache that the project's cells use, and those of texts, which are small and known
-    to a loaded text tower alone; None where a cell cannot be read now."""
+    to a loaded text tower alone."""
     state, store = open_state(project), open_store(project)
     spaces = {texts.parent.name for texts in (Path(project.storage.local) / EMBEDDINGS).glob(f"*/{TEXTS}")}
-    try:
-        for cell in state.cells:
-            state.version("memory_bank", cell)  # whatever cannot be read of a cell is said here
-            stream = open_detector(CellRun(cell, state, store), EmbedderPool()).stream
-            spaces |= {stream.space} if stream.cache is not None else set()
-    except InputUnavailable:
-        return None
+    for cell in state.cells:
+        stream = open_detector(CellRun(cell, state, store), EmbedderPool()).stream
+        spaces |= {stream.space} if stream.cache is not None else set()
     return spaces
 
 
-def current_artifacts(project: Project) -> set[ArtifactKey]:
-    """The artifacts every cell has, or should have, as the project stands."""
+def current_artifacts(project: Project) -> tuple[set[ArtifactKey], set[tuple[str, str, str]]]:
+    """The artifacts every cell has, or should have, as the project stands; and the cells of which something cannot be
+    read now, so that nobody can say what they need."""
     state, store = open_state(project), open_store(project)
-    keys = set()
+    keys: set[ArtifactKey] = set()
+    unreadable = set()
     for cell in state.cells:
-        for asset in STAGES:
-            try:
-                keys.add(CellRun(cell, state, store).key(asset))
-            except InputUnavailable:
-                break  # cannot be computed now; its artifacts are among the newest `keep`
-    return keys
+        try:
+            keys.update(CellRun(cell, state, store).key(asset) for asset in STAGES)
+        except InputUnavailable:
+            unreadable.add((cell.dataset, cell.category_name, cell.detector))
+    return keys, unreadable

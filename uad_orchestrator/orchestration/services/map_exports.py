@@ -61,10 +61,10 @@ def _only_one(cells: Collection[Cell], layouts: Collection[str]) -> str:
 
 
 def _category_maps(run: CellRun) -> CategoryMaps:
-    directory = run.directory("anomaly_maps")
+    directory, manifest = run.directory("anomaly_maps"), run.state.manifest(run.cell.category)
     return CategoryMaps(
-        manifest=run.state.manifest(run.cell.category),
-        maps=MapSet(directory / MAPS),
+        manifest=manifest,
+        maps=MapSet(directory / MAPS, manifest.map_names),
         pixel_point=read_operating_point(directory),
         version=run.key("anomaly_maps").version,
     )

@@ -32,6 +32,7 @@ def dataset_category(manifest: Manifest) -> Content:
         "images": [_row(r) | _labels(r) for r in manifest.records],
         "masks": _masks(manifest.records),
         **_reading(manifest),
+        **_boxes(manifest.records),
         **_defects(manifest),
         **_layout_package(manifest.layout),
     }
@@ -52,6 +53,7 @@ def ground_truth(manifest: Manifest) -> Content:
     return {
         "labels": [{"path": r.path} | _labels(r) for r in manifest.test],
         "masks": _masks(manifest.test),
+        **_boxes(manifest.test),
         **_defects(manifest),
     }
 
@@ -153,3 +155,9 @@ def _defects(manifest: Manifest) -> dict[str, Any]:
 
 def _masks(records: tuple[ImageRecord, ...]) -> list[dict[str, str]]:
     return [{"path": m.path, "sha256": m.digest} for r in records for m in r.masks]
+
+
+def _boxes(records: tuple[ImageRecord, ...]) -> dict[str, Any]:
+    """Which images are known by boxes only, where some are."""
+    boxes = [{"path": r.path, "boxes": r.boxes} for r in records if r.boxes]
+    return {"boxes": boxes} if boxes else {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
+from uad_orchestrator.project import Project
 from uad_orchestrator.project.parsing.repeats import MARK
 
 
@@ -43,6 +44,29 @@ class Selection:
     def names(self, asset: str) -> bool:
         """Whether the asset is selected."""
         return self.asset is None or self.asset == asset
+
+    def away(self, project: Project) -> dict[str, str]:
+        """The selected datasets and categories whose images cannot be read now, each with the reason."""
+        return {
+            place: why
+            for place, why in project.unreachable.items()
+            if (
+                self.covers_category(place)
+                if "/" in place
+                else self._covers_dataset(place, project.category_keys())
+            )
+        }
+
+    def covers_category(self, category: str) -> bool:
+        """Whether a category is selected, whatever the detectors."""
+        return any(_names_category(glob, Cell(category, "")) for glob in self.categories)
+
+    def _covers_dataset(self, name: str, categories: Collection[str]) -> bool:
+        """Whether any of its categories is selected; where none are known, whether a glob can mean one of them."""
+        of_it = [category for category in categories if category.startswith(f"{name}/")]
+        if of_it:
+            return any(map(self.covers_category, of_it))
+        return any(fnmatchcase(name, glob.partition("/")[0]) for glob in self.categories)
 
     def check(self, cells: Collection[Cell]) -> None:
         """Hold every glob against the grid.

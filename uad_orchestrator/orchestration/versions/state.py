@@ -19,6 +19,7 @@ from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
+from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.versions import input_contents
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.versions.input_contents import Digests
@@ -82,6 +83,8 @@ class ProjectState:
             name, category_name = category.split("/", 1)
             if name not in self.project.datasets:
                 raise InputUnavailable(f"dataset {name!r} is not in uad.yaml")
+            if why := self.project.why_unreachable(category):
+                raise InputUnavailable(why)
             dataset = self.project.datasets[name]
             self._manifests[category] = load_dataset(
                 name,
@@ -90,6 +93,7 @@ class ProjectState:
                 layout=dataset.layout,
                 layout_settings=dataset.layout_settings,
                 exclude=dataset.exclude,
+                strictness=dataset.strictness,
                 digests=self.digests,
                 reading=self.project.reading(name),
             )
@@ -128,11 +132,13 @@ class ProjectState:
         return {name: self.version(name, cell) for name in NODES[asset].reads}
 
     def stage_version(self, asset: str, cell: Cell) -> int:
-        """The version constant of the code behind a computed node."""
+        """The version constant of the code behind a computed node; of the score table with that of its threshold."""
         if asset == "metrics_report":
             return METRICS_VERSION
         stage = {"memory_bank": "fit", "score_table": "scoring", "anomaly_maps": "maps"}[asset]
-        return detector_spec(self.entry(cell).model).versions[stage]
+        spec = detector_spec(self.entry(cell).model)
+        of_thresholds = CALIBRATION_VERSION if asset == "score_table" and not spec.transductive else 0
+        return spec.versions[stage] + of_thresholds
 
     def weights(self, cell: Cell) -> Path | None:
         """The embedder's weight file; None where it needs none, or there is no embedder."""

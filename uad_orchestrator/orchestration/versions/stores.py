@@ -11,6 +11,7 @@ from uad_orchestrator.metrics.catalogue import board_metrics
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.project import Project
+from uad_orchestrator.project.known_categories import remember_categories
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import DigestCache, digest_of
@@ -28,7 +29,8 @@ def inputs_stamp(state: ProjectState, cell: Cell) -> str:
 
 
 def open_state(project: Project, *, rehash: bool = False) -> ProjectState:
-    """The project's state over its digest cache."""
+    """The project's state over its digest cache; the categories that are there now are remembered."""
+    remember_categories(project)
     return ProjectState(project, DigestCache(Path(project.storage.local) / "digests.sqlite", rehash=rehash))
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from uad_orchestrator.datasets.layout_settings import DATASET_KEYS, LayoutSettings
+from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import OR_INSTALL, Place, shown
+from uad_orchestrator.project.known_categories import Known, KnownDataset
 from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
 from uad_orchestrator.spelling import choose_from, did_you_mean
+
+_NAMED = 3
+"""Categories that a message names; the others are counted."""
 
 HELD_FOLDER = "held"
 """Below a dataset's ``incoming``: the images that were not taken in."""
@@ -45,32 +51,78 @@ def read_datasets(
 
 
 def look_for_categories(
-    datasets: Mapping[str, DatasetSettings], catalogue: Catalogue
+    datasets: Mapping[str, DatasetSettings], catalogue: Catalogue, known: Known
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """The categories of datasets that declare none, and why what cannot be read cannot; nothing raises."""
-    from uad_orchestrator.datasets.problems import DatasetError
+    """The categories of datasets that declare none, and why what cannot be read cannot; nothing raises.
 
+    Categories that are ``known`` and not found stay among them: they are away, not forgotten.
+    """
     found: dict[str, tuple[str, ...]] = {}
     unreachable: dict[str, str] = {}
     for name, dataset in datasets.items():
-        try:
-            categories = catalogue.find_categories(dataset.layout, dataset.root, dataset.layout_settings)
-        except (DatasetError, OSError) as error:
-            unreachable[name] = str(error)
-            continue
-        if dataset.categories is not None:
-            for category in set(dataset.categories) - set(categories):
-                where = f"there is no category {category!r} in {dataset.root}"
-                unreachable[f"{name}/{category}"] = f"{where}; {choose_from(category, categories)}"
-            continue
-        inner = [c for c in categories if dataset.root / c != dataset.incoming]
-        faults = {c: fault for c in inner if (fault := name_fault(c))}
-        for category, fault in faults.items():
-            unreachable[f"{name}/{category}"] = f"the folder's name {fault}: rename it"
-        found[name] = tuple(c for c in inner if c not in faults)
-        if not found[name]:
-            unreachable[name] = f"no category of layout {dataset.layout} was found in {dataset.root}"
+        there, away = _look_at_root(dataset, catalogue, known[name])
+        if away:
+            unreachable[name] = away
+        if dataset.categories is None:
+            found[name], faults = _found(dataset, there, known[name], away=bool(away))
+        else:
+            faults = {} if away else _not_there(dataset, there)
+        unreachable |= {f"{name}/{category}": why for category, why in faults.items()}
     return found, unreachable
+
+
+def _look_at_root(
+    dataset: DatasetSettings, catalogue: Catalogue, before: KnownDataset
+) -> tuple[list[str], str]:
+    """The categories at a dataset's root; or none, and why. An empty root may be a mount point without its disk."""
+    try:
+        categories = catalogue.find_categories(dataset.layout, dataset.root, dataset.layout_settings)
+    except (DatasetError, OSError) as error:
+        return [], _away(before, str(error))
+    there = [category for category in categories if dataset.root / category != dataset.incoming]
+    if there:
+        return there, ""
+    return [], _away(before, f"no category of layout {dataset.layout} was found in {dataset.root}")
+
+
+def _found(
+    dataset: DatasetSettings, there: Sequence[str], before: KnownDataset, *, away: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The categories of a dataset that declares none, and what is wrong with some: names, folders that are gone."""
+    faults = {c: f"the folder's name {fault}: rename it" for c in there if (fault := name_fault(c))}
+    kept = [category for category in there if category not in faults]
+    if away:
+        return tuple(sorted(before.categories)), {}
+    if before.root == dataset.root:
+        seen = {c: time for c, time in before.categories.items() if time is not None and c not in there}
+        faults |= {c: _gone(dataset.root / c, time) for c, time in seen.items()}
+        kept += seen
+    return tuple(sorted(kept)), faults
+
+
+def _not_there(dataset: DatasetSettings, categories: Sequence[str]) -> dict[str, str]:
+    """The declared categories that are not among those found."""
+    return {
+        category: f"there is no category {category!r} in {dataset.root}; {choose_from(category, categories)}"
+        for category in sorted(set(dataset.categories or ()) - set(categories))
+    }
+
+
+def _away(before: KnownDataset, why: str) -> str:
+    since = "" if before.seen is None else f"root away since {_time(before.seen)}, when it was last seen: "
+    names = sorted(before.categories)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    where = f", where {', '.join(names[:_NAMED])}{more} was before" if names else ""
+    return f"{since}{why}{where}; is the disk or share mounted?"
+
+
+def _gone(folder: Path, seen: datetime) -> str:
+    advice = "put it back; if it is meant to be gone, name the other categories once: `categories: [...]`"
+    return f"{folder} is gone since {_time(seen)}, when it was last seen: {advice}"
+
+
+def _time(seen: datetime) -> str:
+    return f"{seen.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def refuse_twins(names: Iterable[object], place: Place, findings: Findings) -> None:
@@ -122,7 +174,8 @@ def _check_dataset(settings: DatasetSettings, place: Place, findings: Findings) 
     if settings.categories == ():
         findings.add((*place, "categories"), "is empty", "leave the key out to take those found")
     for i, image in enumerate(settings.exclude):
-        if "/" not in image or PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
+        elsewhere = PurePosixPath(image).is_absolute() and settings.layout != "manifest"
+        if "/" not in image or elsewhere or ".." in PurePosixPath(image).parts:
             what = f"{shown(image)} is not a path below the dataset's root"
             findings.add((*place, "exclude", i), what, "e.g. bottle/train/good/003.png, bottle/test/*/9*.png")
     if settings.incoming and settings.layout != "folder":

@@ -11,9 +11,11 @@ from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import ProjectError, SettingProblem, dotted, shown
+from uad_orchestrator.project.known_categories import read_known
 from uad_orchestrator.project.parsing.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.parsing.detectors import missing_files, read_detector
 from uad_orchestrator.project.parsing.findings import Findings
+from uad_orchestrator.project.parsing.paths import impossible_paths
 from uad_orchestrator.project.parsing.repeats import MARK, expand_repeats
 from uad_orchestrator.project.parsing.yaml_text import parse_project
 from uad_orchestrator.project.project import Project
@@ -60,6 +62,9 @@ def _read_sections(
     values = findings.text.values
     for key in values.keys() - set(KEYS):
         findings.add((key,), "unknown key", choose_from(key, KEYS))
+    if impossible := list(impossible_paths(values)):
+        findings.note(*impossible)
+        return None
     storage = _read_storage(values.get("storage"), home, findings)
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
     images = findings.section(ImagesSettings, values.get("images"), ("images",))
@@ -77,7 +82,7 @@ def _read_sections(
         findings.note(*missing)
     if findings.problems:
         return None
-    found, unreachable = look_for_categories(datasets, catalogue)
+    found, unreachable = look_for_categories(datasets, catalogue, read_known(storage, list(datasets)))
     return Project(
         home=home,
         storage=storage,

@@ -143,7 +143,7 @@ def dataset_means(
     spread: dict[str, dict[str, float]] = {name: {} for name in compared}
     narrower = {}
     for metric in (*metrics, *averaged_beside()):
-        having = [c for c in shared if all(fresh[c, name].value(metric) is not None for name in compared)]
+        having = [c for c in shared if all(_comparable(fresh[c, name], metric) for name in compared)]
         if any(
             fresh[c, name].reasons.get(metric) != NOT_MEASURED
             for c in shared
@@ -178,6 +178,12 @@ def dataset_means(
             for name in compared
         ),
     )
+
+
+def _comparable(row: LeaderboardRow, metric: str) -> bool:
+    """Whether a row has the figure, and of test images: a rate of held-out normals is no figure of the others' kind."""
+    of_others = metric == "false_positive_rate" and row.false_positive_rate_from is not None
+    return row.value(metric) is not None and not of_others
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -90,6 +90,9 @@ class LeaderboardRow(BaseModel):
     status: Status
     reason: str | None = None
     version: str | None = None
+    warnings: int = Field(
+        0, description="how many findings speak against its figures; the board has them in words"
+    )
     repeats: tuple[str, ...] = Field(
         (), description="the detectors, one per seed, that this row is the mean of"
     )
@@ -111,6 +114,14 @@ class LeaderboardRow(BaseModel):
     recall: float | None = Field(None, description="share of the defective test images above the threshold")
     f1: float | None = Field(None, description="at the threshold, unlike image_f1_max")
     false_positive_rate: float | None = Field(None, description="share of the normal test images above it")
+    false_positive_rate_from: str | None = Field(
+        None, description="the held-out normals that the rate is of, where there are no normal test images"
+    )
+    n_test_normal: int | None = Field(None, description="normal test images")
+    n_test_anomalous: int | None = Field(None, description="defective test images")
+    n_test_masked: int | None = Field(
+        None, description="defective test images with a mask: those that pixel metrics are over"
+    )
 
     seconds_per_image_p50: float | None = None
     seconds_per_image_p95: float | None = None

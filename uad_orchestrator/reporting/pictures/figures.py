@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SIZE = (3.4, 2.8)  # inches
 FRAME = (0.15, 0.17, 0.82, 0.67)  # left, bottom, width, height of the axes; the legend goes above
 TALL_FRAME = (0.15, 0.17, 0.82, 0.79)  # without a legend
+FAR = 4  # times the range of normals and threshold is near; the axis may be broken behind it
+FAR_SHARE = 1 / 3  # of the axis, for scores beyond the break
 POINTS = 150  # of a curve: more cannot be seen at this size
 
 
@@ -94,6 +96,8 @@ def pro_figure(
 def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str = "scores") -> str:
     """Where the image scores lie, and where the threshold cuts them, as SVG.
 
+    Where a few defects score far higher than all else, the axis is broken: their part of it has a scale of its own.
+
     Args:
         rows: the score table: test normals, defects, and the normals that set the threshold.
         threshold: the image threshold; NaN draws none.
@@ -113,7 +117,12 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
         "calibration normals": [row.score for row in rows if row.role == "calibration"],
     }
     figure, axes = _axes("image score", "images", unit_square=False)
-    edges = _edges([score for scores in groups.values() for score in scores], threshold)
+    scores = [score for scores in groups.values() for score in scores]
+    normals = groups["test normals"] + groups["calibration normals"]
+    limit = _break(scores, normals, threshold)
+    edges = _edges([score for score in scores if limit is None or score <= limit], threshold)
+    if limit is not None:
+        edges = _break_axis(axes, np.append(edges, max(limit, edges[-1])), max(scores))
     for label, colour in (("test normals", PRIMARY), ("defects", SECONDARY)):
         axes.hist(
             groups[label], edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})"
@@ -126,7 +135,49 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
         axes.axvline(threshold, color=INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, columns=2)
-    return inline_svg(figure, name, _scores_alt_text(groups, threshold))
+    broken = "" if limit is None else f" The axis is broken at {limit:.4g}."
+    return inline_svg(figure, name, _scores_alt_text(groups, threshold) + broken)
+
+
+def _break(scores: Sequence[float], normals: Sequence[float], threshold: float) -> float | None:
+    """Where the axis is broken: above what lies near normals and threshold; None where all can be told apart anyhow."""
+    lowest, highest = min(scores), max(scores)
+    bulk = float(np.quantile(normals, 0.95)) if normals else float(np.median(scores))
+    span = max([bulk] if math.isnan(threshold) else [bulk, threshold]) - lowest
+    near = max(score for score in scores if score <= lowest + max(span, 0) * FAR)
+    limit = max(near, lowest + span) + 0.1 * span
+    return limit if span > 0 and limit - lowest < (highest - lowest) / 2 else None
+
+
+def _break_axis(axes: Axes, edges: np.ndarray, highest: float) -> np.ndarray:
+    """Give what lies above the last edge a third of the axis, with a scale of its own; the edges of both parts."""
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    low, limit = float(edges[0]), float(edges[-1])
+    at, shown = [low, limit, highest], [0.0, 1 - FAR_SHARE, 1.0]
+    axes.set_xscale(
+        "function", functions=(lambda x: _piecewise(x, at, shown), lambda y: _piecewise(y, shown, at))
+    )
+    axes.set_xlim(low, highest + 0.02 * (highest - limit))
+    near, far = MaxNLocator(4).tick_values(low, limit), MaxNLocator(2).tick_values(limit, highest)
+    clear_of_break = limit - 0.1 * (limit - low), limit + 0.25 * (highest - limit)
+    axes.set_xticks(
+        [t for t in (*near, *far) if low <= t < clear_of_break[0] or clear_of_break[1] < t <= highest]
+    )
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.text(limit, 1.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", color=SOFT)
+    axes.text(limit, 0.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", color=SOFT)
+    return np.append(edges, np.linspace(limit, highest, 9)[1:])
+
+
+def _piecewise(values: np.ndarray, start: Sequence[float], end: Sequence[float]) -> np.ndarray:
+    """Three points to three others, straight lines between and beyond them."""
+    values = np.asarray(values, float)
+    first, second = ((end[i + 1] - end[i]) / (start[i + 1] - start[i]) for i in (0, 1))
+    return np.where(
+        values < start[1], end[1] + first * (values - start[1]), end[1] + second * (values - start[1])
+    )
 
 
 def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:

@@ -1,0 +1,215 @@
+"""Datasets as people bring them: what is missing is said, what is arranged otherwise is read as the tidy one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.invoke import uad
+from tests.own_data.cases import CATEGORY, SIZE, housing, save
+from uad_orchestrator.metrics.report import MetricsReport
+
+PIXELS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_0.3", "aupro_0.05")
+IMAGES = ("image_auroc", "image_ap", "image_f1_max")
+AT = ("threshold", "recall", "precision", "false_positive_rate")
+
+
+def row_of(home: Path) -> dict[str, Any]:
+    """The one row of a project's board, after a refresh that did all it could."""
+    refreshed = uad("refresh", "--home", home, "--json")
+    assert refreshed.exit_code == 0, refreshed.stderr
+    board = uad("leaderboard", "--home", home, "--format", "json")
+    [row] = json.loads(board.stdout)["rows"]
+    assert row["status"] == "fresh", row["reason"]
+    return row
+
+
+def figures(row: dict[str, Any], *more: str) -> dict[str, Any]:
+    return {name: row[name] for name in (*IMAGES, *AT, *more)}
+
+
+def report_of(home: Path) -> MetricsReport:
+    [path] = (home / ".uad" / "artifacts" / "metrics_report").rglob("metrics.json")
+    return MetricsReport.from_json(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def tidy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The row of the tidy dataset."""
+    home = tmp_path_factory.mktemp("tidy")
+    housing(home)
+    return row_of(home)
+
+
+def test_without_masks_image_figures_and_threshold_are_those_of_with_masks(
+    tmp_path: Path, tidy: dict[str, Any]
+) -> None:
+    housing(tmp_path, masks=False)
+    row = row_of(tmp_path)
+    assert figures(row) == figures(tidy)
+    assert {row["reasons"][name] for name in PIXELS} == {"no masks"}
+    assert (row["n_test_anomalous"], row["n_test_masked"]) == (6, 0)
+    table = uad("leaderboard", "--home", tmp_path).stdout
+    assert "line7/housing: no pixel AUROC, pixel AP, pixel F1-max, AUPRO@0.3, AUPRO@0.05: no masks" in table
+    bundled = uad(
+        "export", "bundle", "--home", tmp_path, "--category", CATEGORY, "--output", tmp_path / "bundle"
+    )
+    assert bundled.exit_code == 0, bundled.stderr
+    assert "no masks" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_only_normals_are_fitted_calibrated_and_exported(tmp_path: Path, tidy: dict[str, Any]) -> None:
+    housing(tmp_path, good=0, bad=0)
+    row = row_of(tmp_path)
+    assert row["threshold"] == tidy["threshold"]
+    assert row["false_positive_rate"] == pytest.approx(
+        1 / 12
+    )  # each of twelve against the largest of the others
+    assert row["false_positive_rate_from"] == "12 held-out normals (leave_one_image_out)"
+    report = report_of(tmp_path)
+    assert set(report.reasons.values()) == {"no test images"}
+    assert report.reasons.keys() == report.metrics.keys()
+    assert "no test images" in uad("leaderboard", "--home", tmp_path).stdout
+    assert "no test images" in uad("leaderboard", "--home", tmp_path, "--format", "md").stdout
+    assert uad("report", "--home", tmp_path).exit_code == 0
+    assert "no test images" in (tmp_path / ".uad" / "report.html").read_text()
+    bundled = uad(
+        "export", "bundle", "--home", tmp_path, "--category", CATEGORY, "--output", tmp_path / "bundle"
+    )
+    assert bundled.exit_code == 0, bundled.stderr
+    assert "held-out normals" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "missing", "empty"),
+    [
+        ({"good": 0}, "no good test images", IMAGES),
+        ({"bad": 0}, "no defective test images", (*IMAGES, *PIXELS, "recall")),
+    ],
+)
+def test_one_kind_of_test_images_alone(
+    tmp_path: Path, sizes: dict[str, int], missing: str, empty: tuple[str, ...]
+) -> None:
+    housing(tmp_path, **sizes)
+    row = row_of(tmp_path)
+    assert {row["reasons"][name] for name in empty} == {missing}
+    assert all(row[name] is None for name in empty)
+    assert missing in uad("leaderboard", "--home", tmp_path).stdout
+    assert missing in uad("check", "--home", tmp_path).stdout
+
+
+def test_one_image_is_fitted_and_what_it_cannot_give_is_said(tmp_path: Path) -> None:
+    housing(tmp_path, train=1, good=0, bad=1)
+    row = row_of(tmp_path)
+    assert row["threshold"] is None and "single image" in row["reasons"]["recall"]
+    assert row["pixel_auroc"] > 0.9
+
+
+def test_pixel_metrics_are_over_the_images_with_masks_and_the_others_are_named(
+    tmp_path: Path, tidy: dict[str, Any]
+) -> None:
+    root = housing(tmp_path)
+    for number in (0, 1):
+        (root / f"ground_truth/scratch/{number:03}_mask.png").unlink()
+    row = row_of(tmp_path)
+    assert figures(row) == figures(tidy)
+    assert (row["n_test_masked"], row["n_test_anomalous"]) == (4, 6)
+    without = [f"housing/test/scratch/{number:03}.png" for number in (0, 1)]
+    assert report_of(tmp_path).without_mask == without
+    assert "pixel metrics are over 4 of 6 defective images" in uad("leaderboard", "--home", tmp_path).stdout
+    checked = uad("check", "--home", tmp_path).stdout
+    assert all(name in checked for name in without)
+    fewer = housing(tmp_path / "fewer")
+    for number in (0, 1):
+        (fewer / f"test/scratch/{number:03}.png").unlink()
+        (fewer / f"ground_truth/scratch/{number:03}_mask.png").unlink()
+    assert figures(row_of(tmp_path / "fewer"), *PIXELS)["aupro_0.3"] == row["aupro_0.3"]
+
+
+def test_masks_may_be_required(tmp_path: Path) -> None:
+    housing(tmp_path, dataset="masks: required", masks=False)
+    refreshed = uad("refresh", "--home", tmp_path, "--json")
+    assert refreshed.exit_code == 1
+    assert "000.png: has no mask; expected housing/ground_truth/scratch/000_mask.png" in refreshed.stdout
+
+
+def of_cameras(root: Path) -> None:
+    """Two cameras that count from 0, in train, test and among the masks."""
+    for folder in ("train/good", "test/good", "test/scratch", "ground_truth/scratch"):
+        for i, source in enumerate(sorted((root / folder).iterdir())):
+            stem = source.name.removeprefix(f"{i:03}")
+            target = root / folder / f"cam{i % 2}" / f"{i // 2:03}{stem}"
+            target.parent.mkdir(exist_ok=True)
+            source.rename(target)
+
+
+@pytest.mark.parametrize(
+    ("names", "dataset"),
+    [
+        (("train/OK", "test/OK", "test/NG", "ground_truth/NG"), ""),
+        (("Train/good", "Test/good", "Test/scratch", "Ground_Truth/scratch"), ""),
+        (("TRAIN/Normal", "TEST/ok", "TEST/Bad", "ground-truth/bad"), ""),
+        (("train/good", "test/pass", "test/fail", "ground_truth/fail"), "normal_folders: pass"),
+        (
+            ("train/good", "test/io", "test/nio", "ground_truth/nio"),
+            "normal_folders: [io], defect_folders: [nio]",
+        ),
+    ],
+)
+def test_folders_are_read_by_their_words(
+    tmp_path: Path, tidy: dict[str, Any], names: tuple[str, str, str, str], dataset: str
+) -> None:
+    housing(tmp_path, names=names, dataset=dataset)
+    assert figures(row_of(tmp_path), *PIXELS) == figures(tidy, *PIXELS)
+
+
+def test_a_folder_per_camera_is_the_group_and_maps_do_not_collide(tmp_path: Path) -> None:
+    of_cameras(housing(tmp_path))
+    row = row_of(tmp_path)
+    assert row["threshold_source"] == "leave_one_group_out"
+    assert (row["n_test_normal"], row["n_test_masked"]) == (5, 6)
+    assert row["pixel_auroc"] > 0.9
+    maps = {path.name for path in (tmp_path / ".uad" / "artifacts").rglob("scratch/*.tiff")}
+    assert maps == {f"cam{camera}__{number:03}.tiff" for camera in (0, 1) for number in range(3)}
+    manifest = json.loads(uad("plan", "--home", tmp_path, "--json").stdout)
+    assert manifest["stale"] == []
+
+
+def empty_masks_of_normals(root: Path) -> None:
+    for number in range(5):
+        save(root / f"ground_truth/good/{number:03}_mask.png", np.zeros((SIZE, SIZE), np.uint8))
+
+
+def annotations_beside(root: Path) -> None:
+    (root / "test/scratch/_annotations.coco.json").write_text(json.dumps({"images": []}))
+    for number in range(12):
+        (root / f"train/good/{number:03}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (empty_masks_of_normals, None),
+        (annotations_beside, "uad import"),
+    ],
+)
+def test_what_lies_beside_does_not_stop_and_changes_no_figure(
+    tmp_path: Path, tidy: dict[str, Any], change: Callable[[Path], None], said: str | None
+) -> None:
+    change(housing(tmp_path))
+    assert figures(row_of(tmp_path), *PIXELS) == figures(tidy, *PIXELS)
+    checked = uad("check", "--home", tmp_path).stdout
+    assert said is None or said in checked
+
+
+def test_a_root_that_is_a_category_says_use_its_parent(tmp_path: Path) -> None:
+    root = housing(tmp_path)
+    settings = tmp_path / "uad.yaml"
+    settings.write_text(settings.read_text().replace("root: images", "root: images/housing"))
+    checked = uad("check", "--home", tmp_path)
+    assert f"{root} is a category itself: give its parent {root.parent} as the root" in checked.stdout
