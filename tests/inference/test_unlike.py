@@ -10,10 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from starlette.testclient import TestClient
 
 from tests.images.test_reading import bomb
 from tests.orchestration.workshop import normal_image, write_image
+from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.images import formats, source, tiff_bands
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.inference import Bundle, infer, load_bundle, save_bundle
@@ -107,3 +110,30 @@ def test_a_pipe_in_a_list_of_images_is_named(bundle: Bundle, tmp_path: Path) -> 
     paths = [tmp_path / "zero.png", tmp_path / "good.png"]
     results = list(infer(bundle, paths, on_unreadable=lambda source, error: failed.append(str(error))))
     assert len(results) == 1 and "a device; only regular files are read" in failed[0]
+
+
+def test_tiles_of_a_large_tiff_are_read_as_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = []
+    for seed in range(4):
+        paths.append(tmp_path / f"{seed}.tif")
+        large = np.kron(normal_image(seed), np.ones((3, 3, 1), np.uint8))
+        tifffile.imwrite(paths[-1], large, photometric="rgb", rowsperstrip=8, compression="zlib")
+
+    def scores_of_a_fit() -> list[float]:
+        tiling = {"tile_size": 64, "stride": 48}
+        detector = create_detector("vision_patchcore", contamination=0.2, tiling=tiling).fit(paths[:3])
+        found = list(infer(detector, paths))
+        assert all(result.remarks == () for result in found)
+        return [result.score for result in found]
+
+    at_once = scores_of_a_fit()
+    monkeypatch.setattr(tiff_bands, "LARGE", 1)
+
+    def decoded_whole(*given: object) -> None:
+        raise AssertionError("the whole image was decoded")
+
+    monkeypatch.setattr(source, "decode_image", decoded_whole)
+    monkeypatch.setattr(formats, "read_image", decoded_whole)
+    assert scores_of_a_fit() == at_once
