@@ -127,9 +127,13 @@ def test_another_depth_at_inference_is_an_error_that_names_both(
     found = uad("infer", images, "--home", home)
     assert found.exit_code == 1
     assert "16 bits per channel" in found.stderr and "12 bits" in found.stderr and "8 bits" in found.stderr
-    stated = infer(home, images, "--bit-depth", "12")
-    assert [result["label"] for result in stated["results"]] == [0] * 5
-    assert all(result["warnings"] == [] for result in stated["results"])
+    bundle = tmp_path / "bundle"
+    exported = uad("export", "bundle", "--output", bundle, "--bit-depth", "12", "--home", home)
+    assert exported.exit_code == 0, exported.stderr
+    for way in (("--home", home, "--bit-depth", "12"), ("--bundle", bundle)):
+        stated = json.loads(uad("infer", images, *way, "--json").stdout)
+        assert [result["label"] for result in stated["results"]] == [0] * 5
+        assert all(result["warnings"] == [] for result in stated["results"])
 
 
 def test_a_bundle_reads_as_it_was_fitted_and_says_what_is_unlike(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.infer import cell_model, inspecting
+from uad_orchestrator.cli.infer import BitDepth, cell_model, inspecting
 from uad_orchestrator.cli.map_exports import maps, submission
 from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
 
@@ -40,10 +41,12 @@ def bundle(
             show_default="the cell's own thresholds",
         ),
     ] = None,
+    bit_depth: BitDepth = None,
 ) -> None:
     """Write a cell as a bundle: one folder that `uad infer` and `uad serve` run without the project."""
     from uad_orchestrator.inference.bundle_files import save_bundle
 
     with inspecting():
         model = cell_model(home, category, detector, fpr)
+        model = replace(model, reading=model.reading.changed(bit_depth))
         typer.echo(save_bundle(model, output, include_weights=weights))

@@ -13,7 +13,7 @@ import numpy as np
 from uad_orchestrator.images.decode import RgbImage, image_size, read_image
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks
-from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.source import ImageSource, open_bands
 
 
 class ImageFormat(StrEnum):
@@ -150,6 +150,7 @@ def _source(
             measure=lambda: image_size(path, reading),
             remarks=lambda: file_remarks(path, reading),
             scaled=reading.says_white,
+            bands=lambda: open_bands(path, reading, None),
         )
     if not isinstance(image, np.ndarray):
         raise TypeError(f"images[{index}] is a {type(image).__name__}; expected a path or a numpy array")

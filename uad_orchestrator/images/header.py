@@ -127,7 +127,7 @@ def refuse_size(header: Header, reading: ReadingSettings) -> None:
     if short * long > reading.max_megapixels * 1e6:
         raise TooLarge(
             f"{words} are {short * long / 1e6:.1f} megapixels, more than the {reading.max_megapixels:g} that are read; "
-            "cut it into smaller images, or raise images: {max_megapixels}"
+            "cut it into smaller images, or raise the limit (images: {max_megapixels}, --max-megapixels)"
         )
     if long > MAX_SIDE or long > MAX_ASPECT * short:
         raise TooLarge(

@@ -95,9 +95,18 @@ def look_at(image: ImageSource) -> Look:
     Raises:
         ImageError: it cannot be read.
     """
+    return look_at_bands(image) or Look.of(image.read())
+
+
+def look_at_bands(image: ImageSource) -> Look | None:
+    """Look at the middle rows of a large TIFF file; None for every other image.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     bands = image.bands() if image.bands is not None else None
     if bands is None:
-        return Look.of(image.read())
+        return None
     try:
         height, width = bands.size
         top = max(0, (height - WINDOW) // 2)

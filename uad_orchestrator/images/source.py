@@ -107,7 +107,7 @@ class ImageSource:
             measure=lambda: image_size(path, reading),
             remarks=lambda: file_remarks(path, reading),
             scaled=reading.says_white,
-            bands=partial(_open_bands, path, reading, known) if path.suffix.lower() in _TIFF else None,
+            bands=partial(open_bands, path, reading, known),
         )
 
     @classmethod
@@ -150,7 +150,10 @@ def encoded_source(data: bytes, name: str, reading: ReadingSettings, digest: str
     )
 
 
-def _open_bands(path: Path, reading: ReadingSettings, digest: str | None) -> TiffBands | None:
+def open_bands(path: Path, reading: ReadingSettings, digest: str | None) -> TiffBands | None:
+    """A large TIFF file for reading bands of rows; None for every other file (see ``can_read_bands``)."""
+    if path.suffix.lower() not in _TIFF:
+        return None
     return TiffBands(path, reading, digest) if can_read_bands(path) else None
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.fitted_look import fitted_on
 from uad_orchestrator.detectors.protocol.stages import Response
+from uad_orchestrator.detectors.tiled import TiledDetector
 from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.formats import ImageFormat, iter_sources, sources_from
 from uad_orchestrator.images.header import errors_name
-from uad_orchestrator.images.look import FittedOn, Look
+from uad_orchestrator.images.look import FittedOn, Look, look_at_bands
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.images.source import ImageSource
@@ -31,6 +32,7 @@ from uad_orchestrator.postprocess.regions import find_regions
 from uad_orchestrator.threads import ordered_map
 
 if TYPE_CHECKING:
+    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
     from uad_orchestrator.inference.bundle import Bundle
 
 InferenceImages = Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray
@@ -106,15 +108,18 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Read:
-    """An image that is on its way through the detector."""
+    """An image that is on its way through the detector; None: its tiles are read from the file as they are needed."""
 
     seconds: float
-    image: RgbImage
+    image: RgbImage | None
     remarks: tuple[Remark, ...]
 
-    def pixels(self) -> RgbImage:
-        """The image, for who asks for it by a function."""
-        return self.image
+    def of(self, source: ImageSource) -> ImageSource:
+        """The source with the pixels that are in memory, if they are."""
+        image = self.image
+        if image is None:
+            return source
+        return replace(source, read=lambda: image, measure=None, bands=None)
 
 
 def _open(model: Bundle | Path | str) -> Bundle:
@@ -133,7 +138,9 @@ def _results(
 ) -> Iterator[InferenceResult]:
     on_their_way: deque[_Read] = deque()
     with _batches_of(detector, batch_size):
-        decoded = _decoded(sources, on_their_way, on_unreadable, detector)
+        in_bands = isinstance(detector, TiledDetector) and not wanted.images
+        read = partial(_read, usual=fitted_on(detector.state_), in_bands=in_bands)
+        decoded = _decoded(sources, read, on_their_way, on_unreadable, detector.stream)
         for response in detector.respond(detector.state_, decoded):
             yield _result(detector, response, on_their_way.popleft(), wanted)
 
@@ -151,16 +158,16 @@ def _batches_of(detector: Detector, batch_size: int | None) -> Iterator[None]:
 
 def _decoded(
     sources: Iterable[ImageSource],
+    read: Callable[[ImageSource], tuple[ImageSource, _Read | ImageError]],
     on_their_way: deque[_Read],
     on_unreadable: OnUnreadable | None,
-    detector: Detector,
+    stream: EmbeddingStream,
 ) -> Iterator[ImageSource]:
     """Sources whose pixels are in memory: read here, so that one that fails does not take its batch along."""
     remaining = iter(sources)
     first = list(islice(remaining, 1))
     on_disk = bool(first) and first[0].measure is not None
-    threads, ahead = detector.stream.read_ahead(first[0]) if on_disk else (1, 0)
-    read = partial(_read, usual=fitted_on(detector.state_))
+    threads, ahead = stream.read_ahead(first[0]) if on_disk else (1, 0)
     for source, found in ordered_map(read, chain(first, remaining), threads=threads, ahead=ahead):
         if isinstance(found, ImageError):
             if on_unreadable is None:
@@ -168,17 +175,21 @@ def _decoded(
             on_unreadable(source, found)
             continue
         on_their_way.append(found)
-        yield replace(source, read=found.pixels, measure=None)
+        yield found.of(source)
 
 
-def _read(source: ImageSource, usual: FittedOn | None) -> tuple[ImageSource, _Read | ImageError]:
+def _read(
+    source: ImageSource, usual: FittedOn | None, in_bands: bool
+) -> tuple[ImageSource, _Read | ImageError]:
     """The image, held to what the detector was fitted on, where that is known."""
     started = time.perf_counter()
     try:
-        image = source.read()
+        look = look_at_bands(source) if in_bands else None
+        image = source.read() if look is None else None
         remarks = list(source.remarks()) if source.remarks else []
         if usual is not None:
-            look = Look.of(image)
+            look = Look.of(image) if image is not None else look
+            assert look is not None  # one of both is there
             with errors_name(source.name):
                 usual.refuse_depth(look, stated=source.scaled)
             remarks += usual.unusual(look)

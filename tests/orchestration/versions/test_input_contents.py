@@ -15,6 +15,7 @@ from uad_orchestrator.datasets.defects_config import DefectKind
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.create import embedder_recipe
+from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.orchestration.versions import input_contents
 from uad_orchestrator.project import DetectorEntry
 
@@ -118,6 +119,19 @@ def test_where_the_files_lie_is_no_part_of_it() -> None:
     )
     for content in ("dataset_category", "normal_images", "test_images", "ground_truth"):
         assert getattr(input_contents, content)(elsewhere) == getattr(input_contents, content)(MANIFEST)
+
+
+def test_what_changes_pixels_is_part_of_what_reads_images_and_nothing_else_is() -> None:
+    deep = replace(MANIFEST, reading=ReadingSettings(bit_depth=12, max_megapixels=7))
+    large = replace(MANIFEST, reading=ReadingSettings(max_megapixels=7))
+    for content in (
+        input_contents.dataset_category,
+        input_contents.normal_images,
+        input_contents.test_images,
+    ):
+        assert content(large) == content(MANIFEST)
+        assert content(deep) == {**content(MANIFEST), "reading": {"bit_depth": 12}}
+    assert input_contents.ground_truth(deep) == input_contents.ground_truth(MANIFEST)
 
 
 def sha256(path: Path) -> str:

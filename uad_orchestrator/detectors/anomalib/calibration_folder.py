@@ -6,6 +6,7 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import Scan, is_folder, list_images
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.source import ImageSource
 
 
@@ -24,8 +25,9 @@ def calibration_files(folder: Path) -> list[Path]:
     return [folder.parent / name for name in names]
 
 
-def calibration_sources(folder: Path) -> list[ImageSource]:
-    """The same as sources, called ``calibration/<file>``."""
+def calibration_sources(folder: Path, reading: ReadingSettings = PLAIN_READING) -> list[ImageSource]:
+    """The same as sources, called ``calibration/<file>``, read like the dataset's images."""
     return [
-        ImageSource.from_path(path, name=f"calibration/{path.name}") for path in calibration_files(folder)
+        ImageSource.from_path(path, name=f"calibration/{path.name}", reading=reading)
+        for path in calibration_files(folder)
     ]

@@ -164,7 +164,7 @@ class AnomalibDetector(Detector):
             DatasetError: the calibration folder is not there, is empty, or holds something else than images.
         """
         if self._calibration_folder is not None:
-            images = calibration_sources(Path(self._calibration_folder))
+            images = calibration_sources(Path(self._calibration_folder), self.parts.reading)
             return folder_calibration(images, self.scoring_settings.calibration)
         if state.facts["kind"] == "trained" or validation:
             return super().calibration_images(state, train, validation)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, PositiveInt
 
 from uad_orchestrator.detectors.protocol.settings import CalibrationSettings, ScoringSettings, Settings
+from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 
 TRAINING_LOG = "training.csv"
 """Beside a trained model's checkpoint: all that was logged, as (name, step, value)."""
@@ -83,6 +84,7 @@ class AnomalibParts:
             of such images, or one ``(n, h, w, 3)`` array; always RGB float32 in 0..1.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         folder: where a training keeps its checkpoints, to go on from there; None: a temporary folder.
+        reading: how the files of a calibration folder are read.
     """
 
     network: str | None = None
@@ -92,3 +94,4 @@ class AnomalibParts:
     accepts: Accepts = "image"
     device: str = "auto"
     folder: Path | None = None
+    reading: ReadingSettings = PLAIN_READING

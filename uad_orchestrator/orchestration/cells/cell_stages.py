@@ -21,8 +21,9 @@ from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fit_notin
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
-from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.source import ImageSource, read_digest
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
 from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
@@ -123,7 +124,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
 
 def _refuse_test_images(calibration: Iterable[ImageSource], manifest: Manifest) -> None:
     """Calibration images that are scored, too: their thresholds would be no judges."""
-    scored = {record.digest: record.path for record in manifest.scored}
+    scored = {read_digest(record.digest, manifest.reading): record.path for record in manifest.scored}
     for image in calibration:
         if image.digest in scored:
             raise ValueError(
@@ -263,7 +264,10 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
 def _own_network(run: CellRun, device: str) -> dict[str, Any]:
     """What a detector is handed that brings a network of its own."""
     project = run.state.project
+    known = "reading" in detector_spec(run.entry.model).parts  # another package's may bring a network, too
+    reading = {"reading": project.reading(run.cell.dataset)} if known else {}
     return {
+        **reading,
         "checkpoint": run.state.checkpoint(run.cell),
         "trusted_checkpoints": project.trusted_checkpoints,
         "device": device,
