@@ -11,6 +11,7 @@ import typer
 
 from uad_orchestrator.cli.terminal.options import Home, Json
 from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.storage.file_names import printable
 
 if TYPE_CHECKING:
     from uad_orchestrator.datasets.annotations import ImportedAnnotations
@@ -138,7 +139,7 @@ def _fail(error: DatasetError, as_json: bool) -> NoReturn:
         print_json({"faults": faults or [{"file": None, "message": str(error)}]})
     note(f"Error: {str(error).splitlines()[0]}")
     for problem in problems:
-        note(f"  {problem}")
+        note(printable(f"  {problem}"))
     if problems:
         note(f"{len(problems)} faults; nothing was written")
     raise typer.Exit(WRONG_USAGE) from error
@@ -155,9 +156,11 @@ def _show(found: ImportedAnnotations, lines: str) -> None:
     typer.echo(f"{found.masks} masks in {found.masks_folder}")
     if found.boxed:
         shown = ", ".join(found.boxed[:3]) + (" ..." if len(found.boxed) > 3 else "")
-        typer.echo(f"{len(found.boxed)} defective images without a mask, in image metrics only: {shown}")
+        typer.echo(
+            f"{len(found.boxed)} defective images without a mask, in image metrics only: {printable(shown)}"
+        )
     for said in found.notes:
-        typer.echo(f"note: {said}")
+        typer.echo(printable(f"note: {said}"))
     typer.echo(f"\nFor uad.yaml:\n\n{lines}")
 
 
