@@ -25,7 +25,11 @@ imports = typer.Typer(
 
 Sources = Annotated[list[Path], typer.Argument(help="Annotation files, or folders that hold them.")]
 Images = Annotated[
-    Path | None, typer.Option(help="The images' folder.", show_default="the folder of the annotations")
+    Path | None,
+    typer.Option(
+        help="The images' folder.",
+        show_default="the folder of the annotations; the one above a split's folder",
+    ),
 ]
 Output = Annotated[
     Path | None,
@@ -102,7 +106,7 @@ def _add(kind: str, text: str) -> None:
                     annotations,
                     images=images,
                     output=output,
-                    category=_checked(category),
+                    category=_category(category, images, annotations),
                     settings=settings,
                     replace=replace,
                 )
@@ -120,15 +124,16 @@ def _add(kind: str, text: str) -> None:
     imports.command(kind, help=text)(command)
 
 
-def _checked(category: str | None) -> str | None:
-    """The category's name, if it can be one."""
+def _category(given: str | None, images: Path | None, sources: list[Path]) -> str:
+    """The category's name; wrong usage where it can be none."""
+    from uad_orchestrator.datasets.annotations import images_folder
     from uad_orchestrator.project.parsing.names import name_fault
 
-    fault = None if category is None else name_fault(category)
-    if fault:
-        note(f"Error: --category {category!r} {fault}")
+    name = given or Path(os.path.abspath(images or images_folder(sources))).name  # noqa: PTH100 - links stay
+    if fault := name_fault(name):
+        note(f"Error: the category {name!r} {fault}; give another with --category")
         raise typer.Exit(WRONG_USAGE)
-    return category
+    return name
 
 
 def _fail(error: DatasetError, as_json: bool) -> NoReturn:
