@@ -11,7 +11,6 @@ import typer
 
 from uad_orchestrator.cli.terminal.options import Home, Json
 from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note, print_json, speaking
-from uad_orchestrator.storage.file_names import printable
 
 if TYPE_CHECKING:
     from uad_orchestrator.datasets.annotations import ImportedAnnotations
@@ -138,6 +137,8 @@ def _category(given: str | None, images: Path | None, sources: list[Path]) -> st
 
 def _fail(error: DatasetError, as_json: bool) -> NoReturn:
     """Every fault, not only the first ones."""
+    from uad_orchestrator.storage.file_names import printable
+
     problems = error.problems
     if as_json:
         faults = [{"file": problem.path, "message": problem.message} for problem in problems]
@@ -151,6 +152,8 @@ def _fail(error: DatasetError, as_json: bool) -> NoReturn:
 
 
 def _show(found: ImportedAnnotations, lines: str) -> None:
+    from uad_orchestrator.storage.file_names import printable
+
     typer.echo(f"{found.manifest}: {sum(found.counts.values())} images of {found.category}")
     splits: dict[str, list[str]] = defaultdict(list)
     for (split, defect), n in sorted(found.counts.items(), key=lambda item: (item[0][1] != "good", item[0])):
