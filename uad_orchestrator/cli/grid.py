@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from uad_orchestrator.project import Project
 
 
+SHOWN_WARNINGS = 20
+"""Warnings of a refresh that are said in full; the others are counted."""
+
+
 class BoardFormat(StrEnum):
     """How the leaderboard is printed."""
 
@@ -249,10 +253,15 @@ def print_result(result: RefreshResult) -> None:
     for failed in result.failed:
         where = " x ".join(part for part in (failed.category, failed.detector) if part)
         note(f"FAILED {failed.asset}{' of ' * bool(where)}{where}: {failed.error}")
+    for warning in result.warnings[:SHOWN_WARNINGS]:
+        note(f"Warning: {warning}")
+    if (more := len(result.warnings) - SHOWN_WARNINGS) > 0:
+        note(f"... and {more} more warnings: `uad leaderboard --json`, or the report, have all")
     reused = sum(node.reused for node in result.materialized)
+    counts = f"{len(result.failed)} failed, {len(result.skipped)} skipped, {len(result.warnings)} warnings"
     typer.echo(
-        f"{len(result.materialized)} materialised ({reused} reused), {len(result.failed)} failed, "
-        f"{len(result.skipped)} skipped; {result.embedded_images} images embedded; {result.seconds:.1f} s"
+        f"{len(result.materialized)} materialised ({reused} reused), {counts}; "
+        f"{result.embedded_images} images embedded; {result.seconds:.1f} s"
     )
 
 

@@ -45,24 +45,31 @@ def init(home: Home = None) -> None:
         )
 
 
-def check(home: Home = None, as_json: Json = False) -> None:
-    """Datasets, weights, disk, versions: what is wrong, before it costs time."""
+def check(
+    home: Home = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Names and headers only: no image decoded, no weights opened.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Datasets, weights, disk, versions: what is wrong, before it costs time. Exit status 1 where there are errors."""
     from uad_orchestrator.orchestration.services.project_check import check_project
-    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.project.load import open_partly
 
     with speaking():
-        project = open_project(home)
+        project, faults = open_partly(home)
         with file_progress() as show:
-            found = check_project(project, show)
+            found = check_project(project, show, quick=quick, faults=faults)
         if as_json:
             print_json(found.to_json())
         else:
-            for problem in found.problems:
+            for problem in sorted(found.problems, key=lambda problem: problem.severity):
                 typer.echo(str(problem))
             for line in found.notes:
                 typer.echo(line)
-            typer.echo(f"{len(found.problems)} problems")
-    raise typer.Exit(FAILED if found.problems else 0)
+            warnings = len(found.problems) - len(found.errors)
+            typer.echo(f"{len(found.errors)} problems, {warnings} warnings")
+    raise typer.Exit(FAILED if found.errors else 0)
 
 
 def ui(

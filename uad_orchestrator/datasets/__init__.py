@@ -5,6 +5,7 @@ everything wrong with one. The demo set is generated.
 """
 
 from uad_orchestrator.datasets.annotations import ImportedAnnotations, ImportSettings, import_annotations
+from uad_orchestrator.datasets.copies import find_copies
 from uad_orchestrator.datasets.demo_generator import (
     DEMO_CATEGORIES,
     DemoSizes,
@@ -19,6 +20,7 @@ from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.layouts.registry import Layout
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
+from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.scan import (
     FoundImage,
@@ -49,7 +51,9 @@ __all__ = [
     "Strictness",
     "check_category",
     "check_dataset",
+    "check_masks",
     "find_categories",
+    "find_copies",
     "generate_defective",
     "generate_demo",
     "generate_normals",

@@ -1,11 +1,38 @@
-"""Copies between train, validation and test: they make every score too good."""
+"""Copies between train, validation and test: they make every score too good.
+
+Copies of files are found by their digests. Those of pictures, saved anew or scaled, by a perceptual hash (pHash of
+the library ImageHash, on which near pictures differ in few bits), and then told from other pictures of like parts
+by their pixels (``same_picture``).
+"""
 
 from __future__ import annotations
 
-from uad_orchestrator.datasets.manifest import Manifest, Split
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, Split
 from uad_orchestrator.datasets.problems import DatasetProblem
+from uad_orchestrator.datasets.remembered import Remember, find_anew
+from uad_orchestrator.datasets.same_picture import Likeness, Picture, likeness, read_picture
+from uad_orchestrator.images.decode import ImageError, read_bytes
+from uad_orchestrator.threads import available_threads
 
 _USES: dict[Split, str] = {"train": "trained on", "validation": "calibrated on"}
+_VERSION = 1
+_THUMB = 16
+_HASH_BITS = 16
+"""Of 64: pictures whose hashes differ in more are no copies."""
+_COMPARED = 6
+_UNLIKE = Likeness(1e9, 1e9, 1.0)
+_TIMES_NEARER = 3
+"""Than the next picture: so much more alike is a copy."""
 
 
 def find_exact_copies(manifest: Manifest) -> list[DatasetProblem]:
@@ -17,11 +44,161 @@ def find_exact_copies(manifest: Manifest) -> list[DatasetProblem]:
     Returns:
         A warning for each, or an error where the manifest's ``leaks`` say so, in the manifest's order.
     """
-    first: dict[str, tuple[str, Split]] = {}
+    return [
+        _problem(manifest, record, "the same file as", earlier)
+        for record, earlier in _with_earlier(manifest.records)
+    ]
+
+
+def find_copies(manifest: Manifest, remember: Remember = find_anew) -> list[DatasetProblem]:
+    """The images that are copies of one in an earlier split, saved in another format or size. Decodes images.
+
+    Args:
+        manifest: what ``load_dataset`` gave.
+        remember: keeps what was found out about an image, or two, of the same content.
+
+    Returns:
+        A warning for each, or an error where the manifest's ``leaks`` say so, in the manifest's order. Those of
+        ``find_exact_copies`` are not among them, nor are files that cannot be read.
+    """
+    looks = _Looks(manifest, remember)
+    exact = {record.path for record, _ in _with_earlier(manifest.records)}
     problems = []
-    for record in manifest.records:  # sorted by split: train, validation, test
-        path, split = first.setdefault(record.digest, (record.path, record.split))
-        if split != record.split and split in _USES:
-            message = f"the same file as {path}, which is {_USES[split]}; take one of them out"
-            problems.append(DatasetProblem(record.path, message, manifest.leak_severity))
+    for split, before in (("validation", ("train",)), ("test", ("train", "validation"))):
+        earlier = _Pool([record for record in manifest.records if record.split in before], looks)
+        for record in manifest.records:
+            searched = record.split == split and record.path not in exact
+            original = earlier.original_of(record) if searched else None
+            if original is not None:
+                problems.append(_problem(manifest, record, "the same picture, saved anew, as", original))
     return problems
+
+
+def _with_earlier(records: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, ImageRecord]]:
+    """The records whose digest an earlier split has, with the first that has it."""
+    first: dict[str, ImageRecord] = {}
+    for record in records:  # sorted by split: train, validation, test
+        earlier = first.setdefault(record.digest, record)
+        if earlier.split != record.split and earlier.split in _USES:
+            yield record, earlier
+
+
+def _problem(manifest: Manifest, record: ImageRecord, what: str, earlier: ImageRecord) -> DatasetProblem:
+    message = f"{what} {earlier.path}, which is {_USES[earlier.split]}; take one of them out"
+    return DatasetProblem(record.path, message, manifest.leak_severity)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a picture is found by.
+
+    Attributes:
+        bits: its pHash, ``(64,)`` bool.
+        thumb: ``(16, 16)`` float32, grey.
+    """
+
+    bits: np.ndarray
+    thumb: np.ndarray
+
+    @classmethod
+    def of(cls, grey: np.ndarray) -> dict[str, str]:
+        """As JSON, of ``(H, W)`` float32 in 0..255."""
+        import cv2
+        import imagehash
+        from PIL import Image
+
+        found = imagehash.phash(Image.fromarray(np.rint(grey).astype(np.uint8)))
+        thumb = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype("<f4")
+        return {"hash": str(found), "thumb": base64.b64encode(thumb.tobytes()).decode("ascii")}
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, str]) -> _Look:
+        import imagehash
+
+        thumb = np.frombuffer(base64.b64decode(known["thumb"]), "<f4")
+        return cls(imagehash.hex_to_hash(known["hash"]).hash.ravel(), thumb)
+
+
+@dataclass
+class _Looks:
+    """Pictures of a manifest, decoded where nothing is remembered of them."""
+
+    manifest: Manifest
+    remember: Remember
+
+    def of(self, record: ImageRecord) -> _Look | None:
+        """None for a file that cannot be read: that is said elsewhere."""
+
+        def find() -> dict[str, str] | None:
+            picture = self._read(record)
+            return None if picture is None else _Look.of(picture.grey)
+
+        known = self.remember(f"look-{_VERSION}-{self._read_as}-{record.digest}", find)
+        return None if known is None else _Look.from_json(known)
+
+    def likeness(self, record: ImageRecord, others: Sequence[ImageRecord]) -> list[Likeness]:
+        """Of a picture to each of some others; it is decoded once at most."""
+        decoded: list[Picture | None] = []
+
+        def find(other: ImageRecord) -> dict[str, Any]:
+            if not decoded:
+                decoded.append(self._read(record))
+            one, two = decoded[0], self._read(other)
+            return asdict(_UNLIKE if one is None or two is None else likeness(two, one))
+
+        keys = [f"alike-{_VERSION}-{self._read_as}-{other.digest}-{record.digest}" for other in others]
+        return [
+            Likeness(**self.remember(key, partial(find, other)))
+            for key, other in zip(keys, others, strict=True)
+        ]
+
+    @property
+    def _read_as(self) -> str:
+        reading = self.manifest.reading
+        return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}"
+
+    def _read(self, record: ImageRecord) -> Picture | None:
+        try:
+            data = read_bytes(self.manifest.file(record.path))
+            return read_picture(data, record.path, self.manifest.reading)
+        except ImageError:
+            return None
+
+
+class _Pool:
+    """The pictures among which originals are looked for."""
+
+    def __init__(self, records: Sequence[ImageRecord], looks: _Looks) -> None:
+        self.looks = looks
+        unique = list({record.digest: record for record in reversed(records)}.values())[::-1]
+        with ThreadPoolExecutor(available_threads()) as pool:
+            found = list(pool.map(looks.of, unique))
+        known = [(record, look) for record, look in zip(unique, found, strict=True) if look is not None]
+        self.records = [record for record, _ in known]
+        self.bits = np.array([look.bits for _, look in known], bool).reshape(len(known), -1)
+        self.thumbs = np.array([look.thumb for _, look in known], np.float32).reshape(len(known), -1)
+
+    def original_of(self, record: ImageRecord) -> ImageRecord | None:
+        """The picture that a record is a copy of.
+
+        The nearest are compared, those of other hashes too: a copy is not only near, but much nearer than the next.
+        """
+        look = self.looks.of(record) if self.records else None
+        if look is None:
+            return None
+        near = np.count_nonzero(self.bits != look.bits, axis=1) <= _HASH_BITS
+        if not near.any():
+            return None
+        distances = np.square(self.thumbs - look.thumb).mean(axis=1)
+        nearest = [self.records[i] for i in np.lexsort((distances, ~near))[:_COMPARED]]
+        found = self.looks.likeness(record, nearest)
+        order = sorted(range(len(found)), key=lambda i: (not found[i].is_copy, found[i].coarse))
+        best = found[order[0]]
+        copies = best.is_copy or (best.may_be_copy and _stands_out([found[i].coarse for i in order]))
+        return nearest[order[0]] if copies else None
+
+
+def _stands_out(differences: Sequence[float]) -> bool:
+    """Whether the first of rising differences, or the first few alike, is much smaller than the next."""
+    limit = _TIMES_NEARER * differences[0]
+    return any(later >= _TIMES_NEARER * sooner and sooner <= limit for sooner, later in pairwise(differences))

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from uad_orchestrator.datasets.copies import find_exact_copies
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
-from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.manifest import Manifest, Split
+from uad_orchestrator.datasets.odd_images import odd_images
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.strictness import Strictness
-from uad_orchestrator.images.decode import ImageError, check_header
+from uad_orchestrator.images.decode import ImageError, checked_header
+from uad_orchestrator.images.header import Header
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks
 from uad_orchestrator.storage.file_names import file_path, printable, table_name
 
 _THREADS = 8  # opening files waits more than it computes
-_LOSSY = (".jpg", ".jpeg")
+LOSSY = (".jpg", ".jpeg")
 
 Progress = Callable[[int, int], None]
 """Called with (files looked at, files in all)."""
@@ -57,14 +59,17 @@ def check_dataset(
         scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings, strictness.masks)
     except DatasetError as error:
         return list(error.problems) or [DatasetProblem(category, str(error))]
-    files = [(table_name(image.path), tuple(map(table_name, image.masks))) for image in scan.images]
-    headers = _check_headers(dataset_folder(layout, root), files, reading, progress)
-    problems = scan.problems + scan.warnings + headers
+    files = [
+        _Files(table_name(image.path), image.split, tuple(map(table_name, image.masks)))
+        for image in scan.images
+    ]
+    of_headers = _check_headers(dataset_folder(layout, root), files, reading, progress)
+    problems = scan.problems + scan.warnings + of_headers
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
 def check_category(manifest: Manifest, progress: Progress | None = None) -> list[DatasetProblem]:
-    """Every fault that a loaded category's headers show, and test images that were also trained on.
+    """Every fault that a loaded category's headers show, odd images, and copies of files in several splits.
 
     Args:
         manifest: what ``load_dataset`` gave.
@@ -73,55 +78,65 @@ def check_category(manifest: Manifest, progress: Progress | None = None) -> list
     Returns:
         Errors and warnings, sorted by path; empty where all is right.
     """
-    files = [(record.path, tuple(mask.path for mask in record.masks)) for record in manifest.records]
+    files = [
+        _Files(record.path, record.split, tuple(mask.path for mask in record.masks))
+        for record in manifest.records
+    ]
     problems = _check_headers(manifest.root, files, manifest.reading, progress) + find_exact_copies(manifest)
     return sorted(set(problems), key=lambda problem: problem.path)
 
 
+class _Files(NamedTuple):
+    """An image with its masks, by their paths."""
+
+    image: str
+    split: Split
+    masks: tuple[str, ...]
+
+
 def _check_headers(
-    root: Path,
-    files: list[tuple[str, tuple[str, ...]]],
-    reading: ReadingSettings,
-    progress: Progress | None,
+    root: Path, files: list[_Files], reading: ReadingSettings, progress: Progress | None
 ) -> list[DatasetProblem]:
     problems: list[DatasetProblem] = []
+    normals: dict[str, Header] = {}
+    others: dict[str, Header] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        checked = pool.map(lambda file: _check_image(root, file[0], file[1], reading), files)
-        for done, found in enumerate(checked, 1):
+        checked = pool.map(lambda of: _check_image(root, of, reading), files)
+        for done, (of, (header, found)) in enumerate(zip(files, checked, strict=True), 1):
             problems += found
+            if header:
+                (normals if of.split in ("train", "validation") else others)[of.image] = header
             if progress:
                 progress(done, len(files))
-    return problems
+    return problems + odd_images(normals, others)
 
 
 def _check_image(
-    root: Path, image: str, masks: tuple[str, ...], reading: ReadingSettings
-) -> list[DatasetProblem]:
+    root: Path, files: _Files, reading: ReadingSettings
+) -> tuple[Header | None, list[DatasetProblem]]:
     """An image and its masks: all readable, all of one size."""
     problems: list[DatasetProblem] = []
-    size = _size(root, image, problems, reading)
-    if size:
-        remarks = file_remarks(root / file_path(image), reading)
-        problems += [DatasetProblem(image, remark.text, "warning") for remark in remarks]
-    for mask in masks:
-        mask_size = _size(root, mask, problems, reading, mask=True)
-        if size and mask_size and mask_size != size:
-            message = (
-                f"mask of {_words(mask_size)}, its image {image} is {_words(size)}; expected the same size"
-            )
-            problems.append(DatasetProblem(mask, message))
-        if mask.lower().endswith(_LOSSY):
+    header = _header(root, files.image, problems, reading)
+    if header:
+        remarks = file_remarks(root / file_path(files.image), reading)
+        problems += [DatasetProblem(files.image, remark.text, "warning") for remark in remarks]
+    for mask in files.masks:
+        of_mask = _header(root, mask, problems, reading, mask=True)
+        if header and of_mask and of_mask.size != header.size:
+            message = f"mask of {_words(of_mask.size)}, its image {files.image} is {_words(header.size)}"
+            problems.append(DatasetProblem(mask, f"{message}; expected the same size"))
+        if mask.lower().endswith(LOSSY):
             message = "a JPEG mask: compression leaves pixels above 0 around defects; store it as PNG"
             problems.append(DatasetProblem(mask, message, "warning"))
-    return problems
+    return header, problems
 
 
-def _size(
+def _header(
     root: Path, name: str, problems: list[DatasetProblem], reading: ReadingSettings, *, mask: bool = False
-) -> tuple[int, int] | None:
+) -> Header | None:
     path = root / file_path(name)
     try:
-        return check_header(path, reading, mask=mask)
+        return checked_header(path, reading, mask=mask)
     except ImageError as error:
         problems.append(DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: ")))
         return None

@@ -206,14 +206,16 @@ def _settle_masks(scan: Scan, category: str, *, required: bool) -> None:
         settled = {scan.without_mask[path] for path in lacking if path in scan.without_mask}
         scan.problems = [problem for problem in scan.problems if problem not in settled]
     if lacking and len(lacking) == len(defective):
-        boxed = sum(bool(image.boxes) for image in defective)
-        marked = f", {boxed} of them marked by boxes" if boxed else ""
+        with_boxes = sum(bool(image.boxes) for image in defective)
+        marked = f", {with_boxes} of them marked by boxes" if with_boxes else ""
         scan.warn(
             category, f"no masks ({len(lacking)} defective test images{marked}): there are no pixel metrics"
         )
         return
+    boxed = {image.path for image in defective if image.boxes}
     for path in lacking:
-        what = scan.without_mask[path].message if path in scan.without_mask else "has no mask"
+        known = scan.without_mask.get(path)
+        what = known.message if known else "has boxes, which are no mask" if path in boxed else "has no mask"
         scan.warn(path, f"{what}; pixel metrics leave it out")
 
 

@@ -93,6 +93,8 @@ class Manifest:
     notes: tuple[str, ...] = ()
     defects: tuple[DefectKind, ...] = ()
     reading: ReadingSettings = PLAIN_READING
+    warnings: tuple[DatasetProblem, ...] = ()
+    leaks: LeakRule = "warn"
 
     def file(self, path: str) -> Path:
         """Where an image or a mask lies.
@@ -104,9 +106,6 @@ class Manifest:
             The file's own path.
         """
         return self.root / file_path(path)
-
-    warnings: tuple[DatasetProblem, ...] = ()
-    leaks: LeakRule = "warn"
 
     def select(self, split: Split, label: int | None = None) -> tuple[ImageRecord, ...]:
         """The records of a split.

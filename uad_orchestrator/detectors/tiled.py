@@ -20,6 +20,7 @@ from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.tiff_bands import TiffBands
 from uad_orchestrator.images.tiles import TileGrid, TileSource, tile_grid
 
 CELLS = "tile_cells"
@@ -166,13 +167,20 @@ class TiledDetector(Detector):
         """Where the image's tiles lie, and a source for each of them; no pixel is decoded before one is read."""
         size, opened = image.size(), False
 
-        def read() -> RgbImage:
+        def opening() -> None:
             nonlocal opened
             self._embedded_images += not opened
             opened = True
+
+        def read() -> RgbImage:
+            opening()
             return image.read()
 
-        whole = replace(image, read=read, measure=lambda: size)
+        def bands() -> TiffBands | None:
+            opening()
+            return None if image.bands is None else image.bands()
+
+        whole = replace(image, read=read, measure=lambda: size, bands=image.bands and bands)
         grid = tile_grid(self.stream.size_after(size), self.tiling.tile_size, self.tiling.resolved_stride)
         tiles = [TileSource.cut_from(whole, box, self.tiling.padding) for box in grid.boxes()]
         return _CutImage(image.name, size, grid, tiles, [True] * len(tiles))

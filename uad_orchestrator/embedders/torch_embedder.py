@@ -14,6 +14,7 @@ from uad_orchestrator.embedders.input_plan import InputPlan, check_image, plan_i
 from uad_orchestrator.embedders.protocol import LARGEST_FLOAT16, PatchEmbedding, Precision
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.torch_device import choose_device, exact_kernels, kernels
+from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import RgbImage
 
 CPU_BATCH, GPU_BATCH = 8, 64
@@ -107,6 +108,26 @@ class TorchEmbedder:
         twin = copy(self)
         twin.settings = self.settings.model_copy(update={"compute": None})
         return twin
+
+    def check_shapes(self) -> None:
+        """Hold the weight file against the network by names and shapes alone: neither is given memory.
+
+        Some networks compute with values while they are built; of those nothing is found out.
+
+        Raises:
+            WeightsError: a tensor is missing or of another shape, or the file cannot be read.
+            ValueError: there is no such model or layer.
+        """
+        import torch
+
+        meta = torch.device("meta")
+        try:
+            with meta:
+                self._load_network(meta)
+        except WeightsError:
+            raise
+        except (NotImplementedError, RuntimeError):
+            return
 
     @property
     def batch_size(self) -> int:

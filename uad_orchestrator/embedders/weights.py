@@ -29,21 +29,26 @@ def random_seed(settings: EmbedderSettings) -> int | None:
     return int(seed)
 
 
-def read_state_dict(path: Path) -> dict[str, Any]:
+def read_state_dict(path: Path, device: Any = None) -> dict[str, Any]:
     """The tensors of a ``.safetensors`` or a PyTorch file, on the CPU.
 
     Lightning's and timm's wrappers (``state_dict``, ``model``) and ``module.`` prefixes are taken off.
+
+    Args:
+        path: the file.
+        device: where the network is built. On torch's device ``meta`` nothing but names, shapes and types is read.
 
     Raises:
         WeightsError: the file is damaged or holds more than tensors (it is never unpickled).
     """
     import torch
 
+    shapes_only = device is not None and torch.device(device).type == "meta"
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            stored: Any = load_file(path)
+            stored: Any = _safetensors_shapes(path) if shapes_only else _safetensors(path)
+        elif shapes_only:
+            stored = torch.load(path, map_location="meta", weights_only=True)
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -67,6 +72,21 @@ def read_state_dict(path: Path) -> dict[str, Any]:
     return tensors
 
 
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _safetensors_shapes(path: Path) -> dict[str, Any]:
+    """The tensors by the file's header alone, without values."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118
+
+
 def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_name: str) -> None:
     """Load into a network the tensors it has; the file may hold more (layers that are not used).
 
@@ -87,6 +107,8 @@ def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_nam
             raise WeightsError(
                 f"{path}: {name!r} has shape {tuple(given.shape)}, {model_name} needs {tuple(tensor.shape)}"
             )
+        if given.is_meta:
+            continue
         if given.is_floating_point() and not bool(given.isfinite().all()):
             raise WeightsError(f"{path}: {name!r} holds values that are not finite")
         if given.ndim > 1 and not bool(given.any()):

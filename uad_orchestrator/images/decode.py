@@ -21,12 +21,14 @@ from uad_orchestrator.images.header import (
     Header,
     ImageError,
     Refused,
+    TooLarge,
     errors_name,
     open_header,
     orientation_of,
     refuse_depth,
     refuse_size,
 )
+from uad_orchestrator.images.mask_meaning import mask_values
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.storage.digests import file_digest
 from uad_orchestrator.storage.regular_file import open_regular, read_regular
@@ -79,7 +81,10 @@ def decode_image(data: bytes, name: str, reading: ReadingSettings = PLAIN_READIN
         refuse_depth(header, reading)
         shows_alpha = header.alpha and reading.alpha != "ignore"
         pixels = _decode(data, header, image, with_alpha=shows_alpha)
-        colours = to_full_range(pixels[..., :3] if pixels.ndim == 3 else pixels, header, reading)
+        colours = pixels[..., :-1] if shows_alpha else pixels
+        if colours.ndim == 3 and colours.shape[2] == 1:
+            colours = colours[..., 0]
+        colours = to_full_range(colours, header, reading)
         if shows_alpha:
             colours = _under_alpha(colours, opacity(pixels), white=reading.alpha == "white")
     if colours.ndim == 2:
@@ -109,9 +114,9 @@ def hidden_share(data: bytes, name: str, reading: ReadingSettings = PLAIN_READIN
 
 
 def read_mask(path: Path | str, reading: ReadingSettings = PLAIN_READING) -> np.ndarray:
-    """Decode a ground-truth mask to ``(H, W)`` bool: True where any channel (alpha aside) is above 0.
+    """Decode a ground-truth mask to ``(H, W)`` bool: True where it shows a defect, in whatever channels that stands.
 
-    Values may be 0/1, 0/255 or one bit, in any integer depth.
+    Values may be 0/1, 0/255 or one bit, in any depth; of palettes and alpha see ``mask_meaning``.
 
     Args:
         path: the mask's file.
@@ -127,18 +132,24 @@ def read_mask(path: Path | str, reading: ReadingSettings = PLAIN_READING) -> np.
 
 
 def read_mask_values(path: Path | str, reading: ReadingSettings = PLAIN_READING) -> np.ndarray:
-    """Decode a ground-truth mask to ``(H, W)`` as its values stand in the file, the largest of its channels.
+    """Decode a ground-truth mask to ``(H, W)`` as its values stand in the file, the largest of its colours.
 
-    One bit per pixel is read as 0 and 255.
+    One bit per pixel is read as 0 and 255; of palettes and alpha see ``mask_meaning``.
 
     Raises:
-        ImageError: as ``read_image``.
+        ImageError: as ``read_image``, or the mask holds NaN.
     """
     data = read_bytes(Path(path))
     with errors_name(path):
         header, image = _checked(data, reading)
-        pixels = _decode(data, header, image)
-    return pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
+        pixels = _decode(data, header, image, with_alpha=header.alpha)
+        indices = None
+        if image is not None and image.mode == "P":
+            indices = _turn(np.asarray(image), header.orientation)
+        values = mask_values(pixels, with_alpha=header.alpha, indices=indices)
+        if np.isnan(values).any():
+            raise Refused("holds NaN, which is neither defect nor background; expected 0 and 1, or 0 and 255")
+    return values
 
 
 def read_header(path: Path | str) -> Header:
@@ -203,7 +214,14 @@ def image_mode(path: Path | str) -> str:
 def check_header(
     path: Path | str, reading: ReadingSettings = PLAIN_READING, *, mask: bool = False
 ) -> tuple[int, int]:
-    """``image_size``, and all else that can be said before decoding: a file cut short, a depth nobody explains.
+    """``image_size`` of a file that ``checked_header`` finds nothing wrong with; raises as that does."""
+    return checked_header(path, reading, mask=mask).size
+
+
+def checked_header(
+    path: Path | str, reading: ReadingSettings = PLAIN_READING, *, mask: bool = False
+) -> Header:
+    """A file's header, and all that can be said before decoding: a file cut short, a depth nobody explains.
 
     Args:
         path: the image's file.
@@ -222,7 +240,7 @@ def check_header(
         reason = missing_end(stream, header.format)
         if reason:
             raise Refused(reason)
-    return header.size
+    return header
 
 
 def image_digest(path: Path | str) -> str:
@@ -262,12 +280,27 @@ def _checked(data: bytes, reading: ReadingSettings) -> tuple[Header, Image | Non
 
 def _decode(data: bytes, header: Header, image: Image | None, *, with_alpha: bool = False) -> np.ndarray:
     """``(H, W)`` or ``(H, W, C)`` in RGB order, of the file's own depth; alpha is the last channel where asked for."""
+    from PIL.Image import DecompressionBombError
+
     if image is None:
         return _decode_odd_tiff(data, header, with_alpha)
     if header.bits == 16:
         return _decode_16_bit(data, header, image, with_alpha)
     pixels = _decode_plain_png(data, image) if _is_plain_png(image) and sound_png(data) else None
-    return _decode_by_pillow(image, with_alpha) if pixels is None else pixels
+    if pixels is not None:
+        return pixels
+    try:
+        return _decode_by_pillow(image, with_alpha)
+    except DecompressionBombError:  # the size was looked at, by a limit that is a setting
+        if image.mode not in ("L", "RGB") or _raw_mode(image) != image.mode:
+            raise TooLarge(f"more pixels than Pillow reads of a TIFF file of mode {image.mode}") from None
+        return _decode_odd_tiff(data, header, with_alpha)
+
+
+def _raw_mode(image: Image) -> str:
+    """How the file stores its pixels, in Pillow's words."""
+    arguments = image.tile[0][3]  # type: ignore[attr-defined]
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def _is_plain_png(image: Image) -> bool:

@@ -205,6 +205,10 @@ def _open(stream: BinaryIO) -> Image | None:
                 return opener(stream, "")
         except (SyntaxError, IndexError, TypeError, struct.error):  # as Pillow: it is none of that format
             continue
+        except Image.DecompressionBombError:  # some formats have a limit of their own beside that of ``open``
+            raise TooLarge(
+                f"more pixels than Pillow reads of a {name} file; save it as TIFF or PNG"
+            ) from None
     return None
 
 

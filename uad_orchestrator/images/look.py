@@ -12,6 +12,7 @@ import numpy as np
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.header import Refused
 from uad_orchestrator.images.remarks import Remark
+from uad_orchestrator.images.source import ImageSource
 
 WINDOW = 2048
 """Of larger images the middle is looked at: its side in pixels."""
@@ -86,6 +87,23 @@ class Look(NamedTuple):
             sharpness=round(edges / deviation, 6) if deviation else math.nan,
             largest=round(int(middle[..., 0].max() if grey_only else middle.max()) / white, 6),
         )
+
+
+def look_at(image: ImageSource) -> Look:
+    """Look at an image that is read for it: of a large TIFF file the middle rows alone.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    bands = image.bands() if image.bands is not None else None
+    if bands is None:
+        return Look.of(image.read())
+    try:
+        height, width = bands.size
+        top = max(0, (height - WINDOW) // 2)
+        return Look.of(bands.read(top, top + WINDOW), (height, width))
+    finally:
+        bands.close()
 
 
 @dataclass(frozen=True)
@@ -164,7 +182,7 @@ class FittedOn:
             Refused: names both depths.
         """
         if look.bits not in self.bits and not stated:
-            depth = _camera_depth(look)
+            depth = self._camera_depth(look)
             values = f" (its values end at {_steps(look.largest)}, as those of {depth} bits)" if depth else ""
             raise Refused(
                 f"{look.bits} bits per channel{values}; fitted on images of {' and '.join(map(str, self.bits))} bits. "
@@ -205,6 +223,16 @@ class FittedOn:
         if self.exact_sizes:
             return size in self.sizes
         return all(low <= side <= high for side, low, high in zip(size, *self.sizes, strict=True))
+
+    def _camera_depth(self, look: Look) -> int | None:
+        """The bits of a camera that explain a 16-bit image; first those by which it is as bright as usual."""
+        able = [depth for depth in CAMERA_DEPTHS if look.bits == 16 and _steps(look.largest) < 2**depth]
+        usual = [
+            depth
+            for depth in able
+            if self.brightness and not _is_beyond(look.brightness * 65535 / (2**depth - 1), self.brightness)
+        ]
+        return next(iter([*usual, *able]), None)
 
     def _refuse_scaled(self, look: Look, depth: int) -> None:
         """Raised where an image looks as fitted once its values are taken as of another depth."""
@@ -255,13 +283,6 @@ def _is_another_sharpness(value: float, ends: tuple[float, float]) -> bool:
         return False
     factor = max(high / low, SHARPER)
     return value > high * factor or value < low / factor
-
-
-def _camera_depth(look: Look) -> int | None:
-    """The bits of a camera that the values of a 16-bit image would be explained by."""
-    if look.bits != 16:
-        return None
-    return next((depth for depth in CAMERA_DEPTHS if _steps(look.largest) < 2**depth), None)
 
 
 def _steps(value: float) -> int:

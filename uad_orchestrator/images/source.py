@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ from uad_orchestrator.images.decode import (
 )
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import Remark, encoded_remarks, file_remarks
+from uad_orchestrator.images.tiff_bands import TiffBands, can_read_bands
 from uad_orchestrator.storage.file_names import printable
+
+_TIFF = (".tif", ".tiff")
 
 
 class ImageChanged(ImageError):
@@ -40,6 +44,7 @@ class ImageSource:
         remarks: what reading leaves out of its file, where there is a file.
         scaled: whether somebody said which value is white (``bit_depth``, ``value_range``, an array in 0..1): then its
             depth is as good as another.
+        bands: opens it for reading bands of rows; None where it is decoded at once, as nearly all images are.
     """
 
     name: str
@@ -49,6 +54,7 @@ class ImageSource:
     measure: Callable[[], tuple[int, int]] | None = None
     remarks: Callable[[], tuple[Remark, ...]] | None = None
     scaled: bool = False
+    bands: Callable[[], TiffBands | None] | None = None
 
     def size(self) -> tuple[int, int]:
         """The image's size: of a file from its header alone.
@@ -101,6 +107,7 @@ class ImageSource:
             measure=lambda: image_size(path, reading),
             remarks=lambda: file_remarks(path, reading),
             scaled=reading.says_white,
+            bands=partial(_open_bands, path, reading, known) if path.suffix.lower() in _TIFF else None,
         )
 
     @classmethod
@@ -141,6 +148,10 @@ def encoded_source(data: bytes, name: str, reading: ReadingSettings, digest: str
         remarks=lambda: encoded_remarks(data, name, reading),
         scaled=reading.says_white,
     )
+
+
+def _open_bands(path: Path, reading: ReadingSettings, digest: str | None) -> TiffBands | None:
+    return TiffBands(path, reading, digest) if can_read_bands(path) else None
 
 
 def read_digest(digest: str, reading: ReadingSettings) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from uad_orchestrator.project.catalogue import installed_catalogue
-from uad_orchestrator.project.errors import ProjectError, SettingProblem
+from uad_orchestrator.project.errors import Place, ProjectError, SettingProblem
 from uad_orchestrator.project.parsing.reading import project_from_text
 from uad_orchestrator.project.project import Project
 from uad_orchestrator.project.settings import PROJECT_FILE
@@ -88,11 +91,12 @@ def read_again(loaded: Project) -> Project:
     return read_project(loaded.home).model_copy(update={"dagster": loaded.dagster})
 
 
-def open_project(home: Path | None = None) -> Project:
+def open_project(home: Path | None = None, *, allow_missing_files: bool = False) -> Project:
     """The project of ``home``, else of UAD_HOME, else of the current folder, else the demo project.
 
     Args:
         home: the folder of the project file.
+        allow_missing_files: as for ``load_project``.
 
     Returns:
         The project.
@@ -108,7 +112,44 @@ def open_project(home: Path | None = None) -> Project:
         raise ProjectError(named or Path(), [SettingProblem((), what, "write the path in full")]) from error
     if named is None and not (folder / PROJECT_FILE).exists():
         return demo_project(folder)
-    return load_project(folder)
+    return load_project(folder, allow_missing_files=allow_missing_files)
+
+
+def open_partly(home: Path | None = None) -> tuple[Project, tuple[SettingProblem, ...]]:
+    """The project of ``open_project``; one whose file is wrong in some entries, without these, and what is wrong.
+
+    Missing files are noted (``Project.missing_files``). So everything else that is wrong can be found, too.
+
+    Args:
+        home: the folder of the project file.
+
+    Returns:
+        The project, and the faults of its file.
+
+    Raises:
+        ProjectError: too much is wrong for anything to remain.
+    """
+    try:
+        return open_project(home, allow_missing_files=True), ()
+    except ProjectError as error:
+        folder, faults, first = error.path.parent, error.problems, error
+    try:
+        values = yaml.safe_load(_read_text(folder / PROJECT_FILE))
+        for fault in faults:
+            _drop(values, fault.place)
+        text = yaml.safe_dump(values, sort_keys=False)
+        return project_from_text(text, folder, installed_catalogue(), allow_missing_files=True), faults
+    except (yaml.YAMLError, ProjectError, LookupError, TypeError, AttributeError):
+        raise first from None
+
+
+def _drop(values: dict[str, Any], place: Place) -> None:
+    """Take an entry out: a dataset, a preset or a detector alone, of other sections the whole."""
+    section = str(place[0])
+    if section in ("datasets", "presets", "detectors") and len(place) > 1:
+        values[section].pop(place[1], None)
+    else:
+        values.pop(section, None)
 
 
 def _read_text(path: Path) -> str:

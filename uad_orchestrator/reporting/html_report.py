@@ -17,6 +17,7 @@ from uad_orchestrator.metrics.catalogue import Metric, averaged, find, headlines
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.pixels.counts import AREAS, Overlap
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.columns import TIED_NOTE, Column, column, shown, with_interval, written
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
@@ -52,11 +53,25 @@ class CellSection:
     provenance: Sequence[Provenance] = ()
 
 
+@dataclass(frozen=True)
+class WarningPicture:
+    """An image that a warning is about.
+
+    Attributes:
+        caption: its name.
+        jpeg: the picture.
+    """
+
+    caption: str
+    jpeg: bytes
+
+
 def write_report(
     path: Path,
     board: Leaderboard,
     cells: Iterable[CellSection],
     *,
+    pictures: Mapping[CellWarning, Sequence[WarningPicture]] | None = None,
     title: str = "Anomaly detection benchmark",
     made_at: datetime | None = None,
     processes: int = 1,
@@ -71,6 +86,7 @@ def write_report(
         path: the file; its folder is made.
         board: the leaderboard.
         cells: a section per cell that has a report, in the order they shall appear.
+        pictures: of the board's warnings, the images they are about.
         title: the page's title.
         made_at: when it was made; now, if not given. The same arguments give the same bytes.
         processes: how many draw the figures; 1: this one alone. More are started anew, as ``multiprocessing``'s
@@ -84,6 +100,10 @@ def write_report(
         board=board,
         means_best={means.dataset: _best_means(means, board.metrics) for means in board.means},
         mean_fields=averaged_beside(),
+        pictures={
+            warning: [(picture.caption, data_uri(picture.jpeg)) for picture in shown]
+            for warning, shown in (pictures or {}).items()
+        },
         cells=_drawn(cells, processes),
     )
     with new_file(path) as aside, aside.open("w", encoding="utf-8") as file:
@@ -171,6 +191,15 @@ def cell_anchor(category_key: str, detector: str) -> str:
     return "cell-" + "-".join(re.sub(r"[^A-Za-z0-9_.]", lambda c: f"_{ord(c[0]):x}", part) for part in parts)
 
 
+def warnings_anchor(category_key: str) -> str:
+    """The id of what is said of a category and its cells in the section of warnings.
+
+    >>> warnings_anchor("line7/housing")
+    'warnings-line7-housing'
+    """
+    return cell_anchor(category_key, "").replace("cell-", "warnings-", 1).rstrip("-")
+
+
 def _best_means(means: DatasetMeans, metrics: Sequence[str]) -> set[tuple[str, str]]:
     """(detector, metric) of the best means, as far as they are shown."""
     best: set[tuple[str, str]] = set()
@@ -194,6 +223,7 @@ def _environment(board: Leaderboard) -> Environment:
     )
     environment.globals.update(
         anchor=cell_anchor,
+        warnings_anchor=warnings_anchor,
         column=column,
         overview=_names(averaged("operating point", "cost")),
         at_threshold=_names(metrics_of("operating point")),

@@ -19,7 +19,7 @@ from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.metrics.thresholds import calibrate
-from uad_orchestrator.orchestration.checks import rules as check_rules
+from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance

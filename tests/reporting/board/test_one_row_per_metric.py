@@ -15,7 +15,7 @@ from uad_orchestrator.metrics import catalogue
 from uad_orchestrator.metrics.catalogue import METRICS, Metric, find
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets import leaderboard as leaderboard_asset
-from uad_orchestrator.orchestration.checks.rules import metrics_kept
+from uad_orchestrator.orchestration.cells.check_rules import metrics_kept
 from uad_orchestrator.orchestration.versions.stores import open_index, open_store
 from uad_orchestrator.project.load import open_project
 from uad_orchestrator.reporting import html_report
@@ -40,6 +40,7 @@ NOT_A_METRIC = {
         "status",
         "reason",
         "version",
+        "warnings",
         "repeats",
         "repeat_of",
         "std",

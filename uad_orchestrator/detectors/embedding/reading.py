@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from uad_orchestrator.detectors.embedding.embedded_image import EmbeddedImage
 from uad_orchestrator.detectors.embedding.placement import ImagePreset, PreparedImage
 from uad_orchestrator.detectors.embedding.views import View
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.images.tiles import TileSource, cut_tile
+from uad_orchestrator.images.tiff_bands import TiffBands
+from uad_orchestrator.images.tiles import Box, TileSource, cut_tile
 from uad_orchestrator.preprocessing.augmentation import Augmentation
 
 
@@ -27,6 +30,7 @@ class ImageReader:
     def __init__(self, preset: ImagePreset | None) -> None:
         self.preset = preset
         self._latest_whole: tuple[ImageSource, Augmentation | None, RgbImage] | None = None
+        self._latest_band: tuple[ImageSource, TiffBands | None, tuple[int, int], RgbImage] | None = None
 
     def prepare(self, source: ImageSource, views: Sequence[View]) -> Iterator[PreparedImage]:
         """An image as it goes into the embedder, a view after the other; it is decoded once.
@@ -40,7 +44,7 @@ class ImageReader:
         """
         if isinstance(source, TileSource):
             for view in views:
-                tile = cut_tile(self._whole(source.whole, view), source.box, source.padding)
+                tile = self._tile(source, view)
                 yield PreparedImage(view.after_preset(tile), (tile.shape[0], tile.shape[1]))
             return
         image = source.read()
@@ -54,6 +58,40 @@ class ImageReader:
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """``(h, w)`` after the preset, of an image of ``(H, W)``: the canvas that tiles are cut of."""
         return size if self.preset is None else self.preset.size_after(size)
+
+    def _tile(self, tile: TileSource, view: View) -> RgbImage:
+        """A tile; of a large TIFF file that stays as it is, from the rows it lies in alone."""
+        if self._changes_nothing and view.augmentation is None and tile.whole.bands is not None:
+            band = self._band(tile.whole, tile.box)
+            if band is not None:
+                return cut_tile(
+                    band, tile.box._replace(top=0, bottom=tile.box.bottom - tile.box.top), tile.padding
+                )
+        return cut_tile(self._whole(tile.whole, view), tile.box, tile.padding)
+
+    @property
+    def _changes_nothing(self) -> bool:
+        return self.preset is None or not any(self.preset.pixel_recipe().values())
+
+    def _band(self, image: ImageSource, box: Box) -> RgbImage | None:
+        """The rows of a row of tiles; those read last are kept. None where the file has to be decoded at once."""
+        latest = self._latest_band
+        if latest is None or latest[0] is not image:
+            self._close_band()
+            assert image.bands is not None
+            latest = self._latest_band = image, image.bands(), (-1, -1), np.empty(0)
+        _, bands, rows, pixels = latest
+        if bands is None:
+            return None
+        if rows != (box.top, box.bottom):
+            pixels = bands.read(box.top, box.bottom)
+            self._latest_band = image, bands, (box.top, box.bottom), pixels
+        return pixels
+
+    def _close_band(self) -> None:
+        if self._latest_band is not None and self._latest_band[1] is not None:
+            self._latest_band[1].close()
+        self._latest_band = None
 
     def _whole(self, image: ImageSource, view: View) -> RgbImage:
         """The image after its preset; the latest one is kept."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.decode import ImageError, RgbImage
-from uad_orchestrator.images.look import FittedOn, Look
+from uad_orchestrator.images.look import FittedOn, Look, look_at
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.threads import available_threads, ordered_map
 
@@ -68,7 +68,7 @@ def _noting(image: ImageSource, looks: dict[int, Look], number: int) -> ImageSou
 
 def _look(image: ImageSource) -> Look | None:
     try:
-        return Look.of(image.read())
+        return look_at(image)
     except ImageError:  # it was embedded before, and is gone
         return None
 

@@ -23,7 +23,7 @@ def image_tower(settings: EmbedderSettings, weights: Path | None, device: Any) -
     visual = _untrained(settings).visual
     if weights is not None:
         named = ModuleDict({"visual": visual})
-        load_weights(named, read_state_dict(weights), weights, settings.name)
+        load_weights(named, read_state_dict(weights, device), weights, settings.name)
     return visual.requires_grad_(False).to(device)
 
 
@@ -32,7 +32,7 @@ def text_tower(settings: EmbedderSettings, weights: Path | None, device: Any) ->
     model = _untrained(settings)
     del model.visual, model.logit_scale
     if weights is not None:
-        load_weights(model, read_state_dict(weights), weights, settings.name)
+        load_weights(model, read_state_dict(weights, device), weights, settings.name)
     return model.requires_grad_(False).to(device)
 
 

@@ -87,7 +87,7 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
     check_layers(model, layers, settings.name)
     extractor = create_feature_extractor(model, list(layers))
     if weights is not None:
-        load_weights(extractor, read_state_dict(weights), weights, settings.name)
+        load_weights(extractor, read_state_dict(weights, device), weights, settings.name)
     faster = bool(computed_in(settings))
     return cnn_network(extractor, layers, settings.dimension or DIMENSION, device, channels_last=faster)
 

@@ -165,7 +165,8 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
         for number in block_numbers(settings.layers or ())
     ]
     if weights is not None:
-        load_weights(model, with_timm_names(read_state_dict(weights), model), weights, settings.name)
+        state = with_timm_names(read_state_dict(weights, device), model)
+        load_weights(model, state, weights, settings.name)
     model = model.requires_grad_(False).to(device)
     if settings.pos_embed == "hub":
         use_hub_positions(model)

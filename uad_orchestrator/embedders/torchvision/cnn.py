@@ -121,7 +121,7 @@ def load_network(settings: EmbedderSettings, weights: Path | None, device: Any) 
         warnings.simplefilter("ignore", UserWarning)
         extractor = create_feature_extractor(model, list(layers))
     if weights is not None:
-        tensors = read_state_dict(weights)
+        tensors = read_state_dict(weights, device)
         if settings.name in SAME_ORDER_AS_TIMM and not set(full_names) & set(tensors):
             tensors = renamed_by_order(tensors, model.state_dict(), weights)
         load_weights(extractor, tensors, weights, settings.name)

@@ -66,7 +66,7 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
     ]
     cells = [
         {"category": row.category_key, "detector": row.detector, "status": row.status}
-        | {name: _figure(row.value(name)) for name in measured}
+        | {name: _figure(row.value(name)) for name in (*measured, "warnings")}
         for row in board.rows
     ]
     reasons = [
@@ -88,6 +88,7 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
         "dagster/row_count": len(cells),
         **counts,
         **({"unreachable": dg.MetadataValue.json(board.unreachable)} if board.unreachable else {}),
+        **({"warnings": dg.MetadataValue.json(list(map(str, board.warnings)))} if board.warnings else {}),
         **{name: _table(rows) for name, rows in tables.items() if rows},
     }
 

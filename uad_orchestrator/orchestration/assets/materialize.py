@@ -17,6 +17,7 @@ from uad_orchestrator.orchestration.cells.cell_run import (
     StageResult,
     recipe_of,
 )
+from uad_orchestrator.orchestration.cells.dataset_findings import refuse_faulty
 from uad_orchestrator.orchestration.dagster_instance.event_log import URI
 from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
@@ -97,6 +98,7 @@ def _compute_once(
     with run.store.lock(key):
         reused = run.store.exists(key)
         if not reused:
+            refuse_faulty(run.state, run.cell.category)
             with turn(), run.store.write(key, recipe_of(run, asset, key, run_id)) as draft:
                 result = compute(draft.directory)
                 _check_unchanged(run, asset, key)

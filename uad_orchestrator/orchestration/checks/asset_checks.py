@@ -1,7 +1,8 @@
 """The asset checks of the code location, each per partition: one cell's pass never hides another's failure.
 
 They judge the latest materialisation, whatever the project file says by now. A click on an asset runs its checks,
-too. The job ``cell``, and with it ``uad refresh``, leaves them out: each costs a run as much as one more asset does.
+too. The job ``cell``, and with it ``uad refresh``, leaves them out: each costs a run as much as one more asset does. A
+refresh says what the same rules find (``cells/cell_warnings``), in its summary, on the board and in the report.
 They cannot be reported outside a run instead: Dagster 1.13 takes one runless result per check and partition, and
 refuses the second.
 """
@@ -20,9 +21,9 @@ from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
+from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
-from uad_orchestrator.orchestration.checks import rules as check_rules
-from uad_orchestrator.orchestration.checks.rules import Verdict
+from uad_orchestrator.orchestration.cells.check_rules import Verdict
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version, materializations
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import partitioned_check
@@ -128,6 +129,12 @@ def calibrated_on_unseen(subject: Subject) -> Verdict:
     return check_rules.calibrated_on_unseen(read_operating_point(subject.directory()), holds_normals)
 
 
+def odd_normals(subject: Subject) -> Verdict:
+    """No calibration normal scores far above all others, and no single one sets the threshold."""
+    directory = subject.directory()
+    return check_rules.odd_normals(read_scores(directory), read_operating_point(directory))
+
+
 def metrics_kept(subject: Subject) -> Verdict:
     """No metric fell by more than `checks.metric_drop` against the version before."""
     now, *earlier = subject.versions()
@@ -145,7 +152,7 @@ def metrics_kept(subject: Subject) -> Verdict:
 
 CHECKS: Mapping[str, tuple[Judge, ...]] = {
     "dataset_category": (images_decodable, masks_match, no_test_image_in_training),
-    "score_table": (scores_usable, false_positive_rate, calibrated_on_unseen),
+    "score_table": (scores_usable, false_positive_rate, calibrated_on_unseen, odd_normals),
     "metrics_report": (metrics_kept,),
 }
 """The checks of each asset."""

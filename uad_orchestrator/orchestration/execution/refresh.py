@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import dagster as dg
 
+from uad_orchestrator.orchestration.cells.cell_warnings import project_warnings
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
 from uad_orchestrator.orchestration.execution.cell_runs import (
@@ -41,6 +42,7 @@ from uad_orchestrator.orchestration.versions.stores import (
     remember_input,
 )
 from uad_orchestrator.project import Project
+from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.storage.digests import digest_of
 
 OnStart = Callable[[int], None]
@@ -56,6 +58,7 @@ class RefreshResult:
     skipped: list[Skipped] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     rerecorded: list[Rerecord] = field(default_factory=list)
+    warnings: list[CellWarning] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, outcome: CellOutcome) -> None:
@@ -77,6 +80,7 @@ class RefreshResult:
                 {name: value for name, value in asdict(node).items() if name not in hidden}
                 for node in self.materialized
             ],
+            "warnings": [warning.model_dump(mode="json") for warning in self.warnings],
             "failed": [asdict(node) for node in self.failed],
             "skipped": [asdict(node) for node in self.skipped],
             "inputs": [
@@ -132,6 +136,7 @@ def refresh(
         result.rerecorded = rerecord(state, instance, selection)
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
         result.add(CellRunner(project, instance, refresh_id).run_leaderboard())
+    result.warnings = project_warnings(open_state(project), store, selection)
     if result.materialized:
         open_index(project, store).settle()
     result.seconds = time.perf_counter() - started

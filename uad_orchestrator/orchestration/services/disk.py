@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,30 @@ PATCHES, DIMENSION = 1024, 512
 """Of an image, typical of the embedders: 32 x 32 patches; float16 in the cache."""
 
 
-def estimated_bytes(project: Project) -> int:
+@dataclass(frozen=True)
+class DiskNeed:
+    """Estimated bytes.
+
+    Attributes:
+        embeddings: of the embedding cache, in the local folder.
+        artifacts: of memory banks and anomaly maps, in the storage root.
+    """
+
+    embeddings: int
+    artifacts: int
+
+    @property
+    def bytes(self) -> int:
+        """Of both."""
+        return self.embeddings + self.artifacts
+
+
+def disk_need(project: Project) -> DiskNeed:
     """Estimated bytes of the embedding cache, the memory banks and the anomaly maps of the whole grid.
 
     An estimate to warn by: the size of the first image stands for its category.
     """
-    total = 0.0
+    embeddings = artifacts = 0.0
     entries = project.detectors.values()
     embedding = [entry for entry in entries if entry.embedder is not None]
     spaces = {
@@ -38,8 +57,9 @@ def estimated_bytes(project: Project) -> int:
         cached = sum(images * _embedding_bytes(project, e, (height, width)) for e in spaces.values())
         banks = sum(_kept(e) * normals * _embedding_bytes(project, e, (height, width)) * 2 for e in embedding)
         maps = len(entries) * (images - normals) * height * width * MAP_BYTES_PER_PIXEL
-        total += cached + banks + maps
-    return int(total)
+        embeddings += cached
+        artifacts += banks + maps
+    return DiskNeed(int(embeddings), int(artifacts))
 
 
 def _embedding_bytes(project: Project, entry: DetectorEntry, size: tuple[int, int]) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,16 +19,20 @@ from uad_orchestrator.detectors.anomalib.trusted_files import (
     digests,
     read_files,
 )
-from uad_orchestrator.embedders.create import weight_file
-from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import ImageError, check_header
+from uad_orchestrator.orchestration.cells.dataset_findings import DatasetFinding, dataset_findings
 from uad_orchestrator.orchestration.dagster_instance.instance import project_dagster_home
-from uad_orchestrator.orchestration.services.disk import estimated_bytes
+from uad_orchestrator.orchestration.services.disk import disk_need
+from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.services.storage_check import free_bytes, size_words, storage_problems
+from uad_orchestrator.orchestration.services.weight_check import package_problems, weight_problems
 from uad_orchestrator.orchestration.versions.graph import Cell
-from uad_orchestrator.orchestration.versions.input_contents import fit_settings
+from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
+from uad_orchestrator.orchestration.versions.stores import open_state
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
-from uad_orchestrator.project import Project
+from uad_orchestrator.project import PROJECT_FILE, Project
 from uad_orchestrator.project.catalogue import plugin_notes
+from uad_orchestrator.project.errors import SettingProblem
 from uad_orchestrator.spelling import choose_from
 from uad_orchestrator.storage.provenance import package_versions
 
@@ -38,22 +41,11 @@ OnFile = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class ProjectProblem:
-    """Something wrong: where it is and what is the matter."""
-
-    where: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.problem}"
-
-
-@dataclass(frozen=True)
 class CheckResult:
     """All that was found.
 
     Attributes:
-        problems: what will fail or mislead.
+        problems: what will fail or mislead, errors and warnings.
         notes: what is good to know: the estimated disk; the plug-ins, and which of them cannot be used.
         disk_bytes: estimated size of the benchmark's artifacts and embedding cache.
         free_bytes: what is free where they go.
@@ -67,61 +59,85 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """``uad check --json``."""
-        return asdict(self) | {"problems": [asdict(problem) for problem in self.problems]}
+        counts = {"errors": len(self.errors), "warnings": len(self.problems) - len(self.errors)}
+        return asdict(self) | {"problems": [asdict(problem) for problem in self.problems]} | counts
+
+    @property
+    def errors(self) -> tuple[ProjectProblem, ...]:
+        """The problems that are no warnings."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def check_project(project: Project, on_file: OnFile = lambda category, done, total: None) -> CheckResult:
-    """Look at datasets (file headers), weights, disk and Dagster's instance; nothing is computed or changed."""
+def check_project(
+    project: Project,
+    on_file: OnFile = lambda category, done, total: None,
+    *,
+    quick: bool = False,
+    faults: Iterable[SettingProblem] = (),
+) -> CheckResult:
+    """Look at datasets, weights, packages, storage and Dagster's instance; nothing is computed or changed.
+
+    Args:
+        project: as its file says; with missing files allowed, they are among the problems.
+        on_file: called with each image looked at.
+        faults: what is wrong with the project file, where ``project`` is what remains without it.
+        quick: by names and headers alone: masks are not decoded, copies not looked for, weights not opened.
+    """
+    need = disk_need(project)
     problems = [
+        *(ProjectProblem(PROJECT_FILE, str(fault)) for fault in faults),
         *(ProjectProblem(f"datasets.{name}", reason) for name, reason in project.unreachable.items()),
-        *_dataset_problems(project, on_file),
-        *_weight_problems(project),
+        *(ProjectProblem(place, what) for place, what in project.missing_files.items()),
+        *_dataset_problems(project, on_file, quick=quick),
+        *package_problems(project),
+        *weight_problems(project, quick=quick),
         *_class_name_problems(project),
         *_checkpoint_problems(project),
         *_calibration_problems(project),
         *_instance_problems(project),
+        *storage_problems(project, need),
     ]
-    needed, free = estimated_bytes(project), _free_bytes(Path(project.storage.local))
-    if needed > free:
-        problems.append(
-            ProjectProblem("storage", f"about {_size(needed)} will be needed, {_size(free)} are free")
-        )
+    free = free_bytes(Path(project.storage.local))
+    size = f"about {size_words(need.bytes)} on disk ({size_words(free)} free)"
     notes = (
         f"{len(project.category_keys())} categories x {len(project.detectors)} detectors",
-        f"about {_size(needed)} on disk ({_size(free)} free), nearly all of it patch embeddings and anomaly maps",
+        f"{size}, nearly all of it patch embeddings and anomaly maps",
         *plugin_notes(),
     )
-    return CheckResult(tuple(problems), notes, needed, free, dict(package_versions()))
+    return CheckResult(tuple(problems), notes, need.bytes, free, dict(package_versions()))
 
 
-def _dataset_problems(project: Project, on_file: OnFile) -> Iterator[ProjectProblem]:
+def _dataset_problems(project: Project, on_file: OnFile, *, quick: bool) -> Iterator[ProjectProblem]:
+    state = open_state(project)
     for key in project.category_keys():
         name, category = key.split("/", 1)
         dataset = project.datasets[name]
-        if name in project.unreachable or (dataset.layout == "demo" and not Path(dataset.root).exists()):
+        if project.why_unreachable(key) or (dataset.layout == "demo" and not Path(dataset.root).exists()):
             continue  # said already; or made by the first refresh
-        progress = partial(on_file, key)
-        for found in check_dataset(
+        found = check_dataset(
             dataset.layout,
             dataset.root,
             category,
             layout_settings=dataset.layout_settings,
             exclude=dataset.exclude,
             strictness=dataset.strictness,
-            progress=progress,
+            progress=partial(on_file, key),
             reading=project.reading(name),
-        ):
-            yield ProjectProblem(f"{key}: {found.path}", found.message)
+        )
+        problems = {(problem.path, problem.message): problem.severity for problem in found}
+        if not quick and "error" not in problems.values():
+            problems |= {(f.path, f.message): f.severity for f in _findings(state, key)}
+        for (path, message), severity in problems.items():
+            yield ProjectProblem(f"{key}: {path}", message, severity)
 
 
-def _weight_problems(project: Project) -> Iterator[ProjectProblem]:
-    for name, entry in project.entries().items():
-        if entry.embedder is None:
-            continue
-        try:
-            weight_file(entry.embedder, project.home)
-        except (OSError, ValueError, ImportError, WeightsError) as error:
-            yield ProjectProblem(f"detectors.{name}.embedder", str(error))
+def _findings(state: ProjectState, category: str) -> list[DatasetFinding]:
+    """What digests and pixels show beyond names and headers."""
+    try:
+        return dataset_findings(state, category)
+    except InputUnavailable as error:
+        place = category.partition("/")[2]
+        return [DatasetFinding(check="files", path=place, message=str(error), severity="error")]
 
 
 def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
@@ -136,12 +152,7 @@ def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
 
 
 def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
-    """Models whose package is missing, checkpoints that are not there or not trusted."""
-    for name, entry in project.entries().items():
-        try:
-            fit_settings(entry)
-        except ImportError as error:
-            yield ProjectProblem(f"detectors.{name}.model", str(error))
+    """Checkpoints that are not there or not trusted."""
     for path, name in _of_cells(project, checkpoint_path).items():
         try:
             check_trusted(digests(read_files(checkpoint_files(path))), project.trusted_checkpoints, path)
@@ -179,12 +190,3 @@ def _instance_problems(project: Project) -> Iterator[ProjectProblem]:
                 f"the instance in {users} is used instead of the project's own; if another project uses it too, "
                 "their assets mix: set dagster.key_prefix in uad.yaml, or unset DAGSTER_HOME",
             )
-
-
-def _free_bytes(folder: Path) -> int:
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    return shutil.disk_usage(there).free
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -9,6 +9,7 @@ from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.cells.artifact_files import read_contact_sheet, read_curves
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.services.warning_pictures import warning_pictures
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
@@ -26,7 +27,9 @@ def save_report(project: Project, output: Path | None = None) -> Path:
     state, store = open_state(project), open_store(project)
     path = output or Path(project.storage.local) / "report.html"
     processes = max(1, min(available_threads() // 2, len(state.cells) // CELLS_PER_PROCESS))
-    write_report(path, current_board(state, store), cell_sections(state, store), processes=processes)
+    board = current_board(state, store)
+    pictures = {warning: warning_pictures(state, store, warning) for warning in board.warnings}
+    write_report(path, board, cell_sections(state, store), pictures=pictures, processes=processes)
     return path
 
 

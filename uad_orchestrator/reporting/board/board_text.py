@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+WARNED = "⚠"
+"""Stands before how many findings speak against a row's figures."""
+
+SHOWN_WARNINGS = 20
+
 BoardFormat = Literal["table", "json", "md", "csv"]
 
 
@@ -64,6 +69,10 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
         if row.reason
     ]
     parts += [Text(remark, style="dim") for remark in remarks(board)]
+    parts += [Text(f"Error: {place}: {why}", "red") for place, why in board.unreachable.items()]
+    parts += [Text(f"{WARNED} {warning}", "yellow") for warning in board.warnings[:SHOWN_WARNINGS]]
+    if (more := len(board.warnings) - SHOWN_WARNINGS) > 0:
+        parts.append(Text(f"{more} more warnings with --format json, or in the report", style="dim"))
     if hidden:
         parts.append(Text(f"{hidden} more columns in a wider terminal or with --format md", style="dim"))
     for means in board.means:
@@ -118,7 +127,8 @@ def _fitting(board: Leaderboard, width: int) -> list[str]:
 def _names(row: LeaderboardRow) -> tuple[str, str]:
     """How a row is called: its category, and its detector with what is wrong with it."""
     name = f"  {row.detector}" if row.repeat_of else row.detector
-    return row.category_key, name if row.status == "fresh" else f"{name} ({row.status})"
+    name = name if row.status == "fresh" else f"{name} ({row.status})"
+    return row.category_key, f"{name} {WARNED}{row.warnings}" if row.warnings else name
 
 
 def _heading(key: str) -> str:
@@ -220,6 +230,9 @@ def _markdown(board: Leaderboard) -> str:
         lines += ["", _escaped(remark)]
     if _has_ties(board):
         lines += ["", TIED_NOTE]
+    said = [f"{place}: {why}" for place, why in board.unreachable.items()] + [str(w) for w in board.warnings]
+    if said:
+        lines += ["", *(f"- {WARNED} {_escaped(line)}" for line in said)]
     return "\n".join(lines) + "\n"
 
 
@@ -234,7 +247,8 @@ def _escaped(text: str) -> str:
 
 
 def _state(row: LeaderboardRow) -> str:
-    return row.status if row.reason is None else f"{row.status}: {row.reason}"
+    state = row.status if row.reason is None else f"{row.status}: {row.reason}"
+    return f"{state} {WARNED}{row.warnings}" if row.warnings else state
 
 
 def _csv(board: Leaderboard) -> str:

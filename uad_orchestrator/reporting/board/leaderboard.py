@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, in_reading_order
+from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
 from uad_orchestrator.reporting.board.repeats import with_repeats
 from uad_orchestrator.reporting.board.row import OTHER_METRICS, BoardCell, LeaderboardRow, Status
@@ -31,6 +32,7 @@ class Leaderboard(BaseModel):
         rows: the cells.
         means: per dataset.
         unreachable: datasets and categories whose images cannot be read now -> why.
+        warnings: what speaks against figures of fresh cells.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +41,7 @@ class Leaderboard(BaseModel):
     rows: tuple[LeaderboardRow, ...]
     means: tuple[DatasetMeans, ...]
     unreachable: dict[str, str] = {}
+    warnings: tuple[CellWarning, ...] = ()
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -138,6 +141,7 @@ def build_leaderboard(
     cells: Mapping[tuple[str, str], MetricsReport | BoardCell | str],
     repeats: Mapping[str, Sequence[str]] | None = None,
     unreachable: Mapping[str, str] | None = None,
+    warnings: Sequence[CellWarning] = (),
 ) -> Leaderboard:
     """The board of all cells of a project.
 
@@ -146,6 +150,7 @@ def build_leaderboard(
             there is none, or a ``BoardCell`` that also says ``stale`` or ``failed`` and the version.
         repeats: per detector of the project file with several seeds, the detectors it became.
         unreachable: datasets and categories whose images cannot be read now, and why.
+        warnings: of the cells and their categories.
 
     Returns:
         A row per cell, and the means of each dataset.
@@ -154,7 +159,7 @@ def build_leaderboard(
         ValueError: a category key that is not ``dataset/category``.
     """
     outcomes = {key: _outcome(cell) for key, cell in cells.items()}
-    rows = [_row(*key, outcomes[key]) for key in sorted(outcomes)]
+    rows = [_row(*key, outcomes[key], warnings) for key in sorted(outcomes)]
     replicates = {
         key: outcome.replicates
         for key, outcome in outcomes.items()
@@ -167,7 +172,8 @@ def build_leaderboard(
     means = tuple(
         dataset_means([row for row in rows if row.dataset == name], metrics, replicates) for name in datasets
     )
-    return Leaderboard(rows=tuple(rows), means=means, unreachable=dict(unreachable or {}))
+    away = dict(unreachable or {})
+    return Leaderboard(rows=tuple(rows), means=means, unreachable=away, warnings=tuple(warnings))
 
 
 def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
@@ -176,12 +182,15 @@ def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
     return cell if isinstance(cell, BoardCell) else BoardCell("fresh", cell)
 
 
-def _row(category_key: str, detector: str, cell: BoardCell) -> LeaderboardRow:
+def _row(
+    category_key: str, detector: str, cell: BoardCell, warnings: Sequence[CellWarning]
+) -> LeaderboardRow:
     dataset, separator, category = category_key.partition("/")
     if not (dataset and separator and category):
         raise ValueError(f"the category key {category_key!r} is not of the form dataset/category")
     figures = {} if cell.report is None else _figures(cell.report)
     version = figures.pop("version", None)
+    about = [w for w in warnings if w.category == category_key and w.detector in (None, detector)]
     return LeaderboardRow(
         dataset=dataset,
         category=category,
@@ -189,6 +198,7 @@ def _row(category_key: str, detector: str, cell: BoardCell) -> LeaderboardRow:
         status=cell.status,
         reason=cell.reason,
         version=cell.version or version,
+        warnings=len(about) if cell.status == "fresh" else 0,
         **figures,
     )
 

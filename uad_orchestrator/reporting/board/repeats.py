@@ -77,6 +77,7 @@ def fold_row(name: str, rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
         n_test_normal=first.n_test_normal,
         n_test_anomalous=first.n_test_anomalous,
         n_test_masked=first.n_test_masked,
+        warnings=max(row.warnings for row in rows),
         threshold_source=_common(row.threshold_source for row in rows),
         pixel_threshold_source=_common(row.pixel_threshold_source for row in rows),
         std={key: statistics.stdev(found) for key, found in known.items()},

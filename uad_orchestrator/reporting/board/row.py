@@ -90,6 +90,9 @@ class LeaderboardRow(BaseModel):
     status: Status
     reason: str | None = None
     version: str | None = None
+    warnings: int = Field(
+        0, description="how many findings speak against its figures; the board has them in words"
+    )
     repeats: tuple[str, ...] = Field(
         (), description="the detectors, one per seed, that this row is the mean of"
     )

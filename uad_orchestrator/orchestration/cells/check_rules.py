@@ -1,4 +1,7 @@
-"""What the asset checks look for, as pure functions of a manifest, a score table or two reports. No Dagster."""
+"""What the asset checks look for, as pure functions of a manifest, a score table or two reports. No Dagster.
+
+A refresh, the board and the report say the same of a cell (``cell_warnings``).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.images.decode import ImageError, read_image, read_mask
 from uad_orchestrator.metrics.catalogue import find
+from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
 from uad_orchestrator.storage.file_names import printable
 
@@ -24,6 +28,9 @@ SHOWN = 20
 """Problems listed in a result; the rest is counted."""
 
 _THREADS = 4
+
+_ALONE = 3.0
+"""How many times the next score a threshold is that one image is said to set."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,14 @@ class Verdict:
         said: the result in a sentence.
         figures: numbers and lists behind it, for the check's page.
         is_error: a failure makes numbers wrong; otherwise it is for a person to judge.
+        images: the files that speak against it, as the dataset names them.
     """
 
     passed: bool
     said: str
     figures: Mapping[str, Any]
     is_error: bool = True
+    images: tuple[str, ...] = ()
 
 
 def images_decodable(manifest: Manifest) -> Verdict:
@@ -83,7 +92,7 @@ def scores_usable(rows: Sequence[ScoreRow]) -> Verdict:
     infinite = [row.image for row in rows if not math.isfinite(row.score)]
     figures = {"images": len(scores), "not_finite": infinite[:SHOWN]}
     if infinite:
-        return Verdict(False, f"{len(infinite)} scores are not finite", figures)
+        return Verdict(False, f"{len(infinite)} scores are not finite", figures, images=tuple(infinite))
     figures |= {"smallest": min(scores, default=0.0), "largest": max(scores, default=0.0)}
     if len(scores) > 1 and figures["smallest"] == figures["largest"]:
         return Verdict(False, f"all {len(scores)} test images have the score {scores[0]:g}", figures)
@@ -125,7 +134,53 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
         f"{above['test']} of {counts['test']} normal test images lie above the threshold "
         f"(nominal rate {point.contamination:g}; so many by chance: {chance:.2g})"
     )
-    return Verdict(chance >= level, said, figures, is_error=False)
+    images = tuple(row.image for row in _normals(rows)["test"] if row.score > point.threshold)
+    return Verdict(chance >= level, said, figures, is_error=False, images=images)
+
+
+def odd_normals(
+    rows: Sequence[ScoreRow], point: OperatingPoint, pixel_point: OperatingPoint | None = None
+) -> Verdict:
+    """No calibration normal scores far above all others, and no single one sets the threshold.
+
+    Whether an odd one was left aside or counts (``calibration: {robust: false}``): it is in the memory bank, or shows
+    what the model does not know.
+
+    Args:
+        rows: the score table.
+        point: the image threshold.
+        pixel_point: the threshold of map pixels; None: it is not looked at.
+    """
+    normals = _normals(rows)["calibration"]
+    odd = [normals[i] for i in odd_scores([row.score for row in normals])]
+    others = sorted((row for row in normals if row not in odd), key=lambda row: -row.score)
+    if odd:
+        done = (
+            "left aside for the threshold"
+            if point.left_aside
+            else "it counts (`calibration: {robust: false}`)"
+        )
+        said = (
+            f"{_listed(odd)} far above the other {len(others)} (at most {others[0].score:.3g}): {done}. "
+            "Look at it: a defect is taken out by `exclude:`, a rare kind of normal needs more of its kind"
+        )
+        figures = {"odd": [f"{row.image}: {row.score:.4g}" for row in odd], "largest_other": others[0].score}
+        return Verdict(False, said, figures, is_error=False, images=tuple(row.image for row in odd))
+    if pixel_point is not None and pixel_point.left_aside:
+        names = ", ".join(pixel_point.left_aside[:SHOWN])
+        said = f"the anomaly map of {names} is far above the others': left aside for the pixel threshold"
+        return Verdict(False, said, {"odd": list(pixel_point.left_aside)}, False, pixel_point.left_aside)
+    if len(others) > 1 and point.threshold == others[0].score >= _ALONE * others[1].score > 0:
+        said = (
+            f"one image sets the threshold: {_listed(others[:1])}, the next of {len(others)} {others[1].score:.3g}; "
+            "look at it, and calibrate on more normals"
+        )
+        return Verdict(False, said, {"n": len(others)}, is_error=False, images=(others[0].image,))
+    return Verdict(True, "no calibration score lies far above all others", {"n": len(normals)})
+
+
+def _listed(rows: Sequence[ScoreRow]) -> str:
+    return ", ".join(f"{row.image} scores {row.score:.3g}" for row in rows[:SHOWN])
 
 
 def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:

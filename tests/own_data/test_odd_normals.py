@@ -1,0 +1,91 @@
+"""One odd image among the normals: it is named everywhere, and does not rule the threshold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.invoke import uad
+from tests.own_data.cases import housing, picture, save
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "07_one_grey_normal": lambda path: save(path, picture(3)[0][..., 0]),
+    "08_one_defective_normal": lambda path: save(path, picture(205, defect=True)[0]),
+}
+SAID = {"07_one_grey_normal": 1, "08_one_defective_normal": 2}
+"""Warnings in all: the defective one is a copy of a test image, too."""
+
+NAME = "housing/train/good/003.png"
+
+
+def board(home: Path) -> dict:
+    return json.loads(uad("leaderboard", "--home", home, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def tidy(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    home = tmp_path_factory.mktemp("reference")
+    housing(home)
+    done = uad("refresh", "--home", home, "--json")
+    assert json.loads(done.stdout)["warnings"] == []
+    return board(home)["rows"][0]
+
+
+@pytest.fixture(scope="module", params=ODD)
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp(request.param)
+    root = housing(home)
+    ODD[request.param](root / "train/good/003.png")
+    done = uad("refresh", "--home", home)
+    assert done.exit_code == 0
+    assert f"odd_normals: {NAME} scores " in done.stderr
+    assert f"{SAID[request.param]} warnings" in done.stdout
+    return home
+
+
+def test_the_threshold_is_about_that_of_the_others(home: Path, tidy: dict) -> None:
+    (row,) = board(home)["rows"]
+    for what in ("threshold", "pixel_threshold"):
+        assert 0.5 < row[what] / tidy[what] < 2
+        assert f"left aside, far above the other 11: {NAME}" in row[f"{what}_source"]
+    assert row["recall"] > 0.8
+    assert row["false_positive_rate"] == tidy["false_positive_rate"]
+
+
+def test_it_is_named_in_json_board_and_report(home: Path) -> None:
+    said = json.loads(uad("refresh", "--home", home, "--json").stdout)["warnings"]
+    (found,) = [warning for warning in said if warning["check"] == "odd_normals"]
+    assert found == {
+        "category": "line7/housing",
+        "detector": "patchcore",
+        "check": "odd_normals",
+        "message": found["message"],
+        "images": [NAME],
+    }
+    assert NAME in found["message"]
+    assert board(home)["warnings"] == said
+    assert board(home)["rows"][0]["warnings"] == len(said)
+    table = uad("leaderboard", "--home", home).stdout
+    assert f"⚠{len(said)}" in table
+    assert NAME in " ".join(table.split())
+    page = Path(uad("report", "--home", home).stdout.strip()).read_text()
+    shown = page[page.index("<b>odd normals</b>") : page.index('id="overview"')]
+    assert NAME in shown
+    assert shown.count("data:image/jpeg") == 2, "the odd one, and an ordinary one beside it"
+
+
+def test_who_wants_it_counted_gets_it_counted_and_said(home: Path, tidy: dict) -> None:
+    text = (home / "uad.yaml").read_text()
+    try:
+        robust = text.replace("contamination: 0.1", "contamination: 0.1, calibration: {robust: false}")
+        (home / "uad.yaml").write_text(robust)
+        result = json.loads(uad("refresh", "--home", home, "--json").stdout)
+        (found,) = [warning for warning in result["warnings"] if warning["check"] == "odd_normals"]
+        assert "it counts" in found["message"]
+        assert board(home)["rows"][0]["threshold"] > 20 * tidy["threshold"]
+        assert not any(node["asset"] == "memory_bank" for node in result["materialized"])
+    finally:
+        (home / "uad.yaml").write_text(text)

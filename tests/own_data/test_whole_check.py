@@ -1,0 +1,211 @@
+"""``uad check`` names everything that is wrong at once, tells errors from warnings, and is quick on demand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.cli.invoke import uad
+from tests.own_data.cases import housing, picture, save
+from uad_orchestrator.orchestration.services import storage_check
+from uad_orchestrator.orchestration.services.disk import DiskNeed
+from uad_orchestrator.orchestration.services.storage_check import storage_problems
+from uad_orchestrator.project import load_project
+
+SMALL = {"train": 4, "good": 2, "bad": 2}
+
+
+def edit(home: Path, **sections: Any) -> None:
+    path = home / "uad.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | sections, sort_keys=False))
+
+
+def check(home: Path, *options: str) -> tuple[int, dict[str, list[str]], dict[str, Any]]:
+    """The exit status, what is said of each place, all of the JSON."""
+    done = uad("check", "--home", home, "--json", *options)
+    found = json.loads(done.stdout)
+    said: dict[str, list[str]] = {}
+    for problem in found["problems"]:
+        said.setdefault(problem["where"], []).append(f"{problem['severity']}: {problem['problem']}")
+    return done.exit_code, said, found
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    housing(tmp_path, **SMALL)
+    return tmp_path
+
+
+def test_a_sound_project_has_no_problems(home: Path) -> None:
+    assert check(home)[:2] == (0, {})
+    assert uad("check", "--home", home).stdout.endswith("0 problems, 0 warnings\n")
+
+
+def test_warnings_alone_are_no_failure(home: Path) -> None:
+    root = home / "images/housing"
+    (root / "test/good/000.png").write_bytes((root / "train/good/000.png").read_bytes())
+    status, said, found = check(home)
+    assert status == 0
+    (place,) = said
+    assert place == "line7/housing: housing/test/good/000.png"
+    assert said[place][0].startswith("warning: the same file as housing/train/good/000.png")
+    assert (found["errors"], found["warnings"]) == (0, 1)
+    text = uad("check", "--home", home).stdout
+    assert "warning: line7/housing" in text
+    assert text.endswith("0 problems, 1 warnings\n")
+
+
+def test_everything_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"conv1.weight": torch.zeros(3, 3)}, home / "other.pth")
+    save(home / "images/housing/ground_truth/scratch/000_mask.png", np.zeros((40, 40), np.uint8))
+    (home / "file").write_text("")
+    edit(
+        home,
+        storage={"root": "file/artifacts", "local": "/proc/uad"},
+        datasets={
+            "line7": {"layout": "folder", "root": "images"},
+            "line8": {"layout": "folder", "root": "not-mounted"},
+        },
+        automation={"recalibrate": "0 25 * * *"},
+        detectors={
+            "good": {"model": "vision_patchcore", "embedder": "filter_bank"},
+            "lost": {"model": "vision_patchcore", "embedder": {"name": "resnet18", "weights": "gone.pth"}},
+            "other": {"model": "vision_patchcore", "embedder": {"name": "resnet18", "weights": "other.pth"}},
+            "odd": {"model": "vision_patchcor"},
+        },
+    )
+    status, said, _ = check(home)
+    assert status == 1
+    assert {where.partition(":")[0] for where in said} == {
+        "uad.yaml",
+        "datasets.line8",
+        "line7/housing",
+        "detectors.lost.embedder.weights",
+        "detectors.other.embedder",
+        "storage.root",
+        "storage.local",
+    }
+    in_file = " ".join(said["uad.yaml"])
+    assert "0 25 * * *" in in_file
+    assert "vision_patchcor" in in_file
+    assert "tensors that resnet18 needs are missing" in said["detectors.other.embedder"][0]
+    assert "a file where a folder is expected" in said["storage.root"][0]
+    assert "cannot be written to" in said["storage.local"][0]
+    quick, without, _ = check(home, "--quick")
+    assert quick == 1
+    assert said.keys() - without.keys() == {"detectors.other.embedder"}
+
+
+def test_a_file_with_nothing_right_in_it_is_the_error_it_was(tmp_path: Path) -> None:
+    (tmp_path / "uad.yaml").write_text("datasets: 3\n")
+    done = uad("check", "--home", tmp_path)
+    assert done.exit_code == 2
+    assert "datasets" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_are_held_against_their_network_by_shapes(
+    home: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
+    tensors = torchvision.models.get_model("resnet18", weights=None).state_dict()
+    weights = home / f"w{suffix}"
+
+    def write() -> None:
+        if suffix == ".pth":
+            torch.save(tensors, weights)
+        else:
+            from safetensors.torch import save_file
+
+            save_file(tensors, weights)
+
+    write()
+    embedder = {"name": "resnet18", "weights": weights.name}
+    edit(home, detectors={"p": {"model": "vision_patchcore", "embedder": embedder}})
+    assert check(home)[:2] == (0, {})
+    tensors["layer2.0.conv1.weight"] = torch.zeros(128, 64, 5, 5)
+    write()
+    status, said, _ = check(home)
+    assert status == 1
+    assert "'layer2.0.conv1.weight' has shape (128, 64, 5, 5), resnet18 needs (128, 64, 3, 3)" in str(said)
+
+
+def test_packages_that_are_missing_are_named_with_what_to_type(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uad_orchestrator import extras
+
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    index = {"model": "vision_patchcore", "embedder": "filter_bank", "index": "ivf"}
+    network = {"model": "vision_patchcore", "embedder": {"name": "resnet18", "weights": "random:0"}}
+    edit(home, detectors={"far": index, "deep": network})
+    status, said, _ = check(home, "--quick")
+    assert status == 1
+    assert "pip install 'uad_orchestrator[faiss]'" in said["detectors.far.index"][0]
+    assert "pip install 'uad_orchestrator[torch]'" in said["detectors.deep.embedder"][0]
+
+
+def test_each_disk_has_to_hold_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_check, "free_bytes", lambda folder: 10)
+    edit(home, storage={"root": "artifacts", "local": "caches"})
+    project = load_project(home)
+    (both,) = storage_problems(project, DiskNeed(6, 6))
+    assert both.where == "storage"
+    monkeypatch.setattr(storage_check, "_disk", lambda folder: folder.name)
+    assert list(storage_problems(project, DiskNeed(6, 6))) == []
+    assert [found.where for found in storage_problems(project, DiskNeed(60, 60))] == [
+        "storage.root",
+        "storage.local",
+    ]
+
+
+def test_a_faulty_category_stops_before_anything_is_computed(home: Path) -> None:
+    """In a refresh; the next category goes on, and every fault is named."""
+    shutil.copytree(home / "images/housing", home / "images/lid")
+    for i in (0, 1):
+        save(home / f"images/housing/ground_truth/scratch/{i:03}_mask.png", np.zeros((40, 40), np.uint8))
+    done = uad("refresh", "--home", home, "--json")
+    assert done.exit_code == 1
+    result = json.loads(done.stdout)
+    (failed,) = result["failed"]
+    assert (failed["asset"], failed["category"]) == ("memory_bank", "line7/housing")
+    for i in (0, 1):
+        assert f"housing/ground_truth/scratch/{i:03}_mask.png" in failed["error"]
+    of_it = {node["asset"] for node in result["materialized"] if node["category"] == "line7/housing"}
+    assert of_it == {"checkpoint"}, "the digests of its weights, and nothing computed"
+    assert any(node["category"] == "line7/lid" for node in result["materialized"])
+    assert {node["category"] for node in result["skipped"]} == {"line7/housing"}
+    row = next(
+        row
+        for row in json.loads(uad("leaderboard", "--home", home, "--json").stdout)["rows"]
+        if row["category"] == "housing"
+    )
+    assert (row["status"], "000_mask.png" in row["reason"]) == ("failed", True)
+
+
+def test_findings_are_taken_once_per_version_of_the_files(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uad_orchestrator.orchestration.cells import dataset_findings as findings
+    from uad_orchestrator.orchestration.versions.stores import open_state
+
+    taken: list[str] = []
+    real = findings.CHECKS["files"]
+    monkeypatch.setattr(findings, "CHECKS", {"files": lambda m: (taken.append(m.category), real(m))[1]})
+    for _ in range(2):
+        findings.dataset_findings(open_state(load_project(home)), "line7/housing")
+    assert taken == ["housing"]
+    path = home / "images/housing/test/good/000.png"
+    save(path, picture(900)[0])
+    os.utime(path, (1, 1))
+    findings.dataset_findings(open_state(load_project(home)), "line7/housing")
+    assert taken == ["housing", "housing"]

@@ -1,0 +1,107 @@
+"""What speaks against a cell's figures, from its artifacts alone: no Dagster, nothing is computed anew.
+
+The rules are those of the asset checks (``check_rules``). What they find is kept until the cell's report, or how the
+project sets the checks, is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.orchestration.cells import check_rules
+from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.check_rules import Verdict
+from uad_orchestrator.orchestration.cells.dataset_findings import category_warnings
+from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.selection import Selection
+from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
+from uad_orchestrator.reporting.board.cell_warning import CellWarning
+from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.provenance import Provenance
+
+RULES_VERSION = 1
+"""Raised when the rules find something else in the same artifacts."""
+
+
+def project_warnings(state: ProjectState, store: ArtifactStore, selection: Selection) -> list[CellWarning]:
+    """All warnings of the selected cells that have current figures, and of their categories."""
+    runs = [CellRun(cell, state, store) for cell in state.cells if selection.covers(cell)]
+    fresh = [run for run in runs if _is_fresh(run)]
+    categories = dict.fromkeys(run.cell.category for run in fresh)
+    of_categories = {category: category_warnings(state, category) for category in categories}
+    return [
+        warning
+        for category, found in of_categories.items()
+        for warning in (*found, *_of_cells(run for run in fresh if run.cell.category == category))
+    ]
+
+
+def cell_warnings(run: CellRun) -> list[CellWarning]:
+    """The warnings of one cell with current figures; those of its category are not among them."""
+    project = run.state.project
+    kept = KeptFindings(Path(project.storage.local), CellWarning)
+    checks = project.checks.model_dump(mode="json")
+    version = digest_of(
+        {"rules": RULES_VERSION, "checks": checks, "report": run.key("metrics_report").version}
+    )
+    return kept.get(f"{run.cell.category}/{run.cell.detector}", version, lambda: _take(run))
+
+
+def _take(run: CellRun) -> list[CellWarning]:
+    return [
+        CellWarning(
+            category=run.cell.category,
+            detector=run.cell.detector,
+            check=name,
+            message=verdict.said,
+            images=verdict.images,
+        )
+        for name, verdict in _verdicts(run).items()
+        if not verdict.passed
+    ]
+
+
+def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
+    checks, scores = run.state.project.checks, run.directory("score_table")
+    rows, image_point = read_scores(scores), read_operating_point(scores)
+    pixel_point = read_operating_point(run.directory("anomaly_maps"))
+    holds_normals = bool(run.provenance("score_table").facts.get("holds_normals"))
+    report, before = run.provenance("metrics_report"), _report_before(run)
+    level, drop = checks.false_positive_level, checks.metric_drop
+    verdicts = {
+        "scores_usable": check_rules.scores_usable(rows),
+        "false_positive_rate": check_rules.false_positive_rate(rows, image_point, level),
+        "calibrated_on_unseen": check_rules.calibrated_on_unseen(image_point, holds_normals),
+        "odd_normals": check_rules.odd_normals(rows, image_point, pixel_point),
+    }
+    if before is not None:
+        verdicts["metrics_kept"] = check_rules.metrics_kept(before.metrics, report.metrics, drop)
+    return verdicts
+
+
+def _report_before(run: CellRun) -> Provenance | None:
+    """The newest report of the cell that was made before its current one."""
+    cell, now = run.cell, run.provenance("metrics_report")
+    history = run.store.history("metrics_report", cell.dataset, cell.category_name, cell.detector)
+    return next((earlier for earlier in history if earlier.started_at < now.started_at), None)
+
+
+def _of_cells(runs: Iterable[CellRun]) -> list[CellWarning]:
+    return [warning for run in runs for warning in cell_warnings(run)]
+
+
+def _is_fresh(run: CellRun) -> bool:
+    try:
+        return run.store.holds(run.key("metrics_report"))
+    except InputUnavailable:
+        return False
+
+
+def warnings_of(cell: Cell, warnings: Iterable[CellWarning]) -> tuple[CellWarning, ...]:
+    """Those of the warnings that are about a cell: its own and its category's."""
+    return tuple(w for w in warnings if w.category == cell.category and w.detector in (None, cell.detector))

@@ -1,0 +1,96 @@
+"""What is wrong or odd with a category's files, found before anything is computed from them.
+
+Taken once per version of ``dataset_category``. Errors stop the category's cells, in a refresh and a click alike;
+warnings go on, to the summary, the board and the report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from uad_orchestrator.datasets.image_check import check_category
+from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem, Severity
+from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
+from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.state import ProjectState
+from uad_orchestrator.reporting.board.cell_warning import CellWarning
+from uad_orchestrator.storage.digests import digest_of
+
+CHECKS_VERSION = 1
+"""Raised when the checks find something else in the same files."""
+
+CHECKS: Mapping[str, Callable[[Manifest], list[DatasetProblem]]] = {"files": check_category}
+"""By the name that their warnings have."""
+
+
+class DatasetFinding(BaseModel):
+    """A problem of one file, and which check found it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    check: str
+    path: str
+    message: str
+    severity: Severity
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]:
+    """All findings on a category (``dataset/category``), errors and warnings.
+
+    Raises:
+        InputUnavailable: the category cannot be read at all.
+    """
+    version = state.input("dataset_category", Cell(category, "")).version
+    key = digest_of({"checks": CHECKS_VERSION, "dataset_category": version})
+    kept = KeptFindings(Path(state.project.storage.local), DatasetFinding)
+    return kept.get(category, key, lambda: _take(state.manifest(category)))
+
+
+def refuse_faulty(state: ProjectState, category: str) -> None:
+    """Stop before something is computed from files with errors.
+
+    Raises:
+        DatasetError: naming every fault.
+    """
+    faults = [found for found in dataset_findings(state, category) if found.severity == "error"]
+    if faults:
+        problems = [DatasetProblem(fault.path, fault.message) for fault in faults]
+        raise DatasetError(f"{category} has errors, nothing is computed from it:", problems)
+
+
+def category_warnings(state: ProjectState, category: str) -> list[CellWarning]:
+    """The findings as the board and the report show them: those that say the same of several files are one."""
+    together: dict[tuple[str, str], list[DatasetFinding]] = {}
+    for found in dataset_findings(state, category):
+        together.setdefault((found.check, _alike(found.message)), []).append(found)
+    return [
+        CellWarning(
+            category=category,
+            check=check,
+            message=str(first) if len(alike) == 1 else f"{len(alike)} files, the first: {first}",
+            images=tuple(found.path for found in alike),
+        )
+        for (check, _), alike in together.items()
+        for first in alike[:1]
+    ]
+
+
+def _take(manifest: Manifest) -> list[DatasetFinding]:
+    return [
+        DatasetFinding(check=name, path=problem.path, message=problem.message, severity=problem.severity)
+        for name, check in CHECKS.items()
+        for problem in check(manifest)
+    ]
+
+
+def _alike(message: str) -> str:
+    """A message without the numbers and files in it."""
+    return re.sub(r"\S*/\S+|\d+", "", message)

@@ -1,0 +1,83 @@
+"""Whether what a project writes has a place: disks large enough, folders that may be written to, stores that answer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from uad_orchestrator.orchestration.services.disk import DiskNeed
+from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.project import Project
+from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.locations import RemoteLocation
+
+
+def storage_problems(project: Project, need: DiskNeed) -> Iterator[ProjectProblem]:
+    """What is wrong with ``storage.root`` and ``storage.local``; nothing is left behind."""
+    root, local = project.storage.root, Path(project.storage.local)
+    yield from _folder_problems("storage.local", local)
+    if RemoteLocation.is_remote(root):
+        yield from _remote_problems(project)
+        yield from _space_problems("storage.local", local, need.embeddings)
+        return
+    if Path(root) != local:
+        yield from _folder_problems("storage.root", Path(root))
+    if _disk(Path(root)) == _disk(local):
+        yield from _space_problems("storage", local, need.bytes)
+    else:
+        yield from _space_problems("storage.root", Path(root), need.artifacts)
+        yield from _space_problems("storage.local", local, need.embeddings)
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk where a folder is, or will be."""
+    return shutil.disk_usage(_there(folder)).free
+
+
+def size_words(count: int) -> str:
+    """A size for people.
+
+    >>> size_words(1_500_000_000), size_words(2_000_000)
+    ('1.5 GB', '2 MB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _folder_problems(where: str, folder: Path) -> Iterator[ProjectProblem]:
+    there = _there(folder)
+    if not there.is_dir():
+        yield ProjectProblem(where, f"{there} is a file where a folder is expected")
+        return
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        yield ProjectProblem(where, f"{there} cannot be written to: {error.strerror or error}")
+
+
+def _space_problems(where: str, folder: Path, needed: int) -> Iterator[ProjectProblem]:
+    if needed > (free := free_bytes(folder)):
+        said = f"about {size_words(needed)} will be needed in {folder}, {size_words(free)} are free"
+        yield ProjectProblem(where, said)
+
+
+def _remote_problems(project: Project) -> Iterator[ProjectProblem]:
+    root = project.storage.root
+    try:
+        ArtifactStore(root, Path(project.storage.local)).location.has("artifacts")
+    except ImportError as error:
+        yield ProjectProblem(
+            "storage.root", f"{error}; pip install 'uad_orchestrator[s3]' brings what s3:// needs"
+        )
+    except Exception as error:  # whatever a store's client raises: this is the edge
+        yield ProjectProblem("storage.root", f"cannot be reached: {type(error).__name__}: {error}")
+
+
+def _there(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+
+
+def _disk(folder: Path) -> int:
+    return _there(folder).stat().st_dev
