@@ -70,7 +70,10 @@ def test_outputs_never_share_a_name(bundle_folder: Path, images: dict[str, Path]
 
 def test_a_bundle_that_is_not_there_is_said(tmp_path: Path) -> None:
     found = uad("infer", "--bundle", tmp_path / "nowhere", tmp_path)
-    assert found.exit_code == 1 and f"there is no folder {tmp_path / 'nowhere'}" in found.stderr
+    assert (
+        found.exit_code == 1
+        and f"{tmp_path / 'nowhere'} is no bundle: there is no such folder" in found.stderr
+    )
 
 
 def test_an_unreadable_file_ends_it_or_is_told(bundle_folder: Path, images: dict[str, Path]) -> None:

@@ -24,7 +24,11 @@ imports = typer.Typer(
 
 Sources = Annotated[list[Path], typer.Argument(help="Annotation files, or folders that hold them.")]
 Images = Annotated[
-    Path | None, typer.Option(help="The images' folder.", show_default="the folder of the annotations")
+    Path | None,
+    typer.Option(
+        help="The images' folder.",
+        show_default="the folder of the annotations; the one above a split's folder",
+    ),
 ]
 Output = Annotated[
     Path | None,
@@ -101,7 +105,7 @@ def _add(kind: str, text: str) -> None:
                     annotations,
                     images=images,
                     output=output,
-                    category=_checked(category),
+                    category=_category(category, images, annotations),
                     settings=settings,
                     replace=replace,
                 )
@@ -119,32 +123,37 @@ def _add(kind: str, text: str) -> None:
     imports.command(kind, help=text)(command)
 
 
-def _checked(category: str | None) -> str | None:
-    """The category's name, if it can be one."""
+def _category(given: str | None, images: Path | None, sources: list[Path]) -> str:
+    """The category's name; wrong usage where it can be none."""
+    from uad_orchestrator.datasets.annotations import images_folder
     from uad_orchestrator.project.parsing.names import name_fault
 
-    fault = None if category is None else name_fault(category)
-    if fault:
-        note(f"Error: --category {category!r} {fault}")
+    name = given or Path(os.path.abspath(images or images_folder(sources))).name  # noqa: PTH100 - links stay
+    if fault := name_fault(name):
+        note(f"Error: the category {name!r} {fault}; give another with --category")
         raise typer.Exit(WRONG_USAGE)
-    return category
+    return name
 
 
 def _fail(error: DatasetError, as_json: bool) -> NoReturn:
     """Every fault, not only the first ones."""
+    from uad_orchestrator.storage.file_names import printable
+
     problems = error.problems
     if as_json:
         faults = [{"file": problem.path, "message": problem.message} for problem in problems]
         print_json({"faults": faults or [{"file": None, "message": str(error)}]})
     note(f"Error: {str(error).splitlines()[0]}")
     for problem in problems:
-        note(f"  {problem}")
+        note(printable(f"  {problem}"))
     if problems:
         note(f"{len(problems)} faults; nothing was written")
     raise typer.Exit(WRONG_USAGE) from error
 
 
 def _show(found: ImportedAnnotations, lines: str) -> None:
+    from uad_orchestrator.storage.file_names import printable
+
     typer.echo(f"{found.manifest}: {sum(found.counts.values())} images of {found.category}")
     splits: dict[str, list[str]] = defaultdict(list)
     for (split, defect), n in sorted(found.counts.items(), key=lambda item: (item[0][1] != "good", item[0])):
@@ -155,9 +164,11 @@ def _show(found: ImportedAnnotations, lines: str) -> None:
     typer.echo(f"{found.masks} masks in {found.masks_folder}")
     if found.boxed:
         shown = ", ".join(found.boxed[:3]) + (" ..." if len(found.boxed) > 3 else "")
-        typer.echo(f"{len(found.boxed)} defective images without a mask, in image metrics only: {shown}")
+        typer.echo(
+            f"{len(found.boxed)} defective images without a mask, in image metrics only: {printable(shown)}"
+        )
     for said in found.notes:
-        typer.echo(f"note: {said}")
+        typer.echo(printable(f"note: {said}"))
     typer.echo(f"\nFor uad.yaml:\n\n{lines}")
 
 

@@ -9,7 +9,6 @@ import typer
 from uad_orchestrator.cli.terminal.options import Categories, Home, Json
 from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.terminal.selecting import select_from
-from uad_orchestrator.storage.file_names import printable
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.ingestion.ingest import IngestionResult
@@ -59,6 +58,7 @@ def _categories(project: Project, globs: list[str] | None) -> list[str]:
 
 def _list(project: Project, categories: list[str], images: list[str], as_json: bool) -> None:
     from uad_orchestrator.orchestration.ingestion.folders import incoming_images, list_quarantined
+    from uad_orchestrator.storage.file_names import printable
 
     held = [
         (category, image)

@@ -269,7 +269,7 @@ def _check_digests(directory: Path) -> dict[str, str]:
     """The digest of every file of the bundle, by its place in it; BundleError where one is not as it was written."""
     if not directory.exists():
         raise BundleError(
-            f"there is no folder {directory}; expected a bundle, as `uad export bundle` writes it"
+            f"{directory} is no bundle: there is no such folder; `uad export bundle` writes one"
         )
     try:
         lines = read_regular(directory / DIGESTS).decode().splitlines()

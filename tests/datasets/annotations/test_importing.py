@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.datasets.annotations.files import HEIGHT, WIDTH, coco_file, rows, run, write_json, write_pictures
+from uad_orchestrator.datasets.annotations import images_folder, import_annotations
 from uad_orchestrator.datasets.annotations.splits import Placed, choose_splits
 from uad_orchestrator.datasets.image_check import check_dataset
 from uad_orchestrator.datasets.problems import DatasetError
@@ -90,6 +91,21 @@ def test_a_declared_size_allocates_nothing(root: Path) -> None:
     coco_file(root / "test" / "a.json", SCRATCH, images=images)
     with pytest.raises(DatasetError, match="says 1000000000 x 1000000000"):
         run("coco", root)
+
+
+def test_images_are_looked_for_where_the_splits_lie(root: Path) -> None:
+    write_pictures(root, "test/scratch/0.png")
+    deep, flat = root / "test" / "scratch" / "a.json", root / "test" / "a.json"
+    assert (
+        images_folder([deep]) == images_folder([flat]) == images_folder([root / "train" / "a.json"]) == root
+    )
+    assert images_folder([root / "annotations" / "a.json"]) == root / "annotations"
+    lone = root / "train" / "test" / "project"
+    lone.mkdir(parents=True)
+    assert images_folder([lone / "a.json"]) == lone, "a folder above that is called test by chance"
+    coco_file(deep, SCRATCH, names=("0.png",))
+    found = import_annotations("coco", [deep])
+    assert found.manifest == root / "manifest.jsonl" and found.counts["train", "good"] == 4
 
 
 def test_images_and_ids_stand_there_once(root: Path) -> None:

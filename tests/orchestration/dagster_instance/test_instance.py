@@ -25,6 +25,7 @@ def test_an_instance_is_opened_by_its_folder(tmp_path: Path, monkeypatch: pytest
     with open_instance(project) as instance:
         assert Path(instance.root_directory) == project_dagster_home(project)
         assert instance.run_monitoring_enabled, "our dagster.yaml switches it on"
+        assert not instance.nux_enabled, "and greetings off"
 
 
 @contract("instance.py", "lets another process open an instance by a reference that can be pickled")

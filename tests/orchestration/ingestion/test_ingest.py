@@ -349,6 +349,13 @@ def test_schedule_asks_when_images_have_arrived_and_only_then(fresh, tick):
     assert (fresh.home / "arriving/disc/new.png").exists(), "a tick moves nothing"
 
 
+def test_schedule_says_that_another_cron_line_counts_after_a_reload(fresh, tick):
+    fresh.edit(lambda values: values["automation"].update(recalibrate="30 4 * * *"))
+    assert "uad.yaml says 30 4 * * * now, which counts after Reload definitions" in tick()
+    (schedule,) = build_definitions(fresh.project).schedules
+    assert schedule.cron_schedule == "30 4 * * *" and "Reload definitions" in schedule.description
+
+
 def test_schedule_reports_what_it_can_not_read_and_goes_on(fresh, tick):
     fresh.edit(
         lambda values: values["datasets"].update(

@@ -4,7 +4,8 @@ from uad_orchestrator.datasets.annotations.formats import READERS
 from uad_orchestrator.datasets.annotations.importing import (
     ImportedAnnotations,
     ImportSettings,
+    images_folder,
     import_annotations,
 )
 
-__all__ = ["READERS", "ImportSettings", "ImportedAnnotations", "import_annotations"]
+__all__ = ["READERS", "ImportSettings", "ImportedAnnotations", "images_folder", "import_annotations"]

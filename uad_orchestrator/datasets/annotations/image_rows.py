@@ -36,6 +36,10 @@ _DEFECT_FOLDERS = frozenset(
     )
 )
 
+_NO_DEFECT = ("", ".", "..", "good", "normal")
+_LONGEST = 120
+"""Bytes of a defect type: maps are filed in a folder of its name."""
+
 
 @dataclass
 class ImageRow:
@@ -98,9 +102,13 @@ def name_defects(
         for mark in row.annotated.marks if row.annotated else ():
             if is_normal(mark, normal):
                 continue
-            word = re.sub(r"[/\\\0]", "_", mark.word.strip())
-            if row.annotated and word.lower() in ("", ".", "..", "good", "normal"):
-                problems.append(problem(row.annotated, f"the category {mark.word!r} names no defect", mark))
+            word = re.sub(r"[/\\\x00-\x1f\x7f]", "_", mark.word.strip())
+            if row.annotated and (
+                word.lower() in _NO_DEFECT or len(word.encode(errors="replace")) > _LONGEST
+            ):
+                problems.append(
+                    problem(row.annotated, f"the category {mark.word!r:.60} cannot name a defect", mark)
+                )
             words.setdefault(row.path, set()).add(word)
     folders = {word.lower() for found in words.values() for word in found} | _DEFECT_FOLDERS
     unmarked = 0

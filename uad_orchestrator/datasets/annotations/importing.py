@@ -22,6 +22,7 @@ from uad_orchestrator.datasets.annotations.image_rows import (
 )
 from uad_orchestrator.datasets.annotations.marks import AnnotatedImage, Annotations
 from uad_orchestrator.datasets.annotations.mask_files import MaskWriter
+from uad_orchestrator.datasets.annotations.splits import split_word
 from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.storage.atomic import new_folder, write_text
@@ -103,7 +104,7 @@ def import_annotations(
     Args:
         kind: one of ``READERS``.
         sources: annotation files, or folders that hold them.
-        images: the images' folder; None: the folder of the sources.
+        images: the images' folder; None: ``images_folder``.
         output: where ``manifest.jsonl`` and the folder ``imported_masks`` go; None: to the images. Rows of other
             categories in the manifest stay.
         category: what the images show; None: the name of the images' folder.
@@ -119,7 +120,7 @@ def import_annotations(
         ImportError: the format needs a package that is not installed.
     """
     files = [Path(source) for source in sources]
-    root = Path(images) if images is not None else _common_folder(files)
+    root = Path(images) if images is not None else images_folder(files)
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; expected the images' folder")
     target = Path(os.path.abspath(output or root))  # noqa: PTH100 - ".." goes, links stay
@@ -174,10 +175,23 @@ def _masks_folder(path: Path) -> Iterator[Path]:
             path.parent.rmdir()
 
 
-def _common_folder(files: Sequence[Path]) -> Path:
-    """The folder that holds all sources."""
-    folders = [os.path.abspath(path if path.is_dir() else path.parent) for path in files]  # noqa: PTH100
-    return Path(os.path.commonpath(folders))
+def images_folder(sources: Sequence[Path | str]) -> Path:
+    """Where the images of annotation files are looked for if nothing else is said.
+
+    Args:
+        sources: annotation files, or folders that hold them.
+
+    Returns:
+        The folder that holds them all; the one above where that is in a split's folder beside ``train``.
+    """
+    files = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100 - ".." goes, links stay
+    common = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in files]))
+    for folder in (common, common.parent):
+        if split_word(folder.name) and any(
+            split_word(path.name) == "train" for path in folder.parent.iterdir()
+        ):
+            return folder.parent
+    return common
 
 
 def _other_rows(manifest: Path, category: str, replace: bool) -> list[Any]:

@@ -96,7 +96,7 @@ def _shape(shape: Mapping[str, Any]) -> Shape:
 
 
 def _points(values: Any, kind: Any) -> np.ndarray:
-    if kind not in _FEWEST_POINTS:
+    if not isinstance(kind, str) or kind not in _FEWEST_POINTS:
         raise EntryError(f"shape_type {kind!r:.60}; expected one of {', '.join(_FEWEST_POINTS)}")
     fewest = _FEWEST_POINTS[kind]
     if not isinstance(values, list) or len(values) < fewest:
