@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from uad_orchestrator.datasets import demo_generator as generator
+from uad_orchestrator.datasets.checks.headers import check_category
 from uad_orchestrator.datasets.demo_generator import (
     DEMO_CATEGORIES,
     DemoSizes,
@@ -17,7 +18,6 @@ from uad_orchestrator.datasets.demo_generator import (
     write_normals,
 )
 from uad_orchestrator.datasets.demo_pictures.exact import Draws, smooth_noise
-from uad_orchestrator.datasets.image_check import check_category
 from uad_orchestrator.datasets.load import find_categories, load_dataset, prepare_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.images.decode import read_image, read_mask

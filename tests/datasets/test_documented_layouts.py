@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.pictures import write_image, write_mask
-from uad_orchestrator.datasets.image_check import check_category
+from uad_orchestrator.datasets.checks.headers import check_category
 from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord

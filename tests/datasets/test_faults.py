@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.pictures import write_defects_config, write_image, write_mask
-from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.checks.headers import check_dataset
 from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.strictness import Strictness

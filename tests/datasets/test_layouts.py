@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.datasets.pictures import write_defects_config, write_image, write_mask, write_mvtec_category
-from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.checks.headers import check_dataset
 from uad_orchestrator.datasets.layouts.registry import LAYOUTS
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import Manifest

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.datasets.pictures import write_image, write_mask
-from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.checks.headers import check_dataset
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.strictness import Strictness

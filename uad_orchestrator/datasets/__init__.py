@@ -5,7 +5,9 @@ everything wrong with one. The demo set is generated.
 """
 
 from uad_orchestrator.datasets.annotations import ImportedAnnotations, ImportSettings, import_annotations
-from uad_orchestrator.datasets.copies import find_copies
+from uad_orchestrator.datasets.checks.copies import find_copies
+from uad_orchestrator.datasets.checks.headers import check_category, check_dataset
+from uad_orchestrator.datasets.checks.masks import check_masks
 from uad_orchestrator.datasets.demo_generator import (
     DEMO_CATEGORIES,
     DemoSizes,
@@ -15,12 +17,10 @@ from uad_orchestrator.datasets.demo_generator import (
     write_normals,
 )
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.image_check import check_category, check_dataset
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.layouts.registry import Layout
 from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, Split
-from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.scan import (
     FoundImage,

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.datasets.annotations.files import HEIGHT, WIDTH, coco_file, rows, run, write_json, write_pictures
 from uad_orchestrator.datasets.annotations import images_folder, import_annotations
 from uad_orchestrator.datasets.annotations.splits import Placed, choose_splits
-from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.checks.headers import check_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 
 pytest.importorskip("pycocotools", reason="needs the import extra")

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.copies import find_copies, find_exact_copies
-from uad_orchestrator.datasets.image_check import check_category
+from uad_orchestrator.datasets.checks.copies import find_copies
+from uad_orchestrator.datasets.checks.headers import check_category
+from uad_orchestrator.datasets.checks.masks import check_masks
+from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
+from uad_orchestrator.datasets.leaks import find_exact_copies
 from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.datasets.remembered import Remember, find_anew
 from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.images.decode import ImageError, read_image

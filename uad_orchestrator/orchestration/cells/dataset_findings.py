@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from uad_orchestrator.datasets.copies import find_copies
-from uad_orchestrator.datasets.image_check import check_category
+from uad_orchestrator.datasets.checks.copies import find_copies
+from uad_orchestrator.datasets.checks.headers import check_category
+from uad_orchestrator.datasets.checks.masks import check_masks
+from uad_orchestrator.datasets.checks.remembered import Remember
 from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem, Severity
-from uad_orchestrator.datasets.remembered import Remember
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings, kept_facts
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import ProjectState

@@ -29,7 +29,7 @@ class _Kept(BaseModel):
 
 @contextmanager
 def kept_facts(local: Path) -> Iterator[Callable[[str, Callable[[], Any]], Any]]:
-    """What is known of files' contents (``datasets.remembered.Remember``); new facts are written when it is left.
+    """What is known of files' contents (``checks.remembered.Remember``); new facts are written when it is left.
 
     May be asked by several threads. A file of facts that is damaged, or must not be written to, counts as empty.
 

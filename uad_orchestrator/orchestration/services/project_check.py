@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.image_check import check_dataset
+from uad_orchestrator.datasets.checks.headers import check_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.anomalib.calibration_folder import calibration_files
 from uad_orchestrator.detectors.anomalib.trusted_files import (

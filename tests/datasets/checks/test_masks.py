@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.own_data.cases import SIZE, save, write_category
+from uad_orchestrator.datasets.checks.masks import check_masks
 from uad_orchestrator.datasets.load import load_dataset
-from uad_orchestrator.datasets.mask_check import check_masks
 from uad_orchestrator.datasets.problems import DatasetProblem
 
 Mask = Callable[[np.ndarray], np.ndarray]

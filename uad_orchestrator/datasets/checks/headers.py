@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from uad_orchestrator.datasets.copies import find_exact_copies
+from uad_orchestrator.datasets.checks.odd_images import odd_images
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
+from uad_orchestrator.datasets.leaks import find_exact_copies
 from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.manifest import Manifest, Split
-from uad_orchestrator.datasets.odd_images import odd_images
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.strictness import Strictness
 from uad_orchestrator.images.decode import ImageError, checked_header

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from uad_orchestrator.datasets.image_check import LOSSY
+from uad_orchestrator.datasets.checks.headers import LOSSY
+from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.datasets.remembered import Remember, find_anew
 from uad_orchestrator.images.decode import ImageError, read_mask_values
 from uad_orchestrator.storage.file_names import printable
 from uad_orchestrator.threads import available_threads

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.own_data.cases import SIZE, picture, save, write_category
 from uad_orchestrator.datasets import DatasetError, Strictness, find_copies, generate_demo, load_dataset
-from uad_orchestrator.datasets.copies import find_exact_copies
+from uad_orchestrator.datasets.leaks import find_exact_copies
 
 Way = tuple[str, float, dict[str, Any]]
 WAYS: list[Way] = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uad_orchestrator.datasets.odd_images import odd_images
+from uad_orchestrator.datasets.checks.odd_images import odd_images
 from uad_orchestrator.images.header import Header
 
 

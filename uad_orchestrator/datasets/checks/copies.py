@@ -1,14 +1,13 @@
-"""Copies between train, validation and test: they make every score too good.
+"""Copies of pictures in several splits, saved anew or scaled.
 
-Copies of files are found by their digests. Those of pictures, saved anew or scaled, by a perceptual hash (pHash of
-the library ImageHash, on which near pictures differ in few bits), and then told from other pictures of like parts
-by their pixels (``same_picture``).
+They are found by a perceptual hash (pHash of the library ImageHash, on which near pictures differ in few bits), and
+then told from other pictures of like parts by their pixels (``same_picture``).
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, Split
+from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
+from uad_orchestrator.datasets.checks.same_picture import Likeness, Picture, likeness, read_picture
+from uad_orchestrator.datasets.leaks import leak, with_earlier
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.datasets.remembered import Remember, find_anew
-from uad_orchestrator.datasets.same_picture import Likeness, Picture, likeness, read_picture
 from uad_orchestrator.images.decode import ImageError, read_bytes
 from uad_orchestrator.threads import available_threads
 
-_USES: dict[Split, str] = {"train": "trained on", "validation": "calibrated on"}
 _VERSION = 1
 _THUMB = 16
 _HASH_BITS = 16
@@ -33,21 +32,6 @@ _COMPARED = 6
 _UNLIKE = Likeness(1e9, 1e9, 1.0)
 _TIMES_NEARER = 3
 """Than the next picture: so much more alike is a copy."""
-
-
-def find_exact_copies(manifest: Manifest) -> list[DatasetProblem]:
-    """The images whose bytes stand in an earlier split, too: validation and test in train, test in validation.
-
-    Args:
-        manifest: what ``load_dataset`` gave; nothing is read but its digests.
-
-    Returns:
-        A warning for each, or an error where the manifest's ``leaks`` say so, in the manifest's order.
-    """
-    return [
-        _problem(manifest, record, "the same file as", earlier)
-        for record, earlier in _with_earlier(manifest.records)
-    ]
 
 
 def find_copies(manifest: Manifest, remember: Remember = find_anew) -> list[DatasetProblem]:
@@ -62,7 +46,7 @@ def find_copies(manifest: Manifest, remember: Remember = find_anew) -> list[Data
         ``find_exact_copies`` are not among them, nor are files that cannot be read.
     """
     looks = _Looks(manifest, remember)
-    exact = {record.path for record, _ in _with_earlier(manifest.records)}
+    exact = {record.path for record, _ in with_earlier(manifest.records)}
     problems = []
     for split, before in (("validation", ("train",)), ("test", ("train", "validation"))):
         earlier = _Pool([record for record in manifest.records if record.split in before], looks)
@@ -70,22 +54,8 @@ def find_copies(manifest: Manifest, remember: Remember = find_anew) -> list[Data
             searched = record.split == split and record.path not in exact
             original = earlier.original_of(record) if searched else None
             if original is not None:
-                problems.append(_problem(manifest, record, "the same picture, saved anew, as", original))
+                problems.append(leak(manifest, record, "the same picture, saved anew, as", original))
     return problems
-
-
-def _with_earlier(records: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, ImageRecord]]:
-    """The records whose digest an earlier split has, with the first that has it."""
-    first: dict[str, ImageRecord] = {}
-    for record in records:  # sorted by split: train, validation, test
-        earlier = first.setdefault(record.digest, record)
-        if earlier.split != record.split and earlier.split in _USES:
-            yield record, earlier
-
-
-def _problem(manifest: Manifest, record: ImageRecord, what: str, earlier: ImageRecord) -> DatasetProblem:
-    message = f"{what} {earlier.path}, which is {_USES[earlier.split]}; take one of them out"
-    return DatasetProblem(record.path, message, manifest.leak_severity)
 
 
 @dataclass(frozen=True)

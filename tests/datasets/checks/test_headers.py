@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.datasets.pictures import write_image, write_mask, write_mvtec_category
-from uad_orchestrator.datasets.image_check import check_category, check_dataset
+from uad_orchestrator.datasets.checks.headers import check_category, check_dataset
 from uad_orchestrator.datasets.load import load_dataset
 
 
