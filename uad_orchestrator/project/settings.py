@@ -156,7 +156,14 @@ class DatasetSettings(Section):
         return self
 
     def reading(self, max_megapixels: float = MAX_MEGAPIXELS) -> ReadingSettings:
-        """How its images are read."""
+        """How its images are read.
+
+        Args:
+            max_megapixels: images with more pixels are errors.
+
+        Returns:
+            What its files do not say themselves, and the limit.
+        """
         return ReadingSettings(self.bit_depth, self.value_range, self.alpha, max_megapixels)
 
     @property
