@@ -396,6 +396,10 @@ def _decode_odd_tiff(data: bytes, header: Header, with_alpha: bool) -> np.ndarra
             planes_first = int(page.planarconfig) == 2 and pixels.ndim == 3
     except tifffile.TiffFileError as error:
         raise OSError(f"damaged: {error}") from error
+    except NotImplementedError as error:  # its own decoders are few
+        raise Refused(
+            f"{error}: pip install imagecodecs, or save it without compression, at 8 or 16 bits"
+        ) from None
     if planes_first:
         pixels = np.moveaxis(pixels, 0, -1)
     colours = 1 if header.grey else 3

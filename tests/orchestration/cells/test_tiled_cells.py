@@ -25,7 +25,7 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
 )
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.services.cell_bundle import cell_bundle
-from uad_orchestrator.orchestration.services.disk import estimated_bytes
+from uad_orchestrator.orchestration.services.disk import disk_need
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.input_contents import scoring_settings
 from uad_orchestrator.orchestration.versions.selection import Selection
@@ -171,10 +171,10 @@ def test_the_disk_a_tiled_detector_needs_grows_with_its_tiles(workshop: Workshop
     def of_preset(*steps: object) -> int:
         workshop.edit(lambda values: values.update(presets={"own": list(steps)}))
         workshop.edit(lambda values: values["detectors"]["tiled"].update(preset="own"))
-        return estimated_bytes(workshop.project)
+        return disk_need(workshop.project).bytes
 
     tiled = of_preset()
     assert of_preset({"resize": {"factor": 3}}) > 5 * tiled, "tiles are counted where they are cut"
     assert of_preset() == tiled
     workshop.edit(lambda values: values["detectors"]["tiled"].pop("tiling"))
-    assert tiled > 5 * estimated_bytes(workshop.project)
+    assert tiled > 5 * disk_need(workshop.project).bytes
