@@ -20,7 +20,9 @@ def offered(*words: str, incomplete: str = "") -> list[str]:
     """What bash is given."""
     line = ["uad", *words, incomplete]
     asked = {"_UAD_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
-    done = CliRunner().invoke(app, [], env=asked, prog_name="uad")
+    runner = CliRunner()
+    runner.mix_stderr = False  # click before 8.2 would lay one into the other
+    done = runner.invoke(app, [], env=asked, prog_name="uad")
     assert done.stderr == ""
     return done.stdout.split()
 
