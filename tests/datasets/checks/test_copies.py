@@ -20,6 +20,8 @@ WAYS: list[Way] = [
     ("png", 1, {"compress_level": 1}),
     ("bmp", 1, {}),
     ("webp", 1, {"lossless": True}),
+    ("webp", 1, {"quality": 80}),
+    ("webp", 1, {"quality": 60}),
     ("tif", 1, {}),
     ("jpg", 1, {"quality": 97}),
     ("jpg", 1, {"quality": 85}),
@@ -94,6 +96,7 @@ def test_two_shots_of_a_part_that_does_not_move_are_no_copies(tmp_path: Path) ->
         shot(f"train/good/{number}.png")
         shot(f"test/good/{number}.png")
         shot(f"test/good/as_jpeg_{number}.jpg", quality=90)
+        shot(f"test/good/as_webp_{number}.webp", quality=80)
     assert copies(tmp_path) == {}
 
 

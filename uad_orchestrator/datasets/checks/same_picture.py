@@ -9,9 +9,10 @@ in it.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from uad_orchestrator.images.reading_settings import ReadingSettings
 
 _COARSE = 4
 _COARSE_LIMIT = 0.5
+_FAR = 50.0
+"""Coarse differences beyond which it is not tried what saving would do: no quality that anyone uses goes so far."""
+_WEBP_QUALITIES = (50, 60, 70, 75, 80, 85, 90, 95, 100)
 _OWN_LIMIT = 0.3
 _RESAVED_SHARE = 0.1
 _DETAIL_SIGMA = 4.0
@@ -33,7 +37,7 @@ class Likeness:
     Attributes:
         error: mean of the squared difference; 0 for the same pixels.
         coarse: the same at a quarter of their size.
-        resaved: the error once the one is saved as the other is, where that is a JPEG file of the same size.
+        resaved: the error once the one is saved as the other is, where that is a JPEG or WebP file of the same size.
         own: the smaller of the shares of the difference that is detail of the one picture alone, and of the other:
             near 0 for a copy, near 0.5 for two pictures.
     """
@@ -62,11 +66,13 @@ class Picture:
         colours: ``(H, W, 3)`` RGB, uint8 or uint16.
         tables: the quantisation tables of a JPEG file, as Pillow has them; None for other files.
         sampling: of its colours, as Pillow has it.
+        webp: whether it is of a WebP file, which does not say its quality.
     """
 
     colours: np.ndarray
     tables: Mapping[int, list[int]] | None = None
     sampling: int = -1
+    webp: bool = False
 
     @cached_property
     def grey(self) -> np.ndarray:
@@ -78,15 +84,22 @@ class Picture:
             255 / white
         )
 
-    def saved_as(self, other: Picture) -> Picture:
-        """This picture, saved as JPEG as the other is."""
+    def saved_as(self, other: Picture) -> Iterator[Picture]:
+        """This picture, saved as the other may have been: as JPEG with its tables, as WebP of the usual qualities."""
+        if other.tables is not None:
+            yield self._saved(
+                "JPEG", qtables=other.tables, subsampling=other.sampling if other.sampling >= 0 else 0
+            )
+        elif other.webp:
+            for quality in _WEBP_QUALITIES:
+                yield self._saved("WEBP", quality=quality)
+
+    def _saved(self, kind: str, **options: Any) -> Picture:
         from PIL import Image
 
         eight = self.colours if self.colours.dtype == np.uint8 else (self.colours >> 8).astype(np.uint8)
         file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(eight)).save(
-            file, "JPEG", qtables=other.tables, subsampling=other.sampling if other.sampling >= 0 else 0
-        )
+        Image.fromarray(np.ascontiguousarray(eight)).save(file, kind, **options)
         return Picture(np.asarray(Image.open(file).convert("RGB")))
 
 
@@ -101,7 +114,7 @@ def read_picture(data: bytes, name: str, reading: ReadingSettings) -> Picture:
     colours = decode_image(data, name, reading)
     with Image.open(io.BytesIO(data)) as image:
         if not isinstance(image, JpegImagePlugin.JpegImageFile):
-            return Picture(colours)
+            return Picture(colours, webp=image.format == "WEBP")
         return Picture(colours, dict(image.quantization), JpegImagePlugin.get_sampling(image))
 
 
@@ -113,12 +126,12 @@ def likeness(one: Picture, other: Picture) -> Likeness:
     True
     """
     found = _difference(one.grey, other.grey)
-    if not found.error or one.grey.shape != other.grey.shape:
+    if not found.error or one.grey.shape != other.grey.shape or found.coarse > _FAR:
         return found
     errors = [
-        float(np.mean((clean.saved_as(saved).grey - saved.grey) ** 2))
+        float(np.mean((again.grey - saved.grey) ** 2))
         for clean, saved in ((one, other), (other, one))
-        if saved.tables is not None
+        for again in clean.saved_as(saved)
     ]
     return replace(found, resaved=min(errors, default=None))
 
