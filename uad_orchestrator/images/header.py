@@ -149,11 +149,6 @@ def refuse_depth(header: Header, reading: ReadingSettings) -> None:
             f"{header.depth} per channel: expected 8 or 16 bits. If its values mean brightness, say which are black "
             "and white, e.g. value_range: [0, 1]"
         )
-    if reading.bit_depth is not None and header.bits == 8 != reading.bit_depth:
-        raise Refused(
-            f"8 bits per channel, and bit_depth: {reading.bit_depth} was said: that is for 16-bit files. "
-            "Keep images of one depth together"
-        )
 
 
 def orientation_of(image: Image) -> int:

@@ -25,7 +25,7 @@ class ReadingSettings:
 
     Attributes:
         bit_depth: the bits that 16-bit files really hold (10, 12, 14 ...), low ones first, as cameras write them; None:
-            what the file's format says. Values above are errors.
+            what the file's format says. Values above are errors. Files of 8 bits have them all, whatever is said.
         value_range: the values of black and white; needed for files of floating point, and of integers of another size
             than 8 and 16 bits, which are errors without it: no one could say what is bright. Values outside are errors.
         alpha: what becomes of pixels that an alpha channel hides.
