@@ -14,6 +14,7 @@ import yaml
 
 from tests.cli.invoke import uad
 from tests.own_data.cases import housing, picture, save
+from uad_orchestrator.datasets import DatasetError
 from uad_orchestrator.orchestration.services import storage_check
 from uad_orchestrator.orchestration.services.disk import DiskNeed
 from uad_orchestrator.orchestration.services.storage_check import storage_problems
@@ -227,3 +228,43 @@ def test_a_file_that_stays_is_not_decoded_again(tmp_path: Path) -> None:
     (tmp_path / "findings/contents.sqlite").write_bytes(b"no database" * 100)
     ask()
     assert found == ["one", "two"] * 2
+
+
+def test_what_was_found_is_kept_when_a_check_is_broken_off(tmp_path: Path) -> None:
+    from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
+
+    with pytest.raises(KeyboardInterrupt), kept_facts(tmp_path) as remember:
+        assert remember("one", lambda: 1) == 1
+        assert remember("one", lambda: pytest.fail("found already")) == 1
+        raise KeyboardInterrupt
+    with kept_facts(tmp_path) as remember:
+        assert remember("one", lambda: pytest.fail("kept already")) == 1
+
+
+def test_an_image_that_was_too_large_is_taken_once_the_limit_is_raised(home: Path) -> None:
+    from uad_orchestrator.orchestration.cells.dataset_findings import refuse_faulty
+    from uad_orchestrator.orchestration.versions.stores import open_state
+
+    edit(home, images={"max_megapixels": 0.001})
+    with pytest.raises(DatasetError, match="max_megapixels"):
+        refuse_faulty(open_state(load_project(home)), "line7/housing")
+    edit(home, images={"max_megapixels": 1})
+    refuse_faulty(open_state(load_project(home)), "line7/housing")
+
+
+def test_an_error_is_forgotten_once_it_is_mended(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from uad_orchestrator.datasets.checks import masks
+    from uad_orchestrator.images.decode import ImageError
+    from uad_orchestrator.orchestration.cells.dataset_findings import dataset_findings
+    from uad_orchestrator.orchestration.versions.stores import open_state
+
+    def deny(path: Path, *_: Any) -> None:
+        raise ImageError(f"{path}: cannot be read: Permission denied")
+
+    with monkeypatch.context() as denied:
+        denied.setattr(masks, "read_mask_values", deny)
+        found = dataset_findings(open_state(load_project(home)), "line7/housing")
+        assert {(finding.severity, finding.message) for finding in found} == {
+            ("error", "cannot be read: Permission denied")
+        }
+    assert dataset_findings(open_state(load_project(home)), "line7/housing") == []
