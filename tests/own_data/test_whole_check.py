@@ -268,3 +268,49 @@ def test_an_error_is_forgotten_once_it_is_mended(home: Path, monkeypatch: pytest
             ("error", "cannot be read: Permission denied")
         }
     assert dataset_findings(open_state(load_project(home)), "line7/housing") == []
+
+
+def give_alpha(path: Path) -> None:
+    pixels, _ = picture(7)
+    save(path, np.dstack([pixels, np.arange(96, dtype=np.uint8)[:, None].repeat(96, 1)]))
+
+
+def test_what_alpha_hides_is_decoded_for_once_and_not_at_all_by_a_quick_check(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uad_orchestrator.images import remarks
+
+    decoded: list[str] = []
+    real = remarks.hidden_share
+    monkeypatch.setattr(
+        remarks, "hidden_share", lambda data, name, how: (decoded.append(name), real(data, name, how))[1]
+    )
+    give_alpha(home / "images/housing/train/good/000.png")
+    assert check(home, "--quick")[:2] == (0, {}) and decoded == []
+    for _ in range(2):
+        [said] = check(home)[1].values()
+        assert said[0].startswith("warning: its alpha hides")
+    assert len(decoded) == 1
+
+
+def test_a_damaged_image_with_alpha_is_a_problem_like_others(home: Path) -> None:
+    path = home / "images/housing/train/good/000.png"
+    give_alpha(path)
+    damaged = bytearray(path.read_bytes())
+    at = damaged.index(b"IDAT") + 200
+    damaged[at : at + 40] = bytes(40)
+    path.write_bytes(damaged)
+    status, said, _ = check(home)
+    assert status == 1
+    [problem] = said["line7/housing: housing/train/good/000.png"]
+    assert problem.startswith("error: cannot be read")
+
+
+def test_a_manifest_that_is_the_root_itself_needs_disk_too(home: Path) -> None:
+    rows = [
+        {"image_path": f"housing/{split}/good/000.png", "category": "housing", "split": split, "label": 0}
+        for split in ("train", "test")
+    ]
+    (home / "images/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    edit(home, datasets={"line7": {"layout": "manifest", "root": "images/rows.jsonl"}})
+    assert check(home, "--quick")[2]["disk_bytes"] > 0
