@@ -70,13 +70,22 @@ def _read_fact(connection: sqlite3.Connection, key: str) -> Any:
 
 
 def _write_facts(path: Path, facts: dict[str, str]) -> None:
-    with suppress(OSError, sqlite3.DatabaseError):
+    """A damaged file is taken away, so that the next facts are kept; they are no more than time saved."""
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS fact (key TEXT PRIMARY KEY, fact TEXT) WITHOUT ROWID"
             )
             connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
+    except (
+        OSError,
+        sqlite3.OperationalError,
+    ):  # a folder that must not be written to, a file that another one holds
+        return
+    except sqlite3.DatabaseError:
+        with suppress(OSError):
+            path.unlink()
 
 
 class KeptFindings(Generic[Finding]):
