@@ -228,6 +228,9 @@ def test_a_file_that_stays_is_not_decoded_again(tmp_path: Path) -> None:
     (tmp_path / "findings/contents.sqlite").write_bytes(b"no database" * 100)
     ask()
     assert found == ["one", "two"] * 2
+    ask()  # the damaged file is gone, the next one keeps
+    ask()
+    assert found == ["one", "two"] * 3
 
 
 def test_what_was_found_is_kept_when_a_check_is_broken_off(tmp_path: Path) -> None:
@@ -314,3 +317,15 @@ def test_a_manifest_that_is_the_root_itself_needs_disk_too(home: Path) -> None:
     (home / "images/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     edit(home, datasets={"line7": {"layout": "manifest", "root": "images/rows.jsonl"}})
     assert check(home, "--quick")[2]["disk_bytes"] > 0
+
+
+def test_images_of_a_calibration_folder_are_read_like_the_dataset_and_each_fault_is_named(home: Path) -> None:
+    for number in range(3):
+        save(home / f"unseen/{number}.tif", picture(number)[0][..., 0].astype(np.float32))
+    model = {"model": "vision_padim_anomalib", "checkpoint": "x.ckpt", "calibration": {"folder": "unseen"}}
+    (home / "x.ckpt").write_bytes(b"")
+    edit(home, detectors={"padim": model})
+    where = "detectors.padim.calibration.folder"
+    assert len(check(home, "--quick")[1][where]) == 3
+    edit(home, datasets={"line7": {"layout": "folder", "root": "images", "value_range": [0, 255]}})
+    assert where not in check(home, "--quick")[1]
