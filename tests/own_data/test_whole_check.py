@@ -14,6 +14,7 @@ import yaml
 
 from tests.cli.invoke import uad
 from tests.own_data.cases import housing, picture, save
+from uad_orchestrator.datasets import DatasetError
 from uad_orchestrator.orchestration.services import storage_check
 from uad_orchestrator.orchestration.services.disk import DiskNeed
 from uad_orchestrator.orchestration.services.storage_check import storage_problems
@@ -227,3 +228,104 @@ def test_a_file_that_stays_is_not_decoded_again(tmp_path: Path) -> None:
     (tmp_path / "findings/contents.sqlite").write_bytes(b"no database" * 100)
     ask()
     assert found == ["one", "two"] * 2
+    ask()  # the damaged file is gone, the next one keeps
+    ask()
+    assert found == ["one", "two"] * 3
+
+
+def test_what_was_found_is_kept_when_a_check_is_broken_off(tmp_path: Path) -> None:
+    from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
+
+    with pytest.raises(KeyboardInterrupt), kept_facts(tmp_path) as remember:
+        assert remember("one", lambda: 1) == 1
+        assert remember("one", lambda: pytest.fail("found already")) == 1
+        raise KeyboardInterrupt
+    with kept_facts(tmp_path) as remember:
+        assert remember("one", lambda: pytest.fail("kept already")) == 1
+
+
+def test_an_image_that_was_too_large_is_taken_once_the_limit_is_raised(home: Path) -> None:
+    from uad_orchestrator.orchestration.cells.dataset_findings import refuse_faulty
+    from uad_orchestrator.orchestration.versions.stores import open_state
+
+    edit(home, images={"max_megapixels": 0.001})
+    with pytest.raises(DatasetError, match="max_megapixels"):
+        refuse_faulty(open_state(load_project(home)), "line7/housing")
+    edit(home, images={"max_megapixels": 1})
+    refuse_faulty(open_state(load_project(home)), "line7/housing")
+
+
+def test_an_error_is_forgotten_once_it_is_mended(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from uad_orchestrator.datasets.checks import masks
+    from uad_orchestrator.images.decode import ImageError
+    from uad_orchestrator.orchestration.cells.dataset_findings import dataset_findings
+    from uad_orchestrator.orchestration.versions.stores import open_state
+
+    def deny(path: Path, *_: Any) -> None:
+        raise ImageError(f"{path}: cannot be read: Permission denied")
+
+    with monkeypatch.context() as denied:
+        denied.setattr(masks, "read_mask_values", deny)
+        found = dataset_findings(open_state(load_project(home)), "line7/housing")
+        assert {(finding.severity, finding.message) for finding in found} == {
+            ("error", "cannot be read: Permission denied")
+        }
+    assert dataset_findings(open_state(load_project(home)), "line7/housing") == []
+
+
+def give_alpha(path: Path) -> None:
+    pixels, _ = picture(7)
+    save(path, np.dstack([pixels, np.arange(96, dtype=np.uint8)[:, None].repeat(96, 1)]))
+
+
+def test_what_alpha_hides_is_decoded_for_once_and_not_at_all_by_a_quick_check(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uad_orchestrator.images import remarks
+
+    decoded: list[str] = []
+    real = remarks.hidden_share
+    monkeypatch.setattr(
+        remarks, "hidden_share", lambda data, name, how: (decoded.append(name), real(data, name, how))[1]
+    )
+    give_alpha(home / "images/housing/train/good/000.png")
+    assert check(home, "--quick")[:2] == (0, {}) and decoded == []
+    for _ in range(2):
+        [said] = check(home)[1].values()
+        assert said[0].startswith("warning: its alpha hides")
+    assert len(decoded) == 1
+
+
+def test_a_damaged_image_with_alpha_is_a_problem_like_others(home: Path) -> None:
+    path = home / "images/housing/train/good/000.png"
+    give_alpha(path)
+    damaged = bytearray(path.read_bytes())
+    at = damaged.index(b"IDAT") + 200
+    damaged[at : at + 40] = bytes(40)
+    path.write_bytes(damaged)
+    status, said, _ = check(home)
+    assert status == 1
+    [problem] = said["line7/housing: housing/train/good/000.png"]
+    assert problem.startswith("error: cannot be read")
+
+
+def test_a_manifest_that_is_the_root_itself_needs_disk_too(home: Path) -> None:
+    rows = [
+        {"image_path": f"housing/{split}/good/000.png", "category": "housing", "split": split, "label": 0}
+        for split in ("train", "test")
+    ]
+    (home / "images/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    edit(home, datasets={"line7": {"layout": "manifest", "root": "images/rows.jsonl"}})
+    assert check(home, "--quick")[2]["disk_bytes"] > 0
+
+
+def test_images_of_a_calibration_folder_are_read_like_the_dataset_and_each_fault_is_named(home: Path) -> None:
+    for number in range(3):
+        save(home / f"unseen/{number}.tif", picture(number)[0][..., 0].astype(np.float32))
+    model = {"model": "vision_padim_anomalib", "checkpoint": "x.ckpt", "calibration": {"folder": "unseen"}}
+    (home / "x.ckpt").write_bytes(b"")
+    edit(home, detectors={"padim": model})
+    where = "detectors.padim.calibration.folder"
+    assert len(check(home, "--quick")[1][where]) == 3
+    edit(home, datasets={"line7": {"layout": "folder", "root": "images", "value_range": [0, 255]}})
+    assert where not in check(home, "--quick")[1]

@@ -24,12 +24,15 @@ class Remark(NamedTuple):
     text: str
 
 
-def file_remarks(path: Path | str, reading: ReadingSettings = PLAIN_READING) -> tuple[Remark, ...]:
+def file_remarks(
+    path: Path | str, reading: ReadingSettings = PLAIN_READING, *, decode: bool = True
+) -> tuple[Remark, ...]:
     """What a result of this image has to say about it, decoded only where there is an alpha channel.
 
     Args:
         path: the image's file.
         reading: how it is read.
+        decode: whether it may be decoded; else nothing is said of what alpha hides.
 
     Returns:
         Them; none for a file of one picture that hides nothing.
@@ -38,7 +41,7 @@ def file_remarks(path: Path | str, reading: ReadingSettings = PLAIN_READING) -> 
         ImageError: the file cannot be read.
     """
     header = read_header(path)
-    data = read_bytes(Path(path)) if _may_hide(header, reading) else b""
+    data = read_bytes(Path(path)) if decode and _may_hide(header, reading) else None
     return _remarks(header, data, str(path), reading)
 
 
@@ -55,11 +58,12 @@ def _may_hide(header: Header, reading: ReadingSettings) -> bool:
     return header.alpha and reading.alpha == "ignore"
 
 
-def _remarks(header: Header, data: bytes, name: str, reading: ReadingSettings) -> tuple[Remark, ...]:
+def _remarks(header: Header, data: bytes | None, name: str, reading: ReadingSettings) -> tuple[Remark, ...]:
+    """``data``: the file's bytes, where its alpha may be looked at."""
     said = []
     if header.several:
         said.append(Remark("several", "holds several pictures (frames or pages), of which the first is read"))
-    if _may_hide(header, reading) and (share := hidden_share(data, name, reading)):
+    if data is not None and _may_hide(header, reading) and (share := hidden_share(data, name, reading)):
         text = (
             f"its alpha hides {_percent(share)} of its pixels, which are read as if it did not; say what they are: "
             "alpha: white, or alpha: mask"

@@ -61,10 +61,8 @@ class DeviceRows:
             squared[block] = difference.square_().sum(dim=2)
 
         in_blocks(len(queries), max(1, self._block_values // (index.shape[1] * self._rows.shape[1])), measure)
-        for (
-            own,
-            rows,
-        ) in passed_over:  # where hardly any others are left, they are found, or one of the others twice
+        for own, rows in passed_over:
+            # where hardly any others are left, they are found, or one of the others twice
             found = index[own]
             beside = (found >= rows.start) & (found < rows.stop)
             beside[:, 1:] |= found[:, 1:] == found[:, :-1]

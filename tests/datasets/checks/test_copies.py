@@ -151,3 +151,14 @@ def test_what_is_remembered_is_not_decoded_again(line: Path) -> None:
     shutil.rmtree(line / "housing")
     assert [problem.path for problem in first] == ["housing/test/good/copy.bmp"]
     assert find_copies(manifest, remember) == first
+
+
+def test_each_picture_is_decoded_once_to_be_looked_up(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from uad_orchestrator.datasets.checks import copies as module
+
+    looked_at: list[int] = []
+    real = module._Look.of
+    monkeypatch.setattr(module._Look, "of", lambda grey: (looked_at.append(1), real(grey))[1])
+    manifest = load_dataset("line7", line, "housing", layout="folder")
+    find_copies(manifest)
+    assert len(looked_at) == len({record.digest for record in manifest.records})

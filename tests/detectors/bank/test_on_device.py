@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,16 @@ def test_images_searched_together_come_in_order_and_a_damaged_one_does_not_take_
         for response in asked:
             scores.append(response.score)
     assert scores == pytest.approx(alone, rel=1e-6)
+
+
+def test_what_is_done_between_two_responses_is_none_of_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from uad_orchestrator.detectors.bank import bank
+
+    monkeypatch.setattr(bank, "_together", lambda stream, images: iter([list(images)]))
+    found = detector("vision_patchcore", {})
+    state = found.fit_state(sources(NORMALS))
+    seconds = []
+    for response in found.respond(state, sources(ASKED[:3])):
+        seconds.append(response.seconds)
+        time.sleep(0.6)
+    assert len(seconds) == 3 and max(seconds) < 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.orchestration.workshop import Workshop
@@ -32,6 +33,19 @@ def test_a_cell_with_an_earlier_report_only_is_stale_and_shows_it(tmp_path: Path
     store.delete(Cell("alpha/disc", "bright").artifact_key("metrics_report", after.version or ""))
     assert {row.status for row in board_of(workshop)} == {"fresh", "missing"}
     assert board_version(open_state(project), store) != version  # the board shows something else
+
+
+def test_a_report_whose_score_table_is_lost_is_shown_with_a_warning(tmp_path: Path) -> None:
+    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]})
+    workshop.refresh()
+    state, store = open_state(workshop.project), open_store(workshop.project)
+    cell = Cell("alpha/disc", "bright")
+    store.delete(cell.artifact_key("score_table", state.version("score_table", cell)))
+    shutil.rmtree(Path(workshop.project.storage.local) / "findings")
+    board = current_board(open_state(workshop.project), store)
+    assert {row.status for row in board.rows} == {"fresh"}
+    [lost] = [warning for warning in board.warnings if warning.check == "artifacts"]
+    assert lost.detector == "bright" and "uad refresh" in lost.message
 
 
 def board_of(workshop: Workshop) -> list[LeaderboardRow]:

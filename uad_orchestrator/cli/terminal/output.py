@@ -35,6 +35,7 @@ def print_json(values: Any) -> None:
 def speaking() -> Iterator[None]:
     """Turn what a user can mend into a message and an exit status; anything else keeps its traceback."""
     from uad_orchestrator.datasets.problems import DatasetError
+    from uad_orchestrator.orchestration.cells.cell_run import MissingUpstream
     from uad_orchestrator.orchestration.versions.state import InputUnavailable
     from uad_orchestrator.project import ProjectError
     from uad_orchestrator.storage.artifacts import ArtifactError
@@ -44,7 +45,7 @@ def speaking() -> Iterator[None]:
     except KeyboardInterrupt:
         note("Interrupted. What was finished is kept; run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
-    except (DatasetError, InputUnavailable) as error:
+    except (DatasetError, InputUnavailable, MissingUpstream) as error:
         note(f"Error: {error}")
         raise typer.Exit(FAILED) from error
     except (ProjectError, ArtifactError) as error:

@@ -7,8 +7,8 @@ then told from other pictures of like parts by their pixels (``same_picture``).
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,14 +21,18 @@ from uad_orchestrator.datasets.checks.same_picture import Likeness, Picture, lik
 from uad_orchestrator.datasets.leaks import leak, with_earlier
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.images.decode import ImageError, read_bytes
+from uad_orchestrator.images.decode import ImageError, image_size, read_bytes
 from uad_orchestrator.threads import available_threads
 
 _VERSION = 1
 _THUMB = 16
+_BITS = 64
+"""Of a pHash."""
 _HASH_BITS = 16
-"""Of 64: pictures whose hashes differ in more are no copies."""
+"""Pictures whose hashes differ in more of them are no copies."""
 _COMPARED = 6
+_HELD_PIXELS = 96_000_000
+"""Of pictures that are compared at the same time: some 2 GB."""
 _UNLIKE = Likeness(1e9, 1e9, 1.0)
 _TIMES_NEARER = 3
 """Than the next picture: so much more alike is a copy."""
@@ -45,17 +49,32 @@ def find_copies(manifest: Manifest, remember: Remember = find_anew) -> list[Data
         A warning for each, or an error where the manifest's ``leaks`` say so, in the manifest's order. Those of
         ``find_exact_copies`` are not among them, nor are files that cannot be read.
     """
-    looks = _Looks(manifest, remember)
     exact = {record.path for record, _ in with_earlier(manifest.records)}
-    problems = []
-    for split, before in (("validation", ("train",)), ("test", ("train", "validation"))):
-        earlier = _Pool([record for record in manifest.records if record.split in before], looks)
-        for record in manifest.records:
-            searched = record.split == split and record.path not in exact
-            original = earlier.original_of(record) if searched else None
-            if original is not None:
-                problems.append(leak(manifest, record, "the same picture, saved anew, as", original))
-    return problems
+    searched = [r for r in manifest.records if r.split in ("validation", "test") and r.path not in exact]
+    if not searched:
+        return []
+    pictures = _Pictures(manifest, remember)
+    with ThreadPoolExecutor(_threads(manifest)) as threads:
+        looks = pictures.looks(threads)
+        pools = {
+            split: _Pool([r for r in manifest.records if r.split in before], looks, pictures)
+            for split, before in (("validation", ("train",)), ("test", ("train", "validation")))
+        }
+        originals = threads.map(lambda record: pools[record.split].original_of(record), searched)
+        return [
+            leak(manifest, record, "the same picture, saved anew, as", original)
+            for record, original in zip(searched, originals, strict=True)
+            if original is not None
+        ]
+
+
+def _threads(manifest: Manifest) -> int:
+    """As many as hold ``_HELD_PIXELS`` together at the most, by the size of the first image."""
+    try:
+        height, width = image_size(manifest.file(manifest.records[0].path), manifest.reading)
+    except ImageError:  # said elsewhere
+        return 1
+    return max(1, min(available_threads(), _HELD_PIXELS // (height * width)))
 
 
 @dataclass(frozen=True)
@@ -89,79 +108,82 @@ class _Look:
         return cls(imagehash.hex_to_hash(known["hash"]).hash.ravel(), thumb)
 
 
-@dataclass
-class _Looks:
-    """Pictures of a manifest, decoded where nothing is remembered of them."""
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a manifest, decoded where nothing is remembered of them."""
 
     manifest: Manifest
     remember: Remember
 
-    def of(self, record: ImageRecord) -> _Look | None:
-        """None for a file that cannot be read: that is said elsewhere."""
-
-        def find() -> dict[str, str] | None:
-            picture = self._read(record)
-            return None if picture is None else _Look.of(picture.grey)
-
-        known = self.remember(f"look-{_VERSION}-{self._read_as}-{record.digest}", find)
-        return None if known is None else _Look.from_json(known)
+    def looks(self, threads: Executor) -> dict[str, _Look]:
+        """The looks of all pictures of the three splits, by digest; files that cannot be read have none."""
+        splits = ("train", "validation", "test")
+        records = {record.digest: record for record in self.manifest.records if record.split in splits}
+        found = threads.map(self._look, records.values())
+        return {digest: look for digest, look in zip(records, found, strict=True) if look is not None}
 
     def likeness(self, record: ImageRecord, others: Sequence[ImageRecord]) -> list[Likeness]:
         """Of a picture to each of some others; it is decoded once at most."""
-        decoded: list[Picture | None] = []
+        decoded: list[Picture] = []
 
         def find(other: ImageRecord) -> dict[str, Any]:
             if not decoded:
                 decoded.append(self._read(record))
-            one, two = decoded[0], self._read(other)
-            return asdict(_UNLIKE if one is None or two is None else likeness(two, one))
+            return asdict(likeness(self._read(other), decoded[0]))
 
-        keys = [f"alike-{_VERSION}-{self._read_as}-{other.digest}-{record.digest}" for other in others]
-        return [
-            Likeness(**self.remember(key, partial(find, other)))
-            for key, other in zip(keys, others, strict=True)
-        ]
+        return [self._likeness(f"{other.digest}-{record.digest}", partial(find, other)) for other in others]
+
+    def _look(self, record: ImageRecord) -> _Look | None:
+        key = f"look-{_VERSION}-{self._read_as}-{record.digest}"
+        try:
+            return _Look.from_json(self.remember(key, lambda: _Look.of(self._read(record).grey)))
+        except ImageError:  # said elsewhere
+            return None
+
+    def _likeness(self, pair: str, find: Callable[[], dict[str, Any]]) -> Likeness:
+        try:
+            return Likeness(**self.remember(f"alike-{_VERSION}-{self._read_as}-{pair}", find))
+        except ImageError:  # one of the two has gone away meanwhile
+            return _UNLIKE
 
     @property
     def _read_as(self) -> str:
         reading = self.manifest.reading
         return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}"
 
-    def _read(self, record: ImageRecord) -> Picture | None:
-        try:
-            data = read_bytes(self.manifest.file(record.path))
-            return read_picture(data, record.path, self.manifest.reading)
-        except ImageError:
-            return None
+    def _read(self, record: ImageRecord) -> Picture:
+        data = read_bytes(self.manifest.file(record.path))
+        return read_picture(data, record.path, self.manifest.reading)
 
 
 class _Pool:
     """The pictures among which originals are looked for."""
 
-    def __init__(self, records: Sequence[ImageRecord], looks: _Looks) -> None:
+    def __init__(
+        self, records: Sequence[ImageRecord], looks: Mapping[str, _Look], pictures: _Pictures
+    ) -> None:
         self.looks = looks
+        self.pictures = pictures
         unique = list({record.digest: record for record in reversed(records)}.values())[::-1]
-        with ThreadPoolExecutor(available_threads()) as pool:
-            found = list(pool.map(looks.of, unique))
-        known = [(record, look) for record, look in zip(unique, found, strict=True) if look is not None]
-        self.records = [record for record, _ in known]
-        self.bits = np.array([look.bits for _, look in known], bool).reshape(len(known), -1)
-        self.thumbs = np.array([look.thumb for _, look in known], np.float32).reshape(len(known), -1)
+        self.records = [record for record in unique if record.digest in looks]
+        known = [looks[record.digest] for record in self.records]
+        self.bits = np.array([look.bits for look in known], bool).reshape(-1, _BITS)
+        self.thumbs = np.array([look.thumb for look in known], np.float32).reshape(-1, _THUMB**2)
 
     def original_of(self, record: ImageRecord) -> ImageRecord | None:
         """The picture that a record is a copy of.
 
         The nearest are compared, those of other hashes too: a copy is not only near, but much nearer than the next.
         """
-        look = self.looks.of(record) if self.records else None
-        if look is None:
+        look = self.looks.get(record.digest)
+        if look is None or not self.records:
             return None
         near = np.count_nonzero(self.bits != look.bits, axis=1) <= _HASH_BITS
         if not near.any():
             return None
         distances = np.square(self.thumbs - look.thumb).mean(axis=1)
         nearest = [self.records[i] for i in np.lexsort((distances, ~near))[:_COMPARED]]
-        found = self.looks.likeness(record, nearest)
+        found = self.pictures.likeness(record, nearest)
         order = sorted(range(len(found)), key=lambda i: (not found[i].is_copy, found[i].coarse))
         best = found[order[0]]
         copies = best.is_copy or (best.may_be_copy and _stands_out([found[i].coarse for i in order]))

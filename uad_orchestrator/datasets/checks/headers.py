@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from uad_orchestrator.datasets.checks.odd_images import odd_images
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
@@ -23,6 +23,8 @@ from uad_orchestrator.storage.file_names import file_path, printable, table_name
 _THREADS = 8  # opening files waits more than it computes
 LOSSY = (".jpg", ".jpeg")
 
+Found = TypeVar("Found")
+
 Progress = Callable[[int, int], None]
 """Called with (files looked at, files in all)."""
 
@@ -37,6 +39,7 @@ def check_dataset(
     strictness: Strictness = Strictness(),  # noqa: B008 - frozen
     progress: Progress | None = None,
     reading: ReadingSettings = PLAIN_READING,
+    decode: bool = True,
 ) -> list[DatasetProblem]:
     """Every fault of a category, sorted by path: what the layout misses and what the files' headers show.
 
@@ -51,6 +54,7 @@ def check_dataset(
         strictness: as for ``load_dataset``.
         progress: called with (files looked at, files in all).
         reading: how the images are read.
+        decode: whether images with an alpha channel are decoded, to say what it hides.
 
     Returns:
         Errors and warnings; empty where all is right.
@@ -63,7 +67,7 @@ def check_dataset(
         _Files(table_name(image.path), image.split, tuple(map(table_name, image.masks)))
         for image in scan.images
     ]
-    of_headers = _check_headers(dataset_folder(layout, root), files, reading, progress)
+    of_headers = _check_headers(dataset_folder(layout, root), files, reading, progress, decode=decode)
     problems = scan.problems + scan.warnings + of_headers
     return sorted(set(problems), key=lambda problem: problem.path)
 
@@ -95,13 +99,18 @@ class _Files(NamedTuple):
 
 
 def _check_headers(
-    root: Path, files: list[_Files], reading: ReadingSettings, progress: Progress | None
+    root: Path,
+    files: list[_Files],
+    reading: ReadingSettings,
+    progress: Progress | None,
+    *,
+    decode: bool = True,
 ) -> list[DatasetProblem]:
     problems: list[DatasetProblem] = []
     normals: dict[str, Header] = {}
     others: dict[str, Header] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        checked = pool.map(lambda of: _check_image(root, of, reading), files)
+        checked = pool.map(lambda of: _check_image(root, of, reading, decode), files)
         for done, (of, (header, found)) in enumerate(zip(files, checked, strict=True), 1):
             problems += found
             if header:
@@ -112,16 +121,25 @@ def _check_headers(
 
 
 def _check_image(
-    root: Path, files: _Files, reading: ReadingSettings
+    root: Path, files: _Files, reading: ReadingSettings, decode: bool
 ) -> tuple[Header | None, list[DatasetProblem]]:
     """An image and its masks: all readable, all of one size."""
     problems: list[DatasetProblem] = []
-    header = _header(root, files.image, problems, reading)
+
+    def tried(name: str, look: Callable[[Path], Found]) -> Found | None:
+        path = root / file_path(name)
+        try:
+            return look(path)
+        except ImageError as error:
+            problems.append(DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: ")))
+            return None
+
+    header = tried(files.image, lambda path: checked_header(path, reading))
     if header:
-        remarks = file_remarks(root / file_path(files.image), reading)
-        problems += [DatasetProblem(files.image, remark.text, "warning") for remark in remarks]
+        remarks = tried(files.image, lambda path: file_remarks(path, reading, decode=decode))
+        problems += [DatasetProblem(files.image, remark.text, "warning") for remark in remarks or ()]
     for mask in files.masks:
-        of_mask = _header(root, mask, problems, reading, mask=True)
+        of_mask = tried(mask, lambda path: checked_header(path, reading, mask=True))
         if header and of_mask and of_mask.size != header.size:
             message = f"mask of {_words(of_mask.size)}, its image {files.image} is {_words(header.size)}"
             problems.append(DatasetProblem(mask, f"{message}; expected the same size"))
@@ -129,17 +147,6 @@ def _check_image(
             message = "a JPEG mask: compression leaves pixels above 0 around defects; store it as PNG"
             problems.append(DatasetProblem(mask, message, "warning"))
     return header, problems
-
-
-def _header(
-    root: Path, name: str, problems: list[DatasetProblem], reading: ReadingSettings, *, mask: bool = False
-) -> Header | None:
-    path = root / file_path(name)
-    try:
-        return checked_header(path, reading, mask=mask)
-    except ImageError as error:
-        problems.append(DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: ")))
-        return None
 
 
 def _words(size: tuple[int, int]) -> str:

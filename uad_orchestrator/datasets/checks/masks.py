@@ -71,9 +71,12 @@ def check_masks(manifest: Manifest, remember: Remember = find_anew) -> list[Data
     masks = {mask.path: mask.digest for record in masked for mask in record.masks}
 
     def look(path: str) -> MaskFacts:
-        return MaskFacts(
-            **remember(f"mask-{_FACTS_VERSION}-{masks[path]}", lambda: asdict(_read(manifest, path)))
-        )
+        file, key = manifest.file(path), f"mask-{_FACTS_VERSION}-{masks[path]}"
+        try:
+            known = remember(key, lambda: asdict(mask_facts(read_mask_values(file, manifest.reading))))
+        except ImageError as error:
+            return MaskFacts(error=str(error).removeprefix(f"{printable(file)}: "))
+        return MaskFacts(**known)
 
     with ThreadPoolExecutor(available_threads()) as pool:
         facts = dict(zip(masks, pool.map(look, masks), strict=True))
@@ -81,14 +84,6 @@ def check_masks(manifest: Manifest, remember: Remember = find_anew) -> list[Data
     problems = [problem for record in masked for problem in _of_record(record, facts)]
     problems += _inverted([mask.path for record in defective for mask in record.masks], facts)
     return sorted(set(problems), key=lambda problem: problem.path)
-
-
-def _read(manifest: Manifest, path: str) -> MaskFacts:
-    file = manifest.file(path)
-    try:
-        return mask_facts(read_mask_values(file, manifest.reading))
-    except ImageError as error:
-        return MaskFacts(error=str(error).removeprefix(f"{printable(file)}: "))
 
 
 def _of_record(record: ImageRecord, facts: Mapping[str, MaskFacts]) -> Iterator[DatasetProblem]:
@@ -112,7 +107,7 @@ def _of_record(record: ImageRecord, facts: Mapping[str, MaskFacts]) -> Iterator[
 def _inverted(paths: list[str], facts: Mapping[str, MaskFacts]) -> Iterator[DatasetProblem]:
     """Masks whose background is shown as defect: errors where most are, since that is how they were saved."""
     read = [path for path in paths if not facts[path].error]
-    inverted = [path for path in read if facts[path].looks_inverted]
+    inverted = {path for path in read if facts[path].looks_inverted}
     most = 2 * len(inverted) > len(read)
     for path in read:
         covered = facts[path].covered

@@ -164,10 +164,13 @@ def bank_responses(
         squared, index = bank.nearest.search_each(asked, list(zip(counts, own, strict=True)), n_neighbors)
         ends = np.cumsum(counts)[:-1]
         found = map(Neighbours, np.split(squared, ends), np.split(index, ends), own)
+        shared = (time.perf_counter() - started) / len(together)
         for image, whole, neighbours in zip(narrowed, together, found, strict=True):
+            started = (
+                time.perf_counter()
+            )  # what is done with a response between two of them is none of their time
             score, patches = patch_scores(bank, image, neighbours)
-            seconds = (time.perf_counter() - started) / len(together)
-            yield Response.of(whole, score, patches, seconds)
+            yield Response.of(whole, score, patches, shared + time.perf_counter() - started)
 
 
 def _together(stream: EmbeddingStream, images: Iterable[EmbeddedImage]) -> Iterator[list[EmbeddedImage]]:

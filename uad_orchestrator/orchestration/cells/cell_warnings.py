@@ -6,17 +6,16 @@ project sets the checks, is another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
-from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
 from uad_orchestrator.orchestration.cells.dataset_findings import category_warnings
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
-from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
@@ -30,14 +29,16 @@ RULES_VERSION = 1
 
 def project_warnings(state: ProjectState, store: ArtifactStore, selection: Selection) -> list[CellWarning]:
     """All warnings of the selected cells that have current figures, and of their categories."""
-    runs = [CellRun(cell, state, store) for cell in state.cells if selection.covers(cell)]
-    fresh = [run for run in runs if _is_fresh(run)]
-    categories = dict.fromkeys(run.cell.category for run in fresh)
-    of_categories = {category: category_warnings(state, category) for category in categories}
+    fresh: dict[str, list[CellRun]] = {}
+    for cell in state.cells:
+        run = CellRun(cell, state, store)
+        if selection.covers(cell) and _is_fresh(run):
+            fresh.setdefault(cell.category, []).append(run)
     return [
         warning
-        for category, found in of_categories.items()
-        for warning in (*found, *_of_cells(run for run in fresh if run.cell.category == category))
+        for category, runs in fresh.items()
+        for found in (category_warnings(state, category), *map(cell_warnings, runs))
+        for warning in found
     ]
 
 
@@ -49,21 +50,24 @@ def cell_warnings(run: CellRun) -> list[CellWarning]:
     version = digest_of(
         {"rules": RULES_VERSION, "checks": checks, "report": run.key("metrics_report").version}
     )
-    return kept.get(f"{run.cell.category}/{run.cell.detector}", version, lambda: _take(run))
+    try:
+        return kept.get(f"{run.cell.category}/{run.cell.detector}", version, lambda: _take(run))
+    except MissingUpstream as error:  # the report is there, and is shown; what it was made of is lost
+        return [_warning(run, "artifacts", f"nothing could be checked: {error}")]
 
 
 def _take(run: CellRun) -> list[CellWarning]:
     return [
-        CellWarning(
-            category=run.cell.category,
-            detector=run.cell.detector,
-            check=name,
-            message=verdict.said,
-            images=verdict.images,
-        )
+        _warning(run, name, verdict.said, verdict.images)
         for name, verdict in _verdicts(run).items()
         if not verdict.passed
     ]
+
+
+def _warning(run: CellRun, check: str, message: str, images: tuple[str, ...] = ()) -> CellWarning:
+    return CellWarning(
+        category=run.cell.category, detector=run.cell.detector, check=check, message=message, images=images
+    )
 
 
 def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
@@ -91,17 +95,8 @@ def _report_before(run: CellRun) -> Provenance | None:
     return next((earlier for earlier in history if earlier.started_at < now.started_at), None)
 
 
-def _of_cells(runs: Iterable[CellRun]) -> list[CellWarning]:
-    return [warning for run in runs for warning in cell_warnings(run)]
-
-
 def _is_fresh(run: CellRun) -> bool:
     try:
         return run.store.holds(run.key("metrics_report"))
     except InputUnavailable:
         return False
-
-
-def warnings_of(cell: Cell, warnings: Iterable[CellWarning]) -> tuple[CellWarning, ...]:
-    """Those of the warnings that are about a cell: its own and its category's."""
-    return tuple(w for w in warnings if w.category == cell.category and w.detector in (None, cell.detector))

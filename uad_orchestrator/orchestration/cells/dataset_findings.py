@@ -1,13 +1,13 @@
 """What is wrong or odd with a category's files, found before anything is computed from them.
 
-Taken once per version of ``dataset_category``. Errors stop the category's cells, in a refresh and a click alike;
-warnings go on, to the summary, the board and the report.
+Taken once per version of ``dataset_category``, errors each time they are asked for. Errors stop the category's cells,
+in a refresh and a click alike; warnings go on, to the summary, the board and the report.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,10 +58,14 @@ def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]
         InputUnavailable: the category cannot be read at all.
     """
     version = state.input("dataset_category", Cell(category, "")).version
-    rules = state.project.datasets[category.partition("/")[0]].strictness
-    key = digest_of({"checks": CHECKS_VERSION, "rules": asdict(rules), "dataset_category": version})
-    kept = KeptFindings(Path(state.project.storage.local), DatasetFinding)
-    return kept.get(category, key, lambda: _take(state.manifest(category), Path(state.project.storage.local)))
+    dataset, local = category.partition("/")[0], Path(state.project.storage.local)
+    rules = asdict(state.project.datasets[dataset].strictness)
+    rules["max_megapixels"] = state.project.reading(
+        dataset
+    ).max_megapixels  # changes no pixel, so no version has it
+    key = digest_of({"checks": CHECKS_VERSION, "rules": rules, "dataset_category": version})
+    kept = KeptFindings(local, DatasetFinding)
+    return kept.get(category, key, lambda: _take(state.manifest(category), local), keep=_is_sound)
 
 
 def refuse_faulty(state: ProjectState, category: str) -> None:
@@ -100,6 +104,11 @@ def _take(manifest: Manifest, local: Path) -> list[DatasetFinding]:
             for name, check in CHECKS.items()
             for problem in check(manifest, remember)
         ]
+
+
+def _is_sound(findings: Sequence[DatasetFinding]) -> bool:
+    """Whether there are no errors: those may be mended without a change of content, a file's permissions say."""
+    return all(found.severity != "error" for found in findings)
 
 
 def _alike(message: str) -> str:

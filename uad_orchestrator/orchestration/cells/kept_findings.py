@@ -11,10 +11,12 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from uad_orchestrator.datasets.checks.remembered import Remember
 from uad_orchestrator.storage.atomic import write_text
 
 Finding = TypeVar("Finding")
@@ -28,8 +30,8 @@ class _Kept(BaseModel):
 
 
 @contextmanager
-def kept_facts(local: Path) -> Iterator[Callable[[str, Callable[[], Any]], Any]]:
-    """What is known of files' contents (``checks.remembered.Remember``); new facts are written when it is left.
+def kept_facts(local: Path) -> Iterator[Remember]:
+    """What is known of files' contents; new facts are written when it is left, whatever it is left by.
 
     May be asked by several threads. A file of facts that is damaged, or must not be written to, counts as empty.
 
@@ -37,37 +39,53 @@ def kept_facts(local: Path) -> Iterator[Callable[[str, Callable[[], Any]], Any]]
         local: the project's local folder.
     """
     path, found = local / "findings" / "contents.sqlite", dict[str, Any]()
-    known = _read_facts(path)
+    lock = Lock()
 
     def remember(key: str, find: Callable[[], Any]) -> Any:
-        if key in known:
-            return json.loads(known[key])
-        found[key] = fact = find()
-        return fact
+        with lock:
+            known = found[key] if key in found else _read_fact(connection, key)
+        if known is None:
+            known = find()
+            found[key] = known
+        return known
 
-    yield remember
-    if found:
-        _write_facts(path, {key: json.dumps(fact) for key, fact in found.items()})
+    # a fact at a time: those of all other categories are in the file, too
+    with closing(
+        sqlite3.connect(path if path.is_file() else ":memory:", 30, check_same_thread=False)
+    ) as connection:
+        try:
+            yield remember
+        finally:
+            if found:
+                _write_facts(path, {key: json.dumps(fact) for key, fact in found.items()})
 
 
-def _read_facts(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
+def _read_fact(connection: sqlite3.Connection, key: str) -> Any:
+    """None where it is not known."""
     try:
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
-            return dict(connection.execute("SELECT key, fact FROM fact"))
+        row = connection.execute("SELECT fact FROM fact WHERE key = ?", (key,)).fetchone()
     except sqlite3.DatabaseError:
-        return {}
+        return None
+    return None if row is None else json.loads(row[0])
 
 
 def _write_facts(path: Path, facts: dict[str, str]) -> None:
-    with suppress(OSError, sqlite3.DatabaseError):
+    """A damaged file is taken away, so that the next facts are kept; they are no more than time saved."""
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS fact (key TEXT PRIMARY KEY, fact TEXT) WITHOUT ROWID"
             )
             connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
+    except (
+        OSError,
+        sqlite3.OperationalError,
+    ):  # a folder that must not be written to, a file that another one holds
+        return
+    except sqlite3.DatabaseError:
+        with suppress(OSError):
+            path.unlink()
 
 
 class KeptFindings(Generic[Finding]):
@@ -82,24 +100,33 @@ class KeptFindings(Generic[Finding]):
         self._folder = local / "findings"
         self._findings = TypeAdapter(list[kind])  # type: ignore[valid-type]
 
-    def get(self, subject: str, version: str, take: Callable[[], list[Finding]]) -> list[Finding]:
+    def get(
+        self,
+        subject: str,
+        version: str,
+        take: Callable[[], list[Finding]],
+        keep: Callable[[list[Finding]], bool] = lambda findings: True,
+    ) -> list[Finding]:
         """The findings on a subject, taken where they are not kept in this version.
 
         Args:
             subject: ``dataset/category`` or ``dataset/category/detector``.
             version: of what the findings are taken of, and of the rules by which.
             take: takes them.
+            keep: whether they are kept; else they are taken anew the next time.
         """
-        kept = self.last(subject, version)
+        kept = self._last(subject, version)
         if kept is not None:
             return kept
         findings = take()
+        if not keep(findings):
+            return findings
         kept_now = _Kept(version=version, findings=self._findings.dump_python(findings, mode="json"))
         with suppress(OSError):  # a local folder that must not be written to costs time only
             write_text(self._path(subject), kept_now.model_dump_json())
         return findings
 
-    def last(self, subject: str, version: str) -> list[Finding] | None:
+    def _last(self, subject: str, version: str) -> list[Finding] | None:
         """The findings kept on a subject in this version; None where there are none."""
         try:
             kept = _Kept.model_validate_json(self._path(subject).read_bytes())

@@ -123,6 +123,7 @@ def _dataset_problems(project: Project, on_file: OnFile, *, quick: bool) -> Iter
             strictness=dataset.strictness,
             progress=partial(on_file, key),
             reading=project.reading(name),
+            decode=False,  # what that shows is among the findings, which are kept
         )
         problems = {(problem.path, problem.message): problem.severity for problem in found}
         if not quick and "error" not in problems.values():
@@ -153,30 +154,33 @@ def _class_name_problems(project: Project) -> Iterator[ProjectProblem]:
 
 def _checkpoint_problems(project: Project) -> Iterator[ProjectProblem]:
     """Checkpoints that are not there or not trusted."""
-    for path, name in _of_cells(project, checkpoint_path).items():
+    for path, cell in _of_cells(project, checkpoint_path).items():
         try:
             check_trusted(digests(read_files(checkpoint_files(path))), project.trusted_checkpoints, path)
         except (OSError, UntrustedFile) as error:
-            yield ProjectProblem(f"detectors.{name}.checkpoint", str(error))
+            yield ProjectProblem(f"detectors.{cell.detector}.checkpoint", str(error))
 
 
 def _calibration_problems(project: Project) -> Iterator[ProjectProblem]:
     """Calibration folders that are not there or empty, and images in them that cannot be read."""
-    for folder, name in _of_cells(project, calibration_folder).items():
+    for folder, cell in _of_cells(project, calibration_folder).items():
+        where = f"detectors.{cell.detector}.calibration.folder"
         try:
-            for path in calibration_files(folder):
-                check_header(path)
-        except (OSError, DatasetError, ImageError) as error:
-            yield ProjectProblem(f"detectors.{name}.calibration.folder", str(error))
+            files = calibration_files(folder)
+        except (OSError, DatasetError) as error:
+            yield ProjectProblem(where, str(error))
+            continue
+        for path in files:
+            try:
+                check_header(path, project.reading(cell.dataset))
+            except ImageError as error:
+                yield ProjectProblem(where, str(error))
 
 
-def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None]) -> dict[Path, str]:
-    """Each path that a cell names, once, with a detector that does."""
-    return {
-        path: detector
-        for category, detector in project.cells()
-        if (path := path_of(project, Cell(category, detector))) is not None
-    }
+def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None]) -> dict[Path, Cell]:
+    """Each path that a cell names, once, with a cell that does."""
+    cells = (Cell(category, detector) for category, detector in project.cells())
+    return {path: cell for cell in cells if (path := path_of(project, cell)) is not None}
 
 
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:

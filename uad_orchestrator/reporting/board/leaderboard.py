@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,11 @@ def build_leaderboard(
         ValueError: a category key that is not ``dataset/category``.
     """
     outcomes = {key: _outcome(cell) for key, cell in cells.items()}
-    rows = [_row(*key, outcomes[key], warnings) for key in sorted(outcomes)]
+    said = Counter((warning.category, warning.detector) for warning in warnings)
+    rows = [
+        _row(*key, outcomes[key], said[key] + said[key[0], None])  # of the cell, and of its whole category
+        for key in sorted(outcomes)
+    ]
     replicates = {
         key: outcome.replicates
         for key, outcome in outcomes.items()
@@ -182,15 +187,12 @@ def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
     return cell if isinstance(cell, BoardCell) else BoardCell("fresh", cell)
 
 
-def _row(
-    category_key: str, detector: str, cell: BoardCell, warnings: Sequence[CellWarning]
-) -> LeaderboardRow:
+def _row(category_key: str, detector: str, cell: BoardCell, warnings: int) -> LeaderboardRow:
     dataset, separator, category = category_key.partition("/")
     if not (dataset and separator and category):
         raise ValueError(f"the category key {category_key!r} is not of the form dataset/category")
     figures = {} if cell.report is None else _figures(cell.report)
     version = figures.pop("version", None)
-    about = [w for w in warnings if w.category == category_key and w.detector in (None, detector)]
     return LeaderboardRow(
         dataset=dataset,
         category=category,
@@ -198,7 +200,7 @@ def _row(
         status=cell.status,
         reason=cell.reason,
         version=cell.version or version,
-        warnings=len(about) if cell.status == "fresh" else 0,
+        warnings=warnings if cell.status == "fresh" else 0,
         **figures,
     )
 
