@@ -145,15 +145,15 @@ class _Pool:
             found = list(pool.map(looks.of, unique))
         known = [(record, look) for record, look in zip(unique, found, strict=True) if look is not None]
         self.records = [record for record, _ in known]
-        self.bits = np.array([look.bits for _, look in known], bool).reshape(len(known), -1)
-        self.thumbs = np.array([look.thumb for _, look in known], np.float32).reshape(len(known), -1)
+        self.bits = np.array([look.bits for _, look in known], bool)
+        self.thumbs = np.array([look.thumb for _, look in known], np.float32)
 
     def original_of(self, record: ImageRecord) -> ImageRecord | None:
         """The picture that a record is a copy of.
 
         The nearest are compared, those of other hashes too: a copy is not only near, but much nearer than the next.
         """
-        look = self.looks.of(record) if self.records else None
+        look = self.looks.of(record) if self.records else None  # none of them can be read: said elsewhere
         if look is None:
             return None
         near = np.count_nonzero(self.bits != look.bits, axis=1) <= _HASH_BITS
