@@ -125,7 +125,7 @@ class _Looks:
     @property
     def _read_as(self) -> str:
         reading = self.manifest.reading
-        return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}"
+        return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}-{reading.max_megapixels}"
 
     def _read(self, record: ImageRecord) -> Picture | None:
         try:

@@ -71,9 +71,8 @@ def check_masks(manifest: Manifest, remember: Remember = find_anew) -> list[Data
     masks = {mask.path: mask.digest for record in masked for mask in record.masks}
 
     def look(path: str) -> MaskFacts:
-        return MaskFacts(
-            **remember(f"mask-{_FACTS_VERSION}-{masks[path]}", lambda: asdict(_read(manifest, path)))
-        )
+        key = f"mask-{_FACTS_VERSION}-{manifest.reading.max_megapixels}-{masks[path]}"
+        return MaskFacts(**remember(key, lambda: asdict(_read(manifest, path))))
 
     with ThreadPoolExecutor(available_threads()) as pool:
         facts = dict(zip(masks, pool.map(look, masks), strict=True))

@@ -58,8 +58,12 @@ def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]
         InputUnavailable: the category cannot be read at all.
     """
     version = state.input("dataset_category", Cell(category, "")).version
-    rules = state.project.datasets[category.partition("/")[0]].strictness
-    key = digest_of({"checks": CHECKS_VERSION, "rules": asdict(rules), "dataset_category": version})
+    dataset = category.partition("/")[0]
+    asked = {
+        "rules": asdict(state.project.datasets[dataset].strictness),
+        "reading": asdict(state.project.reading(dataset)),  # the limit of pixels is in no version
+    }
+    key = digest_of({"checks": CHECKS_VERSION, "dataset_category": version, **asked})
     kept = KeptFindings(Path(state.project.storage.local), DatasetFinding)
     return kept.get(category, key, lambda: _take(state.manifest(category), Path(state.project.storage.local)))
 
