@@ -102,8 +102,10 @@ def test_a_value_outside_the_range_is_an_error_that_names_the_file(
     pixels = tifffile.imread(odd)
     pixels[0, :2] = 0, value
     tifffile.imwrite(odd, pixels)
+    assert said in problems(tmp_path) and problems(tmp_path).count("003.tif") == 1
     refreshed = uad("refresh", "--home", tmp_path)
     assert refreshed.exit_code == 1 and "003.tif" in refreshed.stderr and said in refreshed.stderr
+    assert "nothing is computed" in refreshed.stderr
 
 
 def deep(folder: Path, change: Callable[[np.ndarray], np.ndarray], seeds: range = range(100, 105)) -> Path:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.own_data.cases import SIZE, picture, save, write_category
 from uad_orchestrator.datasets import DatasetError, Strictness, find_copies, generate_demo, load_dataset
+from uad_orchestrator.datasets.checks.copies import find_undecodable
 from uad_orchestrator.datasets.leaks import find_exact_copies
 from uad_orchestrator.images.reading_settings import ReadingSettings
 
@@ -156,6 +157,8 @@ def test_files_that_cannot_be_read_are_no_copies(line: Path) -> None:
     for image in (line / "housing/train/good").iterdir():
         image.write_bytes(image.read_bytes()[:-40])
     assert copies(line) == {}
+    undecodable = find_undecodable(load_dataset("line7", line, "housing", layout="folder"))
+    assert len(undecodable) == 12 and {problem.severity for problem in undecodable} == {"error"}
 
 
 def test_a_tiff_that_pillow_does_not_open_is_compared(line: Path) -> None:

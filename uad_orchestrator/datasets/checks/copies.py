@@ -24,7 +24,7 @@ from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.images.decode import ImageError, read_bytes
 from uad_orchestrator.threads import available_threads
 
-_VERSION = 1
+_VERSION = 2
 _THUMB = 16
 _HASH_BITS = 16
 """Of 64: pictures whose hashes differ in more are no copies."""
@@ -56,6 +56,34 @@ def find_copies(manifest: Manifest, remember: Remember = find_anew) -> list[Data
             if original is not None:
                 problems.append(leak(manifest, record, "the same picture, saved anew, as", original))
     return problems
+
+
+def find_undecodable(manifest: Manifest, remember: Remember = find_anew) -> list[DatasetProblem]:
+    """The images whose pixels cannot be read, though their headers may be right: damaged, NaN, outside the range.
+
+    Args:
+        manifest: what ``load_dataset`` gave.
+        remember: as ``find_copies`` has it: an image is decoded once for both.
+
+    Returns:
+        An error for each, in the manifest's order.
+    """
+    looks = _Looks(manifest, remember)
+
+    def fault(record: ImageRecord) -> str:
+        try:
+            looks.find(record)
+        except ImageError as error:
+            return str(error).removeprefix(f"{record.path}: ").removeprefix(f"{manifest.file(record.path)}: ")
+        return ""
+
+    with ThreadPoolExecutor(available_threads()) as pool:
+        faults = list(pool.map(fault, manifest.records))
+    return [
+        DatasetProblem(record.path, message)
+        for record, message in zip(manifest.records, faults, strict=True)
+        if message
+    ]
 
 
 @dataclass(frozen=True)
@@ -96,43 +124,48 @@ class _Looks:
     manifest: Manifest
     remember: Remember
 
+    def find(self, record: ImageRecord) -> _Look:
+        """A picture's look.
+
+        Raises:
+            ImageError: its file cannot be read; that is not remembered, a disk may answer again.
+        """
+        key = f"look-{_VERSION}-{self._read_as}-{record.digest}"
+        return _Look.from_json(self.remember(key, lambda: _Look.of(self._read(record).grey)))
+
     def of(self, record: ImageRecord) -> _Look | None:
-        """None for a file that cannot be read: that is said elsewhere."""
-
-        def find() -> dict[str, str] | None:
-            picture = self._read(record)
-            return None if picture is None else _Look.of(picture.grey)
-
-        known = self.remember(f"look-{_VERSION}-{self._read_as}-{record.digest}", find)
-        return None if known is None else _Look.from_json(known)
+        """None for a file that cannot be read: ``find_undecodable`` says so."""
+        try:
+            return self.find(record)
+        except ImageError:
+            return None
 
     def likeness(self, record: ImageRecord, others: Sequence[ImageRecord]) -> list[Likeness]:
         """Of a picture to each of some others; it is decoded once at most."""
-        decoded: list[Picture | None] = []
+        decoded: list[Picture] = []
 
         def find(other: ImageRecord) -> dict[str, Any]:
             if not decoded:
                 decoded.append(self._read(record))
-            one, two = decoded[0], self._read(other)
-            return asdict(_UNLIKE if one is None or two is None else likeness(two, one))
+            return asdict(likeness(self._read(other), decoded[0]))
 
-        keys = [f"alike-{_VERSION}-{self._read_as}-{other.digest}-{record.digest}" for other in others]
-        return [
-            Likeness(**self.remember(key, partial(find, other)))
-            for key, other in zip(keys, others, strict=True)
-        ]
+        def compared(other: ImageRecord) -> Likeness:
+            key = f"alike-{_VERSION}-{self._read_as}-{other.digest}-{record.digest}"
+            try:
+                return Likeness(**self.remember(key, partial(find, other)))
+            except ImageError:
+                return _UNLIKE
+
+        return [compared(other) for other in others]
 
     @property
     def _read_as(self) -> str:
         reading = self.manifest.reading
-        return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}-{reading.max_megapixels}"
+        return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}"
 
-    def _read(self, record: ImageRecord) -> Picture | None:
-        try:
-            data = read_bytes(self.manifest.file(record.path))
-            return read_picture(data, record.path, self.manifest.reading)
-        except ImageError:
-            return None
+    def _read(self, record: ImageRecord) -> Picture:
+        data = read_bytes(self.manifest.file(record.path))
+        return read_picture(data, record.path, self.manifest.reading)
 
 
 class _Pool:

@@ -16,7 +16,7 @@ from uad_orchestrator.images.decode import ImageError, read_mask_values
 from uad_orchestrator.storage.file_names import printable
 from uad_orchestrator.threads import available_threads
 
-_FACTS_VERSION = 1
+_FACTS_VERSION = 2
 _LARGE = 0.5
 
 
@@ -71,8 +71,14 @@ def check_masks(manifest: Manifest, remember: Remember = find_anew) -> list[Data
     masks = {mask.path: mask.digest for record in masked for mask in record.masks}
 
     def look(path: str) -> MaskFacts:
-        key = f"mask-{_FACTS_VERSION}-{manifest.reading.max_megapixels}-{masks[path]}"
-        return MaskFacts(**remember(key, lambda: asdict(_read(manifest, path))))
+        file = manifest.file(path)
+        key = f"mask-{_FACTS_VERSION}-{masks[path]}"
+        try:
+            return MaskFacts(
+                **remember(key, lambda: asdict(mask_facts(read_mask_values(file, manifest.reading))))
+            )
+        except ImageError as error:  # not remembered: a disk may answer again
+            return MaskFacts(error=str(error).removeprefix(f"{printable(file)}: "))
 
     with ThreadPoolExecutor(available_threads()) as pool:
         facts = dict(zip(masks, pool.map(look, masks), strict=True))
@@ -80,14 +86,6 @@ def check_masks(manifest: Manifest, remember: Remember = find_anew) -> list[Data
     problems = [problem for record in masked for problem in _of_record(record, facts)]
     problems += _inverted([mask.path for record in defective for mask in record.masks], facts)
     return sorted(set(problems), key=lambda problem: problem.path)
-
-
-def _read(manifest: Manifest, path: str) -> MaskFacts:
-    file = manifest.file(path)
-    try:
-        return mask_facts(read_mask_values(file, manifest.reading))
-    except ImageError as error:
-        return MaskFacts(error=str(error).removeprefix(f"{printable(file)}: "))
 
 
 def _of_record(record: ImageRecord, facts: Mapping[str, MaskFacts]) -> Iterator[DatasetProblem]:

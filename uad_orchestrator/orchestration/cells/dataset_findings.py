@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from uad_orchestrator.datasets.checks.copies import find_copies
+from uad_orchestrator.datasets.checks.copies import find_copies, find_undecodable
 from uad_orchestrator.datasets.checks.headers import check_category
 from uad_orchestrator.datasets.checks.masks import check_masks
 from uad_orchestrator.datasets.checks.remembered import Remember
@@ -25,13 +25,14 @@ from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.storage.digests import digest_of
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 """Raised when the checks find something else in the same files."""
 
 CHECKS: Mapping[str, Callable[[Manifest, Remember], list[DatasetProblem]]] = {
     "missing": lambda manifest, remember: list(manifest.warnings),
     "files": lambda manifest, remember: check_category(manifest),
     "masks": check_masks,
+    "pixels": find_undecodable,
     "copies": find_copies,
 }
 """By the name that their warnings have."""
@@ -65,7 +66,12 @@ def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]
     }
     key = digest_of({"checks": CHECKS_VERSION, "dataset_category": version, **asked})
     kept = KeptFindings(Path(state.project.storage.local), DatasetFinding)
-    return kept.get(category, key, lambda: _take(state.manifest(category), Path(state.project.storage.local)))
+    return kept.get(
+        category,
+        key,
+        lambda: _take(state.manifest(category), Path(state.project.storage.local)),
+        keep=lambda found: found.severity != "error",  # a file that cannot be read now may be tomorrow
+    )
 
 
 def refuse_faulty(state: ProjectState, category: str) -> None:
@@ -98,12 +104,16 @@ def category_warnings(state: ProjectState, category: str) -> list[CellWarning]:
 
 
 def _take(manifest: Manifest, local: Path) -> list[DatasetFinding]:
+    findings: list[DatasetFinding] = []
     with kept_facts(local) as remember:
-        return [
-            DatasetFinding(check=name, path=problem.path, message=problem.message, severity=problem.severity)
-            for name, check in CHECKS.items()
-            for problem in check(manifest, remember)
-        ]
+        for name, check in CHECKS.items():
+            faulty = {found.path for found in findings if found.severity == "error"}
+            findings += [
+                DatasetFinding(check=name, path=found.path, message=found.message, severity=found.severity)
+                for found in check(manifest, remember)
+                if found.severity == "warning" or found.path not in faulty  # the first fault is the cause
+            ]
+    return findings
 
 
 def _alike(message: str) -> str:

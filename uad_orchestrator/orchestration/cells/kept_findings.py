@@ -42,8 +42,9 @@ def kept_facts(local: Path) -> Iterator[Callable[[str, Callable[[], Any]], Any]]
     def remember(key: str, find: Callable[[], Any]) -> Any:
         if key in known:
             return json.loads(known[key])
-        found[key] = fact = find()
-        return fact
+        if key not in found:
+            found[key] = find()
+        return found[key]
 
     yield remember
     if found:
@@ -82,18 +83,27 @@ class KeptFindings(Generic[Finding]):
         self._folder = local / "findings"
         self._findings = TypeAdapter(list[kind])  # type: ignore[valid-type]
 
-    def get(self, subject: str, version: str, take: Callable[[], list[Finding]]) -> list[Finding]:
+    def get(
+        self,
+        subject: str,
+        version: str,
+        take: Callable[[], list[Finding]],
+        keep: Callable[[Finding], bool] = lambda _: True,
+    ) -> list[Finding]:
         """The findings on a subject, taken where they are not kept in this version.
 
         Args:
             subject: ``dataset/category`` or ``dataset/category/detector``.
             version: of what the findings are taken of, and of the rules by which.
             take: takes them.
+            keep: whether a finding may be kept; with one that may not, all are taken anew the next time.
         """
         kept = self.last(subject, version)
         if kept is not None:
             return kept
         findings = take()
+        if not all(map(keep, findings)):
+            return findings
         kept_now = _Kept(version=version, findings=self._findings.dump_python(findings, mode="json"))
         with suppress(OSError):  # a local folder that must not be written to costs time only
             write_text(self._path(subject), kept_now.model_dump_json())
