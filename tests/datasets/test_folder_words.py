@@ -268,3 +268,13 @@ def test_a_folder_whose_images_are_not_read_is_named(tmp_path: Path) -> None:
     [no_masks, unread] = sorted(load(tmp_path).warnings, key=lambda warning: warning.path)
     assert "no masks" in no_masks.message
     assert unread.path == "lid/Masks" and "not read" in unread.message and "ground_truth" in unread.message
+
+
+def test_links_that_lead_back_are_refused_and_hang_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("again", "once more"):
+        (tmp_path / "lid/train/good" / name).symlink_to("..")
+    expected = "a link to a folder that it lies in; take it away"
+    assert faults(tmp_path) == {f"lid/train/good/{name}": expected for name in ("again", "once more")}
+    (tmp_path / "lid/test/good/lot 1").symlink_to("../../train/good")
+    assert len(faults(tmp_path)) == 4

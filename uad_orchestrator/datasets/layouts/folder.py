@@ -301,6 +301,9 @@ class _Reader:
             self._refuse_masks_beside(folder)
         for name in subfolders(self.root / folder):
             below = f"{folder}/{name}"
+            if _leads_back(self.root / below):
+                self.scan.complain(below, "a link to a folder that it lies in; take it away")
+                continue
             if of_masks or _plain(name) not in _NO_IMAGES:
                 self._walk(below, f"{group}/{name}" if group else name, found, of_masks)
                 continue
@@ -387,6 +390,11 @@ def _candidates(
 def _named(folder: Path, words: Sequence[str]) -> list[str]:
     """The folders in a folder that have one of these names, however they are written."""
     return [name for name in subfolders(folder) if _plain(name) in words]
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one of those above it: walking on would come by for ever."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _holds_images(folder: Path) -> bool:
