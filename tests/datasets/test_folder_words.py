@@ -228,3 +228,53 @@ def test_what_is_missing_is_a_warning(tmp_path: Path) -> None:
     assert "no test images" in warning.message
     shutil.rmtree(tmp_path / "lid/train/good")
     assert faults(tmp_path) == {"lid/train": "empty; expected lid/train/good/ with images"}
+
+
+@pytest.mark.parametrize("place", ["test/cut", "test/good", "train/good"])
+def test_a_mask_beside_its_image_is_not_taken_for_an_image(tmp_path: Path, place: str) -> None:
+    write(tmp_path)
+    [first, *_] = sorted((tmp_path / "lid" / place).iterdir())
+    write_mask(first.with_name(f"{first.stem}_Mask.png"))
+    kind = place.rpartition("/")[2]
+    expected = f"masks beside their images: {first.stem}_Mask.png; expected them in lid/ground_truth/{kind}"
+    assert faults(tmp_path)[f"lid/{place}"] == expected
+
+
+@pytest.mark.parametrize("name", ["ground_truth", "Masks", "GT"])
+def test_masks_among_the_classes_are_no_class(tmp_path: Path, name: str) -> None:
+    write(tmp_path)
+    write_mask(tmp_path / f"lid/test/{name}/cut/4.png")
+    assert "a folder of masks among the classes" in faults(tmp_path)[f"lid/test/{name}"]
+    assert load(tmp_path, defect_folders=["cut", name]).select("test", 1)[-1].label == 1
+
+
+def test_a_class_below_a_camera_is_refused(tmp_path: Path) -> None:
+    """As a class of defects the camera would make defects of its normals."""
+    write(tmp_path)
+    write_image(tmp_path / "lid/test/cam0/good/7.png")
+    write_image(tmp_path / "lid/test/cam0/dent/8.png")
+    message = faults(tmp_path)["lid/test/cam0/good"]
+    assert "normals below a class of defects; expected lid/test/good/cam0/" in message
+    write_image(tmp_path / "lid/train/good/cam0/Dent/9.png")
+    found = faults(tmp_path, normal_folders="good", defect_folders=["cut", "dent", "cam0"])
+    assert "defects below a class of normals" in found["lid/train/good/Dent"]
+
+
+def test_a_folder_whose_images_are_not_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "lid/ground_truth").rename(tmp_path / "lid/Masks")
+    (tmp_path / "lid/docs").mkdir()
+    (tmp_path / "lid/docs/licence.txt").write_text("?")
+    [no_masks, unread] = sorted(load(tmp_path).warnings, key=lambda warning: warning.path)
+    assert "no masks" in no_masks.message
+    assert unread.path == "lid/Masks" and "not read" in unread.message and "ground_truth" in unread.message
+
+
+def test_links_that_lead_back_are_refused_and_hang_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("again", "once more"):
+        (tmp_path / "lid/train/good" / name).symlink_to("..")
+    expected = "a link to a folder that it lies in; take it away"
+    assert faults(tmp_path) == {f"lid/train/good/{name}": expected for name in ("again", "once more")}
+    (tmp_path / "lid/test/good/lot 1").symlink_to("../../train/good")
+    assert len(faults(tmp_path)) == 4

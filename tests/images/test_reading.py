@@ -28,7 +28,7 @@ from uad_orchestrator.images.decode import (
     read_image,
     read_mask,
 )
-from uad_orchestrator.images.header import ImageError, ImageTooLarge
+from uad_orchestrator.images.header import ImageError, ImageTooLarge, open_header
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.remarks import encoded_remarks, file_remarks
 from uad_orchestrator.images.source import ImageSource
@@ -361,3 +361,22 @@ def test_small_turned_or_hidden_tiffs_are_decoded_at_once(
     Image.fromarray(noise()).save(tmp_path / "png.tif", "PNG")
     for name in ("alpha.tif", "turned.tif", "png.tif"):
         assert not tiff_bands.can_read_bands(tmp_path / name), name
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "unread"),
+    [
+        (5, {"photometric": "minisblack"}, 4),
+        (4, {"photometric": "rgb", "extrasamples": ["unspecified"]}, 1),
+        (4, {"photometric": "rgb", "extrasamples": ["unassalpha"]}, 0),
+        (3, {"photometric": "rgb"}, 0),
+    ],
+)
+def test_channels_that_are_not_read_are_said(
+    tmp_path: Path, channels: int, options: dict[str, Any], unread: int
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((8, 9, channels), 255, np.uint8), planarconfig="contig", **options)
+    with path.open("rb") as stream:
+        assert open_header(stream)[0].unread == unread
+    assert [remark.kind for remark in file_remarks(path)] == (["unread"] if unread else [])

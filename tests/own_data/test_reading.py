@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from tests.cli.invoke import uad
-from tests.own_data.cases import CATEGORY, housing, picture, save
+from tests.own_data.cases import CATEGORY, housing, picture, save, write_project
 
 FIGURES = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "aupro_0.3", "threshold")
 
@@ -102,8 +102,10 @@ def test_a_value_outside_the_range_is_an_error_that_names_the_file(
     pixels = tifffile.imread(odd)
     pixels[0, :2] = 0, value
     tifffile.imwrite(odd, pixels)
+    assert said in problems(tmp_path) and problems(tmp_path).count("003.tif") == 1
     refreshed = uad("refresh", "--home", tmp_path)
     assert refreshed.exit_code == 1 and "003.tif" in refreshed.stderr and said in refreshed.stderr
+    assert "nothing is computed" in refreshed.stderr
 
 
 def deep(folder: Path, change: Callable[[np.ndarray], np.ndarray], seeds: range = range(100, 105)) -> Path:
@@ -242,3 +244,6 @@ def test_the_limit_of_pixels_is_a_setting(tmp_path: Path) -> None:
     refreshed = uad("refresh", "--home", tmp_path)
     assert refreshed.exit_code == 1 and "max_megapixels" in refreshed.stderr
     assert CATEGORY in refreshed.stderr
+    write_project(tmp_path, more="images: {max_megapixels: 0.01}\n")
+    assert problems(tmp_path) == ""
+    assert figures(tmp_path)["image_auroc"] > 0.9

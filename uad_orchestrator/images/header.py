@@ -6,7 +6,7 @@ Pillow reads headers; those of TIFF files that it has no mode for are read by ti
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ FORMAT_WORDS = "PNG, JPEG, BMP, TIFF, WebP, GIF, PGM or PPM"
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 _ORIENTATION = 0x0112
+_EXTRA_SAMPLES = 338
 _BITS_PER_SAMPLE = 258
 _WIDTH, _HEIGHT = 256, 257
 _ALPHA_SAMPLES = (1, 2)
@@ -72,6 +73,7 @@ class Header:
             ones of 16.
         alpha: whether pixels can be hidden: an alpha channel, a transparent colour.
         several: whether there are other pictures behind the first: frames, pages.
+        unread: channels of a TIFF file that are neither colour nor alpha, such as infrared.
     """
 
     format: str
@@ -84,6 +86,7 @@ class Header:
     packed: int | None = None
     alpha: bool = False
     several: bool = False
+    unread: int = 0
 
     @property
     def depth(self) -> str:
@@ -231,7 +234,12 @@ def _of_pillow(image: Image) -> Header:
         packed=packed,
         alpha=image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info,
         several=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
+        unread=_unread(image.tag_v2.get(_EXTRA_SAMPLES, ())) if image.format == "TIFF" else 0,  # type: ignore[attr-defined]
     )
+
+
+def _unread(extra_samples: Iterable[int]) -> int:
+    return sum(int(extra) not in _ALPHA_SAMPLES for extra in extra_samples)
 
 
 def _white(image: Image) -> int | None:
@@ -272,6 +280,7 @@ def _of_tifffile(stream: BinaryIO) -> Header | None:
             stored, kind = int(page.bitspersample), {1: "u", 2: "i", 3: "f"}.get(int(page.sampleformat))
             colours = int(page.samplesperpixel) - len(page.extrasamples)
             alpha = any(int(extra) in _ALPHA_SAMPLES for extra in page.extrasamples)
+            unread = _unread(page.extrasamples)
     except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, struct.error):
         return None
     if kind is None or colours not in (1, 3):
@@ -286,4 +295,5 @@ def _of_tifffile(stream: BinaryIO) -> Header | None:
         packed=stored if 8 < stored < 16 else None,
         alpha=alpha,
         several=several,
+        unread=unread,
     )

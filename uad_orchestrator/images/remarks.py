@@ -1,4 +1,4 @@
-"""What reading a file leaves out: further pictures behind the first, and what its alpha would hide."""
+"""What reading a file leaves out: further pictures and channels behind the first, and what its alpha would hide."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uad_orchestrator.images.decode import encoded_header, hidden_share, read_by
 from uad_orchestrator.images.header import Header
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 
-RemarkKind = Literal["several", "hidden", "size", "channels", "brightness", "sharpness"]
+RemarkKind = Literal["several", "unread", "hidden", "size", "channels", "brightness", "sharpness"]
 
 
 class Remark(NamedTuple):
@@ -63,6 +63,10 @@ def _remarks(header: Header, data: bytes | None, name: str, reading: ReadingSett
     said = []
     if header.several:
         said.append(Remark("several", "holds several pictures (frames or pages), of which the first is read"))
+    if header.unread:
+        said.append(
+            Remark("unread", f"has channels that are neither colour nor alpha ({header.unread}): not read")
+        )
     if data is not None and _may_hide(header, reading) and (share := hidden_share(data, name, reading)):
         text = (
             f"its alpha hides {_percent(share)} of its pixels, which are read as if it did not; say what they are: "

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from tests.own_data.cases import SIZE, picture, save, write_category
 from uad_orchestrator.datasets import DatasetError, Strictness, find_copies, generate_demo, load_dataset
+from uad_orchestrator.datasets.checks.copies import find_undecodable
 from uad_orchestrator.datasets.leaks import find_exact_copies
+from uad_orchestrator.images.reading_settings import ReadingSettings
 
 Way = tuple[str, float, dict[str, Any]]
 WAYS: list[Way] = [
@@ -162,3 +165,21 @@ def test_each_picture_is_decoded_once_to_be_looked_up(line: Path, monkeypatch: p
     manifest = load_dataset("line7", line, "housing", layout="folder")
     find_copies(manifest)
     assert len(looked_at) == len({record.digest for record in manifest.records})
+
+
+def test_files_that_cannot_be_read_are_no_copies(line: Path) -> None:
+    for image in (line / "housing/train/good").iterdir():
+        image.write_bytes(image.read_bytes()[:-40])
+    assert copies(line) == {}
+    undecodable = find_undecodable(load_dataset("line7", line, "housing", layout="folder"))
+    assert len(undecodable) == 12 and {problem.severity for problem in undecodable} == {"error"}
+
+
+def test_a_tiff_that_pillow_does_not_open_is_compared(line: Path) -> None:
+    for split, seeds in (("train", range(3)), ("test", (100, 2))):
+        for seed in seeds:
+            path = line / "housing" / split / "good" / f"more{seed}.tif"
+            tifffile.imwrite(path, (picture(seed)[0] / 255).astype(np.float64), description=split)
+    reading = ReadingSettings(value_range=(0, 1))
+    found = find_copies(load_dataset("line7", line, "housing", layout="folder", reading=reading))
+    assert [problem.path for problem in found] == ["housing/test/good/more2.tif"]

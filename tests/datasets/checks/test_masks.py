@@ -53,6 +53,22 @@ def large(mask: np.ndarray) -> np.ndarray:
     return filled
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda mask: (mask // 255 + 1).astype(np.uint8),
+        lambda mask: np.maximum(mask, 10),
+        lambda mask: np.dstack([np.where(mask > 0, 255, 90), *[np.full_like(mask, 90)] * 2]).astype(np.uint8),
+    ],
+    ids=["labels 1 and 2", "a grey background", "drawn in red on a photograph"],
+)
+def test_a_background_above_0_in_most_masks_is_an_error(tmp_path: Path, mask: Mask) -> None:
+    problems = found(tmp_path, mask=mask)
+    assert told(problems) == [(name, "error") for name in ALL]
+    assert all("100 % of its image" in problem.message for problem in problems)
+    assert all("its background is not black" in problem.message for problem in problems)
+
+
 @pytest.mark.parametrize("mask", [lambda m: m, lambda m: m // 255, in_alpha, lambda m: np.dstack([m] * 3)])
 def test_masks_that_can_be_meant_are_left_in_peace(tmp_path: Path, mask: Mask) -> None:
     assert found(tmp_path, mask=mask) == []

@@ -24,7 +24,7 @@ from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.images.decode import ImageError, image_size, read_bytes
 from uad_orchestrator.threads import available_threads
 
-_VERSION = 1
+_VERSION = 2
 _THUMB = 16
 _BITS = 64
 """Of a pHash."""
@@ -77,6 +77,34 @@ def _threads(manifest: Manifest) -> int:
     return max(1, min(available_threads(), _HELD_PIXELS // (height * width)))
 
 
+def find_undecodable(manifest: Manifest, remember: Remember = find_anew) -> list[DatasetProblem]:
+    """The images whose pixels cannot be read, though their headers may be right: damaged, NaN, outside the range.
+
+    Args:
+        manifest: what ``load_dataset`` gave.
+        remember: as ``find_copies`` has it: an image is decoded once for both.
+
+    Returns:
+        An error for each, in the manifest's order.
+    """
+    pictures = _Pictures(manifest, remember)
+
+    def fault(record: ImageRecord) -> str:
+        try:
+            pictures.look(record)
+        except ImageError as error:
+            return str(error).removeprefix(f"{record.path}: ").removeprefix(f"{manifest.file(record.path)}: ")
+        return ""
+
+    with ThreadPoolExecutor(_threads(manifest)) as threads:
+        faults = list(threads.map(fault, manifest.records))
+    return [
+        DatasetProblem(record.path, message)
+        for record, message in zip(manifest.records, faults, strict=True)
+        if message
+    ]
+
+
 @dataclass(frozen=True)
 class _Look:
     """What a picture is found by.
@@ -119,8 +147,17 @@ class _Pictures:
         """The looks of all pictures of the three splits, by digest; files that cannot be read have none."""
         splits = ("train", "validation", "test")
         records = {record.digest: record for record in self.manifest.records if record.split in splits}
-        found = threads.map(self._look, records.values())
+        found = threads.map(self._look_if_readable, records.values())
         return {digest: look for digest, look in zip(records, found, strict=True) if look is not None}
+
+    def look(self, record: ImageRecord) -> _Look:
+        """A picture's look.
+
+        Raises:
+            ImageError: its file cannot be read; that is not remembered, a disk may answer again.
+        """
+        key = f"look-{_VERSION}-{self._read_as}-{record.digest}"
+        return _Look.from_json(self.remember(key, lambda: _Look.of(self._read(record).grey)))
 
     def likeness(self, record: ImageRecord, others: Sequence[ImageRecord]) -> list[Likeness]:
         """Of a picture to each of some others; it is decoded once at most."""
@@ -133,11 +170,10 @@ class _Pictures:
 
         return [self._likeness(f"{other.digest}-{record.digest}", partial(find, other)) for other in others]
 
-    def _look(self, record: ImageRecord) -> _Look | None:
-        key = f"look-{_VERSION}-{self._read_as}-{record.digest}"
+    def _look_if_readable(self, record: ImageRecord) -> _Look | None:
         try:
-            return _Look.from_json(self.remember(key, lambda: _Look.of(self._read(record).grey)))
-        except ImageError:  # said elsewhere
+            return self.look(record)
+        except ImageError:  # ``find_undecodable`` says so
             return None
 
     def _likeness(self, pair: str, find: Callable[[], dict[str, Any]]) -> Likeness:

@@ -16,7 +16,7 @@ from uad_orchestrator.images.decode import ImageError, read_mask_values
 from uad_orchestrator.storage.file_names import printable
 from uad_orchestrator.threads import available_threads
 
-_FACTS_VERSION = 1
+_FACTS_VERSION = 2
 _LARGE = 0.5
 
 
@@ -37,9 +37,9 @@ class MaskFacts:
     error: str = ""
 
     @property
-    def looks_inverted(self) -> bool:
-        """Whether most of it, and of its border, is shown as defect, and something is not."""
-        return _LARGE < self.covered < 1 and self.border > _LARGE
+    def shows_background(self) -> bool:
+        """Whether most of it, and of its border, is shown as defect, though it tells two things apart."""
+        return self.covered > _LARGE and self.border > _LARGE and self.levels > 1
 
 
 def mask_facts(values: np.ndarray) -> MaskFacts:
@@ -107,14 +107,15 @@ def _of_record(record: ImageRecord, facts: Mapping[str, MaskFacts]) -> Iterator[
 def _inverted(paths: list[str], facts: Mapping[str, MaskFacts]) -> Iterator[DatasetProblem]:
     """Masks whose background is shown as defect: errors where most are, since that is how they were saved."""
     read = [path for path in paths if not facts[path].error]
-    inverted = {path for path in read if facts[path].looks_inverted}
+    inverted = {path for path in read if facts[path].shows_background}
     most = 2 * len(inverted) > len(read)
     for path in read:
         covered = facts[path].covered
         if path in inverted:
-            message = f"covers {_percent(covered)} of its image and most of its border: it looks inverted"
-            advice = "expected the defect white on black; save it so"
-            yield DatasetProblem(path, f"{message}; {advice}", "error" if most else "warning")
+            message = f"covers {_percent(covered)} of its image and most of its border"
+            looks = "it looks inverted" if covered < 1 else "its background is not black (0)"
+            advice = f"{looks}; expected the defect white on black; save it so"
+            yield DatasetProblem(path, f"{message}: {advice}", "error" if most else "warning")
         elif covered > _LARGE:
             message = f"covers {_percent(covered)} of its image; expected the defect white on black"
             yield DatasetProblem(path, message, "warning")

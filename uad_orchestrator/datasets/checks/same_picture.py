@@ -28,6 +28,7 @@ _OWN_LIMIT = 0.3
 _RESAVED_SHARE = 0.1
 _DETAIL_SIGMA = 4.0
 _MOST_PIXELS = 1024
+_JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def read_picture(data: bytes, name: str, reading: ReadingSettings) -> Picture:
     from PIL import Image, JpegImagePlugin
 
     colours = decode_image(data, name, reading)
+    if not data.startswith(_JPEG):  # nor does Pillow open every kind of TIFF file
+        return Picture(colours)
     with Image.open(io.BytesIO(data)) as image:
         if not isinstance(image, JpegImagePlugin.JpegImageFile):
             return Picture(colours, webp=image.format == "WEBP")

@@ -35,7 +35,8 @@ _TRAIN, _TEST = ("train",), ("test",)
 _VALIDATION = ("validation", "valid", "val")
 _GROUND_TRUTH = ("ground_truth", "groundtruth")
 _MASK_SUFFIXES = ("_mask", "")
-_NO_IMAGES = (*_GROUND_TRUTH, "gt", "mask", "masks", "label", "labels", "annotation", "annotations")
+_MASKS = (*_GROUND_TRUTH, "gt", "mask", "masks")
+_NO_IMAGES = (*_MASKS, "label", "labels", "annotation", "annotations")
 _IMPORTS = {
     ".json": "coco (or labelme)",
     ".jsonl": "coco (or labelme)",
@@ -44,6 +45,8 @@ _IMPORTS = {
     ".txt": "yolo",
 }
 _IMPORTS |= dict.fromkeys((".yaml", ".yml"), "yolo")
+
+_READ = (*_TRAIN, *_VALIDATION, *_TEST, *_GROUND_TRUTH)
 
 Grouped = Mapping[str, str | None]
 """Files by path, each with the folder below its class that it lies in; None for the class itself."""
@@ -95,6 +98,12 @@ class FolderSettings(LayoutSettings):
             return None if normal else False
         return None if defects else True
 
+    def misplaced(self, name: str, *, defective: bool) -> bool:
+        """Whether a folder below a class says the other thing than the class does: it is no camera and no lot."""
+        if defective:
+            return self.tested(name) is False
+        return name.lower() in _lower(self.defect_folders)
+
     @property
     def expected(self) -> str:
         """The names of folders of normals, for messages."""
@@ -125,6 +134,7 @@ def scan_category(root: Path, category: str, exclusions: Exclusions, settings: F
     reader.read_test(masks)
     reader.refuse_unused(masks)
     reader.one_group_is_none()
+    reader.name_unread()
     return reader.scan
 
 
@@ -160,6 +170,7 @@ class _Reader:
             images = self._images(f"{folder}/{name}")
             if not images:
                 self.scan.complain(f"{folder}/{name}", "no images; expected at least one")
+            self._refuse_classes_below(folder, name, images, defective=False)
             self.scan.images += [
                 FoundImage(image, split, 0, "good", (), group)
                 for image, group in images.items()
@@ -183,11 +194,18 @@ class _Reader:
         """Normals and defects with their masks, where there are any."""
         folder, classes = self._classes(_TEST)
         for name in classes:
+            if _plain(name) in _MASKS and name.lower() not in _lower(self.settings.defect_folders):
+                message = f"a folder of masks among the classes; expected {self.category}/{_GROUND_TRUTH[0]}/<defect>/"
+                self.scan.complain(
+                    f"{folder}/{name}", f"{message}; a defect of that name stands in defect_folders"
+                )
+                continue
             defective = self.settings.tested(name)
             if defective is None:
                 self.scan.complain(f"{folder}/{name}", self._neither(name))
                 continue
             found = self._images(f"{folder}/{name}")
+            self._refuse_classes_below(folder, name, found, defective=defective)
             if not found:
                 self.scan.warn(f"{folder}/{name}", "no images: an empty folder")
             kept = {image: group for image, group in found.items() if not self.exclusions.excludes(image)}
@@ -214,6 +232,28 @@ class _Reader:
                 replace(image, group_id=None) if image.split == "train" else image
                 for image in self.scan.images
             ]
+
+    def name_unread(self) -> None:
+        """Folders beside those that are read: somebody may take their images for part of the set."""
+        for name in subfolders(self.root / self.category):
+            folder = f"{self.category}/{name}"
+            if _plain(name) in _READ or not _holds_images(self.root / folder):
+                continue
+            expected = "train, validation, test and ground_truth (for masks)"
+            self.scan.warn(folder, f"its images are not read; those in {expected} are")
+
+    def _refuse_classes_below(self, folder: str, name: str, images: Grouped, *, defective: bool) -> None:
+        """A class below a camera, where a camera below a class is read: its images would get the wrong label."""
+        below = {part for group in images.values() if group for part in group.split("/")}
+        for part in sorted(below):
+            if self.settings.misplaced(part, defective=defective):
+                kinds = (
+                    "normals below a class of defects" if defective else "defects below a class of normals"
+                )
+                message = f"a folder of {kinds}; expected {folder}/{part}/{name}/"
+                self.scan.complain(
+                    f"{folder}/{name}/{part}", f"{message}, the class above its cameras or lots"
+                )
 
     def _neither(self, name: str) -> str:
         normal, defects = (
@@ -257,8 +297,13 @@ class _Reader:
             else:
                 self.scan.complain(f"{folder}/{name}", "not an image; move it elsewhere")
         self._note_annotations(folder, passed_over)
+        if not of_masks:
+            self._refuse_masks_beside(folder)
         for name in subfolders(self.root / folder):
             below = f"{folder}/{name}"
+            if _leads_back(self.root / below):
+                self.scan.complain(below, "a link to a folder that it lies in; take it away")
+                continue
             if of_masks or _plain(name) not in _NO_IMAGES:
                 self._walk(below, f"{group}/{name}" if group else name, found, of_masks)
                 continue
@@ -269,6 +314,18 @@ class _Reader:
                 self.scan.complain(
                     below, f"{len(inner)} images that look like masks; expected masks in {expected}"
                 )
+
+    def _refuse_masks_beside(self, folder: str) -> None:
+        """``000_mask.png`` beside ``000.png``: as an image it would be fitted, or scored as a defect."""
+        images = [name for name in list_files(self.root / folder) if is_image_name(name)]
+        stems = {stem(name) for name in images}
+        masks = [
+            name for name in images if stem(name).removesuffix(_MASK_SUFFIXES[0]) in stems - {stem(name)}
+        ]
+        if masks:
+            expected = f"{self.category}/{_GROUND_TRUTH[0]}/{folder.split('/')[2]}"
+            shown = masks[0] if len(masks) == 1 else f"{len(masks)} images ({masks[0]}, ...)"
+            self.scan.complain(folder, f"masks beside their images: {shown}; expected them in {expected}")
 
     def _note_annotations(self, folder: str, names: Sequence[str]) -> None:
         if not names:
@@ -333,6 +390,16 @@ def _candidates(
 def _named(folder: Path, words: Sequence[str]) -> list[str]:
     """The folders in a folder that have one of these names, however they are written."""
     return [name for name in subfolders(folder) if _plain(name) in words]
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one of those above it: walking on would come by for ever."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there is an image somewhere below a folder."""
+    return any(is_image_name(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def _plain(name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from uad_orchestrator.datasets.checks.copies import find_copies
+from uad_orchestrator.datasets.checks.copies import find_copies, find_undecodable
 from uad_orchestrator.datasets.checks.headers import check_category
 from uad_orchestrator.datasets.checks.masks import check_masks
 from uad_orchestrator.datasets.checks.remembered import Remember
@@ -25,13 +25,14 @@ from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.storage.digests import digest_of
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 """Raised when the checks find something else in the same files."""
 
 CHECKS: Mapping[str, Callable[[Manifest, Remember], list[DatasetProblem]]] = {
     "missing": lambda manifest, remember: list(manifest.warnings),
     "files": lambda manifest, remember: check_category(manifest),
     "masks": check_masks,
+    "pixels": find_undecodable,
     "copies": find_copies,
 }
 """By the name that their warnings have."""
@@ -98,12 +99,16 @@ def category_warnings(state: ProjectState, category: str) -> list[CellWarning]:
 
 
 def _take(manifest: Manifest, local: Path) -> list[DatasetFinding]:
+    findings: list[DatasetFinding] = []
     with kept_facts(local) as remember:
-        return [
-            DatasetFinding(check=name, path=problem.path, message=problem.message, severity=problem.severity)
-            for name, check in CHECKS.items()
-            for problem in check(manifest, remember)
-        ]
+        for name, check in CHECKS.items():
+            faulty = {found.path for found in findings if found.severity == "error"}
+            findings += [
+                DatasetFinding(check=name, path=found.path, message=found.message, severity=found.severity)
+                for found in check(manifest, remember)
+                if found.severity == "warning" or found.path not in faulty  # the first fault is the cause
+            ]
+    return findings
 
 
 def _is_sound(findings: Sequence[DatasetFinding]) -> bool:
