@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.load import scan_dataset
+from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.images.decode import ImageError, image_size
 from uad_orchestrator.images.tiles import tile_grid
@@ -81,7 +81,8 @@ def _category_size(project: Project, key: str) -> tuple[int, tuple[int, int], in
         scan, _ = scan_dataset(
             dataset.layout, Path(dataset.root), category, dataset.exclude, dataset.layout_settings
         )
-        size = image_size(Path(dataset.root) / scan.images[0].path, project.reading(name))
+        first = dataset_folder(dataset.layout, dataset.root) / scan.images[0].path
+        size = image_size(first, project.reading(name))
     except (DatasetError, ImageError, OSError, IndexError):
         return 0, (0, 0), 0
     normals = sum(image.split == "train" for image in scan.images)
