@@ -16,7 +16,7 @@ from tests.cli.invoke import uad
 from tests.own_data.cases import housing, picture, save
 from uad_orchestrator.datasets import DatasetError
 from uad_orchestrator.orchestration.services import storage_check
-from uad_orchestrator.orchestration.services.disk import DiskNeed
+from uad_orchestrator.orchestration.services.disk import DiskNeed, disk_need
 from uad_orchestrator.orchestration.services.storage_check import storage_problems
 from uad_orchestrator.project import load_project
 
@@ -167,6 +167,32 @@ def test_each_disk_has_to_hold_its_own(home: Path, monkeypatch: pytest.MonkeyPat
         "storage.root",
         "storage.local",
     ]
+
+
+def test_the_need_is_estimated_in_every_layout(home: Path) -> None:
+    """The same images, found by folders and by a table."""
+    by_folders = disk_need(load_project(home))
+    kinds = {"train/good": ("train", 0), "test/good": ("test", 0), "test/scratch": ("test", 1)}
+    lines = [
+        f"{path.relative_to(home / 'images').as_posix()},housing,{split},{label}"
+        for folder, (split, label) in kinds.items()
+        for path in (home / "images/housing" / folder).iterdir()
+    ]
+    table = home / "images" / "table.csv"
+    table.write_text("\n".join(["image_path,category,split,label", *lines]) + "\n")
+    edit(home, datasets={"line7": {"layout": "manifest", "root": "images/table.csv"}})
+    assert disk_need(load_project(home)) == by_folders
+    assert by_folders.embeddings > 0
+
+
+def test_a_store_whose_package_is_missing_says_which(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(storage_check, "ArtifactStore", refuse)
+    edit(home, storage={"root": "s3://bucket/uad"})
+    said = check(home, "--quick")[1]
+    assert said["storage.root"] == ["error: s3://bucket/uad: Install s3fs to access S3"]
 
 
 def test_a_faulty_category_stops_before_anything_is_computed(home: Path) -> None:

@@ -191,6 +191,8 @@ def _project_lines(found: ImportedAnnotations, home: Path | None) -> str:
     """What to paste into uad.yaml; paths there are relative to its folder."""
     import yaml
 
+    from uad_orchestrator.project.parsing.names import name_fault
+
     base = Path(os.path.abspath(home or "."))  # noqa: PTH100 - links stay
 
     def path(absolute: Path) -> str:
@@ -199,7 +201,8 @@ def _project_lines(found: ImportedAnnotations, home: Path | None) -> str:
     entry: dict[str, object] = {"layout": "manifest", "root": path(found.manifest)}
     if found.outside is not None:
         entry["roots"] = [str(found.outside)]  # absolute: relative ones would be below the manifest's folder
-    name = found.manifest.parent.name or found.category
+    name = found.manifest.parent.name
+    name = found.category if name_fault(name) else name
     return yaml.safe_dump({"datasets": {name: entry}}, sort_keys=False, allow_unicode=True)
 
 

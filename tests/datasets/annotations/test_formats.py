@@ -85,6 +85,12 @@ def test_coco_boxes_are_no_masks(root: Path, annotation: dict[str, Any]) -> None
     assert bad.boxes == ((3, 4, 10, 5),) and bad.masks == ()
 
 
+def test_coco_annotations_need_no_ids(root: Path) -> None:
+    annotation = {"image_id": 0, "category_id": 1, "segmentation": [BETWEEN]}
+    coco_file(root / "test" / "a.json", annotations=[annotation, {**annotation, "category_id": 2}])
+    assert rows(run("coco", root))["test/bad.png"]["defect_type"] == "combined"
+
+
 def test_an_image_with_a_box_beside_a_mask_has_no_mask(root: Path) -> None:
     """Half of the defects' pixels would count as normal."""
     coco_file(root / "a.json", {"segmentation": [FLAT]}, {"bbox": [30, 20, 5, 5]})
@@ -164,6 +170,13 @@ def test_yolo_boxes_and_polygons(tmp_path: Path, folders: tuple[str, str], names
     assert rows(found)[f"{images}/empty.png"]["label"] == 0
 
 
+def test_key_points_of_yolo_are_not_taken_for_outlines(root: Path) -> None:
+    (root / "data.yaml").write_text("names: [scratch]\nkpt_shape: [2, 3]\n")
+    (root / "test" / "bad.txt").write_text("0 0.5 0.5 0.2 0.2 0.5 0.5 1 0.6 0.6 1\n")
+    with pytest.raises(DatasetError, match="these are key points, no outlines"):
+        run("yolo", root)
+
+
 def test_voc_boxes_and_polygons(root: Path) -> None:
     write_pictures(root, "test/second.png")
     corners = "".join(f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate(TRIANGLE, 1))
@@ -212,6 +225,24 @@ def test_csv_rows(root: Path) -> None:
     assert table["test/box.png"]["boxes"] == [[3, 4, 10, 5]]
     assert (table["test/whole.png"]["label"], table["train/b.png"]["label"]) == (1, 0)
     assert (table["train/a.png"]["group_id"], table["train/b.png"]["split"]) == ("p1", "validation")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_as_spreadsheets_write_it(root: Path, delimiter: str) -> None:
+    outline = ",".join(map(str, FLAT))
+    lines = [["Polygon", "LABEL", "Filename"], [f'"{outline}"', "Kratzer", "bad.png"], ["", "", "c.png"]]
+    text = "".join(f"{delimiter.join(line)}\r\n" for line in lines)
+    (root / "test" / "table.csv").write_text(text, encoding="utf-8-sig", newline="")
+    found = run("csv", root)
+    assert np.array_equal(mask(found, "test/bad.png"), _drawn(TRIANGLE))
+    assert rows(found)["test/bad.png"]["defect_type"] == "Kratzer"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_csv_of_another_encoding_says_how_to_save_it(root: Path, encoding: str) -> None:
+    (root / "test" / "table.csv").write_text("image,label\nbad.png,Bläschen\n", encoding=encoding)
+    with pytest.raises(DatasetError, match="save it as CSV UTF-8"):
+        run("csv", root)
 
 
 @pytest.mark.parametrize("kind", READERS)

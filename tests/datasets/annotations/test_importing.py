@@ -73,7 +73,7 @@ def test_every_fault_is_named_at_once_and_nothing_is_written(root: Path) -> None
         "annotation 8: image_id 70 is none",
         "annotation 9, bad.png: a box of -5 x 6",
         "annotation 10: bbox is [3, 4]",
-        "image 1, missing.png: missing.png: no such image",
+        f"image 1, missing.png: missing.png: no such image below {root} (--images says another folder)",
         "image 2, wide.png: says 30 x 40 (height x width), but test/wide.png is 30 x 80",
         "image 3, out.png: ../../out.png leaves",
         "image 4, passwd.png: /etc/passwd.png leaves",
@@ -124,6 +124,20 @@ def test_images_are_found_by_the_end_of_their_path(root: Path, name: str) -> Non
     write_pictures(root, "cam/bad.png") if "/" in name or "\\" in name else None
     coco_file(root / "annotations" / "a.json", SCRATCH, names=(name,))
     assert rows(run("coco", root))["test/bad.png"]["label"] == 1
+
+
+def test_annotations_in_folders_of_their_own_mean_the_images_in_folders_of_the_same_names(root: Path) -> None:
+    write_pictures(
+        root, "images/0.png", *(f"images/{lot}/{i}.png" for lot in ("lot1", "lot2") for i in range(3))
+    )
+    points = [TRIANGLE[i : i + 2] for i in (0, 2, 4)]
+    shape = {"label": "scratch", "points": points, "shape_type": "polygon"}
+    write_json(root / "labels" / "lot1" / "0.json", {"imagePath": "0.png", "shapes": [shape]})
+    found = import_annotations("labelme", [root / "labels"], images=root / "images")
+    assert {path for path, row in rows(found).items() if row["label"]} == {"lot1/0.png"}
+    write_json(root / "labels" / "lot3" / "1.json", {"imagePath": "1.png", "shapes": [shape]})
+    with pytest.raises(DatasetError, match=r"1\.png may be lot1/1\.png, lot2/1\.png"):
+        import_annotations("labelme", [root / "labels"], images=root / "images", replace=True)
 
 
 def test_files_of_one_name_in_several_folders_keep_their_masks_apart(root: Path) -> None:

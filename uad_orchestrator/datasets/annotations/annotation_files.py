@@ -60,6 +60,12 @@ def annotation_files(sources: Iterable[Path], suffix: str) -> list[Path]:
     return list(found)
 
 
+def folder_below(sources: Sequence[Path], path: Path) -> str:
+    """Where a file lies below the folder among the sources that holds it, posix; empty for a file given itself."""
+    folders = (source for source in sources if path not in sources and path.is_relative_to(source))
+    return next((path.parent.relative_to(folder).as_posix() for folder in folders), "")
+
+
 def read_json_object(found: Annotations, path: Path) -> dict[str, Any] | None:
     """A file's JSON object; None, and a problem noted, where it holds none."""
     try:

@@ -50,8 +50,9 @@ class ImageFolder:
     def find(self, image: AnnotatedImage) -> str:
         """The file an annotation means: its path is tried from the annotation's folder and from this one.
 
-        Where there is no such path, the file whose path ends as the annotation's, or the other way round, is taken
-        if it is the only one.
+        Below this one that is in the folders of the same names as the annotation file lies in, if it says so. Where
+        there is no such path, the file whose path ends as the annotation's, or the other way round, is taken if it is
+        the only one.
 
         Args:
             image: what the annotation says.
@@ -65,14 +66,18 @@ class ImageFolder:
         name = image.file if "/" in image.file else image.file.replace("\\", "/")
         inside = [
             path
-            for base in (image.source.parent, self.root)
+            for base in (image.source.parent, self.root / image.folder)
             if (path := self._inside(base, name)) is not None
         ]
         if not inside:
-            raise EntryError(f"{image.file} leaves {self.root}; expected a path below it")
-        found = sorted(self._known.intersection(inside)) or self._ending_as(inside[-1])
+            raise EntryError(
+                f"{image.file} leaves {self.root}; expected a path below it (--images says another folder)"
+            )
+        found = sorted(self._known.intersection(inside))
         if not found:
-            raise EntryError(f"{image.file}: no such image below {self.root}")
+            found = self._ending_as(self._inside(self.root, name) or inside[-1])
+        if not found:
+            raise EntryError(f"{image.file}: no such image below {self.root} (--images says another folder)")
         if len(found) > 1:
             raise EntryError(f"{image.file} may be {', '.join(found[:5])}; expected the path of one of them")
         return found[0]

@@ -90,6 +90,8 @@ class AnnotatedImage:
         marks: its annotations.
         split: the split that is said, in the annotation's own word; None: that of the folders.
         group: the physical part it shows, where that is said.
+        folder: where the annotation file lies below the folder that was given, if images may lie in folders of the
+            same names; empty: its paths are those below the images' folder.
         relative: shapes are in parts of width and height, as in YOLO's files.
     """
 
@@ -100,6 +102,7 @@ class AnnotatedImage:
     marks: tuple[Mark, ...] = ()
     split: str | None = None
     group: str | None = None
+    folder: str = ""
     relative: bool = False
 
 

@@ -68,9 +68,7 @@ def _remote_problems(project: Project) -> Iterator[ProjectProblem]:
     try:
         ArtifactStore(root, Path(project.storage.local)).location.has("artifacts")
     except ImportError as error:
-        yield ProjectProblem(
-            "storage.root", f"{error}; pip install 'uad_orchestrator[s3]' brings what s3:// needs"
-        )
+        yield ProjectProblem("storage.root", f"{root}: {error}")
     except Exception as error:  # whatever a store's client raises: this is the edge
         yield ProjectProblem("storage.root", f"cannot be reached: {type(error).__name__}: {error}")
 

@@ -87,10 +87,15 @@ def _read_file(found: Annotations, path: Path, content: Mapping[str, Any]) -> No
 
 
 def _by_id(found: Annotations, path: Path, entries: Sequence[Any], what: str) -> dict[Any, Mapping[str, Any]]:
-    """The entries of a section by their ids; what is none, or has no id of its own, is noted."""
+    """The entries of a section by their ids; what is none, or has no id of its own, is noted.
+
+    Nothing refers to annotations: where one has no id, its place in the list stands for it.
+    """
     kept: dict[Any, Mapping[str, Any]] = {}
     for place, entry in enumerate(entries):
         key = entry.get("id") if isinstance(entry, dict) else None
+        if key is None and isinstance(entry, dict) and what == "annotation":
+            key = f"at place {place}"
         if not isinstance(key, int | str):
             found.complain(path, f"{what} at place {place}: no id; expected an object with one")
         elif key in kept:

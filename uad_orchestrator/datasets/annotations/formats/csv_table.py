@@ -12,8 +12,8 @@ split      subset; train, validation or test
 group_id   group; the physical part
 ========== ===================================================================================================
 
-Only ``image`` and ``label`` have to be there. A row with a label, but neither box nor polygon, speaks of the image as
-a whole.
+Columns are parted by commas, semicolons or tabs, as the header is. Only ``image`` and ``label`` have to be there. A row
+with a label, but neither box nor polygon, speaks of the image as a whole.
 """
 
 from __future__ import annotations
@@ -59,10 +59,19 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
     for path in annotation_files(sources, ".csv"):
         try:
             with path.open(newline="", encoding="utf-8-sig") as stream:
-                _read_table(found, path, csv.DictReader(stream))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+                delimiter = _delimiter(stream.readline())
+                stream.seek(0)
+                _read_table(found, path, csv.DictReader(stream, delimiter=delimiter))
+        except UnicodeDecodeError as error:
+            found.complain(path, f"is not UTF-8: {error}; save it as CSV UTF-8")
+        except (OSError, csv.Error) as error:
             found.complain(path, f"cannot be read: {error}")
     return found
+
+
+def _delimiter(header: str) -> str:
+    """What parts the names of the first line: spreadsheets write semicolons or tabs where the comma is decimal."""
+    return max(",;\t", key=header.count)
 
 
 def _read_table(found: Annotations, path: Path, table: csv.DictReader[str]) -> None:

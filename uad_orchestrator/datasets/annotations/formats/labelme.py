@@ -19,6 +19,7 @@ import numpy as np
 from uad_orchestrator.datasets.annotations.annotation_files import (
     EntryError,
     annotation_files,
+    folder_below,
     number,
     read_json_object,
     size_of,
@@ -51,7 +52,7 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
             continue
         name, shapes = content.get("imagePath"), content.get("shapes")
         if isinstance(name, str) and name and isinstance(shapes, list):
-            _read_file(found, path, content)
+            _read_file(found, path, content, folder_below(sources, path))
         elif path in sources:
             found.complain(path, "no imagePath or no shapes; expected a file that labelme wrote")
         else:
@@ -59,7 +60,7 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
     return found
 
 
-def _read_file(found: Annotations, path: Path, content: Mapping[str, Any]) -> None:
+def _read_file(found: Annotations, path: Path, content: Mapping[str, Any], folder: str) -> None:
     flags = content.get("flags")
     marks = [
         Mark(str(word), f"flag {word}", None)
@@ -79,7 +80,8 @@ def _read_file(found: Annotations, path: Path, content: Mapping[str, Any]) -> No
     except EntryError as error:
         found.complain(path, str(error))
         size = None
-    found.images.append(AnnotatedImage(content["imagePath"], path, "imagePath", size, tuple(marks)))
+    name = content["imagePath"]
+    found.images.append(AnnotatedImage(name, path, "imagePath", size, tuple(marks), folder=folder))
 
 
 def _shape(shape: Mapping[str, Any]) -> Shape:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from uad_orchestrator.datasets.annotations.annotation_files import (
     EntryError,
     annotation_files,
+    folder_below,
     number,
     points_of,
     size_of,
@@ -38,7 +39,7 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
         if root is None:
             continue
         if root.tag == "annotation":
-            _read_file(found, path, root)
+            _read_file(found, path, root, folder_below(sources, path))
         elif path in sources:
             found.complain(path, f"its root is <{root.tag}>; expected VOC's <annotation>")
         else:
@@ -63,7 +64,7 @@ def _parse(found: Annotations, path: Path) -> Element | None:
     return None
 
 
-def _read_file(found: Annotations, path: Path, root: Element) -> None:
+def _read_file(found: Annotations, path: Path, root: Element, folder: str) -> None:
     name = _text(root, "filename")
     if not name:
         found.complain(path, "no <filename>; expected the image's file")
@@ -79,7 +80,7 @@ def _read_file(found: Annotations, path: Path, root: Element) -> None:
             marks.append(Mark(_text(item, "name"), f"object {place}", _shape(item)))
         except EntryError as error:
             found.complain(path, f"object {place}: {error}")
-    found.images.append(AnnotatedImage(name, path, "<filename>", size, tuple(marks)))
+    found.images.append(AnnotatedImage(name, path, "<filename>", size, tuple(marks), folder=folder))
 
 
 def _shape(item: Element) -> Shape | None:

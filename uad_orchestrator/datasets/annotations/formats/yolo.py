@@ -92,6 +92,9 @@ def _names(found: Annotations, path: Path) -> Mapping[int, str] | None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         found.complain(path, f"cannot be read: {error}")
         return None
+    if isinstance(content, dict) and content.get("kpt_shape"):
+        found.complain(path, "kpt_shape: these are key points, no outlines; export boxes or polygons")
+        return None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         return dict(enumerate(map(str, names)))
