@@ -114,10 +114,10 @@ def read_picture(data: bytes, name: str, reading: ReadingSettings) -> Picture:
 
     colours = decode_image(data, name, reading)
     if not data.startswith(_JPEG):  # nor does Pillow open every kind of TIFF file
-        return Picture(colours)
+        return Picture(colours, webp=data[8:12] == b"WEBP")
     with Image.open(io.BytesIO(data)) as image:
         if not isinstance(image, JpegImagePlugin.JpegImageFile):
-            return Picture(colours, webp=image.format == "WEBP")
+            return Picture(colours)
         return Picture(colours, dict(image.quantization), JpegImagePlugin.get_sampling(image))
 
 
