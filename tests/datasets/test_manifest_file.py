@@ -197,6 +197,23 @@ def test_a_file_that_is_no_table_is_an_error_that_names_it(tmp_path: Path, conte
         find_categories("manifest", tmp_path)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_of_spreadsheets_are_read(tmp_path: Path, rows: Rows, delimiter: str) -> None:
+    path = _write(tmp_path, rows, ".csv")
+    expected = load_dataset("line7", path, "lid", layout="manifest").records
+    with path.open(newline="") as stream:
+        table = list(csv.reader(stream))
+    with path.open("w", newline="", encoding="utf-8-sig") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows(table)
+    assert load_dataset("line7", path, "lid", layout="manifest").records == expected
+
+
+def test_a_table_of_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("image_path,category,split\n", encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"manifest\.csv is not UTF-8: .*; save it as UTF-8"):
+        load_dataset("line7", tmp_path / "manifest.csv", "lid", layout="manifest")
+
+
 def test_no_table_or_two_are_an_error(tmp_path: Path, rows: Rows) -> None:
     with pytest.raises(DatasetError, match=r"expected one manifest.*found none"):
         find_categories("manifest", tmp_path)

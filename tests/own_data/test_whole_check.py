@@ -185,6 +185,15 @@ def test_the_need_is_estimated_in_every_layout(home: Path) -> None:
     assert by_folders.embeddings > 0
 
 
+def test_a_table_with_a_fault_is_not_taken_for_a_share_that_is_away(home: Path) -> None:
+    (home / "table.csv").write_text("image,what\na.png,b\n")
+    edit(home, datasets={"line7": {"layout": "manifest", "root": "table.csv"}})
+    status, said, _ = check(home)
+    assert (status, list(said)) == (1, ["datasets.line7"])
+    assert "line 2: no image_path, category, split" in said["datasets.line7"][0]
+    assert "mounted" not in said["datasets.line7"][0]
+
+
 def test_a_store_whose_package_is_missing_says_which(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise ImportError("Install s3fs to access S3")

@@ -23,6 +23,7 @@ from typing import Any, get_args
 
 from pydantic import field_validator
 
+from uad_orchestrator.datasets.csv_tables import open_csv
 from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.manifest import Box, Split
@@ -316,7 +317,9 @@ def _read(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     f"{table}, {where}: no {', '.join(missing)}; expected {', '.join(COLUMNS)}"
                 )
             yield where, values
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{table} is not UTF-8: {error}; save it as UTF-8") from error
+    except (OSError, json.JSONDecodeError, csv.Error) as error:
         raise DatasetError(f"{table} cannot be read: {error}") from error
 
 
@@ -331,8 +334,7 @@ def _read_jsonl(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read_csv(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
+    with open_csv(table) as reader:
         for row in reader:
             yield f"line {reader.line_num}", row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -78,7 +79,8 @@ def _look_at_root(
     try:
         categories = catalogue.find_categories(dataset.layout, dataset.root, dataset.layout_settings)
     except (DatasetError, OSError) as error:
-        return [], _away(before, str(error))
+        at_hand = os.path.isfile(dataset.root)  # noqa: PTH113 - a share that hangs is no exception here
+        return [], str(error) if at_hand else _away(before, str(error))
     there = [category for category in categories if dataset.root / category != dataset.incoming]
     if there:
         return there, ""

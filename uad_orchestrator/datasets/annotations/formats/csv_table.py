@@ -32,6 +32,7 @@ from uad_orchestrator.datasets.annotations.annotation_files import (
     size_of,
 )
 from uad_orchestrator.datasets.annotations.marks import AnnotatedImage, Annotations, Box, Mark, Polygon, Shape
+from uad_orchestrator.datasets.csv_tables import open_csv
 
 _COLUMNS = {
     "image": ("image", "image_path", "filename", "file_name", "path"),
@@ -58,20 +59,13 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
     found = Annotations()
     for path in annotation_files(sources, ".csv"):
         try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:
-                delimiter = _delimiter(stream.readline())
-                stream.seek(0)
-                _read_table(found, path, csv.DictReader(stream, delimiter=delimiter))
+            with open_csv(path) as table:
+                _read_table(found, path, table)
         except UnicodeDecodeError as error:
             found.complain(path, f"is not UTF-8: {error}; save it as CSV UTF-8")
         except (OSError, csv.Error) as error:
             found.complain(path, f"cannot be read: {error}")
     return found
-
-
-def _delimiter(header: str) -> str:
-    """What parts the names of the first line: spreadsheets write semicolons or tabs where the comma is decimal."""
-    return max(",;\t", key=header.count)
 
 
 def _read_table(found: Annotations, path: Path, table: csv.DictReader[str]) -> None:
