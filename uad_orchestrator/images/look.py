@@ -184,13 +184,13 @@ class FittedOn:
 
         Args:
             look: of a new image.
-            stated: whether somebody said which value is white: then 8 bits are as good as 16, unless its values tell
-                otherwise.
+            stated: whether somebody said which value is white: then 16 bits are as good as the 8 fitted on, unless the
+                values tell otherwise.
 
         Raises:
             Refused: names both depths.
         """
-        if look.bits not in self.bits and not stated:
+        if look.bits not in self.bits and not (stated and look.bits == 16):
             depth = self._camera_depth(look)
             values = f" (its values end at {_steps(look.largest)}, as those of {depth} bits)" if depth else ""
             raise Refused(

@@ -214,7 +214,7 @@ def test_no_weights_is_an_error_that_says_which_file_goes_where(tmp_path, monkey
 
 
 def test_a_missing_extra_is_an_import_error_with_the_line_to_type(monkeypatch):
-    from uad_orchestrator.embedders import extras
+    from uad_orchestrator import extras
 
     found = extras.find_spec
     monkeypatch.setattr(extras, "find_spec", lambda module: None if module == "open_clip" else found(module))
