@@ -6,15 +6,16 @@ project sets the checks, is another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
-from uad_orchestrator.orchestration.cells.dataset_findings import category_warnings
+from uad_orchestrator.orchestration.cells.dataset_findings import category_warnings, refuse_faulty
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
@@ -29,17 +30,33 @@ RULES_VERSION = 1
 
 def project_warnings(state: ProjectState, store: ArtifactStore, selection: Selection) -> list[CellWarning]:
     """All warnings of the selected cells that have current figures, and of their categories."""
+    return [
+        warning
+        for category, runs in _fresh(state, store, selection).items()
+        for found in (category_warnings(state, category), *map(cell_warnings, runs))
+        for warning in found
+    ]
+
+
+def faulty_categories(
+    state: ProjectState, store: ArtifactStore, selection: Selection
+) -> Iterator[tuple[str, DatasetError]]:
+    """The categories whose current figures come from files that are errors by now: a setting became stricter."""
+    for category in _fresh(state, store, selection):
+        try:
+            refuse_faulty(state, category)
+        except DatasetError as error:
+            yield category, error
+
+
+def _fresh(state: ProjectState, store: ArtifactStore, selection: Selection) -> dict[str, list[CellRun]]:
+    """The selected cells that have current figures, by their category."""
     fresh: dict[str, list[CellRun]] = {}
     for cell in state.cells:
         run = CellRun(cell, state, store)
         if selection.covers(cell) and _is_fresh(run):
             fresh.setdefault(cell.category, []).append(run)
-    return [
-        warning
-        for category, runs in fresh.items()
-        for found in (category_warnings(state, category), *map(cell_warnings, runs))
-        for warning in found
-    ]
+    return fresh
 
 
 def cell_warnings(run: CellRun) -> list[CellWarning]:
