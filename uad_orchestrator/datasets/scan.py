@@ -17,6 +17,9 @@ from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES
 
+NORMAL_WORDS = ("good", "normal", "ok")
+"""What people call normal images, in lower case; published sets say ``good``."""
+
 _CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # left by file managers; hidden files are skipped as well
 
 

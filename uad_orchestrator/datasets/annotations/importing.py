@@ -25,10 +25,8 @@ from uad_orchestrator.datasets.annotations.mask_files import MaskWriter
 from uad_orchestrator.datasets.annotations.splits import split_word
 from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.datasets.scan import NORMAL_WORDS
 from uad_orchestrator.storage.atomic import new_folder, write_text
-
-NORMAL_WORDS = ("good", "normal", "ok")
-"""Categories that mean a normal image, in any case."""
 
 _DRAWN_AS_BOXES = ": if they were drawn as boxes, --rectangles-are-boxes keeps them out of pixel metrics"
 

@@ -19,6 +19,7 @@ from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.datasets.scan import (
+    NORMAL_WORDS,
     FoundImage,
     Scan,
     is_folder,
@@ -30,7 +31,6 @@ from uad_orchestrator.datasets.scan import (
 )
 
 VERSION = 1
-NORMAL = ("good", "normal", "ok")
 _TRAIN, _TEST = ("train",), ("test",)
 _VALIDATION = ("validation", "valid", "val")
 _GROUND_TRUTH = ("ground_truth", "groundtruth")
@@ -94,7 +94,7 @@ class FolderSettings(LayoutSettings):
         name, normal, defects = name.lower(), _lower(self.normal_folders), _lower(self.defect_folders)
         if name in normal or name in defects:
             return name in defects
-        if name in NORMAL:
+        if name in NORMAL_WORDS:
             return None if normal else False
         return None if defects else True
 
@@ -111,7 +111,7 @@ class FolderSettings(LayoutSettings):
 
     @property
     def _normal_words(self) -> tuple[str, ...]:
-        return (*_lower(self.normal_folders), *NORMAL)
+        return (*_lower(self.normal_folders), *NORMAL_WORDS)
 
 
 def find_categories(root: Path, settings: FolderSettings) -> list[str]:
@@ -157,7 +157,7 @@ class _Reader:
         """``train`` and ``validation`` hold normal images only."""
         folder, classes = self._classes(words)
         if not classes:
-            expected = f"{self.category}/{words[0]}/{NORMAL[0]}/"
+            expected = f"{self.category}/{words[0]}/{NORMAL_WORDS[0]}/"
             what = "empty" if self.has(words) else "no such folder"
             self.scan.complain(folder, f"{what}; expected {expected} with images")
         for name in classes:

@@ -28,7 +28,7 @@ from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.layout_settings import LayoutSettings
 from uad_orchestrator.datasets.manifest import Box, Split
 from uad_orchestrator.datasets.problems import DatasetError
-from uad_orchestrator.datasets.scan import FoundImage, Scan, is_image_name
+from uad_orchestrator.datasets.scan import NORMAL_WORDS, FoundImage, Scan, is_image_name
 
 VERSION = 1
 COLUMNS = ("image_path", "category", "split", "label", "defect_type", "mask_path", "group_id", "boxes")
@@ -36,7 +36,6 @@ _REQUIRED = COLUMNS[:3]
 _AS_TEXT = tuple(column for column in COLUMNS if column not in ("mask_path", "boxes"))
 _SUFFIXES = (".jsonl", ".csv", ".parquet")
 _SPLITS = get_args(Split)[:3]
-_NORMAL = ("good", "normal", "")
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def _value_faults(row: _Row) -> Iterator[str]:
         yield f"label 1 contradicts defect_type {defect!r}"
     if row.boxes:
         yield from _box_faults(row)
-    if label != "1" and defect.lower() not in _NORMAL:
+    if label != "1" and defect.lower() not in (*NORMAL_WORDS, ""):
         yield f"label {label or 0} contradicts defect_type {defect!r}"
     if defect in (".", "..") or set(defect) & set("/\\\0"):
         yield f"defect_type {defect!r} cannot name a folder"
