@@ -161,7 +161,7 @@ def test_each_picture_is_decoded_once_to_be_looked_up(line: Path, monkeypatch: p
 
     looked_at: list[int] = []
     real = module._Look.of
-    monkeypatch.setattr(module._Look, "of", lambda grey: (looked_at.append(1), real(grey))[1])
+    monkeypatch.setattr(module._Look, "of", lambda picture: (looked_at.append(1), real(picture))[1])
     manifest = load_dataset("line7", line, "housing", layout="folder")
     find_copies(manifest)
     assert len(looked_at) == len({record.digest for record in manifest.records})

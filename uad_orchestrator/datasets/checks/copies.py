@@ -24,13 +24,16 @@ from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.images.decode import ImageError, image_size, read_bytes
 from uad_orchestrator.threads import available_threads
 
-_VERSION = 2
-_THUMB = 16
+_VERSION = 3
+_THUMB, _SMALL = 16, 128
 _BITS = 64
 """Of a pHash."""
 _HASH_BITS = 16
 """Pictures whose hashes differ in more of them are no copies."""
-_COMPARED = 6
+_BIAS, _NOISE = 1.0, 100.0
+"""Mean squared difference that saving makes, in grey values: of means of many pixels, and of a single pixel at most."""
+_FIRST, _COMPARED = 2, 6
+"""Nearest pictures that are compared first, the original of a copy being among them; and with the next ones."""
 _HELD_PIXELS = 96_000_000
 """Of pictures that are compared at the same time: some 2 GB."""
 _UNLIKE = Likeness(1e9, 1e9, 1.0)
@@ -112,28 +115,41 @@ class _Look:
     Attributes:
         bits: its pHash, ``(64,)`` bool.
         thumb: ``(16, 16)`` float32, grey.
+        pixels: how many it has.
     """
 
     bits: np.ndarray
     thumb: np.ndarray
+    pixels: int
+
+    @property
+    def moved_by_saving(self) -> float:
+        """How far saving may move its thumbnail, as a mean squared difference: means of many pixels hardly move."""
+        return _BIAS + _NOISE * _THUMB**2 / self.pixels
 
     @classmethod
-    def of(cls, grey: np.ndarray) -> dict[str, str]:
-        """As JSON, of ``(H, W)`` float32 in 0..255."""
+    def of(cls, picture: Picture) -> dict[str, Any]:
+        """As JSON."""
         import cv2
         import imagehash
         from PIL import Image
 
+        height, width = picture.colours.shape[:2]
+        colours = np.ascontiguousarray(picture.colours)
+        if min(height, width) > _SMALL:  # neither needs more, and it is several times faster
+            colours = cv2.resize(colours, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
+        grey = Picture(colours).grey
         found = imagehash.phash(Image.fromarray(np.rint(grey).astype(np.uint8)))
         thumb = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype("<f4")
-        return {"hash": str(found), "thumb": base64.b64encode(thumb.tobytes()).decode("ascii")}
+        encoded = base64.b64encode(thumb.tobytes()).decode("ascii")
+        return {"hash": str(found), "thumb": encoded, "pixels": height * width}
 
     @classmethod
-    def from_json(cls, known: Mapping[str, str]) -> _Look:
+    def from_json(cls, known: Mapping[str, Any]) -> _Look:
         import imagehash
 
         thumb = np.frombuffer(base64.b64decode(known["thumb"]), "<f4")
-        return cls(imagehash.hex_to_hash(known["hash"]).hash.ravel(), thumb)
+        return cls(imagehash.hex_to_hash(known["hash"]).hash.ravel(), thumb, known["pixels"])
 
 
 @dataclass(frozen=True)
@@ -157,7 +173,7 @@ class _Pictures:
             ImageError: its file cannot be read; that is not remembered, a disk may answer again.
         """
         key = f"look-{_VERSION}-{self._read_as}-{record.digest}"
-        return _Look.from_json(self.remember(key, lambda: _Look.of(self._read(record).grey)))
+        return _Look.from_json(self.remember(key, lambda: _Look.of(self._read(record))))
 
     def likeness(self, record: ImageRecord, others: Sequence[ImageRecord]) -> list[Likeness]:
         """Of a picture to each of some others; it is decoded once at most."""
@@ -214,12 +230,16 @@ class _Pool:
         look = self.looks.get(record.digest)
         if look is None or not self.records:
             return None
+        distances = np.square(self.thumbs - look.thumb).mean(axis=1)
         near = np.count_nonzero(self.bits != look.bits, axis=1) <= _HASH_BITS
+        near &= distances <= look.moved_by_saving
         if not near.any():
             return None
-        distances = np.square(self.thumbs - look.thumb).mean(axis=1)
         nearest = [self.records[i] for i in np.lexsort((distances, ~near))[:_COMPARED]]
-        found = self.pictures.likeness(record, nearest)
+        found = self.pictures.likeness(record, nearest[:_FIRST])
+        if not any(alike.may_be_copy for alike in found):
+            return None
+        found += self.pictures.likeness(record, nearest[_FIRST:])
         order = sorted(range(len(found)), key=lambda i: (not found[i].is_copy, found[i].coarse))
         best = found[order[0]]
         copies = best.is_copy or (best.may_be_copy and _stands_out([found[i].coarse for i in order]))
