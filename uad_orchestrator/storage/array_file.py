@@ -8,6 +8,8 @@ from typing import IO
 
 import numpy as np
 
+_ATTEMPTS = 5
+
 
 def write_arrays(
     target: Path | IO[bytes], arrays: Mapping[str, np.ndarray], *, compress: bool = False
@@ -38,5 +40,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file holds pickled objects.
     """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _read(path)
+        except (
+            SystemError
+        ):  # Python 3.11's parser, which reads an array's header, counts wrongly in several threads
+            continue
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

@@ -220,7 +220,9 @@ def _select(
                 projection = random_projection(
                     image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
                 )
-                if projection is not None:
+                if projection is not None and stream.device.startswith(
+                    "cuda"
+                ):  # CUDA only, as in ``project``
                     projection = on_device(projection, stream.device)
             projected.append(project(image.rows, projection, device=stream.device), expected)
         if recipe.weigh is not None:
