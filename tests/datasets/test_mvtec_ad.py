@@ -121,6 +121,20 @@ def test_two_test_images_of_one_stem_are_an_error(bottle: Path) -> None:
     ]
 
 
+def test_annotation_files_beside_images_are_passed_over_with_a_word(bottle: Path) -> None:
+    image = next((bottle / "train" / "good").iterdir())
+    image.with_suffix(".txt").write_text("0 .5 .5 .1 .1")
+    (bottle / "test" / "good" / "_annotations.coco.json").write_text("{}")
+    manifest = load_dataset("mvtec_ad", bottle.parent, "bottle")
+    said = {problem.path: problem.message for problem in manifest.warnings}
+    assert said["bottle/train/good"].startswith(
+        f"{image.stem}.txt: annotations are passed over; `uad import yolo`"
+    )
+    assert said["bottle/test/good"].startswith(
+        "_annotations.coco.json: annotations are passed over; `uad import coco"
+    )
+
+
 def test_what_is_not_an_image_is_an_error(bottle: Path) -> None:
     (bottle / "train" / "good" / "notes.txt").write_text("?")
     (bottle / "test" / "good" / "more").mkdir()

@@ -7,7 +7,7 @@ sees every fault at once.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,16 @@ from uad_orchestrator.images.decode import IMAGE_SUFFIXES
 
 NORMAL_WORDS = ("good", "normal", "ok")
 """What people call normal images, in lower case; published sets say ``good``."""
+
+_IMPORTS = {
+    ".json": "coco (or labelme)",
+    ".jsonl": "coco (or labelme)",
+    ".xml": "voc",
+    ".csv": "csv",
+    ".txt": "yolo",
+}
+_IMPORTS |= dict.fromkeys((".yaml", ".yml"), "yolo")
+"""What `uad import` calls the files of an extension."""
 
 _CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # left by file managers; hidden files are skipped as well
 
@@ -120,8 +130,31 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
+def is_annotation_name(name: str) -> bool:
+    """Whether the extension is one that annotation files have."""
+    return Path(name).suffix.lower() in _IMPORTS
+
+
+def note_annotations(scan: Scan, folder: str, names: Sequence[str]) -> None:
+    """Say that annotation files of a folder are passed over, if there are any.
+
+    Args:
+        scan: takes the warning.
+        folder: relative to the root.
+        names: of the files.
+    """
+    if not names:
+        return
+    kind, _ = Counter(_IMPORTS[Path(name).suffix.lower()] for name in names).most_common(1)[0]
+    shown = names[0] if len(names) == 1 else f"{len(names)} files ({names[0]}, ...)"
+    scan.warn(
+        folder,
+        f"{shown}: annotations are passed over; `uad import {kind}` makes masks and a manifest of them",
+    )
+
+
 def list_images(scan: Scan, root: Path, folder: str, *, may_be_empty: bool = False) -> list[str]:
-    """The image files of a folder. Anything else in it is a problem.
+    """The image files of a folder. Annotation files are passed over, with a word; anything else in it is a problem.
 
     Args:
         scan: takes the problems.
@@ -135,15 +168,20 @@ def list_images(scan: Scan, root: Path, folder: str, *, may_be_empty: bool = Fal
     Raises:
         DatasetError: the folder cannot be listed.
     """
-    found = []
-    for name, is_folder in _entries(root / folder):
+    found, annotations = [], []
+    entries = _entries(root / folder)
+    stems = {stem(name) for name, _ in entries if is_image_name(name)}
+    for name, is_folder in entries:
         path = f"{folder}/{name}"
         if is_folder:
             scan.complain(path, "a folder among the images; expected image files only")
+        elif is_annotation_name(name) and (not name.lower().endswith(".txt") or stem(name) in stems):
+            annotations.append(name)
         elif not is_image_name(name):
             scan.complain(path, f"not an image; expected {', '.join(IMAGE_SUFFIXES)}; move it elsewhere")
         else:
             found.append(path)
+    note_annotations(scan, folder, annotations)
     if not found and not may_be_empty:
         scan.complain(folder, "no images; expected at least one")
     return found

@@ -8,7 +8,7 @@ camera or per lot, is the group of its images. What is missing is left out of th
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,9 +22,11 @@ from uad_orchestrator.datasets.scan import (
     NORMAL_WORDS,
     FoundImage,
     Scan,
+    is_annotation_name,
     is_folder,
     is_image_name,
     list_files,
+    note_annotations,
     refuse_surplus,
     stem,
     subfolders,
@@ -37,15 +39,6 @@ _GROUND_TRUTH = ("ground_truth", "groundtruth")
 _MASK_SUFFIXES = ("_mask", "")
 _MASKS = (*_GROUND_TRUTH, "gt", "mask", "masks")
 _NO_IMAGES = (*_MASKS, "label", "labels", "annotation", "annotations")
-_IMPORTS = {
-    ".json": "coco (or labelme)",
-    ".jsonl": "coco (or labelme)",
-    ".xml": "voc",
-    ".csv": "csv",
-    ".txt": "yolo",
-}
-_IMPORTS |= dict.fromkeys((".yaml", ".yml"), "yolo")
-
 _READ = (*_TRAIN, *_VALIDATION, *_TEST, *_GROUND_TRUTH)
 
 Grouped = Mapping[str, str | None]
@@ -292,11 +285,11 @@ class _Reader:
         for name in list_files(self.root / folder):
             if is_image_name(name):
                 found[f"{folder}/{name}"] = group
-            elif Path(name).suffix.lower() in _IMPORTS:
+            elif is_annotation_name(name):
                 passed_over.append(name)
             else:
                 self.scan.complain(f"{folder}/{name}", "not an image; move it elsewhere")
-        self._note_annotations(folder, passed_over)
+        note_annotations(self.scan, folder, passed_over)
         if not of_masks:
             self._refuse_masks_beside(folder)
         for name in subfolders(self.root / folder):
@@ -326,16 +319,6 @@ class _Reader:
             expected = f"{self.category}/{_GROUND_TRUTH[0]}/{folder.split('/')[2]}"
             shown = masks[0] if len(masks) == 1 else f"{len(masks)} images ({masks[0]}, ...)"
             self.scan.complain(folder, f"masks beside their images: {shown}; expected them in {expected}")
-
-    def _note_annotations(self, folder: str, names: Sequence[str]) -> None:
-        if not names:
-            return
-        kind, _ = Counter(_IMPORTS[Path(name).suffix.lower()] for name in names).most_common(1)[0]
-        shown = names[0] if len(names) == 1 else f"{len(names)} files ({names[0]}, ...)"
-        message = (
-            f"{shown}: annotations are passed over; `uad import {kind}` makes masks and a manifest of them"
-        )
-        self.scan.warn(folder, message)
 
     def _match(
         self, found: Grouped, kept: Grouped, masks: Grouped, defect: str | None
