@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from uad_orchestrator.datasets.annotations.marks import Annotations
 from uad_orchestrator.datasets.problems import DatasetError
+
+Content = TypeVar("Content")
 
 
 class EntryError(ValueError):
@@ -58,6 +60,46 @@ def annotation_files(sources: Iterable[Path], suffix: str) -> list[Path]:
         else:
             raise DatasetError(f"{source}: no such file or folder; expected annotations")
     return list(found)
+
+
+def contents_of_format(
+    found: Annotations,
+    sources: Sequence[Path],
+    suffix: str,
+    word: str,
+    parse: Callable[[Annotations, Path], Content | None],
+    fault: Callable[[Content], str],
+) -> Iterator[tuple[Path, Content]]:
+    """The contents of all annotation files that are of one format.
+
+    A file of another one is a problem where it was given itself; beside others in a folder it is passed over, with a
+    note.
+
+    Args:
+        found: takes the problems and notes.
+        sources: the files and folders given.
+        suffix: the format's extension.
+        word: what the format is called.
+        parse: gives a file's content; None, with the problem noted, where it has none.
+        fault: why a content is not of the format; empty where it is.
+
+    Returns:
+        Each file with its content.
+
+    Raises:
+        DatasetError: as ``annotation_files``.
+    """
+    for path in annotation_files(sources, suffix):
+        content = parse(found, path)
+        if content is None:
+            continue
+        why = fault(content)
+        if not why:
+            yield path, content
+        elif path in sources:
+            found.complain(path, why)
+        else:
+            found.notes.append(f"{path} is not a {word} file: passed over")
 
 
 def folder_below(sources: Sequence[Path], path: Path) -> str:

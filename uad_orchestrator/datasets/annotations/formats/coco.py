@@ -12,7 +12,7 @@ from typing import Any
 
 from uad_orchestrator.datasets.annotations.annotation_files import (
     EntryError,
-    annotation_files,
+    contents_of_format,
     number,
     points_of,
     read_json_object,
@@ -42,18 +42,14 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
     """
     require_extra("pycocotools", extra="import", what="uad import coco")
     found = Annotations()
-    for path in annotation_files(sources, ".json"):
-        content = read_json_object(found, path)
-        if content is None:
-            continue
-        missing = [section for section in _SECTIONS if not isinstance(content.get(section), list)]
-        if not missing:
-            _read_file(found, path, content)
-        elif path in sources:
-            found.complain(path, f"no list {' and '.join(missing)}; expected COCO's {', '.join(_SECTIONS)}")
-        else:
-            found.notes.append(f"{path} is not a COCO file: passed over")
+    for path, content in contents_of_format(found, sources, ".json", "COCO", read_json_object, _fault):
+        _read_file(found, path, content)
     return found
+
+
+def _fault(content: Mapping[str, Any]) -> str:
+    missing = [section for section in _SECTIONS if not isinstance(content.get(section), list)]
+    return f"no list {' and '.join(missing)}; expected COCO's {', '.join(_SECTIONS)}" if missing else ""
 
 
 def _read_file(found: Annotations, path: Path, content: Mapping[str, Any]) -> None:

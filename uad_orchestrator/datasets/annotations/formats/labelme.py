@@ -18,7 +18,7 @@ import numpy as np
 
 from uad_orchestrator.datasets.annotations.annotation_files import (
     EntryError,
-    annotation_files,
+    contents_of_format,
     folder_below,
     number,
     read_json_object,
@@ -46,18 +46,15 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
         DatasetError: there is no such file.
     """
     found = Annotations()
-    for path in annotation_files(sources, ".json"):
-        content = read_json_object(found, path)
-        if content is None:
-            continue
-        name, shapes = content.get("imagePath"), content.get("shapes")
-        if isinstance(name, str) and name and isinstance(shapes, list):
-            _read_file(found, path, content, folder_below(sources, path))
-        elif path in sources:
-            found.complain(path, "no imagePath or no shapes; expected a file that labelme wrote")
-        else:
-            found.notes.append(f"{path} is not a labelme file: passed over")
+    for path, content in contents_of_format(found, sources, ".json", "labelme", read_json_object, _fault):
+        _read_file(found, path, content, folder_below(sources, path))
     return found
+
+
+def _fault(content: Mapping[str, Any]) -> str:
+    name, shapes = content.get("imagePath"), content.get("shapes")
+    fits = isinstance(name, str) and name and isinstance(shapes, list)
+    return "" if fits else "no imagePath or no shapes; expected a file that labelme wrote"
 
 
 def _read_file(found: Annotations, path: Path, content: Mapping[str, Any], folder: str) -> None:

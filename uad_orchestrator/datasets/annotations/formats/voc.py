@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from uad_orchestrator.datasets.annotations.annotation_files import (
     EntryError,
-    annotation_files,
+    contents_of_format,
     folder_below,
     number,
     points_of,
@@ -34,17 +34,13 @@ def read(sources: Sequence[Path], images: Path) -> Annotations:
     """
     require_extra("defusedxml", extra="import", what="uad import voc")
     found = Annotations()
-    for path in annotation_files(sources, ".xml"):
-        root = _parse(found, path)
-        if root is None:
-            continue
-        if root.tag == "annotation":
-            _read_file(found, path, root, folder_below(sources, path))
-        elif path in sources:
-            found.complain(path, f"its root is <{root.tag}>; expected VOC's <annotation>")
-        else:
-            found.notes.append(f"{path} is not a VOC file: passed over")
+    for path, root in contents_of_format(found, sources, ".xml", "VOC", _parse, _fault):
+        _read_file(found, path, root, folder_below(sources, path))
     return found
+
+
+def _fault(root: Element) -> str:
+    return "" if root.tag == "annotation" else f"its root is <{root.tag}>; expected VOC's <annotation>"
 
 
 def _parse(found: Annotations, path: Path) -> Element | None:
