@@ -119,6 +119,13 @@ def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndar
     return np.random.default_rng(seed).standard_normal((dimension, projection_dim)) / np.sqrt(projection_dim)
 
 
+def sent_once(projection: Any, device: str) -> Any:
+    """A projection where ``project`` multiplies with it: on CUDA a tensor there, else as it is."""
+    if isinstance(projection, np.ndarray) and device.startswith("cuda"):  # CUDA only
+        return to_tensor(projection, device)
+    return projection
+
+
 def project(embeddings: np.ndarray, projection: Any, *, device: str = "cpu") -> np.ndarray:
     """``(n, p)`` float32 projected embeddings, always a new array.
 
@@ -126,14 +133,13 @@ def project(embeddings: np.ndarray, projection: Any, *, device: str = "cpu") -> 
 
     Args:
         embeddings: ``(n, d)`` float32 or float16.
-        projection: from ``random_projection``, or what ``on_device`` made of it; None: there is none.
+        projection: from ``random_projection``, or what ``sent_once`` made of it; None: there is none.
         device: where it is done.
     """
     if projection is None:
         return np.array(embeddings, dtype=np.float32)
     if device.startswith("cuda"):  # CUDA only: other devices have no float64
-        matrix = to_tensor(projection, device) if isinstance(projection, np.ndarray) else projection
-        there = to_tensor(embeddings, device).double() @ matrix
+        there = to_tensor(embeddings, device).double() @ sent_once(projection, device)
         return there.float().cpu().numpy()
     projected = np.empty((len(embeddings), projection.shape[1]), np.float32)
     for start in range(0, len(embeddings), BLOCK):

@@ -59,15 +59,8 @@ class AnomalyDino(Detector):
 
         With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
         """
-        return bank_responses(
-            self.stream,
-            state,
-            images,
-            self._score,
-            n_neighbors=self.scoring_settings.n_neighbors,
-            leave_out=leave_out,
-            normalised=True,
-        )
+        n_neighbors = self.scoring_settings.n_neighbors
+        return bank_responses(self.stream, state, images, self._score, n_neighbors, leave_out)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""

@@ -132,21 +132,18 @@ def bank_responses(
     state: DetectorState,
     images: Iterable[ImageSource],
     patch_scores: PatchScores,
-    *,
     n_neighbors: int,
     leave_out: bool,
-    normalised: bool = False,
 ) -> Iterator[Response]:
     """Respond to images in order, on a device to several at once.
 
     Args:
         stream: embeds them.
-        state: with a bank.
+        state: with a bank; where its rows were brought to length 1, so are the patches.
         images: what to respond to.
         patch_scores: from an image's neighbours to its scores.
         n_neighbors: how many of each patch.
         leave_out: each image is held against the bank without its own group.
-        normalised: patches are brought to length 1 first, as the bank's rows are.
 
     Returns:
         The responses.
@@ -159,16 +156,14 @@ def bank_responses(
         own = [bank.rows_of(image.source) if leave_out else None for image in together]
         rows = [image.embedding.patch_embeddings for image in narrowed]
         joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        asked = unit_rows_there(joined, stream.device) if normalised else joined
+        asked = unit_rows_there(joined, stream.device) if state.facts["normalised"] else joined
         counts = [len(each) for each in rows]
         squared, index = bank.nearest.search_each(asked, list(zip(counts, own, strict=True)), n_neighbors)
         ends = np.cumsum(counts)[:-1]
         found = map(Neighbours, np.split(squared, ends), np.split(index, ends), own)
         shared = (time.perf_counter() - started) / len(together)
         for image, whole, neighbours in zip(narrowed, together, found, strict=True):
-            started = (
-                time.perf_counter()
-            )  # what is done with a response between two of them is none of their time
+            started = time.perf_counter()  # not what is done with a response between two of them
             score, patches = patch_scores(bank, image, neighbours)
             yield Response.of(whole, score, patches, shared + time.perf_counter() - started)
 

@@ -23,8 +23,8 @@ from uad_orchestrator.memory.coreset import (
     project,
     random_projection,
     random_rows,
+    sent_once,
 )
-from uad_orchestrator.memory.device import on_device
 from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
 from uad_orchestrator.preprocessing.augmentation import Augmentation, AugmentSettings
@@ -217,13 +217,8 @@ def _select(
         kept.add(image.rows, expected)
         if by_distance or recipe.weigh is not None:
             if len(counts) == 1:
-                projection = random_projection(
-                    image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed
-                )
-                if projection is not None and stream.device.startswith(
-                    "cuda"
-                ):  # CUDA only, as in ``project``
-                    projection = on_device(projection, stream.device)
+                drawn = random_projection(image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed)
+                projection = sent_once(drawn, stream.device)
             projected.append(project(image.rows, projection, device=stream.device), expected)
         if recipe.weigh is not None:
             weighed.append(image._replace(rows=np.empty((0, 0), np.float32)))

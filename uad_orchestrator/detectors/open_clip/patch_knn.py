@@ -45,15 +45,8 @@ class OpenClipPatchKnn(Detector):
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
     ) -> Iterator[Response]:
         """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score."""
-        return bank_responses(
-            self.stream,
-            state,
-            images,
-            self._score,
-            n_neighbors=self.scoring_settings.n_neighbors,
-            leave_out=leave_out,
-            normalised=True,
-        )
+        n_neighbors = self.scoring_settings.n_neighbors
+        return bank_responses(self.stream, state, images, self._score, n_neighbors, leave_out)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``n_neighbors`` bank rows of other groups are left."""
