@@ -8,7 +8,7 @@ from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, read_replicates
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.cells.cell_warnings import project_warnings
+from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
@@ -39,7 +39,7 @@ def current_board(
         outcomes,
         state.project.repeats(),
         selection.away(state.project),
-        project_warnings(state, store, selection),
+        project_findings(state, store, selection).warnings,
     )
 
 

@@ -6,8 +6,9 @@ project sets the checks, is another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
@@ -15,7 +16,11 @@ from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
-from uad_orchestrator.orchestration.cells.dataset_findings import category_warnings, refuse_faulty
+from uad_orchestrator.orchestration.cells.dataset_findings import (
+    category_warnings,
+    dataset_findings,
+    faults_among,
+)
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
@@ -28,25 +33,28 @@ RULES_VERSION = 1
 """Raised when the rules find something else in the same artifacts."""
 
 
-def project_warnings(state: ProjectState, store: ArtifactStore, selection: Selection) -> list[CellWarning]:
-    """All warnings of the selected cells that have current figures, and of their categories."""
-    return [
-        warning
-        for category, runs in _fresh(state, store, selection).items()
-        for found in (category_warnings(state, category), *map(cell_warnings, runs))
-        for warning in found
-    ]
+class ProjectFindings(NamedTuple):
+    """What speaks against current figures.
+
+    Attributes:
+        warnings: of the cells that have them, and of their categories.
+        faults: the categories whose files are errors by now, since a setting became stricter.
+    """
+
+    warnings: list[CellWarning]
+    faults: dict[str, DatasetError]
 
 
-def faulty_categories(
-    state: ProjectState, store: ArtifactStore, selection: Selection
-) -> Iterator[tuple[str, DatasetError]]:
-    """The categories whose current figures come from files that are errors by now: a setting became stricter."""
-    for category in _fresh(state, store, selection):
-        try:
-            refuse_faulty(state, category)
-        except DatasetError as error:
-            yield category, error
+def project_findings(state: ProjectState, store: ArtifactStore, selection: Selection) -> ProjectFindings:
+    """All that speaks against the current figures of the selected cells."""
+    result = ProjectFindings([], {})
+    for category, runs in _fresh(state, store, selection).items():
+        of_files = dataset_findings(state, category)
+        for warnings in (category_warnings(of_files, category), *map(cell_warnings, runs)):
+            result.warnings.extend(warnings)
+        if error := faults_among(of_files, category):
+            result.faults[category] = error
+    return result
 
 
 def _fresh(state: ProjectState, store: ArtifactStore, selection: Selection) -> dict[str, list[CellRun]]:

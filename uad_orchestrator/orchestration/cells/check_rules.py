@@ -6,14 +6,11 @@ A refresh, the board and the report say the same of a cell (``cell_warnings``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.checks.copies import find_copies
+from uad_orchestrator.datasets.checks.copies import find_copies, find_undecodable
 from uad_orchestrator.datasets.checks.headers import check_category
 from uad_orchestrator.datasets.checks.masks import check_masks
 from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
@@ -22,16 +19,12 @@ from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
-from uad_orchestrator.images.decode import ImageError, read_image
 from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
-from uad_orchestrator.storage.file_names import printable
 
 SHOWN = 20
 """Problems listed in a result; the rest is counted."""
-
-_THREADS = 4
 
 _ALONE = 3.0
 """How many times the next score a threshold is that one image is said to set."""
@@ -56,10 +49,9 @@ class Verdict:
     images: tuple[str, ...] = ()
 
 
-def images_decodable(manifest: Manifest) -> Verdict:
-    """Every image is decoded in full: damage in the middle of a file shows in no header."""
-    read = partial(read_image, reading=manifest.reading)
-    problems = _unreadable(manifest, (record.path for record in manifest.records), read)
+def images_decodable(manifest: Manifest, remember: Remember = find_anew) -> Verdict:
+    """Every image can be decoded in full: damage in the middle of a file shows in no header."""
+    problems = find_undecodable(manifest, remember)
     return _of_problems(problems, f"{len(manifest.records)} images can be decoded")
 
 
@@ -243,21 +235,6 @@ def _chance(above: int, of: int, n: int, rank: int) -> float:
 
 def _share(count: int, of: int) -> float | str:
     return count / of if of else "none there"
-
-
-def _unreadable(
-    manifest: Manifest, names: Iterable[str], read: Callable[[Path], object]
-) -> list[DatasetProblem]:
-    def fault(name: str) -> DatasetProblem | None:
-        path = manifest.file(name)
-        try:
-            read(path)
-        except (ImageError, OSError) as error:
-            return DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: "))
-        return None
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return [problem for problem in pool.map(fault, names) if problem]
 
 
 def _of_problems(problems: Sequence[DatasetProblem], well: str) -> Verdict:

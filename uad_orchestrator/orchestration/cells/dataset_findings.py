@@ -60,10 +60,8 @@ def dataset_findings(state: ProjectState, category: str) -> list[DatasetFinding]
     """
     version = state.input("dataset_category", Cell(category, "")).version
     dataset, local = category.partition("/")[0], Path(state.project.storage.local)
-    rules = asdict(state.project.datasets[dataset].strictness)
-    rules["max_megapixels"] = state.project.reading(
-        dataset
-    ).max_megapixels  # changes no pixel, so no version has it
+    limit = state.project.reading(dataset).max_megapixels  # changes no pixel, so no version has it
+    rules = {**asdict(state.project.datasets[dataset].strictness), "max_megapixels": limit}
     key = digest_of({"checks": CHECKS_VERSION, "rules": rules, "dataset_category": version})
     kept = KeptFindings(local, DatasetFinding)
     return kept.get(category, key, lambda: _take(state.manifest(category), local), keep=_is_sound)
@@ -75,16 +73,23 @@ def refuse_faulty(state: ProjectState, category: str) -> None:
     Raises:
         DatasetError: naming every fault.
     """
-    faults = [found for found in dataset_findings(state, category) if found.severity == "error"]
-    if faults:
-        problems = [DatasetProblem(fault.path, fault.message) for fault in faults]
-        raise DatasetError(f"{category} has errors, nothing is computed from it:", problems)
+    if error := faults_among(dataset_findings(state, category), category):
+        raise error
 
 
-def category_warnings(state: ProjectState, category: str) -> list[CellWarning]:
+def faults_among(findings: Sequence[DatasetFinding], category: str) -> DatasetError | None:
+    """The errors among the findings on a category as one, which names them all; None where there are none."""
+    faults = [found for found in findings if found.severity == "error"]
+    if not faults:
+        return None
+    problems = [DatasetProblem(fault.path, fault.message) for fault in faults]
+    return DatasetError(f"{category} has errors, nothing is computed from it:", problems)
+
+
+def category_warnings(findings: Sequence[DatasetFinding], category: str) -> list[CellWarning]:
     """The findings as the board and the report show them: those that say the same of several files are one."""
     together: dict[tuple[str, str], list[DatasetFinding]] = {}
-    for found in dataset_findings(state, category):
+    for found in findings:
         together.setdefault((found.check, _alike(found.message)), []).append(found)
     return [
         CellWarning(

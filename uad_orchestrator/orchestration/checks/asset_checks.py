@@ -99,7 +99,8 @@ Judge = Callable[[Subject], Verdict]
 
 def images_decodable(subject: Subject) -> Verdict:
     """Every image of the category can be decoded in full."""
-    return check_rules.images_decodable(subject.manifest)
+    with kept_facts(Path(subject.project.storage.local)) as remember:
+        return check_rules.images_decodable(subject.manifest, remember)
 
 
 def masks_match(subject: Subject) -> Verdict:

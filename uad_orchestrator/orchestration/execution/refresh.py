@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.cells.cell_warnings import faulty_categories, project_warnings
+from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
 from uad_orchestrator.orchestration.execution.cell_runs import (
@@ -136,11 +136,8 @@ def refresh(
         result.rerecorded = rerecord(state, instance, selection)
     if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
         result.add(CellRunner(project, instance, refresh_id).run_leaderboard())
-    result.warnings = project_warnings(state, store, selection)
-    result.failed += [
-        Failed("dataset_category", category, None, str(error))
-        for category, error in faulty_categories(state, store, selection)
-    ]
+    result.warnings, faults = project_findings(state, store, selection)
+    result.failed += [Failed("dataset_category", name, None, str(error)) for name, error in faults.items()]
     if result.materialized:
         open_index(project, store).settle()
     result.seconds = time.perf_counter() - started
