@@ -115,8 +115,8 @@ def calibrate(
     Raises:
         ValueError: contamination outside (0, 0.5), or a score that is not finite.
 
-    >>> calibrate([0.1, 0.4, 0.2, 0.3], contamination=0.25, source="validation").threshold
-    0.4
+    >>> calibrate([0.1, 0.4, 0.2, 0.3], contamination=0.25, source="validation")
+    OperatingPoint(threshold=0.4, source='validation', n=4, contamination=0.25, left_aside=())
     >>> calibrate([0.1, 0.4], contamination=0.1, source="validation").source
     'validation; largest of 2 scores: 9 or more are needed for contamination 0.1'
     """
