@@ -161,6 +161,24 @@ def orientation_of(image: Image) -> int:
     return int(image.getexif().get(_ORIENTATION, 1))
 
 
+def reason_of(error: ImageError, path: Path | str) -> str:
+    """What an error says of a file, without the file's name before it: for lists that name it themselves.
+
+    >>> reason_of(ImageError("a/b.png: no such file"), "a/b.png")
+    'no such file'
+    """
+    return str(error).removeprefix(f"{printable(path)}: ")
+
+
+def size_words(size: tuple[int, int]) -> str:
+    """A size ``(H, W)`` for messages.
+
+    >>> size_words((480, 640))
+    '480 x 640 (height x width)'
+    """
+    return f"{size[0]} x {size[1]} (height x width)"
+
+
 @contextmanager
 def errors_name(path: Path | str) -> Iterator[None]:
     """Every way a file can fail to be read becomes an ImageError that names it."""

@@ -25,13 +25,18 @@ class Remark(NamedTuple):
 
 
 def file_remarks(
-    path: Path | str, reading: ReadingSettings = PLAIN_READING, *, decode: bool = True
+    path: Path | str,
+    reading: ReadingSettings = PLAIN_READING,
+    *,
+    header: Header | None = None,
+    decode: bool = True,
 ) -> tuple[Remark, ...]:
     """What a result of this image has to say about it, decoded only where there is an alpha channel.
 
     Args:
         path: the image's file.
         reading: how it is read.
+        header: the file's, where it has been read; None: it is read.
         decode: whether it may be decoded; else nothing is said of what alpha hides.
 
     Returns:
@@ -40,7 +45,7 @@ def file_remarks(
     Raises:
         ImageError: the file cannot be read.
     """
-    header = read_header(path)
+    header = header or read_header(path)
     data = read_bytes(Path(path)) if decode and _may_hide(header, reading) else None
     return _remarks(header, data, str(path), reading)
 

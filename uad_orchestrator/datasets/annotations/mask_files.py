@@ -11,9 +11,10 @@ import numpy as np
 from uad_orchestrator.datasets.annotations.annotation_files import EntryError
 from uad_orchestrator.datasets.annotations.image_rows import ImageRow, is_normal, problem
 from uad_orchestrator.datasets.annotations.marks import AnnotatedImage, Box, Shape
-from uad_orchestrator.datasets.annotations.rasterise import box_around, draw, in_pixels, size_words
+from uad_orchestrator.datasets.annotations.rasterise import box_around, draw, in_pixels
 from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.images.decode import ImageError, image_size
+from uad_orchestrator.images.header import reason_of, size_words
 
 
 @dataclass
@@ -69,7 +70,7 @@ class MaskWriter:
         try:
             size = image_size(path)
         except ImageError as error:
-            problems.append(DatasetProblem(row.path, str(error).removeprefix(f"{path}: ")))
+            problems.append(DatasetProblem(row.path, reason_of(error, path)))
             return None
         if about.size not in (None, size):
             turned = "; is the file turned by EXIF?" if about.size == size[::-1] else ""

@@ -15,6 +15,7 @@ from uad_orchestrator.datasets.annotations.marks import (
     RunLengths,
     Shape,
 )
+from uad_orchestrator.images.header import size_words
 
 _TOLERANCE = 1.0
 """By how many pixels a shape may reach over the border: rounding of annotation tools."""
@@ -108,9 +109,7 @@ def check_inside(points: np.ndarray, size: tuple[int, int], clip: bool) -> None:
     """
     height, width = size
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-    where = (
-        f"x {left:g} to {right:g}, y {top:g} to {bottom:g} in an image of {height} x {width} (height x width)"
-    )
+    where = f"x {left:g} to {right:g}, y {top:g} to {bottom:g} in an image of {size_words(size)}"
     if max(right, bottom, -left, -top) > _FAR or left >= width or top >= height or right < 0 or bottom < 0:
         raise EntryError(f"lies outside of the image: {where}")
     over = max(-left, -top, right - width, bottom - height)
@@ -195,8 +194,3 @@ def _is_rectangle(points: np.ndarray) -> bool:
     lengths = np.hypot(*sides.T)
     products = np.abs((sides * np.roll(sides, -1, axis=0)).sum(axis=1))
     return bool(lengths.min() > 0 and np.all(products <= 0.01 * lengths * np.roll(lengths, -1)))
-
-
-def size_words(size: tuple[int, int]) -> str:
-    """A size in words."""
-    return f"{size[0]} x {size[1]} (height x width)"

@@ -22,6 +22,7 @@ from uad_orchestrator.datasets.leaks import leak, with_earlier
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.images.decode import ImageError, image_size, read_bytes
+from uad_orchestrator.images.header import reason_of
 from uad_orchestrator.threads import available_threads
 
 _VERSION = 3
@@ -96,7 +97,7 @@ def find_undecodable(manifest: Manifest, remember: Remember = find_anew) -> list
         try:
             pictures.look(record)
         except ImageError as error:
-            return str(error).removeprefix(f"{record.path}: ").removeprefix(f"{manifest.file(record.path)}: ")
+            return reason_of(error, manifest.file(record.path))
         return ""
 
     with ThreadPoolExecutor(_threads(manifest)) as threads:
@@ -204,8 +205,9 @@ class _Pictures:
         return f"{reading.bit_depth}-{reading.value_range}-{reading.alpha}"
 
     def _read(self, record: ImageRecord) -> Picture:
-        data = read_bytes(self.manifest.file(record.path))
-        return read_picture(data, record.path, self.manifest.reading)
+        path = self.manifest.file(record.path)
+        data = read_bytes(path)
+        return read_picture(data, str(path), self.manifest.reading)
 
 
 class _Pool:

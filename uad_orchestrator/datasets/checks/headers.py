@@ -15,10 +15,10 @@ from uad_orchestrator.datasets.manifest import Manifest, Split
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.strictness import Strictness
 from uad_orchestrator.images.decode import ImageError, checked_header
-from uad_orchestrator.images.header import Header
+from uad_orchestrator.images.header import Header, reason_of, size_words
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks
-from uad_orchestrator.storage.file_names import file_path, printable, table_name
+from uad_orchestrator.storage.file_names import file_path, table_name
 
 _THREADS = 8  # opening files waits more than it computes
 LOSSY = (".jpg", ".jpeg")
@@ -131,23 +131,21 @@ def _check_image(
         try:
             return look(path)
         except ImageError as error:
-            problems.append(DatasetProblem(name, str(error).removeprefix(f"{printable(path)}: ")))
+            problems.append(DatasetProblem(name, reason_of(error, path)))
             return None
 
     header = tried(files.image, lambda path: checked_header(path, reading))
     if header:
-        remarks = tried(files.image, lambda path: file_remarks(path, reading, decode=decode))
+        remarks = tried(files.image, lambda path: file_remarks(path, reading, header=header, decode=decode))
         problems += [DatasetProblem(files.image, remark.text, "warning") for remark in remarks or ()]
     for mask in files.masks:
         of_mask = tried(mask, lambda path: checked_header(path, reading, mask=True))
         if header and of_mask and of_mask.size != header.size:
-            message = f"mask of {_words(of_mask.size)}, its image {files.image} is {_words(header.size)}"
+            message = (
+                f"mask of {size_words(of_mask.size)}, its image {files.image} is {size_words(header.size)}"
+            )
             problems.append(DatasetProblem(mask, f"{message}; expected the same size"))
         if mask.lower().endswith(LOSSY):
             message = "a JPEG mask: compression leaves pixels above 0 around defects; store it as PNG"
             problems.append(DatasetProblem(mask, message, "warning"))
     return header, problems
-
-
-def _words(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]} (height x width)"

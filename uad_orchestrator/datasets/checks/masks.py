@@ -13,7 +13,7 @@ from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.images.decode import ImageError, read_mask_values
-from uad_orchestrator.storage.file_names import printable
+from uad_orchestrator.images.header import reason_of
 from uad_orchestrator.threads import available_threads
 
 _FACTS_VERSION = 2
@@ -75,7 +75,7 @@ def check_masks(manifest: Manifest, remember: Remember = find_anew) -> list[Data
         try:
             known = remember(key, lambda: asdict(mask_facts(read_mask_values(file, manifest.reading))))
         except ImageError as error:
-            return MaskFacts(error=str(error).removeprefix(f"{printable(file)}: "))
+            return MaskFacts(error=reason_of(error, file))
         return MaskFacts(**known)
 
     with ThreadPoolExecutor(available_threads()) as pool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.images.header import Header
+from uad_orchestrator.images.header import Header, size_words
 
 _ODD_SHARE = 5
 """At most one in so many is odd; of more it is how the set is."""
@@ -22,7 +22,7 @@ def odd_images(normals: Mapping[str, Header], others: Mapping[str, Header]) -> l
     Returns:
         A warning for each odd one, normals first.
     """
-    problems = list(_odd(normals, lambda header: f"{header.size[0]} x {header.size[1]} (height x width)"))
+    problems = list(_odd(normals, lambda header: size_words(header.size)))
     problems += _odd(normals, _mode)
     modes = {_mode(header) for header in normals.values()}
     if len(modes) == 1:

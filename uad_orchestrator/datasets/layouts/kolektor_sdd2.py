@@ -14,6 +14,7 @@ from uad_orchestrator.datasets.exclusions import Exclusions
 from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, list_images, match_masks, stem
 from uad_orchestrator.images.decode import ImageError, read_mask
+from uad_orchestrator.images.header import reason_of
 
 VERSION = 1
 CATEGORY = "kolektor_sdd2"
@@ -63,5 +64,5 @@ def _any_pixel(scan: Scan, root: Path, mask: str) -> bool:
     try:
         return bool(read_mask(root / mask).any())
     except ImageError as error:
-        scan.complain(mask, str(error).removeprefix(f"{root / mask}: "))
+        scan.complain(mask, reason_of(error, root / mask))
         return False

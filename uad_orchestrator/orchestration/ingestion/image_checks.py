@@ -9,8 +9,8 @@ from pathlib import Path
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.scan import is_image_name
 from uad_orchestrator.images.decode import IMAGE_SUFFIXES, ImageError, image_mode, image_size, read_image
+from uad_orchestrator.images.header import reason_of
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
-from uad_orchestrator.storage.file_names import printable
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def unusable(path: Path, digest: str, known: KnownImages) -> str | None:
     try:
         read_image(path, known.reading)
     except ImageError as error:
-        return f"cannot be decoded: {str(error).removeprefix(f'{printable(path)}: ')}"
+        return f"cannot be decoded: {reason_of(error, path)}"
     return None
 
 
