@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.images.header import Refused
-from uad_orchestrator.images.look import WINDOW, FittedOn, Look
+from uad_orchestrator.images.look import WINDOW, FittedOn, Look, tinted
 
 
 def textured(seed: int, size: tuple[int, int] = (64, 80), brightness: float = 0.5) -> np.ndarray:
@@ -47,6 +47,22 @@ def test_what_is_unlike_is_named() -> None:
     noisy = np.clip(image + np.random.default_rng(0).normal(0, 60, image.shape), 0, 255).astype(np.uint8)
     assert "sharpness" in unusual(usual, noisy)
     assert unusual(usual, np.zeros_like(image)) == {"brightness", "channels"}
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=4))
+def test_the_tint_is_the_mean_colour_and_takes_no_value_beyond_white(
+    colours: list[tuple[int, int, int]],
+) -> None:
+    looks = [Look.of(np.full((4, 4, 3), colour, np.uint8)) for colour in colours]
+    found = FittedOn.of(looks).tint
+    if any(len(set(colour)) == 1 for colour in colours):
+        assert found is None
+        return
+    mean = np.mean(colours, axis=0)
+    assert found == pytest.approx(tuple(mean / mean.max()), abs=1e-5) and max(found) == 1
+    white = np.full((2, 2, 3), 65535, np.uint16)
+    assert tinted(white, found).dtype == np.uint16
+    assert tinted(white, found)[0, 0].tolist() == pytest.approx(65535 * mean / mean.max(), abs=1)
 
 
 def test_it_comes_back_from_json() -> None:

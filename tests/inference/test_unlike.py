@@ -16,9 +16,12 @@ from starlette.testclient import TestClient
 from tests.images.test_reading import bomb
 from tests.orchestration.workshop import normal_image, write_image
 from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.detectors.protocol.fitted_look import fitted_on
 from uad_orchestrator.images import formats, source, tiff_bands
 from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.look import tinted
 from uad_orchestrator.images.reading_settings import ReadingSettings
+from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import Bundle, infer, load_bundle, save_bundle
 from uad_orchestrator.inference.http_app import create_app
 from uad_orchestrator.inference.request_queue import RequestQueue
@@ -84,6 +87,23 @@ def test_a_state_of_an_earlier_version_says_nothing(bundle: Bundle, tmp_path: Pa
     for image in (normal_image(900) // 3, deep(normal_image(900))):
         (found,) = infer(earlier, [image], input_format=f"rgb_u{8 * image.itemsize}_hwc")
         assert found.remarks == ()
+
+
+def test_a_tinted_image_is_cached_apart_from_the_file_as_it_is(bundle: Bundle, tmp_path: Path) -> None:
+    grey = np.repeat(normal_image(900)[..., :1], 3, axis=2)
+    write_image(tmp_path / "grey.png", grey)
+    usual = fitted_on(bundle.state)
+    assert usual is not None and usual.tint is not None
+    reddish = replace(usual, tint=(1.0, 0.6, 0.5))
+    facts = {**bundle.state.facts, "fitted_on": reddish.to_json()}
+    detector = replace(bundle, state=replace(bundle.state, facts=facts)).detector()
+    (as_tinted,) = infer(detector, [tinted(grey, (1.0, 0.6, 0.5))])
+    source = ImageSource.from_path(tmp_path / "grey.png")
+    with detector.stream.caching():
+        (raw,) = detector.respond(detector.state_, [source])
+        (found,) = infer(detector, [tmp_path / "grey.png"])
+    assert found.score == pytest.approx(as_tinted.score) and found.score != raw.score
+    assert "colour" in found.remarks[0].text
 
 
 def test_a_bundle_keeps_how_its_images_are_read(bundle: Bundle, tmp_path: Path) -> None:

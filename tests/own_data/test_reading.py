@@ -138,6 +138,23 @@ def test_another_depth_at_inference_is_an_error_that_names_both(
         assert all(result["warnings"] == [] for result in stated["results"])
 
 
+def test_a_grey_camera_of_another_depth_is_read_in_the_colour_fitted_on(
+    tmp_path: Path, reference: tuple[Path, dict[str, Any]]
+) -> None:
+    home, _ = reference
+    for name, seeds in (("good", range(300, 306)), ("scratch", range(200, 206))):
+        (tmp_path / name).mkdir()
+        for seed in seeds:
+            grey = picture(seed, defect=name == "scratch")[0][..., 0].astype(np.uint16) << 4
+            cv2.imwrite(str(tmp_path / name / f"{seed}.png"), grey)
+    refused = uad("infer", tmp_path / "good", "--home", home)
+    assert refused.exit_code == 1 and "12 bits" in refused.stderr and "8 bits" in refused.stderr
+    found = infer(home, tmp_path / "good", tmp_path / "scratch", "--bit-depth", "12")["results"]
+    assert [result["label"] for result in found] == [0] * 6 + [1] * 6
+    said = "a grey image; fitted on colour ones, whose mean colour it was given (1.00 : 0.95 : 0.85)"
+    assert all(result["warnings"] == [said] for result in found)
+
+
 def test_a_bundle_reads_as_it_was_fitted_and_says_what_is_unlike(
     tmp_path: Path, reference: tuple[Path, dict[str, Any]]
 ) -> None:

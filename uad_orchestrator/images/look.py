@@ -40,6 +40,7 @@ class Look(NamedTuple):
         sharpness: standard deviation of the Laplacian over that of the image: lower where it is blurred, higher where
             it is noisy; NaN where all pixels are equal.
         largest: the largest value, 0 to 1 as the brightness.
+        colour: mean of each of the three channels, 0 to 1.
     """
 
     size: tuple[int, int]
@@ -48,6 +49,7 @@ class Look(NamedTuple):
     brightness: float
     sharpness: float
     largest: float
+    colour: tuple[float, float, float]
 
     @classmethod
     def of(cls, pixels: RgbImage, size: tuple[int, int] | None = None) -> Look:
@@ -79,6 +81,7 @@ class Look(NamedTuple):
         edges = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0])
         bits = 8 * pixels.dtype.itemsize
         white = 2**bits - 1
+        red, green, blue = [mean] * 3 if grey_only else cv2.mean(middle)[:3]
         return cls(
             size=size or (height, width),
             bits=bits,
@@ -86,6 +89,7 @@ class Look(NamedTuple):
             brightness=round(mean / white, 6),
             sharpness=round(edges / deviation, 6) if deviation else math.nan,
             largest=round(int(middle[..., 0].max() if grey_only else middle.max()) / white, 6),
+            colour=(round(red / white, 6), round(green / white, 6), round(blue / white, 6)),
         )
 
 
@@ -126,6 +130,8 @@ class FittedOn:
         channels: 1, 3 or both, ascending.
         brightness, sharpness: the lowest and the highest; None where none could be taken.
         largest: the largest value of any, 0 to 1.
+        tint: the mean colour of those in colour, its strongest channel 1; None where all are grey or black, where some
+            are grey, and where an earlier version noted it not.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -135,6 +141,7 @@ class FittedOn:
     brightness: tuple[float, float] | None
     sharpness: tuple[float, float] | None
     largest: float
+    tint: tuple[float, float, float] | None = None
 
     @classmethod
     def of(cls, looks: Sequence[Look], sizes: Iterable[tuple[int, int]] = ()) -> FittedOn:
@@ -157,6 +164,7 @@ class FittedOn:
             brightness=_ends(look.brightness for look in looks),
             sharpness=_ends(look.sharpness for look in looks),
             largest=max(look.largest for look in looks),
+            tint=_tint(looks),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -176,6 +184,7 @@ class FittedOn:
             bits=tuple(values["bits"]),
             channels=tuple(values["channels"]),
             largest=float(values["largest"]),
+            tint=tuple(values["tint"]) if values.get("tint") else None,
             **pair,
         )
 
@@ -214,9 +223,10 @@ class FittedOn:
             yield Remark("size", f"{height} x {width} pixels; fitted on images of {fitted}")
         if look.channels not in self.channels:
             words = {1: "grey", 3: "colour"}
-            yield Remark(
-                "channels", f"a {words[look.channels]} image; fitted on {words[self.channels[0]]} ones"
-            )
+            text = f"a {words[look.channels]} image; fitted on {words[self.channels[0]]} ones"
+            if (tint := self.tint_of(look)) is not None:
+                text += f", whose mean colour it was given ({' : '.join(f'{share:.2f}' for share in tint)})"
+            yield Remark("channels", text)
         if self.brightness is not None and _is_beyond(look.brightness, self.brightness):
             low, high = self.brightness
             word = "brighter" if look.brightness > high else "darker"
@@ -227,6 +237,20 @@ class FittedOn:
             word = "sharper or noisier" if look.sharpness > high else "more blurred"
             text = f"much {word} ({look.sharpness:.3f}) than the images fitted on ({low:.3f} to {high:.3f})"
             yield Remark("sharpness", text)
+
+    def tint_of(self, look: Look) -> tuple[float, float, float] | None:
+        """What a grey image's channels are multiplied by where all images fitted on are in colour.
+
+        Three equal channels are a colour, too, and far from every other one: without a tint every grey image of the
+        same scene would be anomalous. What only a colour would show stays unseen.
+
+        Args:
+            look: of the new image.
+
+        Returns:
+            Red, green and blue, the strongest 1; None where the image stays as it is.
+        """
+        return self.tint if look.channels == 1 else None
 
     def _has_size(self, size: tuple[int, int]) -> bool:
         if self.exact_sizes:
@@ -271,6 +295,29 @@ def _is_grey(pixels: RgbImage) -> bool:
         return bool((part[..., 0] == part[..., 1]).all() and (part[..., 1] == part[..., 2]).all())
 
     return equal(pixels[::16]) and equal(pixels)
+
+
+def _tint(looks: Sequence[Look]) -> tuple[float, float, float] | None:
+    if any(look.channels == 1 for look in looks):
+        return None
+    mean = np.mean([look.colour for look in looks], axis=0)
+    if not mean.max() > 0:
+        return None
+    red, green, blue = (mean / mean.max()).round(6).tolist()
+    return red, green, blue
+
+
+def tinted(pixels: RgbImage, tint: Sequence[float]) -> RgbImage:
+    """An image whose channels are multiplied by a tint.
+
+    Args:
+        pixels: ``(H, W, 3)``, uint8 or uint16.
+        tint: red, green and blue, 0 to 1.
+
+    Returns:
+        Of the same shape and type, rounded.
+    """
+    return np.rint(pixels * np.asarray(tint, np.float32)).astype(pixels.dtype)
 
 
 def _ends(values: Iterable[float]) -> tuple[float, float] | None:

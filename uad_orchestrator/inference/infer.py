@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from uad_orchestrator.detectors.tiled import TiledDetector
 from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.formats import ImageFormat, iter_sources, sources_from
 from uad_orchestrator.images.header import errors_name
-from uad_orchestrator.images.look import FittedOn, Look, look_at_bands
+from uad_orchestrator.images.look import FittedOn, Look, look_at_bands, tinted
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.images.source import ImageSource
@@ -113,13 +114,19 @@ class _Read:
     seconds: float
     image: RgbImage | None
     remarks: tuple[Remark, ...]
+    tint: tuple[float, float, float] | None = None
 
     def of(self, source: ImageSource) -> ImageSource:
         """The source with the pixels that are in memory, if they are."""
         image = self.image
         if image is None:
             return source
-        return replace(source, read=lambda: image, measure=None, bands=None)
+        digest = source.digest
+        if (
+            self.tint is not None
+        ):  # embeddings are cached by digest, and those of the file as it is are others
+            digest = hashlib.sha256(f"{digest} tint {self.tint}".encode()).hexdigest()
+        return replace(source, digest=digest, read=lambda: image, measure=None, bands=None)
 
 
 def _open(model: Bundle | Path | str) -> Bundle:
@@ -183,6 +190,7 @@ def _read(
 ) -> tuple[ImageSource, _Read | ImageError]:
     """The image, held to what the detector was fitted on, where that is known."""
     started = time.perf_counter()
+    tint = None
     try:
         look = look_at_bands(source) if in_bands else None
         image = source.read() if look is None else None
@@ -193,9 +201,12 @@ def _read(
             with errors_name(source.name):
                 usual.refuse_depth(look, stated=source.scaled)
             remarks += usual.unusual(look)
+            tint = usual.tint_of(look)
+            if tint is not None:
+                image = tinted(source.read() if image is None else image, tint)
     except ImageError as error:
         return source, error
-    return source, _Read(time.perf_counter() - started, image, tuple(remarks))
+    return source, _Read(time.perf_counter() - started, image, tuple(remarks), tint)
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:
