@@ -23,7 +23,7 @@ from uad_orchestrator.orchestration.planning.rerecording import RecordedGrid
 from uad_orchestrator.orchestration.versions.graph import INPUTS, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import ProjectState
-from uad_orchestrator.orchestration.versions.stores import open_state, open_store, remember_input
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
 
@@ -55,9 +55,7 @@ class Ledger:
         """Keep and record the inputs of a cell as they are now."""
         state, store = self.state, self.store
         found = [state.input(asset, cell) for asset in assets]
-        for one in found:
-            remember_input(store, one)
-        report_inputs(self.instance, state.project, found)
+        report_inputs(self.instance, state.project, found, store)
 
     def record_again(self, asset: str, cell: Cell) -> None:
         """Record an input once more in the version it has."""

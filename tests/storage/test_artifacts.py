@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from tests.storage.conftest import Put
 from uad_orchestrator.storage.artifact_key import ArtifactKey
-from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore, DamagedArtifact
+from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
 
 START = """
 import sys, time
@@ -25,6 +29,11 @@ root, local, who = sys.argv[1:4]
 store = ArtifactStore(root, local=Path(local))
 key = ArtifactKey("memory_bank", "mvtec_ad", "bottle", "patchcore", "3f2a")
 """
+
+
+def reopened(store: ArtifactStore) -> ArtifactStore:
+    """As another process has it: what this one has looked at is looked at again."""
+    return ArtifactStore(str(store), local=store.local)
 
 
 def start(program: str, store: ArtifactStore, who: str = "") -> subprocess.Popen[str]:
@@ -188,11 +197,84 @@ def test_a_file_cut_short_is_found_out(store: ArtifactStore, key: ArtifactKey, p
     put(store, key, {"bank.npz": "all rows", "other": "x"})
     directory = store.open_dir(key)
     (directory / "bank.npz").write_text("all")
-    with pytest.raises(ArtifactError, match=r"bank\.npz has 3 bytes, 8 were written"):
-        store.open_dir(key)
+    with pytest.raises(DamagedArtifact, match=r"bank\.npz has 3 bytes, 8 were written.*set aside"):
+        reopened(store).open_dir(key)
+    put(store, key, {"bank.npz": "all rows", "other": "x"})
     (directory / "bank.npz").unlink()
-    with pytest.raises(ArtifactError, match=r"bank\.npz is missing, 8 were written"):
-        store.open_dir(key)
+    with pytest.raises(DamagedArtifact, match=r"bank\.npz is missing, 8 were written"):
+        reopened(store).open_dir(key)
+
+
+@given(changed=st.integers(0, 7), to=st.integers(0, 255))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_changed_byte_is_named_set_aside_and_made_again(
+    store: ArtifactStore, key: ArtifactKey, put: Put, changed: int, to: int
+) -> None:
+    put(store, key, {"bank.npz": "all rows", "other": "x"})
+    directory = store.open_dir(key)
+    data = bytearray((directory / "bank.npz").read_bytes())
+    assume(data[changed] != to)
+    data[changed] = to
+    (directory / "bank.npz").write_bytes(data)
+    assert "bank.npz was changed" in str(store.find_damage(key))
+    assert (reopened(store).open_dir(key, "other") / "other").read_text() == "x", (
+        "what is not read is not held to it"
+    )
+    with pytest.raises(DamagedArtifact, match=r"bank\.npz was changed since it was written") as raised:
+        reopened(store).open_dir(key)
+    kept = Path(str(raised.value).split("set aside as ")[1].split(": refresh")[0])
+    assert (kept / "bank.npz").read_bytes() == data
+    assert not store.holds(key) and not store.exists(key) and store.missing([key]) == [key]
+    put(store, key, {"bank.npz": "all rows", "other": "x"})
+    assert store.find_damage(key) is None and store.holds(key)
+    store.delete(key)
+
+
+def test_another_process_that_put_it_right_meanwhile_is_believed(
+    store: ArtifactStore, key: ArtifactKey, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, key, {"bank.npz": "all rows"})
+    bank = store.open_dir(key) / "bank.npz"
+    bank.write_text("all rowS")
+    opened, lock = reopened(store), ArtifactStore.lock
+
+    def mended_while_waiting(self: ArtifactStore, key: ArtifactKey) -> AbstractContextManager[None]:
+        bank.write_text("all rows")
+        return lock(self, key)
+
+    monkeypatch.setattr(ArtifactStore, "lock", mended_while_waiting)
+    assert opened.open_dir(key) == bank.parent
+
+
+@given(cut=st.integers(0, 400), byte=st.integers(0, 400))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_provenance_that_was_cut_or_changed_does_not_count(
+    store: ArtifactStore, key: ArtifactKey, put: Put, cut: int, byte: int
+) -> None:
+    put(store, key, {"bank.npz": "all rows"})
+    path = Path(store.path(key)) / PROVENANCE_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: min(cut, len(whole) - 1)])
+    assert not store.holds(key) and not store.exists(key)
+    changed = bytearray(whole)
+    changed[byte % len(whole)] ^= 1
+    path.write_bytes(changed)
+    assert not store.exists(key)
+    path.write_bytes(whole)
+    assert store.holds(key) and store.exists(key)
+    store.delete(key)
+
+
+def test_artifacts_of_earlier_versions_have_no_checksums_and_count(
+    store: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    put(store, key, {"bank.npz": "all rows"})
+    path = Path(store.path(key)) / PROVENANCE_FILE
+    values = json.loads(path.read_text())
+    del values["checksum"], values["checksums"]
+    values["schema_version"] = 1
+    path.write_text(json.dumps(values, indent=1))
+    assert store.open_dir(key) and store.find_damage(key) is None and store.holds(key)
 
 
 def test_what_is_not_there_is_an_error_that_says_what_to_do(store: ArtifactStore, key: ArtifactKey) -> None:

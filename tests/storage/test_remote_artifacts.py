@@ -11,9 +11,10 @@ import pytest
 
 from tests.storage.conftest import Put
 from uad_orchestrator.storage.artifact_key import ArtifactKey
-from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
 from uad_orchestrator.storage.collect import collect_garbage
 from uad_orchestrator.storage.lineage.tree import upstream
+from uad_orchestrator.storage.locations import RemoteLocation
 from uad_orchestrator.storage.provenance import Provenance
 
 
@@ -130,8 +131,22 @@ def test_a_corrupted_provenance_does_not_count_and_is_replaced(
 def test_a_damaged_copy_is_found_out(here: ArtifactStore, key: ArtifactKey, put: Put) -> None:
     put(here, key, {"bank.npz": "all rows"})
     (here.open_dir(key) / "bank.npz").write_text("all")
-    with pytest.raises(ArtifactError, match=r"bank\.npz has 3 bytes"):
+    assert (here.open_dir(key) / "bank.npz").read_text() == "all rows", "it is fetched again"
+
+
+def test_damage_in_the_store_is_named_and_the_artifact_counts_no_more(
+    here: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    put(here, key, {"bank.npz": "all rows"})
+    remote = here.location
+    assert isinstance(remote, RemoteLocation)
+    payload = here.provenance(key).payload
+    remote.filesystem.pipe_file(f"{remote.root}/{key.path}/{payload}/bank.npz", b"all rowS")
+    with pytest.raises(DamagedArtifact, match=r"bank\.npz was changed.*damaged-provenance\.json"):
         here.open_dir(key)
+    assert not here.exists(key) and not here.holds(key) and here.missing([key]) == [key]
+    put(here, key, {"bank.npz": "all rows"})
+    assert (here.open_dir(key) / "bank.npz").read_text() == "all rows" and here.missing([key]) == []
     shutil.rmtree(here.local)
     assert (here.open_dir(key) / "bank.npz").read_text() == "all rows"
 

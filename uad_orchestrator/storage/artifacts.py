@@ -20,17 +20,22 @@ from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.atomic import scratch_folder
+from uad_orchestrator.storage.damage import checksums, find_damage
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.locations import ARTIFACTS, LocalLocation, Location, RemoteLocation
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
 
-__all__ = ["ArtifactDraft", "ArtifactError", "ArtifactKey", "ArtifactStore"]
+__all__ = ["ArtifactDraft", "ArtifactError", "ArtifactKey", "ArtifactStore", "DamagedArtifact"]
 
 logger = logging.getLogger(__name__)
 
 
 class ArtifactError(RuntimeError):
-    """An artifact that is missing, incomplete or locked; the message names it and says what to do."""
+    """An artifact that is missing, damaged or locked; the message names it and says what to do."""
+
+
+class DamagedArtifact(ArtifactError):
+    """An artifact whose files are not what was written. It was set aside and does not count any more."""
 
 
 @dataclass
@@ -78,7 +83,12 @@ class ArtifactDraft:
         """
         files = file_sizes(self.directory)
         return self.provenance.model_copy(
-            update={"seconds": time.monotonic() - self._started, "files": files, "bytes": sum(files.values())}
+            update={
+                "seconds": time.monotonic() - self._started,
+                "files": files,
+                "checksums": checksums(self.directory, files),
+                "bytes": sum(files.values()),
+            }
         )
 
 
@@ -107,6 +117,7 @@ class ArtifactStore:
             if RemoteLocation.is_remote(root)
             else LocalLocation(Path(root).absolute())
         )
+        self._sound: set[tuple[ArtifactKey, str]] = set()
 
     def __str__(self) -> str:
         return str(self.location)
@@ -127,15 +138,28 @@ class ArtifactStore:
             return False
 
     def holds(self, key: ArtifactKey) -> bool:
-        """Whether a provenance file lies there, unread: the quick look at a whole grid; ``exists`` is sure.
+        """Whether a whole provenance file lies there: the quick look at a grid; ``exists`` reads it.
 
         Args:
             key: the artifact's address.
 
         Returns:
-            True where one does.
+            True where one does; one that was cut short counts for none.
         """
-        return self.location.has(f"{ARTIFACTS}/{'/'.join(key.parts)}/{PROVENANCE_FILE}")
+        return self.location.has_object(f"{ARTIFACTS}/{'/'.join(key.parts)}/{PROVENANCE_FILE}")
+
+    def missing(self, keys: Iterable[ArtifactKey]) -> list[ArtifactKey]:
+        """Those that ``holds`` denies, found in few requests.
+
+        Args:
+            keys: addresses.
+
+        Returns:
+            In their order.
+        """
+        keys = list(keys)
+        held = self.location.holding([key.path for key in keys])
+        return [key for key in keys if key.path not in held]
 
     def provenance(self, key: ArtifactKey) -> Provenance:
         """What made the artifact.
@@ -166,22 +190,47 @@ class ArtifactStore:
         """
         return self.location.describe(key.path)
 
-    def open_dir(self, key: ArtifactKey) -> Path:
+    def open_dir(self, key: ArtifactKey, *names: str) -> Path:
         """The artifact's files, to read only; fetched first from a remote root.
+
+        Files are held to their checksums when they are first opened by this store. A damaged artifact is set aside, so
+        that it does not count any more and the next refresh computes it again.
 
         Args:
             key: its address.
+            names: the files that will be read, as posix paths; none: all.
 
         Returns:
             A local folder.
 
         Raises:
-            ArtifactError: there is no such artifact, or files are missing or cut short.
+            ArtifactError: there is no such artifact.
+            DamagedArtifact: files are missing, cut short or changed.
         """
         provenance = self.provenance(key)
         directory = self.location.open_dir(key.path, provenance)
-        _require_complete(directory, provenance)
+        if self._damage(key, directory, provenance, names):
+            directory = self._refetch_or_set_aside(key, provenance, names)
         return directory
+
+    def find_damage(self, key: ArtifactKey) -> str | None:
+        """What is wrong with an artifact, all its files read; nothing is set aside.
+
+        Args:
+            key: its address.
+
+        Returns:
+            A sentence that names the file; None where all is as it was written.
+
+        Raises:
+            ArtifactError: there is no such artifact.
+        """
+        try:
+            provenance = self.provenance(key)
+        except ProvenanceError as error:
+            return str(error)
+        directory = self.location.open_dir(key.path, provenance)
+        return find_damage(directory, provenance.files or {}, provenance.checksums)
 
     @contextmanager
     def lock(self, key: ArtifactKey, timeout: float = -1) -> Iterator[None]:
@@ -304,6 +353,35 @@ class ArtifactStore:
         """
         self.location.remove(key.path)
 
+    def _damage(
+        self, key: ArtifactKey, directory: Path, provenance: Provenance, names: tuple[str, ...]
+    ) -> str | None:
+        """What is wrong with the files that will be read: their checksums are taken once by this store."""
+        sizes = provenance.files or {}
+        asked = {name: sizes[name] for name in names if name in sizes} if names else sizes
+        new = {n: known for n, known in provenance.checksums.items() if (key, n) not in self._sound}
+        fault = find_damage(directory, asked, new)
+        if fault is None:
+            self._sound.update((key, name) for name in asked)
+        return fault
+
+    def _refetch_or_set_aside(self, key: ArtifactKey, provenance: Provenance, names: tuple[str, ...]) -> Path:
+        """Look again alone: another process may have put it right, or a copy was damaged on its way here."""
+        with self.lock(key):
+            self.location.forget(key.path)
+            provenance = self.provenance(key)
+            directory = self.location.open_dir(key.path, provenance)
+            fault = self._damage(key, directory, provenance, names)
+            if fault is None:
+                return directory
+            try:
+                place = self.location.set_aside(key.path)
+            except OSError as error:
+                raise DamagedArtifact(f"{fault}. Delete its folder and refresh the cell ({error})") from None
+        self._sound = {sound for sound in self._sound if sound[0] != key}
+        logger.warning("%s; set aside as %s.", fault, place)
+        raise DamagedArtifact(f"{fault}. It was set aside as {place}: refresh the cell to compute it again")
+
     def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
         if self.exists(key):
             logger.info("%s exists already: this copy is dropped.", key)
@@ -311,11 +389,11 @@ class ArtifactStore:
         self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key))
 
     def _read_provenance(self, key: ArtifactKey) -> Provenance | None:
-        text = self.location.read(key.path / PROVENANCE_FILE)
-        if text is None:
+        data = self.location.read(key.path / PROVENANCE_FILE)
+        if data is None:
             return None
         place = f"{self.path(key)}/{PROVENANCE_FILE}"
-        provenance = Provenance.from_json(text, place)
+        provenance = Provenance.from_file(data, place)
         if ArtifactKey.of(provenance) != key:
             raise ProvenanceError(
                 f"{place} describes {ArtifactKey.of(provenance)}: the folder was moved or copied by hand"
@@ -345,17 +423,3 @@ def file_sizes(directory: Path) -> dict[str, int]:
     sizes = {path.relative_to(directory).as_posix(): path.stat().st_size for path in found}
     sizes.pop(PROVENANCE_FILE, None)
     return sizes
-
-
-def _require_complete(directory: Path, provenance: Provenance) -> None:
-    """Every file is there in the size it was written in: a disk that lost the end of a file is found out."""
-    if provenance.files is None:
-        return
-    for name, size in provenance.files.items():
-        path = directory / name
-        actual = path.stat().st_size if path.is_file() else None
-        if actual != size:
-            state = "is missing" if actual is None else f"has {actual} bytes"
-            raise ArtifactError(
-                f"{path} {state}, {size} were written. Delete the folder {directory} and refresh the cell."
-            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -33,8 +33,12 @@ class Location(Protocol):
         """A file's bytes; None if there is none. Other errors (no network, no right) are raised."""
         ...
 
-    def has(self, path: PurePosixPath | str) -> bool:
-        """Whether there is a file of that name."""
+    def has_object(self, path: PurePosixPath | str) -> bool:
+        """Whether there is a file of that name that ends as a JSON object does."""
+        ...
+
+    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
+        """Of these folders those with a whole provenance file: a look at each, or a listing for each asset."""
         ...
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
@@ -63,6 +67,14 @@ class Location(Protocol):
         """Take the artifact away: first it does not count any more, then its files go."""
         ...
 
+    def forget(self, path: PurePosixPath) -> None:
+        """Take away what was fetched of an artifact, if anything was."""
+        ...
+
+    def set_aside(self, path: PurePosixPath) -> str:
+        """Make that an artifact does not count any more, its files kept for a look; returns where they are."""
+        ...
+
 
 class LocalLocation:
     """A folder on a disk: an artifact appears by one rename."""
@@ -84,8 +96,21 @@ class LocalLocation:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def has(self, path: PurePosixPath | str) -> bool:
-        return os.path.isfile(f"{self.root}/{path}")  # noqa: PTH113 - asked for every node of a grid
+    def has_object(self, path: PurePosixPath | str) -> bool:
+        try:
+            file = os.open(f"{self.root}/{path}", os.O_RDONLY)  # no pathlib: asked for every node of a grid
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            end = os.pread(file, 8, max(0, os.fstat(file).st_size - 8))
+        except OSError:  # a folder
+            return False
+        finally:
+            os.close(file)
+        return end.rstrip().endswith(b"\n}")  # those of inner objects are indented
+
+    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
+        return {path for path in paths if self.has_object(f"{path}/{PROVENANCE_FILE}")}
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         found = (self.root / below).glob(_levels(below, PROVENANCE_FILE))
@@ -104,13 +129,22 @@ class LocalLocation:
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
     ) -> None:
-        (draft / PROVENANCE_FILE).write_text(provenance.to_json(), encoding="utf-8")
+        (draft / PROVENANCE_FILE).write_bytes(provenance.to_file())
         sync(draft / PROVENANCE_FILE)
         # What gives way is a folder that never counted, or counts no more: damaged, half copied.
         place_folder(draft, self.root / path, keep=exists, scratch=self.scratch)
 
     def remove(self, path: PurePosixPath) -> None:
         remove_folder(self.root / path, self.scratch)
+
+    def forget(self, path: PurePosixPath) -> None:
+        pass
+
+    def set_aside(self, path: PurePosixPath) -> str:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        place = self.scratch / f"damaged-{path.parts[1]}-{path.name[:12]}-{uuid.uuid4().hex[:12]}"
+        (self.root / path).rename(place)
+        return str(place)
 
 
 class RemoteLocation:
@@ -154,8 +188,12 @@ class RemoteLocation:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def has(self, path: PurePosixPath | str) -> bool:
-        return bool(self.filesystem.isfile(f"{self.root}/{path}"))
+    def has_object(self, path: PurePosixPath | str) -> bool:
+        return bool(self.filesystem.isfile(f"{self.root}/{path}"))  # objects are written whole or not at all
+
+    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
+        assets = {PurePosixPath(*path.parts[:2]) for path in paths}
+        return {path for asset in assets for path in self.find(asset)} & set(paths)
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
         self.filesystem.invalidate_cache()
@@ -193,7 +231,7 @@ class RemoteLocation:
             return
         complete = provenance.model_copy(update={"payload": payload})
         self.filesystem.makedirs(remote, exist_ok=True)
-        self.filesystem.pipe_file(f"{remote}/{PROVENANCE_FILE}", complete.to_json().encode())
+        self.filesystem.pipe_file(f"{remote}/{PROVENANCE_FILE}", complete.to_file())
 
     def remove(self, path: PurePosixPath) -> None:
         remote = f"{self.root}/{path}"
@@ -202,7 +240,16 @@ class RemoteLocation:
             self.filesystem.rm(f"{remote}/{PROVENANCE_FILE}")
         if self.filesystem.exists(remote):
             self.filesystem.rm(remote, recursive=True)
+        self.forget(path)
+
+    def forget(self, path: PurePosixPath) -> None:
         shutil.rmtree(self.cache / path.relative_to("artifacts"), ignore_errors=True)
+
+    def set_aside(self, path: PurePosixPath) -> str:
+        place = f"{self.root}/{path}/damaged-{PROVENANCE_FILE}"
+        self.filesystem.mv(f"{self.root}/{path}/{PROVENANCE_FILE}", place)
+        self.filesystem.invalidate_cache()
+        return f"{self.describe(path)}/damaged-{PROVENANCE_FILE}"
 
     def _fetch(self, remote: PurePosixPath, names: list[str], target: Path) -> None:
         """Fetch files aside, then rename; whoever fetches the same meanwhile may win."""

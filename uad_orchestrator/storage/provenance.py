@@ -20,7 +20,12 @@ from pydantic import (
     ValidationError,
 )
 
+from uad_orchestrator.storage.damage import is_sealed, seal
+
 PROVENANCE_FILE = "provenance.json"
+
+SEALED_FROM = 2
+"""The schema from which on a provenance file ends with a checksum of itself."""
 
 RECORDED_PACKAGES = (
     "uad_orchestrator", "numpy", "opencv-python-headless", "scikit-image", "scikit-learn", "scipy",
@@ -84,7 +89,7 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    schema_version: int = 1
+    schema_version: int = SEALED_FROM
     asset: str
     dataset: str | None = None
     category: str | None = None
@@ -104,6 +109,9 @@ class Provenance(BaseModel):
     files: dict[str, NonNegativeInt] | None = Field(
         None, description="size in bytes of each file, by posix path"
     )
+    checksums: dict[str, str] = Field(
+        default_factory=dict, description="CRC-32 of each file, by posix path; earlier versions kept none"
+    )
     payload: str | None = Field(
         None, description="object stores: the folder below the version that has the files"
     )
@@ -118,6 +126,32 @@ class Provenance(BaseModel):
             Indented JSON, NaN as null.
         """
         return self.model_dump_json(indent=1)
+
+    def to_file(self) -> bytes:
+        """The record as the file beside an artifact: ``to_json`` with a checksum of all before it as its last key."""
+        return seal(self.to_json()).encode()
+
+    @classmethod
+    def from_file(cls, data: bytes, place: str | Path) -> Provenance:
+        """Read what ``to_file`` gave.
+
+        Args:
+            data: the file's bytes.
+            place: names the file in the error.
+
+        Returns:
+            The record.
+
+        Raises:
+            ProvenanceError: as ``from_json``, and where a byte changed since it was written.
+        """
+        found = cls.from_json(data, place)
+        if found.schema_version >= SEALED_FROM and not is_sealed(data):
+            raise ProvenanceError(
+                f"{place} was changed since it was written (its checksum differs). The artifact does not count; "
+                "refresh the cell and it is replaced."
+            )
+        return found
 
     @classmethod
     def from_json(cls, text: JsonText, place: str | Path) -> Provenance:

@@ -20,7 +20,7 @@ from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
-from uad_orchestrator.orchestration.versions.stores import open_state
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.orchestration.versions.weight_paths import weight_files
 from uad_orchestrator.storage import digests
 
@@ -222,7 +222,7 @@ def test_change_missed_before_the_first_look_is_seen_by_what_is_recorded(watched
     workshop, ticks = watched
     state = open_state(workshop.project)
     made = [state.input("checkpoint", Cell.from_key(key)) for key in ("alpha/disc|cnn", "alpha/disc|other")]
-    report_inputs(ticks.instance, workshop.project, made)
+    report_inputs(ticks.instance, workshop.project, made, open_store(workshop.project))
     ticks.cursor = None
     assert ticks.cells() | ticks.cells() == set()
     drop(workshop, "b.pth", b"while nobody looked")

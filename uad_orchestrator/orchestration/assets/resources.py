@@ -20,7 +20,6 @@ from uad_orchestrator.orchestration.versions.stores import (
     make_demo_images,
     open_state,
     open_store,
-    remember_input,
 )
 from uad_orchestrator.project import Project, read_project
 from uad_orchestrator.project.settings import PoolSettings
@@ -76,8 +75,8 @@ class ProjectInputs(dg.ConfigurableResource):
             if run.tags.get(INPUTS_TAG) == inputs_stamp(self._state, Cell.from_key(partition)):
                 return  # nothing changed since the refresh that asked for this run: a dozen queries less
             reported = [asset for asset in INPUTS if not _materializes(run, project, asset)]
-            for found in report_inputs(instance, project, self._readable(Cell.from_key(partition), reported)):
-                remember_input(self._store, found)
+            readable = self._readable(Cell.from_key(partition), reported)
+            report_inputs(instance, project, readable, self._store)
 
     def _project(self) -> Project:
         project = read_project(Path(self.home))

@@ -18,7 +18,9 @@ from uad_orchestrator.orchestration.dagster_instance.input_metadata import descr
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell
 from uad_orchestrator.orchestration.versions.state import Input
+from uad_orchestrator.orchestration.versions.stores import remember_input
 from uad_orchestrator.project import Project
+from uad_orchestrator.storage.artifacts import ArtifactStore
 
 DATA_VERSION_TAG = "dagster/data_version"
 PARTITION_TAG = "dagster/partition"
@@ -119,13 +121,19 @@ def input_stamp(version: str) -> str:
     return hashlib.sha256(version.encode()).hexdigest()
 
 
-def report_inputs(instance: dg.DagsterInstance, project: Project, inputs: Iterable[Input]) -> list[Input]:
+def report_inputs(
+    instance: dg.DagsterInstance, project: Project, inputs: Iterable[Input], store: ArtifactStore
+) -> list[Input]:
     """Record the inputs whose version is not the recorded one, as runless materialisations; returns those.
 
+    Their contents are stored first: a version that is recorded without its content could never be explained.
     An input below one that changed, with its own version still right, is recorded again in that version.
 
     Args:
+        instance: where they are recorded.
+        project: whose inputs they are.
         inputs: in order of dependency.
+        store: where contents are kept.
     """
     inputs = list(inputs)
     wanted: dict[str, set[str]] = {}
@@ -135,6 +143,7 @@ def report_inputs(instance: dg.DagsterInstance, project: Project, inputs: Iterab
     changed: list[Input] = []
     for found in inputs:
         if known[found.asset].get(found.partition) != found.version:
+            remember_input(store, found)
             report_version(instance, project, found)
             changed.append(found)
         elif any(above.asset in found.reads and above.partition == found.partition for above in changed):

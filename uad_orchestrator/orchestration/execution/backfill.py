@@ -23,7 +23,7 @@ from uad_orchestrator.orchestration.versions.stores import (
     make_demo_images,
     open_state,
     open_store,
-    remember_input,
+    put_back_inputs,
 )
 from uad_orchestrator.project import Project
 
@@ -75,9 +75,8 @@ def hand_over(
     make_demo_images(project)
     state, store = open_state(project, rehash=rehash), open_store(project)
     plan = Planner(state, store, instance).plan(selection)
-    changed = report_inputs(instance, project, plan.inputs)
-    for found in changed:
-        remember_input(store, found)
+    changed = report_inputs(instance, project, plan.inputs, store)
+    put_back_inputs(store, state, (cell for cell in state.cells if selection.covers(cell)))
     wanted = _cells_by_asset(plan)
     board = any(node.asset == "leaderboard" for node in plan.stale)
     backfill = (

@@ -39,7 +39,7 @@ from uad_orchestrator.orchestration.versions.stores import (
     open_index,
     open_state,
     open_store,
-    remember_input,
+    put_back_inputs,
 )
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
@@ -121,11 +121,10 @@ def refresh(
     state, store = open_state(project, rehash=rehash), open_store(project)
     plan = Planner(state, store, instance).plan(selection)
     result = RefreshResult(
-        inputs=report_inputs(instance, project, plan.inputs),
+        inputs=report_inputs(instance, project, plan.inputs, store),
         failed=[Failed("dataset_category", place, None, why) for place, why in plan.unreachable.items()],
     )
-    for found in result.inputs:
-        remember_input(store, found)
+    put_back_inputs(store, state, (cell for cell in state.cells if selection.covers(cell)))
     tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
     refresh_id = uuid4().hex
     on_start(len(tasks))

@@ -12,6 +12,7 @@ from uad_orchestrator.orchestration.versions.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.state import Input, ProjectState
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.lineage.tree import CONTENT_FILE
 from uad_orchestrator.storage.provenance import ProvenanceError
 
 
@@ -65,6 +66,6 @@ def read_content(store: ArtifactStore, asset: str, cell: Cell, version: str) -> 
     dataset, name = (cell.dataset, cell.category_name) if dimension != "detector" else (None, None)
     key = ArtifactKey(asset, dataset, name, cell.detector if dimension != "category" else None, version)
     try:
-        return json.loads((store.open_dir(key) / "content.json").read_text())
+        return json.loads((store.open_dir(key, CONTENT_FILE) / CONTENT_FILE).read_text())
     except (ArtifactError, ProvenanceError, OSError, ValueError):
         return None

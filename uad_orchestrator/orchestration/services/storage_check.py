@@ -66,7 +66,7 @@ def _space_problems(where: str, folder: Path, needed: int) -> Iterator[ProjectPr
 def _remote_problems(project: Project) -> Iterator[ProjectProblem]:
     root = project.storage.root
     try:
-        ArtifactStore(root, Path(project.storage.local)).location.has("artifacts")
+        ArtifactStore(root, Path(project.storage.local)).location.has_object("artifacts")
     except ImportError as error:
         yield ProjectProblem("storage.root", f"{root}: {error}")
     except Exception as error:  # whatever a store's client raises: this is the edge

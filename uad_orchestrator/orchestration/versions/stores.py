@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.catalogue import board_metrics
-from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of
+from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of, partition_of
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.known_categories import remember_categories
@@ -16,6 +17,7 @@ from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import DigestCache, digest_of
 from uad_orchestrator.storage.lineage.index import LineageIndex
+from uad_orchestrator.storage.lineage.tree import CONTENT_FILE
 from uad_orchestrator.storage.provenance import Provenance
 
 
@@ -46,13 +48,39 @@ def open_index(project: Project, store: ArtifactStore) -> LineageIndex:
 
 def remember_input(store: ArtifactStore, found: Input) -> None:
     """Keep an input's content beside its version, so that a later plan can say in words what changed."""
-    cell = cell_of(NODES[found.asset].dimension, found.partition)
-    dataset, name = (cell.dataset, cell.category_name) if cell.category else (None, None)
-    key = ArtifactKey(found.asset, dataset, name, cell.detector or None, found.version)
+    key = input_key(found)
     if not store.exists(key):
         provenance = Provenance(**vars(key), code_version=__version__)
         with store.write(key, provenance) as draft:
-            (draft.directory / "content.json").write_text(json.dumps(found.content, sort_keys=True))
+            (draft.directory / CONTENT_FILE).write_text(json.dumps(found.content, sort_keys=True))
+
+
+def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Iterable[Cell]) -> list[Input]:
+    """Keep the contents that cells' inputs have now and the store has not: a kill or a hand took them away.
+
+    Returns:
+        The inputs whose content was put back.
+    """
+    places: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        for asset in INPUTS:
+            places.setdefault((asset, partition_of(asset, cell)), cell)
+    known: dict[ArtifactKey, Input] = {}
+    for (asset, _), cell in places.items():
+        with suppress(InputUnavailable):
+            found = state.input(asset, cell)
+            known[input_key(found)] = found
+    missing = [known[key] for key in store.missing(known)]
+    for found in missing:
+        remember_input(store, found)
+    return missing
+
+
+def input_key(found: Input) -> ArtifactKey:
+    """Where an input's content is kept."""
+    cell = cell_of(NODES[found.asset].dimension, found.partition)
+    dataset, name = (cell.dataset, cell.category_name) if cell.category else (None, None)
+    return ArtifactKey(found.asset, dataset, name, cell.detector or None, found.version)
 
 
 def make_demo_images(project: Project) -> None:

@@ -144,7 +144,7 @@ def read_content(store: ArtifactStore, key: ArtifactKey, made: Provenance) -> Ma
     """An input's content, as kept beside its version; None for artifacts that are not inputs."""
     if CONTENT_FILE not in (made.files or {}):
         return None
-    return json.loads((store.open_dir(key) / CONTENT_FILE).read_text(encoding="utf-8"))
+    return json.loads((store.open_dir(key, CONTENT_FILE) / CONTENT_FILE).read_text(encoding="utf-8"))
 
 
 def upstream(store: ArtifactStore, key: ArtifactKey) -> LineageNode:
