@@ -50,6 +50,9 @@ def check(
     quick: Annotated[
         bool, typer.Option("--quick", help="Names and headers only: no image decoded, no weights opened.")
     ] = False,
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts", help="Read every stored file, and hold it to its checksum.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Datasets, weights, disk, versions: what is wrong, before it costs time. Exit status 1 where there are errors."""
@@ -59,7 +62,7 @@ def check(
     with speaking():
         project, faults = open_partly(home)
         with file_progress() as show:
-            found = check_project(project, show, quick=quick, faults=faults)
+            found = check_project(project, show, quick=quick, artifacts=artifacts, faults=faults)
         if as_json:
             print_json(found.to_json())
         else:

@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,7 +35,15 @@ class ArtifactError(RuntimeError):
 
 
 class DamagedArtifact(ArtifactError):
-    """An artifact whose files are not what was written. It was set aside and does not count any more."""
+    """An artifact whose files are not what was written. It was set aside and does not count any more.
+
+    Attributes:
+        key: its address.
+    """
+
+    def __init__(self, key: ArtifactKey, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass
@@ -207,11 +215,12 @@ class ArtifactStore:
             ArtifactError: there is no such artifact.
             DamagedArtifact: files are missing, cut short or changed.
         """
-        provenance = self.provenance(key)
-        directory = self.location.open_dir(key.path, provenance)
-        if self._damage(key, directory, provenance, names):
-            directory = self._refetch_or_set_aside(key, provenance, names)
-        return directory
+        with suppress(ProvenanceError):
+            provenance = self.provenance(key)
+            directory = self.location.open_dir(key.path, provenance)
+            if self._damage(key, directory, provenance, names) is None:
+                return directory
+        return self._open_again_or_set_aside(key, names)
 
     def find_damage(self, key: ArtifactKey) -> str | None:
         """What is wrong with an artifact, all its files read; nothing is set aside.
@@ -365,22 +374,28 @@ class ArtifactStore:
             self._sound.update((key, name) for name in asked)
         return fault
 
-    def _refetch_or_set_aside(self, key: ArtifactKey, provenance: Provenance, names: tuple[str, ...]) -> Path:
+    def _open_again_or_set_aside(self, key: ArtifactKey, names: tuple[str, ...]) -> Path:
         """Look again alone: another process may have put it right, or a copy was damaged on its way here."""
         with self.lock(key):
             self.location.forget(key.path)
-            provenance = self.provenance(key)
-            directory = self.location.open_dir(key.path, provenance)
-            fault = self._damage(key, directory, provenance, names)
+            try:
+                provenance = self.provenance(key)
+                directory = self.location.open_dir(key.path, provenance)
+                fault = self._damage(key, directory, provenance, names)
+            except ProvenanceError as error:
+                fault = str(error)
             if fault is None:
                 return directory
             try:
                 place = self.location.set_aside(key.path)
             except OSError as error:
-                raise DamagedArtifact(f"{fault}. Delete its folder and refresh the cell ({error})") from None
+                raise DamagedArtifact(
+                    key, f"{fault}. Delete its folder and refresh the cell ({error})"
+                ) from None
         self._sound = {sound for sound in self._sound if sound[0] != key}
         logger.warning("%s; set aside as %s.", fault, place)
-        raise DamagedArtifact(f"{fault}. It was set aside as {place}: refresh the cell to compute it again")
+        said = f"{fault}. It was set aside as {place}: refresh the cell to compute it again"
+        raise DamagedArtifact(key, said)
 
     def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
         if self.exists(key):

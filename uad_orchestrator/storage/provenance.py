@@ -55,6 +55,7 @@ def null_for_nan(value: Any) -> Any:
 
 
 JsonText = str | bytes
+FileBytes = bytes  # the model below has a field of that name
 JsonObject = Annotated[dict[str, Any], BeforeValidator(null_for_nan)]
 
 
@@ -127,12 +128,12 @@ class Provenance(BaseModel):
         """
         return self.model_dump_json(indent=1)
 
-    def to_file(self) -> bytes:
+    def to_file(self) -> FileBytes:
         """The record as the file beside an artifact: ``to_json`` with a checksum of all before it as its last key."""
         return seal(self.to_json()).encode()
 
     @classmethod
-    def from_file(cls, data: bytes, place: str | Path) -> Provenance:
+    def from_file(cls, data: FileBytes, place: str | Path) -> Provenance:
         """Read what ``to_file`` gave.
 
         Args:

@@ -25,11 +25,15 @@ from uad_orchestrator.orchestration.versions.state import InputUnavailable, Proj
 from uad_orchestrator.orchestration.versions.stores import open_index
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import DamagedArtifact
 from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
 from uad_orchestrator.storage.provenance import Provenance
 
 MAX_RETRIES = 2
 """Of a node whose input changed while it was read."""
+
+DAMAGED = "damaged artifact"
+"""In a failure's metadata: the asset whose artifact was found damaged, and set aside."""
 
 FILE_INPUTS = frozenset({"normal_images", "test_images", "ground_truth", "checkpoint"})
 """The inputs that are files, read while a node is computed."""
@@ -73,6 +77,9 @@ def materialize_stage(
             raise dg.RetryRequested(
                 max_retries=MAX_RETRIES, seconds_to_wait=2**context.retry_number
             ) from error
+        if isinstance(error, DamagedArtifact):
+            damaged = {DAMAGED: error.key.asset}
+            raise dg.Failure(description=str(error), metadata=damaged, allow_retries=False) from error
         if isinstance(error, InputUnavailable | MissingUpstream | ValueError | FileNotFoundError):
             link = _link_to_cell(run.state.project) if isinstance(error, MissingUpstream) else {}
             raise dg.Failure(description=str(error), metadata=link, allow_retries=False) from error

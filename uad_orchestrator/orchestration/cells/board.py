@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, read_replicates
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, REPLICATES, read_replicates
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
@@ -15,7 +15,7 @@ from uad_orchestrator.orchestration.versions.state import InputUnavailable, Proj
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
 from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.storage.artifact_key import ArtifactKey
-from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.failures import FailureLog, RecordedFailure
 from uad_orchestrator.storage.provenance import Provenance
@@ -55,7 +55,7 @@ def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsR
     key = _report_key(cell, state)
     if key is None or not store.exists(key):
         return None
-    return MetricsReport.from_json((store.open_dir(key) / METRICS_FILE).read_bytes())
+    return _read_report(key, store)
 
 
 def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
@@ -76,11 +76,14 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> BoardCell:
     if why := state.project.why_unreachable(cell.category):
         return _last_outcome(cell, store, _last_report(cell, state, store), why)
-    report = report_of(cell, state, store)
-    if report is not None:
-        directory = CellRun(cell, state, store).directory("metrics_report")
-        version = report.versions["metrics_report"]
-        return BoardCell("fresh", report, version=version, replicates=read_replicates(directory))
+    try:
+        report = report_of(cell, state, store)
+        if report is not None:
+            directory = CellRun(cell, state, store).directory("metrics_report", REPLICATES)
+            version = report.versions["metrics_report"]
+            return BoardCell("fresh", report, version=version, replicates=read_replicates(directory))
+    except DamagedArtifact as error:
+        return _last_outcome(cell, store, _older_report(cell, store), str(error))
     failure = _last_failure(cell, state, failures)
     if failure is not None:
         return BoardCell("failed", reason=f"{failure.asset}: {failure.error}")
@@ -92,7 +95,9 @@ def _last_outcome(cell: Cell, store: ArtifactStore, older: ArtifactKey | None, w
     if older is None:
         return BoardCell("missing", reason=why)
     try:
-        report = MetricsReport.from_json((store.open_dir(older) / METRICS_FILE).read_bytes())
+        report = _read_report(older, store)
+    except DamagedArtifact as error:
+        return BoardCell("missing", reason=f"{why}; its last report cannot be read: {error}")
     except ValueError:  # written by a program of another schema: it cannot be shown beside the others
         return BoardCell("missing", reason=f"{why}; its last report is of another schema")
     return BoardCell("stale", report, reason=why, version=older.version)
@@ -125,9 +130,13 @@ def _last_report(cell: Cell, state: ProjectState, store: ArtifactStore) -> Artif
 def _versions_in(report: ArtifactKey, store: ArtifactStore) -> dict[str, str]:
     """The versions a stored report was made from; none where it is of another schema."""
     try:
-        return MetricsReport.from_json((store.open_dir(report) / METRICS_FILE).read_bytes()).versions
-    except ValueError:
+        return _read_report(report, store).versions
+    except (ValueError, DamagedArtifact):
         return {}
+
+
+def _read_report(key: ArtifactKey, store: ArtifactStore) -> MetricsReport:
+    return MetricsReport.from_json((store.open_dir(key, METRICS_FILE) / METRICS_FILE).read_bytes())
 
 
 def _older_report(cell: Cell, store: ArtifactStore) -> ArtifactKey | None:

@@ -63,21 +63,22 @@ class CellRun:
         """The address of a node's artifact in the version it should have now."""
         return self.cell.artifact_key(asset, self.state.version(asset, self.cell))
 
-    def directory(self, asset: str) -> Path:
-        """The files of an upstream node.
+    def directory(self, asset: str, *names: str) -> Path:
+        """The files of an upstream node; ``names``: those that will be read, none for all.
 
         Raises:
             MissingUpstream: it was never computed in this version, or is gone.
+            DamagedArtifact: its files are not what was written; it was set aside.
         """
         key = self.key(asset)
-        if not self.store.exists(key):
+        if not self.store.holds(key):
             narrow = f"--category '{self.cell.category}' --detector '{self.cell.detector}'"
             raise MissingUpstream(
                 f"{asset} of {self.cell} is not there in version "
                 f"{key.version[:12]}. Materialise it first: in the UI by the job `cell`, or run "
                 f"`uad refresh {narrow}`"
             )
-        return self.store.open_dir(key)
+        return self.store.open_dir(key, *names)
 
     def provenance(self, asset: str) -> Provenance:
         """The provenance of a node's artifact."""

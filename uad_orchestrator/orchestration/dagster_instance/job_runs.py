@@ -55,6 +55,12 @@ def failed_in(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     }
 
 
+def noted_in_failures(result: dg.ExecuteInProcessResult, label: str) -> list[str]:
+    """What the failures of a run's steps have noted in their metadata under a label."""
+    data = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
+    return [str(noted.metadata[label].value) for noted in data if noted and label in noted.metadata]
+
+
 def failure_of(result: dg.ExecuteInProcessResult) -> str | None:
     """Why a run as a whole failed; None if it succeeded."""
     if result.success:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.jobs import benchmark_definitions, project_jobs
+from uad_orchestrator.orchestration.assets.materialize import DAMAGED
 from uad_orchestrator.orchestration.assets.partitions import project_partitions
 from uad_orchestrator.orchestration.assets.resources import INPUTS_TAG
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
@@ -19,11 +20,12 @@ from uad_orchestrator.orchestration.dagster_instance.job_runs import (
     failed_in,
     failure_of,
     materialized_in,
+    noted_in_failures,
     run_assets,
     was_interrupted,
 )
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
-from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, STAGES, Cell
 from uad_orchestrator.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -111,13 +113,29 @@ class CellRunner:
         )
 
     def run(self, task: CellTask) -> CellOutcome:
-        """Materialise a cell's assets in one run of the job ``cell``."""
+        """Materialise a cell's assets in one run of the job ``cell``.
+
+        Where an artifact turns out to be damaged a second run computes it again, with what failed for it.
+        """
+        outcome, damaged = self._attempt(task)
+        for _ in STAGES:  # each attempt can meet one more
+            if not damaged:
+                break
+            undone = [*(part.asset for part in outcome.failed), *(part.asset for part in outcome.skipped)]
+            wanted = {*damaged, *undone}
+            assets = tuple(asset for asset in CELL_ASSETS if asset in wanted)
+            again, damaged = self._attempt(replace(task, assets=assets))
+            outcome = replace(again, materialized=(*outcome.materialized, *again.materialized))
+        return outcome
+
+    def _attempt(self, task: CellTask) -> tuple[CellOutcome, list[str]]:
+        """What one run did, and the assets whose artifacts it found damaged."""
         cell = task.cell
         tags = {"uad/category": cell.category, "uad/detector": cell.detector}
         if task.inputs:
             tags[INPUTS_TAG] = task.inputs
         result = self._execute("cell", task.assets, cell.key, tags)
-        return read_outcome(cell, task.assets, result)
+        return read_outcome(cell, task.assets, result), noted_in_failures(result, DAMAGED)
 
     def run_leaderboard(self) -> CellOutcome:
         """Materialise the leaderboard."""

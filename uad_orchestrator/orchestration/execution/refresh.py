@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
@@ -30,9 +31,9 @@ from uad_orchestrator.orchestration.planning.rerecording import (
     apply_rerecords,
     find_rerecords,
 )
-from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
-from uad_orchestrator.orchestration.versions.state import Input, ProjectState
+from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import (
     inputs_stamp,
     make_demo_images,
@@ -43,7 +44,9 @@ from uad_orchestrator.orchestration.versions.stores import (
 )
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
+from uad_orchestrator.storage.provenance import ProvenanceError
 
 OnStart = Callable[[int], None]
 OnCell = Callable[[CellOutcome], None]
@@ -111,7 +114,7 @@ def refresh(
         instance: where runs are recorded.
         selection: narrows the grid.
         workers: processes; 1 runs in this one.
-        rehash: fingerprint every file anew, whatever is remembered of it.
+        rehash: fingerprint every file anew, whatever is remembered of it; artifacts are held to their checksums.
         on_start: called once with the number of cells to run.
         on_cell: called with each cell's outcome as it ends.
     """
@@ -119,6 +122,8 @@ def refresh(
     fail_dead_runs(instance)
     make_demo_images(project)
     state, store = open_state(project, rehash=rehash), open_store(project)
+    if rehash:
+        set_aside_damaged(state, store, selection)
     plan = Planner(state, store, instance).plan(selection)
     result = RefreshResult(
         inputs=report_inputs(instance, project, plan.inputs, store),
@@ -141,6 +146,14 @@ def refresh(
         open_index(project, store).settle()
     result.seconds = time.perf_counter() - started
     return result
+
+
+def set_aside_damaged(state: ProjectState, store: ArtifactStore, selection: Selection) -> None:
+    """Look through all artifacts that the selected cells stand on, those too that nothing is going to read."""
+    for cell in (cell for cell in state.cells if selection.covers(cell)):
+        for asset in STAGES:
+            with suppress(InputUnavailable, ArtifactError, ProvenanceError):
+                store.open_dir(cell.artifact_key(asset, state.version(asset, cell)))
 
 
 def group_tasks(tasks: Sequence[CellTask], state: ProjectState) -> list[Group]:

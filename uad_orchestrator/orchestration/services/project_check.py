@@ -24,7 +24,12 @@ from uad_orchestrator.orchestration.cells.dataset_findings import DatasetFinding
 from uad_orchestrator.orchestration.dagster_instance.instance import project_dagster_home
 from uad_orchestrator.orchestration.services.disk import disk_need
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
-from uad_orchestrator.orchestration.services.storage_check import free_bytes, size_words, storage_problems
+from uad_orchestrator.orchestration.services.storage_check import (
+    artifact_problems,
+    free_bytes,
+    size_words,
+    storage_problems,
+)
 from uad_orchestrator.orchestration.services.weight_check import package_problems, weight_problems
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
@@ -73,6 +78,7 @@ def check_project(
     on_file: OnFile = lambda category, done, total: None,
     *,
     quick: bool = False,
+    artifacts: bool = False,
     faults: Iterable[SettingProblem] = (),
 ) -> CheckResult:
     """Look at datasets, weights, packages, storage and Dagster's instance; nothing is computed or changed.
@@ -81,6 +87,7 @@ def check_project(
         project: as its file says; with missing files allowed, they are among the problems.
         on_file: called with each image looked at.
         faults: what is wrong with the project file, where ``project`` is what remains without it.
+        artifacts: read every stored file, and hold it to its checksum.
         quick: by names and headers alone: masks are not decoded, copies not looked for, weights not opened.
     """
     need = disk_need(project)
@@ -96,6 +103,7 @@ def check_project(
         *_calibration_problems(project),
         *_instance_problems(project),
         *storage_problems(project, need),
+        *(artifact_problems(project) if artifacts else ()),
     ]
     free = free_bytes(Path(project.storage.local))
     size = f"about {size_words(need.bytes)} on disk ({size_words(free)} free)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import read_contact_sheet, read_curves
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
@@ -15,7 +17,7 @@ from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.html_report import CellSection, write_report
-from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
 from uad_orchestrator.threads import available_threads
 
 CELLS_PER_PROCESS = 8
@@ -36,15 +38,18 @@ def save_report(project: Project, output: Path | None = None) -> Path:
 def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSection]:
     """A section per cell with a current report, read when it is its turn."""
     for cell in state.cells:
-        report = report_of(cell, state, store)
-        if report is None:
-            continue
-        run = CellRun(cell, state, store)
-        directory = run.directory("metrics_report")
-        yield CellSection(
-            report,
-            scores=read_scores(run.directory("score_table")),
-            pixel_curves=read_curves(directory),
-            contact_sheet=read_contact_sheet(directory),
-            provenance=[run.provenance(asset) for asset in STAGES],
-        )
+        with suppress(DamagedArtifact):  # named in the log, set aside: the next refresh computes it again
+            report = report_of(cell, state, store)
+            if report is not None:
+                yield _section(CellRun(cell, state, store), report)
+
+
+def _section(run: CellRun, report: MetricsReport) -> CellSection:
+    directory = run.directory("metrics_report")
+    return CellSection(
+        report,
+        scores=read_scores(run.directory("score_table")),
+        pixel_curves=read_curves(directory),
+        contact_sheet=read_contact_sheet(directory),
+        provenance=[run.provenance(asset) for asset in STAGES],
+    )

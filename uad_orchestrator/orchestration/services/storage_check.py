@@ -1,16 +1,20 @@
-"""Whether what a project writes has a place: disks large enough, folders that may be written to, stores that answer."""
+"""Whether what a project writes has a place: disks large enough, folders that may be written to, stores that answer;
+and whether what is stored is still what was written.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from uad_orchestrator.orchestration.services.disk import DiskNeed
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.versions.stores import open_store
 from uad_orchestrator.project import Project
-from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.locations import RemoteLocation
 
 
@@ -61,6 +65,16 @@ def _space_problems(where: str, folder: Path, needed: int) -> Iterator[ProjectPr
     if needed > (free := free_bytes(folder)):
         said = f"about {size_words(needed)} will be needed in {folder}, {size_words(free)} are free"
         yield ProjectProblem(where, said)
+
+
+def artifact_problems(project: Project) -> Iterator[ProjectProblem]:
+    """The artifacts in the store whose files are not what was written: each file is read, nothing is changed."""
+    store = open_store(project)
+    mend = "`uad refresh --rehash` sets it aside and computes it again where it is needed"
+    for key in store.list_folders():
+        with suppress(ArtifactError):  # it went meanwhile, or was never finished
+            if fault := store.find_damage(key):
+                yield ProjectProblem(str(key), f"{fault}: {mend}")
 
 
 def _remote_problems(project: Project) -> Iterator[ProjectProblem]:
