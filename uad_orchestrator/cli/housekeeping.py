@@ -58,7 +58,7 @@ def sql(
     with speaking():
         project = open_project(home)
         try:
-            found = open_index(project, open_store(project)).sql(query)
+            found = open_index(open_store(project)).sql(query)
         except LineageError as error:
             note(f"Error: {error}")
             raise typer.Exit(2) from error
@@ -80,7 +80,7 @@ def rebuild(home: Home = None) -> None:
 
     with speaking():
         project = open_project(home)
-        count = open_index(project, open_store(project)).rebuild()
+        count = open_index(open_store(project)).rebuild()
         typer.echo(f"{count} artifacts indexed")
 
 

@@ -17,7 +17,7 @@ from uad_orchestrator.orchestration.services.storage_check import artifact_probl
 from uad_orchestrator.orchestration.versions.graph import INPUTS
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import Input
-from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+from uad_orchestrator.orchestration.versions.stores import open_index, open_state, open_store
 
 CELL = ("alpha/disc", "patchcore")
 ONLY = Selection(detectors=("patchcore",))
@@ -142,6 +142,25 @@ def test_a_kill_between_content_and_event_loses_nothing(
 
 def board(workshop: Workshop) -> list:
     return list(current_board(open_state(workshop.project), open_store(workshop.project), ONLY).rows)
+
+
+def test_a_lost_index_is_made_again_and_holds_what_the_live_one_held(workshop: Workshop) -> None:
+    queries = {
+        "materialization": "SELECT asset, category, detector, version, reused, bytes FROM materialization ORDER BY ALL",
+        "lineage": "FROM lineage ORDER BY ALL",
+        "metric": "FROM metric ORDER BY ALL",
+    }
+
+    def rows() -> dict[str, list[tuple]]:
+        index = open_index(open_store(workshop.project))
+        return {table: index.sql(query).rows for table, query in queries.items()}
+
+    live = rows()
+    assert {row[0] for row in live["materialization"]} >= {"normal_images", "memory_bank", "metrics_report"}
+    (workshop.home / ".uad/uad.duckdb").unlink()
+    assert rows() == live
+    assert open_index(open_store(workshop.project)).rebuild() == len(live["materialization"])
+    assert rows() == live
 
 
 def test_what_nothing_reads_is_found_by_check_and_mended_on_demand(workshop: Workshop) -> None:

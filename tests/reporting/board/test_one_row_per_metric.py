@@ -152,7 +152,7 @@ def test_the_index_has_its_column(invented: Metric, tmp_path: Path) -> None:
         "detectors: {patchcore: {model: vision_patchcore}}\n"
     )
     project = open_project(tmp_path)
-    index = open_index(project, open_store(project))
+    index = open_index(open_store(project))
     assert index.sql("FROM metrics").columns[4:] == catalogue.board_metrics()
     assert "pixel_error" in catalogue.board_metrics()
 

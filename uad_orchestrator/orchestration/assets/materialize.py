@@ -101,7 +101,7 @@ def _compute_once(
     run: CellRun, asset: str, key: ArtifactKey, run_id: str, compute: Compute, turn: Turn
 ) -> tuple[Provenance, bool]:
     """The artifact's provenance, and whether it was there already."""
-    index = open_index(run.state.project, run.store)
+    index = open_index(run.store)
     with run.store.lock(key):
         reused = run.store.exists(key)
         if not reused:

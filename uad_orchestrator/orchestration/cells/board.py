@@ -12,6 +12,7 @@ from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
+from uad_orchestrator.orchestration.versions.stores import open_index
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
 from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.storage.artifact_key import ArtifactKey
@@ -71,6 +72,7 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
     provenance = Provenance(**vars(key), inputs=inputs, code_version=__version__)
     with store.write(key, provenance) as draft:
         (draft.directory / BOARD_FILE).write_text(board.to_json())
+    open_index(store).record(store.provenance(key))
 
 
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> BoardCell:

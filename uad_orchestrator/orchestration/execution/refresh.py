@@ -143,7 +143,7 @@ def refresh(
     result.warnings, faults = project_findings(state, store, selection)
     result.failed += [Failed("dataset_category", name, None, str(error)) for name, error in faults.items()]
     if result.materialized:
-        open_index(project, store).settle()
+        open_index(store).settle()
     result.seconds = time.perf_counter() - started
     return result
 

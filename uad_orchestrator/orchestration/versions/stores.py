@@ -41,9 +41,9 @@ def open_store(project: Project) -> ArtifactStore:
     return ArtifactStore(str(project.storage.root), Path(project.storage.local))
 
 
-def open_index(project: Project, store: ArtifactStore) -> LineageIndex:
-    """The project's lineage index; its view ``metrics`` has the board's columns."""
-    return LineageIndex(Path(project.storage.local), store, metrics=board_metrics())
+def open_index(store: ArtifactStore) -> LineageIndex:
+    """The lineage index of a project's artifacts; its view ``metrics`` has the board's columns."""
+    return LineageIndex(store.local, store, metrics=board_metrics())
 
 
 def remember_input(store: ArtifactStore, found: Input) -> None:
@@ -53,6 +53,7 @@ def remember_input(store: ArtifactStore, found: Input) -> None:
         provenance = Provenance(**vars(key), code_version=__version__)
         with store.write(key, provenance) as draft:
             (draft.directory / CONTENT_FILE).write_text(json.dumps(found.content, sort_keys=True))
+        open_index(store).record(store.provenance(key))
 
 
 def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Iterable[Cell]) -> list[Input]:

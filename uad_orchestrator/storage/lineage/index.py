@@ -228,7 +228,7 @@ class LineageIndex:
         with self._turn(wait=self.patience) as mine:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
-            events = [LineageEvent.computed(*found) for found in self._stored()]
+            events = self._computed()
             with new_file(self.path) as aside:
                 with self._open(aside) as connection:
                     connection.execute(TABLES)
@@ -256,12 +256,15 @@ class LineageIndex:
         except FileNotFoundError:
             return float("inf")
 
-    def _stored(self) -> Iterator[tuple[Provenance, str]]:
+    def _computed(self) -> list[LineageEvent]:
+        """What the provenance of all stored artifacts says."""
+        events = []
         for key in self.store.list_all():
             try:
-                yield self.store.provenance(key), self.store.path(key)
-            except ProvenanceError as error:
+                events.append(LineageEvent.computed(self.store.provenance(key), self.store.path(key)))
+            except (ProvenanceError, ArtifactError) as error:
                 logger.warning("Left out of the index: %s", error)
+        return events
 
     @contextmanager
     def _turn(self, wait: float) -> Iterator[bool]:
@@ -282,9 +285,12 @@ class LineageIndex:
             lock.release()
 
     def _fold(self) -> bool:
-        """The fold itself, in our turn: the files go only after their rows are safe."""
-        files = self.pending.files()
-        if not files and self.path.exists():
+        """The fold itself, in our turn: the files go only after their rows are safe.
+
+        An index that is not there, because it is the first or was lost, begins with all that is stored.
+        """
+        files, lost = self.pending.files(), not self.path.exists()
+        if not files and not lost:
             return True
         try:
             opened = self._open(self.path)
@@ -294,7 +300,7 @@ class LineageIndex:
             connection.begin()
             connection.execute(TABLES)
             self._require_schema(connection)
-            insert_events(connection, self.pending.read(files))
+            insert_events(connection, [*(self._computed() if lost else ()), *self.pending.read(files)])
             self._renew_views(connection)
             connection.commit()
         for file in files:
