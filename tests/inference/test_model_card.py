@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from tests.reporting.cells import report
 from uad_orchestrator.inference.model_card import model_card
 from uad_orchestrator.metrics.catalogue import metrics_of
-from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 
 
 def test_each_metric_and_what_the_threshold_does_is_a_line() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate
-from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate, exceeds, held_out_rate
+from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds, held_out_rate
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))
@@ -37,9 +38,11 @@ def test_measured_false_positive_rate_is_the_nominal_one() -> None:
 
 
 def test_too_few_normals_give_the_largest_score_and_say_so() -> None:
-    point = calibrate([3.0, 1.0], 0.05, "held_out")
+    point = calibrate([3.0, 2.0], 0.05, "held_out")
     assert point.threshold == 3.0
-    assert point.source == "held_out; largest of 2 scores: 19 or more are needed for contamination 0.05"
+    assert point.source == (
+        "held_out; largest of 2 scores, guaranteed 0.33: 19 or more are needed for contamination 0.05"
+    )
     assert "largest" not in calibrate(range(19), 0.05, "held_out").source
 
 

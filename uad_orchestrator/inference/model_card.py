@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.metrics.catalogue import find
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.metrics.thresholds import OperatingPoint
 
 
 def model_card(bundle: Bundle, report: MetricsReport) -> str:
@@ -29,7 +29,8 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     masked = f", of which {counts.n_test_masked} have a mask" if report.without_mask else ""
     yield f"- measured on {counts.n_test_normal} normal and {counts.n_test_anomalous} anomalous test images{masked}"
     yield from ("", "## Thresholds", "")
-    yield from ("| of | threshold | from | n | false-positive rate asked for |", "|---|---|---|---|---|")
+    yield "| of | threshold | from | n | false-positive rate asked for | guaranteed | at most, with 95 % confidence |"
+    yield "|---|---|---|---|---|---|---|"
     yield _point("image score", calibration.image_point)
     yield _point("map pixel", calibration.pixel_point)
     yield from ("", "## Metrics on the test images", "")
@@ -51,7 +52,9 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
 
 def _point(what: str, point: OperatingPoint) -> str:
     threshold = "none" if point.reason else f"{point.threshold:.6g}"
-    return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} |"
+    promise = (point.guaranteed_rate, point.false_positive_limit)
+    known = " | ".join("nothing" if point.unguaranteed else f"{rate:.3g}" for rate in promise)
+    return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} | {known} |"
 
 
 def _figure(value: float | None, reason: str | None) -> str:

@@ -17,6 +17,7 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
+from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import (
@@ -28,12 +29,7 @@ from uad_orchestrator.metrics.pixels.statistics import (
 )
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
-from uad_orchestrator.metrics.thresholds import (
-    NO_MAP,
-    OperatingPoint,
-    SegmentationPoint,
-    held_out_rate,
-)
+from uad_orchestrator.metrics.thresholds import held_out_rate
 
 METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
@@ -340,7 +336,10 @@ def _point_report(
     point: OperatingPoint, found: ThresholdMetrics | None, missing: str | None
 ) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
-    return OperatingPointReport(contamination=point.contamination, **_at_point(point, found, missing))
+    values, promise = _at_point(point, found, missing), OperatingPointReport.promise_of(point)
+    if point.unguaranteed:
+        values["reasons"] |= dict.fromkeys(promise, point.unguaranteed)
+    return OperatingPointReport(contamination=point.contamination, **promise, **values)
 
 
 def _of_held_out(

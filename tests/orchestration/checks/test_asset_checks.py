@@ -15,9 +15,9 @@ import pytest
 from tests.orchestration.workshop import Workshop, write_category, write_image
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.metrics.operating_point import OPTIMISTIC
 from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
