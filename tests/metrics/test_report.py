@@ -75,6 +75,19 @@ def test_a_report_of_schema_1_is_still_read() -> None:
     assert (report.intervals, report.roi) == ({}, None)
 
 
+def test_what_a_threshold_promises_follows_from_reports_that_do_not_say_it() -> None:
+    made = MetricsReport(**content()).image_operating_point  # n 20, contamination 0.05
+    assert made.guaranteed_rate == pytest.approx(1 / 21)
+    assert made.false_positive_limit == pytest.approx(1 - 0.05 ** (1 / 20))
+    told = json.loads(MetricsReport(**content()).to_json())
+    for name in ("guaranteed_rate", "false_positive_limit"):
+        assert told["image_operating_point"][name] == getattr(made, name)
+    unknown = {**content()["image_operating_point"], "source": "leave_one_group_out"}
+    read = MetricsReport(**content() | {"pixel_operating_point": unknown}).pixel_operating_point
+    assert read.guaranteed_rate is read.false_positive_limit is None
+    assert "not recorded" in read.reasons["guaranteed_rate"]
+
+
 def test_an_undefined_figure_needs_a_reason_and_a_reason_an_undefined_figure() -> None:
     with pytest.raises(ValidationError, match="no reason is given for the undefined pixel_ap"):
         MetricsReport(**content() | {"reasons": {}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.metrics.catalogue import find
@@ -10,12 +10,18 @@ from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.report import MetricsReport
 
 
-def model_card(bundle: Bundle, report: MetricsReport) -> str:
-    """Markdown; ``bundle.name`` is the title."""
-    return "\n".join(_lines(bundle, report)) + "\n"
+def model_card(bundle: Bundle, report: MetricsReport, warnings: Sequence[str] = ()) -> str:
+    """Markdown; ``bundle.name`` is the title.
+
+    Args:
+        bundle: what the card is about.
+        report: of the cell that it comes from.
+        warnings: what speaks against the cell's figures.
+    """
+    return "\n".join(_lines(bundle, report, warnings)) + "\n"
 
 
-def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
+def _lines(bundle: Bundle, report: MetricsReport, warnings: Sequence[str]) -> Iterator[str]:
     counts, calibration = report.counts, bundle.calibration
     yield from (f"# {bundle.name}", "")
     embedder = "" if bundle.embedder is None else f" with embedder `{bundle.embedder.name}`"
@@ -33,6 +39,8 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     yield _point("image score", calibration.image_point)
     yield _point("map pixel", calibration.pixel_point)
+    if warnings:
+        yield from ("", "## Warnings of the benchmark", "", *(f"- {warning}" for warning in warnings))
     yield from ("", "## Metrics on the test images", "")
     yield from ("| metric | value |", "|---|---|")
     for name, value in report.metrics.items():

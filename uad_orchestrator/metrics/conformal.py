@@ -113,4 +113,5 @@ class RateLaw(NamedTuple):
         from scipy.stats import betabinom
 
         single = betabinom.pmf(np.arange(of + 1), of, self.above, self.below)
-        return np.cumsum(single), np.cumsum(single[::-1])[::-1]
+        so_few, so_many = np.cumsum(single), np.cumsum(single[::-1])[::-1]
+        return np.minimum(so_few, 1), np.minimum(so_many, 1)

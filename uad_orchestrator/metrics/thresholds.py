@@ -133,25 +133,36 @@ def at_false_positive_rate(
     return replace(point, threshold=math.nan, source=f"none: {reason}", set_by=None)
 
 
-def held_out_rate(scores: Sequence[float] | np.ndarray, contamination: float) -> float:
+def held_out_rate(
+    scores: Sequence[float] | np.ndarray, contamination: float, groups: Sequence[str] = ()
+) -> float:
     """The share of normal images above the threshold that the others set: an honest rate where none are tested.
 
     Args:
         scores: (n,) finite scores of normal images that the detector does not hold.
         contamination: as for ``calibrate``.
+        groups: (n,) the group of each: the others are those of other groups; by default each image is one.
 
     Returns:
-        the rate in 0..1; NaN for fewer than two scores.
+        the rate in 0..1; NaN for fewer than two groups.
 
     >>> held_out_rate([0.1, 0.2, 0.3, 0.9], 0.25)
     0.25
+    >>> held_out_rate([0.1, 0.2, 0.8, 0.9], 0.25, groups=["a", "a", "b", "b"])
+    0.5
     """
-    values = np.sort(np.asarray(scores, dtype=np.float64))
-    if values.size < 2:
+    values = np.asarray(scores, dtype=np.float64)
+    _, group = (
+        np.unique(np.asarray(groups), return_inverse=True) if groups else (None, np.arange(values.size))
+    )
+    if values.size == 0 or group.max() == 0:
         return math.nan
-    rank = min(conformal_rank(values.size - 1, contamination), values.size - 1)
-    # without an image above it, the rank-th smallest stays what it is; one below it is never above its threshold
-    return float(np.count_nonzero(values[rank:] > values[rank - 1]) / values.size)
+    above = 0
+    for one in range(group.max() + 1):
+        others = np.sort(values[group != one])
+        rank = min(conformal_rank(others.size, contamination), others.size)
+        above += int(np.count_nonzero(values[group == one] > others[rank - 1]))
+    return above / values.size
 
 
 def exceeds(scores: np.ndarray, threshold: float) -> np.ndarray:

@@ -185,6 +185,8 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     every = read_scores(scores)
     scored = [row for row in every if row.role != "calibration"]
     rows = [row for row in scored if row.role == "test"]
+    normals = [row for row in every if row.role == "calibration"]
+    groups = {record.path: record.group_id or record.path for record in manifest.records}
     without_maps = any(row.grid_shape is None for row in rows)
     preset = resolve_preset(run.entry.preset, run.state.project.presets)
     roi = RegionOfInterest(preset, truth, run.state.project.evaluation.roi_metrics)
@@ -195,7 +197,8 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         protocol=protocol,
         thresholds=read_thresholds(scores, maps_directory),
         inspected=lambda row: roi.counted(row.image),
-        held_out=[row.score for row in every if row.role == "calibration"],
+        held_out=[row.score for row in normals],
+        held_out_groups=[groups.get(row.image, row.image) for row in normals],
     )
     write_curves(found.pixel_curves, directory)
     replicates = None
