@@ -119,7 +119,7 @@ class LeaderboardRow(BaseModel):
     pixel_threshold_source: str | None = None
     pixel_guaranteed_rate: float | None = Field(
         None,
-        description="the chance, at most, that a pixel of a new normal image lies above the pixel threshold",
+        description="the chance, at most, that a new normal image has a pixel above the pixel threshold",
     )
     pixel_false_positive_limit: float | None = Field(None, description="as false_positive_limit, likewise")
     contamination: float | None = Field(None, description="nominal false-positive rate of the thresholds")
