@@ -191,6 +191,8 @@ def test_normals_too_few_for_the_contamination_are_said_with_what_they_support()
     )
     assert check_rules.enough_normals(calibrate(range(12), 0.077, "validation")).passed
     assert "contamination 0" not in check_rules.enough_normals(calibrate([1.0], 0.05, "validation")).said[60:]
+    many = check_rules.enough_normals(calibrate(range(200), 0.002, "validation")).said
+    assert "Add normals, with `calibration: {max_images: 499}`, or ask for" in many
     enough = calibrate(range(19), 0.05, "validation")
     assert check_rules.enough_normals(enough).passed
     assert check_rules.enough_normals(enough, few).said.startswith("of map pixels: contamination 0.05")

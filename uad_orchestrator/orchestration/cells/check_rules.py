@@ -20,10 +20,14 @@ from uad_orchestrator.datasets.leaks import find_exact_copies
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
+from uad_orchestrator.detectors.protocol.settings import CalibrationSettings
 from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.conformal import LIMIT_LEVEL, RateLaw, scores_needed
 from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
 from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
+
+USUAL_MOST = CalibrationSettings().max_images
+"""Normals that calibrate at most, where the project file does not say another number."""
 
 SHOWN = 20
 """Problems listed in a result; the rest is counted."""
@@ -157,11 +161,12 @@ def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = N
     needed, figures = scores_needed(point.contamination), _promise(point)
     if point.n < needed and not point.unguaranteed:
         least = 1 / (point.n + 1)
+        let_in = f", with `calibration: {{max_images: {needed}}}`" if needed > USUAL_MOST else ""
         ask = f", or ask for what they support: contamination {math.ceil(1000 * least) / 1000:g}"
         said = (
             f"contamination {point.contamination:g} is asked for, {point.guaranteed_rate:.2g} is guaranteed: "
             f"{point.n} normals set the threshold, {needed} are needed (with {LIMIT_LEVEL:.0%} confidence the rate is "
-            f"at most {point.false_positive_limit:.2g}). Add normals{ask if least < 0.5 else ''}"
+            f"at most {point.false_positive_limit:.2g}). Add normals{let_in}{ask if least < 0.5 else ''}"
         )
         return Verdict(False, said, figures, is_error=False)
     if pixel_point is not None and not (found := enough_normals(pixel_point)).passed:
