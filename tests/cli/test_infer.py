@@ -34,6 +34,7 @@ def test_json_is_one_object(bundle_folder: Path, bundle: Bundle, images: dict[st
         assert (row["image"], row["score"], row["label"]) == (expected.name, expected.score, expected.label)
         assert row["regions"] == json.loads(json.dumps([r.to_json() for r in expected.regions]))
     assert values["threshold"] == bundle.calibration.image_point.threshold
+    assert values["thresholds"]["pixel"] == bundle.calibration.pixel_point.to_json()
 
 
 def test_csv_has_a_row_per_image(bundle_folder: Path, bundle: Bundle, images: dict[str, Path]) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from tests.reporting.cells import report
 from uad_orchestrator.inference.model_card import model_card
 from uad_orchestrator.metrics.catalogue import metrics_of
-from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 
 
 def test_each_metric_and_what_the_threshold_does_is_a_line() -> None:
@@ -15,7 +15,9 @@ def test_each_metric_and_what_the_threshold_does_is_a_line() -> None:
     calibration = SimpleNamespace(image_point=point, pixel_point=point)
     bundle = SimpleNamespace(name="bottle", model="vision_patchcore", embedder=None, calibration=calibration)
     made = report(pixels=False)
-    card = model_card(bundle, made).splitlines()  # type: ignore[arg-type]
+    card = model_card(bundle, made, ["odd_normals: one image"]).splitlines()  # type: ignore[arg-type]
+    assert "| image score | 0.5 | validation | 20 | 0.05 | 0.0476 | 0.139 |" in card
+    assert "- odd_normals: one image" in card
     assert f"| image_auroc | {made.metrics['image_auroc']:.4f} |" in card
     assert "| pixel_ap | none: no ground-truth masks |" in card
     at_threshold = [line.split()[1] for line in card if "at the benchmark's image threshold" in line]

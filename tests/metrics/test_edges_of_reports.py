@@ -17,11 +17,12 @@ from uad_orchestrator.metrics import MetricsReport, OperatingPoint, PixelCounts,
 from uad_orchestrator.metrics.bootstrap import interval
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import threshold_metrics
+from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import PixelStatistics, ThresholdCounts
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import Timings
-from uad_orchestrator.metrics.thresholds import SegmentationPoint, at_false_positive_rate, exceeds
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds
 
 POINT = OperatingPoint(0.5, "validation", 20, 0.05)
 SEGMENTATION = SegmentationPoint(0.5, "validation", 8)
@@ -112,10 +113,9 @@ def test_at_a_threshold_every_figure_is_there_or_says_why_not() -> None:
     assert found.segmentation is None, "only where the protocol asks for it"
     none = OperatingPoint(math.nan, "none: one reference image", 0, 0.05)
     without = evaluated([NORMAL, DENT], image=none, pixel=none)
-    silent = dict.fromkeys(
-        ("precision", "recall", "f1", "iou", "false_positive_rate", "threshold"),
-        "no threshold: one reference image",
-    )
+    figures = ("precision", "recall", "f1", "iou", "false_positive_rate", "threshold")
+    promise = ("guaranteed_rate", "false_positive_limit")
+    silent = dict.fromkeys((*figures, *promise), "no threshold: one reference image")
     assert without.image_point.reasons == without.pixel_point.reasons == silent
     assert without.per_defect[0].reasons["recall"] == "no threshold: one reference image"
     only_normals = evaluated([NORMAL, NORMAL])
@@ -261,9 +261,12 @@ def test_an_operating_point_keeps_its_contamination_and_its_reason_whatever_is_m
     assert (nothing.contamination, nothing.n) == (0.2, 0)
     assert nothing.to_json() == {
         "threshold": None, "source": nothing.source, "n": 0, "contamination": 0.2,
+        "guaranteed_rate": None, "false_positive_limit": None,
     }  # fmt: skip
     assert nothing.reason == "no normal images left to calibrate on (validation)"
-    assert calibrate([0.5], 0.4, "none: kept").source.startswith("none: kept; largest of 1 scores: 2 or more")
+    assert calibrate([0.5], 0.4, "none: kept").source.startswith(
+        "none: kept; largest of 1 scores, guaranteed 0.5: 2 or more"
+    )
     few = at_false_positive_rate([0.5], 0.4, "validation")
     assert math.isnan(few.threshold) and (few.n, few.contamination) == (1, 0.4)
     assert (

@@ -13,11 +13,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.metrics.made_pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels import statistics
 from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
-from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
 PIXEL_POINT = OperatingPoint(2.0, "validation", 20, 0.05)

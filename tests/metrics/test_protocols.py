@@ -13,9 +13,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 from tests.metrics.made_pixels import Row, brute_force_spro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
-from uad_orchestrator.metrics.thresholds import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
 POINTS = Thresholds(

@@ -60,7 +60,8 @@ def test_no_field_can_be_left_out(field: str) -> None:
 def test_the_figures_of_a_threshold_are_what_may_be_undefined() -> None:
     report = MetricsReport(**content())
     names = {"threshold", "precision", "recall", "f1", "iou", "false_positive_rate"}
-    assert report.image_operating_point.figures().keys() == names
+    promise = {"guaranteed_rate", "false_positive_limit"}
+    assert report.image_operating_point.figures().keys() == names | promise
     assert report.segmentation is not None and report.segmentation.figures().keys() == names
 
 
@@ -72,6 +73,19 @@ def test_a_report_of_schema_1_is_still_read() -> None:
     report = MetricsReport.from_json(json.dumps(earlier | {"schema_version": 1}))
     assert (report.schema_version, report.unlabelled, report.segmentation) == (3, [], None)
     assert (report.intervals, report.roi) == ({}, None)
+
+
+def test_what_a_threshold_promises_follows_from_reports_that_do_not_say_it() -> None:
+    made = MetricsReport(**content()).image_operating_point  # n 20, contamination 0.05
+    assert made.guaranteed_rate == pytest.approx(1 / 21)
+    assert made.false_positive_limit == pytest.approx(1 - 0.05 ** (1 / 20))
+    told = json.loads(MetricsReport(**content()).to_json())
+    for name in ("guaranteed_rate", "false_positive_limit"):
+        assert told["image_operating_point"][name] == getattr(made, name)
+    unknown = {**content()["image_operating_point"], "source": "leave_one_group_out"}
+    read = MetricsReport(**content() | {"pixel_operating_point": unknown}).pixel_operating_point
+    assert read.guaranteed_rate is read.false_positive_limit is None
+    assert "not recorded" in read.reasons["guaranteed_rate"]
 
 
 def test_an_undefined_figure_needs_a_reason_and_a_reason_an_undefined_figure() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate
-from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate, exceeds, held_out_rate
+from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds, held_out_rate
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))
@@ -37,9 +38,11 @@ def test_measured_false_positive_rate_is_the_nominal_one() -> None:
 
 
 def test_too_few_normals_give_the_largest_score_and_say_so() -> None:
-    point = calibrate([3.0, 1.0], 0.05, "held_out")
+    point = calibrate([3.0, 2.0], 0.05, "held_out")
     assert point.threshold == 3.0
-    assert point.source == "held_out; largest of 2 scores: 19 or more are needed for contamination 0.05"
+    assert point.source == (
+        "held_out; largest of 2 scores, guaranteed 0.33: 19 or more are needed for contamination 0.05"
+    )
     assert "largest" not in calibrate(range(19), 0.05, "held_out").source
 
 
@@ -116,6 +119,34 @@ def test_what_is_left_aside_and_few_normals_are_both_said() -> None:
     assert point.origin == "validation"
 
 
+def test_nothing_is_guaranteed_of_normals_that_the_model_may_have_seen() -> None:
+    point = calibrate(range(30), 0.1, OPTIMISTIC)
+    assert math.isnan(point.guaranteed_rate) and math.isnan(point.false_positive_limit)
+    assert "trained on" in point.unguaranteed
+    values = point.to_json()
+    assert (values["guaranteed_rate"], values["false_positive_limit"]) == (None, None)
+    assert "guaranteed" not in calibrate(range(3), 0.1, OPTIMISTIC).source
+    assert calibrate([], 0.1, "none: no images").unguaranteed == "no threshold: no images"
+
+
+def test_points_of_earlier_versions_are_read_and_their_groups_are_not_made_up() -> None:
+    earlier = {"threshold": 1.0, "source": "validation", "n": 19, "contamination": 0.05}
+    assert OperatingPoint.from_json(earlier).guaranteed_rate == pytest.approx(0.05)
+    grouped = OperatingPoint.from_json(earlier | {"source": "leave_one_group_out; largest of 12 scores: 19"})
+    assert "not recorded" in grouped.unguaranteed and math.isnan(grouped.guaranteed_rate)
+    for group in (1, 4):
+        point = calibrate(range(12), 0.05, "leave_one_group_out", largest_group=group)
+        assert OperatingPoint.from_json(json.loads(json.dumps(point.stored()))) == point
+        assert point.guaranteed_rate == pytest.approx(group / (12 + group))
+    assert calibrate(range(12), 0.05, "validation").stored().keys() == earlier.keys()
+
+
+def test_remarks_of_others_stay_part_of_the_origin() -> None:
+    origin = "leave_one_image_out; scaled by 0.91 to a refit of 2 of 10 folds"
+    point = calibrate([*ODD, 50.0], 0.01, origin, robust=True)
+    assert point.origin == origin and len(point.source) > len(origin) + 50
+
+
 def test_many_left_aside_are_counted() -> None:
     scores = [*np.linspace(1, 1.2, 60), *(100.0 + i for i in range(5))]
     point = calibrate(scores, 0.05, "validation", robust=True)
@@ -139,6 +170,16 @@ def test_the_held_out_rate_is_of_each_normal_against_the_threshold_of_the_others
         for i, score in enumerate(scores)
     ]
     assert held_out_rate(scores, contamination) == pytest.approx(np.mean(above))
+
+
+def test_a_normal_is_held_against_those_of_other_groups() -> None:
+    scores, groups = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.4]), ["a", "a", "b", "b", "b", "c"]
+    above = [
+        score > calibrate(scores[[g != own for g in groups]], 0.2, "leave_one_group_out").threshold
+        for score, own in zip(scores, groups, strict=True)
+    ]
+    assert held_out_rate(scores, 0.2, groups) == np.mean(above) > held_out_rate(scores, 0.2)
+    assert np.isnan(held_out_rate(scores, 0.2, ["a"] * 6))
 
 
 def test_one_normal_has_no_held_out_rate() -> None:

@@ -176,6 +176,7 @@ def test_a_folder_per_camera_is_the_group_and_maps_do_not_collide(tmp_path: Path
     of_cameras(housing(tmp_path))
     row = row_of(tmp_path)
     assert row["threshold_source"] == "leave_one_group_out"
+    assert row["guaranteed_rate"] == pytest.approx(1 / 3), "two cameras: of a third"
     assert (row["n_test_normal"], row["n_test_masked"]) == (5, 6)
     assert row["pixel_auroc"] > 0.9
     maps = {path.name for path in (tmp_path / ".uad" / "artifacts").rglob("scratch/*.tiff")}

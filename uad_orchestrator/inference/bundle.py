@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
-from uad_orchestrator.metrics.thresholds import OperatingPoint, at_false_positive_rate
+from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
 
@@ -60,12 +61,15 @@ class Calibration:
         Raises:
             ValueError: ``rate`` is not in (0, 0.5).
         """
-        image = at_false_positive_rate(self.scores, rate, self.image_point.origin)
-        pixel = at_false_positive_rate(self.maxima, rate, self.pixel_point.origin)
+
+        def point(scores: Sequence[float], known: OperatingPoint) -> OperatingPoint:
+            found = at_false_positive_rate(scores, rate, known.origin, largest_group=known.largest_group)
+            return replace(found, left_aside=known.left_aside)
+
         return replace(
             self,
-            image_point=replace(image, left_aside=self.image_point.left_aside),
-            pixel_point=replace(pixel, left_aside=self.pixel_point.left_aside),
+            image_point=point(self.scores, self.image_point),
+            pixel_point=point(self.maxima, self.pixel_point),
         )
 
 

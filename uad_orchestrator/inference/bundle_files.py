@@ -27,7 +27,7 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
-from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.plugins import PluginError, installed
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.storage.atomic import new_folder
@@ -178,8 +178,8 @@ def _manifest(
         embedder=_embedder(bundle.embedder, weights),
         preset=preset,
         weights=weights,
-        image_point=calibration.image_point.to_json(),
-        pixel_point=calibration.pixel_point.to_json(),
+        image_point=calibration.image_point.stored(),
+        pixel_point=calibration.pixel_point.stored(),
         scores=calibration.scores,
         maxima=calibration.maxima,
         normal_maps=dict(calibration.normal_maps),

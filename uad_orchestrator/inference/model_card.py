@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.metrics.catalogue import find
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.metrics.thresholds import OperatingPoint
 
 
-def model_card(bundle: Bundle, report: MetricsReport) -> str:
-    """Markdown; ``bundle.name`` is the title."""
-    return "\n".join(_lines(bundle, report)) + "\n"
+def model_card(bundle: Bundle, report: MetricsReport, warnings: Sequence[str] = ()) -> str:
+    """Markdown; ``bundle.name`` is the title.
+
+    Args:
+        bundle: what the card is about.
+        report: of the cell that it comes from.
+        warnings: what speaks against the cell's figures.
+    """
+    return "\n".join(_lines(bundle, report, warnings)) + "\n"
 
 
-def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
+def _lines(bundle: Bundle, report: MetricsReport, warnings: Sequence[str]) -> Iterator[str]:
     counts, calibration = report.counts, bundle.calibration
     yield from (f"# {bundle.name}", "")
     embedder = "" if bundle.embedder is None else f" with embedder `{bundle.embedder.name}`"
@@ -29,9 +35,12 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
     masked = f", of which {counts.n_test_masked} have a mask" if report.without_mask else ""
     yield f"- measured on {counts.n_test_normal} normal and {counts.n_test_anomalous} anomalous test images{masked}"
     yield from ("", "## Thresholds", "")
-    yield from ("| of | threshold | from | n | false-positive rate asked for |", "|---|---|---|---|---|")
+    yield "| of | threshold | from | n | false-positive rate asked for | guaranteed | at most, with 95 % confidence |"
+    yield "|---|---|---|---|---|---|---|"
     yield _point("image score", calibration.image_point)
     yield _point("map pixel", calibration.pixel_point)
+    if warnings:
+        yield from ("", "## Warnings of the benchmark", "", *(f"- {warning}" for warning in warnings))
     yield from ("", "## Metrics on the test images", "")
     yield from ("| metric | value |", "|---|---|")
     for name, value in report.metrics.items():
@@ -51,7 +60,9 @@ def _lines(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
 
 def _point(what: str, point: OperatingPoint) -> str:
     threshold = "none" if point.reason else f"{point.threshold:.6g}"
-    return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} |"
+    promise = (point.guaranteed_rate, point.false_positive_limit)
+    known = " | ".join("nothing" if point.unguaranteed else f"{rate:.3g}" for rate in promise)
+    return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} | {known} |"
 
 
 def _figure(value: float | None, reason: str | None) -> str:

@@ -23,6 +23,7 @@ from uad_orchestrator.metrics.image_metrics import (
     threshold_metrics,
 )
 from uad_orchestrator.metrics.intervals import auroc_interval, interval_of_auroc
+from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_pixels
@@ -31,13 +32,7 @@ from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import ScoredImage
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.metrics.thresholds import (
-    OperatingPoint,
-    SegmentationPoint,
-    at_false_positive_rate,
-    calibrate,
-    exceeds,
-)
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate, calibrate, exceeds
 
 __all__ = [
     "METRICS",

@@ -17,6 +17,7 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
+from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import (
@@ -28,12 +29,7 @@ from uad_orchestrator.metrics.pixels.statistics import (
 )
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
-from uad_orchestrator.metrics.thresholds import (
-    NO_MAP,
-    OperatingPoint,
-    SegmentationPoint,
-    held_out_rate,
-)
+from uad_orchestrator.metrics.thresholds import held_out_rate
 
 METRICS_VERSION = 2
 """Raised when the figures of unchanged maps and scores change."""
@@ -89,6 +85,7 @@ def evaluate_cell(
     thresholds: Thresholds,
     inspected: Callable[[ScoredImage], np.ndarray | None] = whole_image,
     held_out: Sequence[float] = (),
+    held_out_groups: Sequence[str] = (),
     threads: int | None = None,
 ) -> CellMetrics:
     """Evaluate the labelled test images of a cell; maps are read and counted in threads, few are held at a time.
@@ -102,6 +99,7 @@ def evaluate_cell(
         thresholds: the calibrated thresholds of image scores and map values.
         inspected: gives the pixels ``(H, W)`` bool of an image that count; None: all.
         held_out: scores of the normals that calibrate: where no good image is tested the false-positive rate is theirs.
+        held_out_groups: the group of each of them; by default each image is one.
         threads: in how many threads ``anomaly_map``, ``truth`` and ``inspected`` are called and pixels counted;
             None: ``available_threads()``. The numbers are the same with any.
 
@@ -151,6 +149,7 @@ def evaluate_cell(
         _of_held_out(
             _point_report(thresholds.image, _at_threshold(scores, labels, thresholds.image), missing),
             held_out,
+            held_out_groups,
             thresholds.image,
         ),
         _point_report(
@@ -340,16 +339,19 @@ def _point_report(
     point: OperatingPoint, found: ThresholdMetrics | None, missing: str | None
 ) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
-    return OperatingPointReport(contamination=point.contamination, **_at_point(point, found, missing))
+    values, promise = _at_point(point, found, missing), OperatingPointReport.promise_of(point)
+    if point.unguaranteed:
+        values["reasons"] |= dict.fromkeys(promise, point.unguaranteed)
+    return OperatingPointReport(contamination=point.contamination, **promise, **values)
 
 
 def _of_held_out(
-    report: OperatingPointReport, held_out: Sequence[float], point: OperatingPoint
+    report: OperatingPointReport, held_out: Sequence[float], groups: Sequence[str], point: OperatingPoint
 ) -> OperatingPointReport:
     """The false-positive rate of the normals that calibrate, where no good image is tested."""
     if report.false_positive_rate is not None or math.isnan(point.threshold):
         return report
-    rate = held_out_rate(held_out, point.contamination)
+    rate = held_out_rate(held_out, point.contamination, groups)
     if math.isnan(rate):
         return report
     reasons = {name: why for name, why in report.reasons.items() if name != "false_positive_rate"}

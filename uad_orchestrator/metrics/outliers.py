@@ -25,6 +25,9 @@ LEVEL = 0.02
 MOST = 0.1
 """At most this share of the scores, rounded up, is called odd: more of them are a kind of their own."""
 
+_ALONE = 3.0
+"""How many times the next score a largest one is that stands alone."""
+
 _REFERENCE = 10
 """Gaps, below those that may be odd, that say how wide gaps are in this tail."""
 
@@ -64,6 +67,23 @@ def odd_scores(scores: Sequence[float] | np.ndarray) -> np.ndarray:
         if total > 0 and (total / (total + gaps[odd - 1])) ** others.size < LEVEL / most:
             return order[:odd]
     return order[:0]
+
+
+def stands_alone(ascending: Sequence[float] | np.ndarray) -> bool:
+    """Whether the largest score is three times the next or more: a threshold at it is set by one image.
+
+    Few scores have none that is odd, whatever it is: too little is known of their spread. So this is no test.
+
+    Args:
+        ascending: ``(n,)`` scores, sorted.
+
+    Returns:
+        Whether it is; never of a single score.
+
+    >>> stands_alone([0.3, 0.35, 2.0]), stands_alone([0.3, 0.35, 0.9])
+    (True, False)
+    """
+    return len(ascending) > 1 and bool(ascending[-1] >= _ALONE * ascending[-2] > 0)
 
 
 def _weighted_gaps(descending: np.ndarray, most: int) -> tuple[np.ndarray, float]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from uad_orchestrator.metrics.catalogue import find
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 
 SCHEMA_VERSION = 3
 _SINCE: dict[int, dict[str, Any]] = {
@@ -114,15 +115,42 @@ class _AtThreshold(_WithReasons):
         }
 
 
+_PROMISING = {"threshold", "source", "n", "contamination"}
+
+
 class OperatingPointReport(_AtThreshold):
     """A calibrated threshold: a conformal quantile of normals' scores, or of the maxima of their maps."""
 
     contamination: float = Field(gt=0, lt=0.5, description="nominal false-positive rate")
+    guaranteed_rate: Figure = Field(
+        description="the chance, at most, that a new normal lies above the threshold"
+    )
+    false_positive_limit: Figure = Field(
+        description="the rate that this threshold does not exceed, at 95 % confidence: the upper limit of Clopper and "
+        "Pearson, from the normals that calibrate"
+    )
     false_positive_rate_from: str | None = Field(
         None,
         description="the normals that the rate is of, where there are no good test images: each against the "
         "threshold that the others set",
     )
+
+    @classmethod
+    def promise_of(cls, point: OperatingPoint) -> dict[str, Figure]:
+        """What a threshold promises of new normals, by field; NaN where nothing is guaranteed."""
+        return {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_reports(cls, values: Any) -> Any:
+        """What was not written yet follows from the source and the number of the normals."""
+        if not isinstance(values, dict) or "guaranteed_rate" in values or not values.keys() >= _PROMISING:
+            return values
+        threshold = _nan_as_none(values["threshold"])
+        point = OperatingPoint.from_json(values | {"threshold": threshold})
+        promise = cls.promise_of(point)
+        why = dict.fromkeys(promise, point.unguaranteed) if point.unguaranteed else {}
+        return values | promise | {"reasons": {**values.get("reasons", {}), **why}}
 
 
 class SegmentationReport(_AtThreshold):

@@ -313,7 +313,7 @@ class ChecksSettings(Section):
         0.01,
         gt=0,
         lt=1,
-        description="more normal test images above the threshold than chance gives with this probability",
+        description="more normal test images above the threshold, or fewer, than chance gives with this probability",
     )
 
 

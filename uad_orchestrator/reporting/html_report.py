@@ -18,11 +18,18 @@ from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.pixels.counts import AREAS, Overlap
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
-from uad_orchestrator.reporting.board.columns import TIED_NOTE, Column, column, shown, with_interval, written
+from uad_orchestrator.reporting.board.columns import (
+    TIED_NOTE,
+    Column,
+    column,
+    shown,
+    with_interval,
+    written,
+)
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
 from uad_orchestrator.reporting.board.remarks import remarks
-from uad_orchestrator.reporting.board.row import LeaderboardRow
+from uad_orchestrator.reporting.board.row import PROMISE, LeaderboardRow
 from uad_orchestrator.reporting.cases import ScoredImage
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
 from uad_orchestrator.storage.atomic import new_file
@@ -231,6 +238,7 @@ def _environment(board: Leaderboard) -> Environment:
         at_threshold_headlines=_names(headlines("operating point")),
         headlines=_names(metric for metric in headlines("image", "pixel") if metric.always),
         with_interval=with_interval,
+        promise=PROMISE,
         best=board.best(),
         remarks=remarks(board),
         tied=board.within_noise(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,9 @@ import pytest
 from tests.orchestration.workshop import Workshop, write_category, write_image
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
+from uad_orchestrator.metrics.operating_point import OPTIMISTIC
 from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
@@ -150,16 +149,71 @@ def test_false_positives_by_chance_pass_and_too_many_fail() -> None:
         assert not verdict.is_error
 
 
-def test_the_chance_of_false_positives_is_that_of_all_orders() -> None:
-    """Against counting: all ways to place 3 new normals among 4 calibration scores, equally likely."""
-    n, m, rank = 4, 3, 3
-    for above in range(m + 1):
-        placements = list(itertools.combinations(range(n + m), n))
-        hits = sum(
-            sum(place > calibration[rank - 1] for place in set(range(n + m)) - set(calibration)) >= above
-            for calibration in placements
-        )
-        assert check_rules._chance(above, m, n, rank) == pytest.approx(hits / len(placements))
+def test_too_few_false_positives_fail_too_and_say_what_was_expected() -> None:
+    calibration = list(np.linspace(0, 1, 99))
+    point = calibrate(calibration, 0.1, "validation")
+    for tested, above, passes in ((20, 0, True), (100, 3, True), (100, 1, False), (300, 0, False)):
+        table = rows("calibration", calibration) + rows("test", [2.0] * above + [0.0] * (tested - above))
+        verdict = check_rules.false_positive_rate(table, point, 0.01)
+        assert (verdict.passed, verdict.is_error) == (passes, False), (above, verdict.said)
+        assert ("The threshold is too high" in verdict.said) != passes
+    assert verdict.said.startswith(
+        "0 of 300 normal test images lie above the threshold, 10 to 58 are expected"
+    )
+    assert verdict.images == ()
+
+
+@pytest.mark.parametrize(("n", "contamination"), [(12, 0.05), (30, 0.05), (99, 0.1), (200, 0.02)])
+def test_honest_cells_are_flagged_as_rarely_as_the_level_says(n: int, contamination: float) -> None:
+    """Calibration and test scores are drawn alike; each side is flagged in one of a hundred cells at most."""
+    rng, level, cells = np.random.default_rng(n), 0.01, 4000
+    point = calibrate(np.sort(rng.random(n)), contamination, "validation")
+    for tested in (5, 40, 400):
+        rates = rng.beta(n + 1 - point.place, point.place, cells)  # of the r-th smallest of n
+        counts, many = np.unique(rng.binomial(tested, rates), return_counts=True)
+        flagged = {"many": 0, "few": 0}
+        for above, times in zip(counts.tolist(), many.tolist(), strict=True):
+            scores = [2.0] * above + [-1.0] * (tested - above)
+            verdict = check_rules.false_positive_rate(rows("test", scores), point, level)
+            if not verdict.passed:
+                flagged["few" if "so few by chance" in verdict.said else "many"] += times
+        assert max(flagged.values()) <= cells * level + 4 * math.sqrt(cells * level), (tested, flagged)
+
+
+def test_normals_too_few_for_the_contamination_are_said_with_what_they_support() -> None:
+    few = calibrate(range(12), 0.05, "leave_one_image_out")
+    verdict = check_rules.enough_normals(few)
+    assert (verdict.passed, verdict.is_error) == (False, False)
+    assert verdict.said == (
+        "contamination 0.05 is asked for, 0.077 is guaranteed: 12 normals set the threshold, 19 are needed "
+        "(with 95% confidence the rate is at most 0.22). Add normals, or ask for what they support: "
+        "contamination 0.077"
+    )
+    assert check_rules.enough_normals(calibrate(range(12), 0.077, "validation")).passed
+    assert "contamination 0" not in check_rules.enough_normals(calibrate([1.0], 0.05, "validation")).said[60:]
+    many = check_rules.enough_normals(calibrate(range(200), 0.002, "validation")).said
+    assert "Add normals, with `calibration: {max_images: 499}`, or ask for" in many
+    enough = calibrate(range(19), 0.05, "validation")
+    assert check_rules.enough_normals(enough).passed
+    assert check_rules.enough_normals(enough, few).said.startswith("of map pixels: contamination 0.05")
+    for silent in (calibrate([], 0.05, "none: one image"), calibrate(range(3), 0.05, OPTIMISTIC)):
+        assert check_rules.enough_normals(silent).passed, "said by other checks already"
+
+
+def test_a_map_that_alone_sets_the_pixel_threshold_is_named() -> None:
+    names = [f"train/good/{i}.png" for i in range(4)]
+    point = calibrate([1.0, 1.1, 5.0, 1.2], 0.1, "validation", names=names)
+    assert point.set_by == names[2]
+    assert point.source.endswith("; set by one image, train/good/2.png: the next has 1.2")
+    assert point.origin == "validation"
+    verdict = check_rules.odd_maps(point)
+    assert (verdict.passed, verdict.is_error, verdict.images) == (False, False, (names[2],))
+    calm = calibrate([1.0, 1.1, 1.3, 1.2], 0.1, "validation", names=names)
+    assert check_rules.odd_maps(calm).passed and calm.set_by is None
+    assert calibrate([1.0] * 30 + [5.0], 0.2, "validation").set_by is None, "the threshold lies below it"
+    table = rows("calibration", SCORES)
+    of_images = calibrate(SCORES, 0.1, "validation")
+    assert check_rules.odd_normals(table, of_images, point).images == (names[2],)
 
 
 def test_a_threshold_of_other_scores_is_an_error() -> None:

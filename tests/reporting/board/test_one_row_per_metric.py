@@ -48,6 +48,7 @@ NOT_A_METRIC = {
     *("false_positive_rate_from", "n_test_normal", "n_test_anomalous", "n_test_masked"),
     *("image_auroc_interval", "within_noise_of", "contamination", "reasons"),
     *("threshold", "threshold_source", "pixel_threshold", "pixel_threshold_source"),
+    *("guaranteed_rate", "false_positive_limit", "pixel_guaranteed_rate", "pixel_false_positive_limit"),
 }
 
 

@@ -10,19 +10,18 @@ still: there give validation normals, or ``coreset: {method: random}``, which ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from uad_orchestrator.detectors.protocol.settings import CalibrationSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, groups_by_digest
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.metrics.operating_point import OPTIMISTIC
 
 FOLDER = "calibration folder"
 """The source of thresholds from the normals that ``calibration: {folder: ...}`` names."""
-
-OPTIMISTIC = "train (optimistic)"
-"""The source of thresholds from normals that the model may have been trained on."""
 
 CalibrationImages = tuple[list[ImageSource], str, bool]
 """The normals, where they come from (as in ``OperatingPoint.source``), whether to leave each out."""
@@ -70,6 +69,11 @@ def optimistic_calibration(train: Sequence[ImageSource], settings: CalibrationSe
 def folder_calibration(images: Sequence[ImageSource], settings: CalibrationSettings) -> CalibrationImages:
     """Normals that the user says the model has not seen."""
     return _some(list(images), settings), FOLDER, False
+
+
+def largest_group(images: Iterable[ImageSource]) -> int:
+    """Most images of one group among some; 1 where none share a group."""
+    return max(Counter(image.group for image in images).values(), default=1)
 
 
 def _some(images: list[ImageSource], settings: CalibrationSettings) -> list[ImageSource]:

@@ -12,7 +12,11 @@ import numpy as np
 
 from uad_orchestrator.detectors.embedding.placement import PatchCells
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
-from uad_orchestrator.detectors.protocol.calibration import CalibrationImages, choose_calibration_images
+from uad_orchestrator.detectors.protocol.calibration import (
+    CalibrationImages,
+    choose_calibration_images,
+    largest_group,
+)
 from uad_orchestrator.detectors.protocol.fitted_look import fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
@@ -20,7 +24,8 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.embedders.torch_embedder import ran_on
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.metrics.thresholds import OperatingPoint, calibrate
+from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.threads import available_threads, ordered_map
 
@@ -336,12 +341,16 @@ class Detector(ABC):
                 yield response
 
         contamination = self.scoring_settings.contamination
-        robust = self.scoring_settings.calibration.robust
-        normals = calibrate_maps(self.map_recipe, responses, contamination, source, robust=robust)
+        robust, group = self.scoring_settings.calibration.robust, largest_group(images)
+        normals = calibrate_maps(
+            self.map_recipe, responses, contamination, source, robust=robust, largest_group=group
+        )
         scores = [response.score for response in responses()]
         self.decision_scores_ = np.array(scores, dtype=np.float64)
         names = [response.name for response in responses()]
-        image_point = calibrate(self.decision_scores_, contamination, source, robust=robust, names=names)
+        image_point = calibrate(
+            self.decision_scores_, contamination, source, robust=robust, names=names, largest_group=group
+        )
         self.restore(self.state_, image_point, normals.point, normals.scale)
 
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:

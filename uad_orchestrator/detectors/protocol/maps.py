@@ -17,7 +17,8 @@ from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.metrics.thresholds import NO_MAP, OperatingPoint, calibrate
+from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint
+from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.postprocess import finishing
 from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, resize_to_image
 from uad_orchestrator.postprocess.blending import Blend, blend_tiles
@@ -130,6 +131,7 @@ def calibrate_maps(
     source: str,
     *,
     robust: bool = False,
+    largest_group: int | None = 1,
 ) -> NormalMaps:
     """What the calibration normals' maps say; NaN and the reason where the model gives none.
 
@@ -141,6 +143,7 @@ def calibrate_maps(
         contamination: nominal false-positive rate.
         source: where the normals come from, as in ``OperatingPoint.source``.
         robust: leave maps aside, of threshold, scale and summary alike, whose maxima are far above all others.
+        largest_group: most images of one group among the normals; None: it is not known.
 
     Raises:
         ValueError: the settings normalise and there are no normals.
@@ -157,7 +160,9 @@ def calibrate_maps(
         of_maps = list(moments)
         maxima = [each.maximum for _, each in of_maps]
         names = [name for name, _ in of_maps]
-        point = calibrate(maxima, contamination, source, robust=robust, names=names)
+        point = calibrate(
+            maxima, contamination, source, robust=robust, names=names, largest_group=largest_group
+        )
         result = NormalMapStatistics()
         for name, each in of_maps:
             if name not in point.left_aside:

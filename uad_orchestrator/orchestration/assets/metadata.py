@@ -10,8 +10,15 @@ import dagster as dg
 
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
 from uad_orchestrator.metrics.catalogue import headlines
-from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.cells.artifact_files import MAPS, METRICS_FILE, read_contact_sheet
+from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+from uad_orchestrator.orchestration.cells.artifact_files import (
+    MAPS,
+    METRICS_FILE,
+    finite_or_none,
+    read_contact_sheet,
+    read_operating_point,
+)
 from uad_orchestrator.storage.provenance import Provenance
 
 SCORE_COLUMNS = {
@@ -56,13 +63,14 @@ def _describe_bank(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe_scores(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     rows = int(facts["n_test"]) + int(facts["n_calibration"])
-    return {"dagster/row_count": rows, "threshold_source": facts["threshold_source"]} | _plain(facts)
+    source = {"threshold_source": facts["threshold_source"]}
+    return {"dagster/row_count": rows} | source | _promise(read_operating_point(directory)) | _plain(facts)
 
 
 def _describe_maps(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"maps": int(facts["maps"]), "folder": dg.MetadataValue.path(str(directory / MAPS))} | _plain(
-        facts
-    )
+    promise = _promise(read_operating_point(directory), "pixel_")
+    folder = dg.MetadataValue.path(str(directory / MAPS))
+    return {"maps": int(facts["maps"]), "folder": folder} | promise | _plain(facts)
 
 
 def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +90,9 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     metadata: dict[str, Any] = {
         **_defined({"threshold": image.threshold} | at_threshold),
         "threshold_source": image.source,
+        **_promise(image),
         **_defined({"pixel_threshold": pixel.threshold} | costs),
+        **_promise(pixel, "pixel_"),
         **report.counts.model_dump(exclude_none=True),
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
     }
@@ -97,6 +107,12 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     if report.reasons:
         metadata["undefined"] = dg.MetadataValue.json(report.reasons)
     return metadata
+
+
+def _promise(point: OperatingPoint | OperatingPointReport, prefix: str = "") -> dict[str, float]:
+    """What a threshold promises of new normals; nothing where nothing is guaranteed."""
+    promise = {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
+    return _defined({f"{prefix}{name}": finite_or_none(rate) for name, rate in promise.items()})
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:

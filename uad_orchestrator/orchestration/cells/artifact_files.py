@@ -11,7 +11,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.protocol.maps import NormalMaps
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.thresholds import OperatingPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 
@@ -30,7 +30,7 @@ REPLICATES = "image_auroc_replicates.npy"
 
 def write_operating_point(point: OperatingPoint, directory: Path) -> None:
     """Keep a threshold with where it comes from; NaN is written as null."""
-    (directory / OPERATING_POINT).write_text(json.dumps(point.to_json(), indent=1))
+    (directory / OPERATING_POINT).write_text(json.dumps(point.stored(), indent=1))
 
 
 def read_operating_point(directory: Path) -> OperatingPoint:

@@ -16,7 +16,7 @@ import numpy as np
 
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.create import build_detector
-from uad_orchestrator.detectors.protocol.calibration import FOLDER
+from uad_orchestrator.detectors.protocol.calibration import FOLDER, largest_group
 from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
@@ -26,7 +26,8 @@ from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.source import ImageSource, read_digest
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
-from uad_orchestrator.metrics.thresholds import SegmentationPoint, calibrate
+from uad_orchestrator.metrics.operating_point import SegmentationPoint
+from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.orchestration.cells.artifact_files import (
     CONTACT_SHEET,
     EMBEDDINGS,
@@ -103,6 +104,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
         source,
         robust=run.entry.scoring.calibration.robust,
         names=[row.image for row in normals],
+        largest_group=largest_group(calibration),
     )
     write_operating_point(point, directory)
     seconds = [row.seconds for row in rows] or [float("nan")]
@@ -148,6 +150,7 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
         image_point.contamination,
         image_point.origin,
         robust=run.entry.scoring.calibration.robust,
+        largest_group=image_point.largest_group,
     )
     names = run.state.manifest(run.cell.category).map_names
     maps, threads = MapSet(directory / MAPS, names), available_threads()
@@ -182,6 +185,8 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     every = read_scores(scores)
     scored = [row for row in every if row.role != "calibration"]
     rows = [row for row in scored if row.role == "test"]
+    normals = [row for row in every if row.role == "calibration"]
+    groups = {record.path: record.group_id or record.path for record in manifest.records}
     without_maps = any(row.grid_shape is None for row in rows)
     preset = resolve_preset(run.entry.preset, run.state.project.presets)
     roi = RegionOfInterest(preset, truth, run.state.project.evaluation.roi_metrics)
@@ -192,7 +197,8 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         protocol=protocol,
         thresholds=read_thresholds(scores, maps_directory),
         inspected=lambda row: roi.counted(row.image),
-        held_out=[row.score for row in every if row.role == "calibration"],
+        held_out=[row.score for row in normals],
+        held_out_groups=[groups.get(row.image, row.image) for row in normals],
     )
     write_curves(found.pixel_curves, directory)
     replicates = None

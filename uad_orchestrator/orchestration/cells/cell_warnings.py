@@ -29,7 +29,7 @@ from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.provenance import Provenance
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised when the rules find something else in the same artifacts."""
 
 
@@ -105,6 +105,7 @@ def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
     verdicts = {
         "scores_usable": check_rules.scores_usable(rows),
         "false_positive_rate": check_rules.false_positive_rate(rows, image_point, level),
+        "enough_normals": check_rules.enough_normals(image_point, pixel_point),
         "calibrated_on_unseen": check_rules.calibrated_on_unseen(image_point, holds_normals),
         "odd_normals": check_rules.odd_normals(rows, image_point, pixel_point),
     }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from uad_orchestrator.datasets.checks.copies import find_copies, find_undecodable
 from uad_orchestrator.datasets.checks.headers import check_category
@@ -17,17 +19,18 @@ from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
 from uad_orchestrator.datasets.leaks import find_exact_copies
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.detectors.protocol.calibration import OPTIMISTIC
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
+from uad_orchestrator.detectors.protocol.settings import CalibrationSettings
 from uad_orchestrator.metrics.catalogue import find
-from uad_orchestrator.metrics.outliers import odd_scores
-from uad_orchestrator.metrics.thresholds import OperatingPoint, conformal_rank
+from uad_orchestrator.metrics.conformal import LIMIT_LEVEL, RateLaw, scores_needed
+from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
+from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
+
+USUAL_MOST = CalibrationSettings().max_images
+"""Normals that calibrate at most, where the project file does not say another number."""
 
 SHOWN = 20
 """Problems listed in a result; the rest is counted."""
-
-_ALONE = 3.0
-"""How many times the next score a threshold is that one image is said to set."""
 
 
 @dataclass(frozen=True)
@@ -92,42 +95,88 @@ def scores_usable(rows: Sequence[ScoreRow]) -> Verdict:
 
 
 def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: float) -> Verdict:
-    """Whether as many held-out normals lie above the threshold as the nominal rate allows.
+    """Whether as many held-out normals lie above the threshold as its rank says: neither more nor fewer.
 
-    The calibration normals must not exceed it more often than its rank says, else threshold and scores do not
-    belong together. Of the test normals a share above the nominal rate is chance up to a point: if normals are
-    exchangeable, the number above the r-th smallest of n calibration scores follows a beta-binomial law with
-    parameters n + 1 - r and r (Vovk, "Conditional validity of inductive conformal predictors", 2012). It fails
-    where so many, or more, had a probability below ``level``.
+    The calibration normals must not exceed it more often than that, else threshold and scores do not belong together.
+    Of the test normals a share above or below the nominal rate is chance up to a point: if normals are exchangeable,
+    the number above the r-th smallest of n calibration scores follows a beta-binomial law with parameters n + 1 - r
+    and r (Vovk, "Conditional validity of inductive conformal predictors", 2012). It fails where so many, or more, had
+    a probability below ``level``: the threshold promises too much; and where so few, or fewer, had: it is too high,
+    and defects below it are missed for nothing.
     """
     if math.isnan(point.threshold):
         return Verdict(True, f"there is no threshold: {point.source}", {"threshold_source": point.source})
-    above = {
-        role: sum(row.score > point.threshold for row in normals) for role, normals in _normals(rows).items()
-    }
-    counts = {role: len(normals) for role, normals in _normals(rows).items()}
-    rank = min(conformal_rank(point.n, point.contamination), point.n)
-    chance = _chance(above["test"], counts["test"], point.n, rank)
+    normals = _normals(rows)
+    above = {role: [row for row in of if row.score > point.threshold] for role, of in normals.items()}
+    tested, seen = len(normals["test"]), len(above["test"])
+    law = RateLaw.of_rank(point.place, point.n, point.largest_group or 1)
+    so_few, so_many = law.chances(tested)
+    level = min(level, 0.5)  # each side's: beyond, no count would be usual
+    expected = np.flatnonzero((so_few >= level) & (so_many >= level))
     figures = {
         "nominal": point.contamination,
-        "calibration_rate": _share(above["calibration"], counts["calibration"]),
-        "test_rate": _share(above["test"], counts["test"]),
-        "test_normals": counts["test"],
-        "chance_of_so_many": chance,
+        "guaranteed": law.mean,
+        "calibration_rate": _share(len(above["calibration"]), len(normals["calibration"])),
+        "test_rate": _share(seen, tested),
+        "test_normals": tested,
+        "chance_of_so_many": float(so_many[seen]),
+        "chance_of_so_few": float(so_few[seen]),
     }
-    most = point.n - rank + len(point.left_aside)
-    if above["calibration"] > most:
+    most = point.n - point.place + len(point.left_aside)
+    if len(above["calibration"]) > most:
         said = (
-            f"{above['calibration']} of {counts['calibration']} calibration normals lie above the threshold, "
-            f"at most {most} can: the threshold is not of these scores"
+            f"{len(above['calibration'])} of {len(normals['calibration'])} calibration normals lie above the "
+            f"threshold, at most {most} can: the threshold is not of these scores"
         )
         return Verdict(False, said, figures)
+    if not tested:
+        return Verdict(True, "there are no normal test images", figures, is_error=False)
     said = (
-        f"{above['test']} of {counts['test']} normal test images lie above the threshold "
-        f"(nominal rate {point.contamination:g}; so many by chance: {chance:.2g})"
+        f"{seen} of {tested} normal test images lie above the threshold, {expected[0]} to {expected[-1]} are expected "
+        f"(rate {law.mean:.2g} from {point.n} normals, contamination {point.contamination:g})"
     )
-    images = tuple(row.image for row in _normals(rows)["test"] if row.score > point.threshold)
-    return Verdict(chance >= level, said, figures, is_error=False, images=images)
+    if so_many[seen] < level:
+        said += (
+            f"; so many by chance: {so_many[seen]:.2g}. They are unlike the normals that calibrate: look at them, and "
+            "add normals of their kind, or take those out that are none"
+        )
+        images = tuple(row.image for row in above["test"])
+        return Verdict(False, said, figures, is_error=False, images=images)
+    if so_few[seen] < level:
+        said += (
+            f"; so few by chance: {so_few[seen]:.2g}. The threshold is too high, and defects below it are missed: "
+            "calibrate on normals like the tested ones, a validation split, or raise contamination"
+        )
+        return Verdict(False, said, figures, is_error=False)
+    return Verdict(True, said, figures, is_error=False)
+
+
+def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = None) -> Verdict:
+    """The normals are enough for the false-positive rate that ``contamination`` asks for.
+
+    Args:
+        point: the image threshold; where it passes, the other is looked at.
+        pixel_point: the threshold of map pixels; None: it is not looked at.
+    """
+    needed, figures = scores_needed(point.contamination), _promise(point)
+    if point.n < needed and not point.unguaranteed:
+        least = 1 / (point.n + 1)
+        let_in = f", with `calibration: {{max_images: {needed}}}`" if needed > USUAL_MOST else ""
+        ask = f", or ask for what they support: contamination {math.ceil(1000 * least) / 1000:g}"
+        said = (
+            f"contamination {point.contamination:g} is asked for, {point.guaranteed_rate:.2g} is guaranteed: "
+            f"{point.n} normals set the threshold, {needed} are needed (with {LIMIT_LEVEL:.0%} confidence the rate is "
+            f"at most {point.false_positive_limit:.2g}). Add normals{let_in}{ask if least < 0.5 else ''}"
+        )
+        return Verdict(False, said, figures, is_error=False)
+    if pixel_point is not None and not (found := enough_normals(pixel_point)).passed:
+        return replace(found, said=f"of map pixels: {found.said}")
+    return Verdict(True, point.unguaranteed or f"{point.n} normals, {needed} are needed", figures)
+
+
+def _promise(point: OperatingPoint) -> dict[str, float | int]:
+    promise = {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
+    return {"n": point.n, **({} if point.unguaranteed else promise)}
 
 
 def odd_normals(
@@ -158,17 +207,30 @@ def odd_normals(
         )
         figures = {"odd": [f"{row.image}: {row.score:.4g}" for row in odd], "largest_other": others[0].score}
         return Verdict(False, said, figures, is_error=False, images=tuple(row.image for row in odd))
-    if pixel_point is not None and pixel_point.left_aside:
-        names = ", ".join(pixel_point.left_aside[:SHOWN])
-        said = f"the anomaly map of {names} is far above the others': left aside for the pixel threshold"
-        return Verdict(False, said, {"odd": list(pixel_point.left_aside)}, False, pixel_point.left_aside)
-    if len(others) > 1 and point.threshold == others[0].score >= _ALONE * others[1].score > 0:
+    if stands_alone([row.score for row in others[::-1]]) and point.threshold == others[0].score:
         said = (
             f"one image sets the threshold: {_listed(others[:1])}, the next of {len(others)} {others[1].score:.3g}; "
             "look at it, and calibrate on more normals"
         )
         return Verdict(False, said, {"n": len(others)}, is_error=False, images=(others[0].image,))
+    if pixel_point is not None and not (of_maps := odd_maps(pixel_point)).passed:
+        return of_maps
     return Verdict(True, "no calibration score lies far above all others", {"n": len(normals)})
+
+
+def odd_maps(point: OperatingPoint) -> Verdict:
+    """No normal's anomaly map lies far above all others, and no single one sets the pixel threshold."""
+    if point.left_aside:
+        names = ", ".join(point.left_aside[:SHOWN])
+        said = f"the anomaly map of {names} is far above the others': left aside for the pixel threshold"
+        return Verdict(False, said, {"odd": list(point.left_aside)}, False, point.left_aside)
+    if point.set_by is not None:
+        said = (
+            f"one image sets the pixel threshold: the anomaly map of {point.set_by}, three times above the others' or "
+            "more; look at it, and calibrate on more normals"
+        )
+        return Verdict(False, said, {"odd": [point.set_by]}, False, (point.set_by,))
+    return Verdict(True, "no normal's anomaly map lies far above all others", {"n": point.n}, is_error=False)
 
 
 def _listed(rows: Sequence[ScoreRow]) -> str:
@@ -222,15 +284,6 @@ def _normals(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
     return {
         role: [row for row in rows if row.role == role and row.label == 0] for role in ("calibration", "test")
     }
-
-
-def _chance(above: int, of: int, n: int, rank: int) -> float:
-    """Probability that ``above`` or more of ``of`` normals exceed the rank-th smallest of ``n`` scores."""
-    if above == 0:
-        return 1.0
-    from scipy.stats import betabinom
-
-    return float(betabinom.sf(above - 1, of, n + 1 - rank, rank))
 
 
 def _share(count: int, of: int) -> float | str:

@@ -121,9 +121,14 @@ def scores_usable(subject: Subject) -> Verdict:
 
 
 def false_positive_rate(subject: Subject) -> Verdict:
-    """Held-out normals lie above the threshold as often as the nominal rate allows."""
+    """As many held-out normals lie above the threshold as its rank says, neither more nor fewer."""
     directory, level = subject.directory(), subject.project.checks.false_positive_level
     return check_rules.false_positive_rate(read_scores(directory), read_operating_point(directory), level)
+
+
+def enough_normals(subject: Subject) -> Verdict:
+    """The normals are enough for the false-positive rate that `contamination` asks for."""
+    return check_rules.enough_normals(read_operating_point(subject.directory()))
 
 
 def calibrated_on_unseen(subject: Subject) -> Verdict:
@@ -137,6 +142,11 @@ def odd_normals(subject: Subject) -> Verdict:
     """No calibration normal scores far above all others, and no single one sets the threshold."""
     directory = subject.directory()
     return check_rules.odd_normals(read_scores(directory), read_operating_point(directory))
+
+
+def odd_maps(subject: Subject) -> Verdict:
+    """No normal's anomaly map lies far above all others, and no single one sets the pixel threshold."""
+    return check_rules.odd_maps(read_operating_point(subject.directory()))
 
 
 def metrics_kept(subject: Subject) -> Verdict:
@@ -156,7 +166,8 @@ def metrics_kept(subject: Subject) -> Verdict:
 
 CHECKS: Mapping[str, tuple[Judge, ...]] = {
     "dataset_category": (images_decodable, masks_match, no_test_image_in_training),
-    "score_table": (scores_usable, false_positive_rate, calibrated_on_unseen, odd_normals),
+    "score_table": (scores_usable, false_positive_rate, enough_normals, calibrated_on_unseen, odd_normals),
+    "anomaly_maps": (odd_maps,),
     "metrics_report": (metrics_kept,),
 }
 """The checks of each asset."""

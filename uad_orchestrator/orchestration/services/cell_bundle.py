@@ -16,6 +16,7 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
     read_operating_point,
 )
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.cell_warnings import cell_warnings
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE
@@ -93,5 +94,6 @@ def _documents(bundle: Bundle, run: CellRun) -> dict[str, str]:
     provenance = {
         f"provenance/{stage}.json": (run.directory(stage) / PROVENANCE_FILE).read_text() for stage in STAGES
     }
-    card = model_card(bundle, MetricsReport.from_json(metrics))
+    warnings = [f"{warning.check}: {warning.message}" for warning in cell_warnings(run)]
+    card = model_card(bundle, MetricsReport.from_json(metrics), warnings)
     return {"MODEL_CARD.md": card, METRICS_FILE: metrics, **provenance}

@@ -12,7 +12,7 @@ from uad_orchestrator.reporting.board.columns import TIED_NOTE, column, shown, w
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
 from uad_orchestrator.reporting.board.remarks import remarks
-from uad_orchestrator.reporting.board.row import LeaderboardRow, published_fields
+from uad_orchestrator.reporting.board.row import PROMISE, LeaderboardRow, published_fields
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -90,7 +90,8 @@ def _all_keys(board: Leaderboard) -> tuple[str, ...]:
         for name in board.metrics
         if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
     ]
-    return (*with_interval(measured), "threshold", *_names_of(averaged("operating point")), *_costs())
+    at_threshold = ("threshold", *PROMISE, *_names_of(averaged("operating point")))
+    return (*with_interval(measured), *at_threshold, *_costs())
 
 
 def _costs() -> tuple[str, ...]:
@@ -205,7 +206,7 @@ def _plain_table(board: Leaderboard, width: int) -> str:
 def _markdown(board: Leaderboard) -> str:
     """Tables for a README or a merge request; best values per category in bold."""
     best, tied = board.best(), board.within_noise()
-    operation = ("threshold", "threshold_source", *_names_of(averaged("operating point")))
+    operation = ("threshold", "threshold_source", *PROMISE, *_names_of(averaged("operating point")))
     keys = (*with_interval(board.metrics), *operation, *_costs())
     heads = ["category", "detector", *(column(key).heading for key in keys), "status"]
 

@@ -57,6 +57,18 @@ BESIDE_METRICS = {
             "threshold", "threshold", "value", "Calibrated on normals. Anomalous means score > threshold."
         ),
         Column("threshold_source", "threshold from", "text", "Which normals the image threshold comes from."),
+        Column(
+            "guaranteed_rate",
+            "guaranteed FPR",
+            "ratio",
+            "The chance that a new normal lies above the threshold, at most.",
+        ),
+        Column(
+            "false_positive_limit",
+            "FPR limit",
+            "ratio",
+            "The rate that the threshold does not exceed, at 95 % confidence.",
+        ),
     )
 }
 """The columns that are no metrics."""

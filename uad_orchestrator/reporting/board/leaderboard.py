@@ -13,7 +13,7 @@ from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, i
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
 from uad_orchestrator.reporting.board.repeats import with_repeats
-from uad_orchestrator.reporting.board.row import OTHER_METRICS, BoardCell, LeaderboardRow, Status
+from uad_orchestrator.reporting.board.row import OTHER_METRICS, PROMISE, BoardCell, LeaderboardRow, Status
 from uad_orchestrator.reporting.board.ties import with_intervals
 
 if TYPE_CHECKING:
@@ -227,11 +227,17 @@ def _figures(report: MetricsReport) -> dict[str, Any]:
         "version": report.versions.get("metrics_report"),
         "threshold": image.threshold,
         "threshold_source": image.source,
+        "guaranteed_rate": image.guaranteed_rate,
+        "false_positive_limit": image.false_positive_limit,
         "pixel_threshold": pixel.threshold,
         "pixel_threshold_source": pixel.source,
+        "pixel_guaranteed_rate": pixel.guaranteed_rate,
+        "pixel_false_positive_limit": pixel.false_positive_limit,
         "contamination": image.contamination,
         "false_positive_rate_from": image.false_positive_rate_from,
         **report.counts.model_dump(include={"n_test_normal", "n_test_anomalous", "n_test_masked"}),
         **{name: report.value(name) for name in OTHER_METRICS},
-        "reasons": report.reasons | {name: why for name, why in reasons.items() if name in OTHER_METRICS},
+        "reasons": report.reasons
+        | {name: why for name, why in reasons.items() if name in (*OTHER_METRICS, *PROMISE)}
+        | {f"pixel_{name}": pixel.reasons[name] for name in PROMISE if name in pixel.reasons},
     }

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from uad_orchestrator.reporting.board.row import LeaderboardRow
+from uad_orchestrator.reporting.board.row import PROMISE, LeaderboardRow
 
 Replicates = Mapping[tuple[str, str], np.ndarray]
 """Bootstrap replicates of the image AUROC per (category key, detector)."""
 
 _WORST_FIRST = ("failed", "missing", "stale")
-_ONE_PER_SEED = ("threshold", "pixel_threshold")
+_ONE_PER_SEED = ("threshold", "pixel_threshold", *PROMISE, *(f"pixel_{name}" for name in PROMISE))
 
 
 def with_repeats(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Status = Literal["fresh", "stale", "missing", "failed"]
 
+PROMISE = ("guaranteed_rate", "false_positive_limit")
+"""What a threshold promises of new normals."""
+
 
 @dataclass(frozen=True)
 class BoardCell:
@@ -104,8 +107,21 @@ class LeaderboardRow(BaseModel):
     )
     threshold: float | None = Field(None, description="image threshold; anomalous means score > threshold")
     threshold_source: str | None = None
+    guaranteed_rate: float | None = Field(
+        None, description="the chance, at most, that a new normal image lies above the threshold"
+    )
+    false_positive_limit: float | None = Field(
+        None,
+        description="the false-positive rate that this threshold does not exceed, at 95 % confidence, by the normals "
+        "that calibrate",
+    )
     pixel_threshold: float | None = None
     pixel_threshold_source: str | None = None
+    pixel_guaranteed_rate: float | None = Field(
+        None,
+        description="the chance, at most, that a new normal image has a pixel above the pixel threshold",
+    )
+    pixel_false_positive_limit: float | None = Field(None, description="as false_positive_limit, likewise")
     contamination: float | None = Field(None, description="nominal false-positive rate of the thresholds")
     precision: float | None = None
     recall: float | None = Field(None, description="share of the defective test images above the threshold")
