@@ -10,7 +10,7 @@ import dagster as dg
 
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
 from uad_orchestrator.metrics.catalogue import headlines
-from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.metrics.report import IntervalReport, MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import MAPS, METRICS_FILE, read_contact_sheet
 from uad_orchestrator.storage.provenance import Provenance
 
@@ -79,11 +79,13 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     image, pixel = report.image_operating_point, report.pixel_operating_point
     at_threshold = {metric.name: report.value(metric.name) for metric in headlines("operating point")}
     costs = {metric.name: report.value(metric.name) for metric in headlines("cost")}
+    intervals = report.intervals | image.intervals
     metadata: dict[str, Any] = {
         **_defined({"threshold": image.threshold} | at_threshold),
         "threshold_source": image.source,
         **_defined({"pixel_threshold": pixel.threshold} | costs),
         **report.counts.model_dump(exclude_none=True),
+        **{f"{name}_interval": _interval(found) for name, found in intervals.items()},
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
     }
     if sheet:
@@ -97,6 +99,13 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     if report.reasons:
         metadata["undefined"] = dg.MetadataValue.json(report.reasons)
     return metadata
+
+
+def _interval(of: IntervalReport) -> str:
+    """With the number of images that it is so wide for."""
+    counts = {"normal": of.n_normal, "anomalous": of.n_anomalous}
+    images = " + ".join(f"{count:.3g} {kind}" for kind, count in counts.items() if count)
+    return f"{of.low:.3f} to {of.high:.3f} ({of.level:.0%}, {images})"
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
