@@ -17,7 +17,7 @@ def test_each_metric_and_what_the_threshold_does_is_a_line() -> None:
     bundle = SimpleNamespace(name="bottle", model="vision_patchcore", embedder=None, calibration=calibration)
     made = report(pixels=False)
     card = model_card(bundle, made).splitlines()  # type: ignore[arg-type]
-    (low, high) = interval_of_auroc(made.metrics["image_auroc"], 12, 15)
+    low, high = interval_of_auroc(made.metrics["image_auroc"], 12, 15)
     assert f"| image_auroc | {made.metrics['image_auroc']:.4f} | {low:.4f} to {high:.4f} |" in card
     assert "| pixel_ap | none: no ground-truth masks |  |" in card
     at_threshold = [line.split()[1] for line in card if "at the benchmark's image threshold" in line]
