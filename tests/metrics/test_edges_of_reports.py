@@ -12,14 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from tests.metrics.made_pixels import Row
-from tests.metrics.test_report import content
+from tests.metrics.test_report import INTERVAL, content
 from uad_orchestrator.metrics import MetricsReport, OperatingPoint, PixelCounts, calibrate
 from uad_orchestrator.metrics.bootstrap import interval
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import threshold_metrics
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
+from uad_orchestrator.metrics.pixels.left_out import outline_of
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
-from uad_orchestrator.metrics.pixels.statistics import PixelStatistics, ThresholdCounts
+from uad_orchestrator.metrics.pixels.statistics import ImageOutcome, PixelStatistics, ThresholdCounts
+from uad_orchestrator.metrics.pixels.weighed_pixels import weighed_by_regions
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import Timings
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds
@@ -208,6 +210,12 @@ def test_counts_at_a_threshold_add_up_and_are_none_without_one() -> None:
     assert (nowhere.tp, nowhere.fp, nowhere.tn, nowhere.fn) == (0, 0, 0, 0) and nowhere.metrics() is None
 
 
+def outcome(kind: str, label: int, maximum: float, aupimo: float | None) -> ImageOutcome:
+    nowhere = ThresholdCounts(math.nan)
+    outline = outline_of(weighed_by_regions(np.eye(3), np.zeros((3, 3), bool)), 4)
+    return ImageOutcome(kind, label, maximum, aupimo, outline, nowhere, nowhere)
+
+
 def test_empty_statistics_add_nothing() -> None:
     nothing = PixelStatistics.empty("spro")
     assert (
@@ -220,13 +228,12 @@ def test_empty_statistics_add_nothing() -> None:
         counted,
         ThresholdCounts(1.0, 1, 2, 3, 4),
         ThresholdCounts(2.0, 5, 6, 7, 8),
-        ((1, 0.5), (0, 0.1)),
-        (0.25,),
+        (outcome("hole", 1, 0.5, 0.25), outcome("good", 0, 0.1, None)),
         ("a", "b"),
     )
     for total in (some + nothing, nothing + some):
         assert total.counts.compute() == counted.compute()
-        assert (total.maxima, total.aupimos, total.without_mask) == (some.maxima, some.aupimos, ("a", "b"))
+        assert (total.images, total.without_mask) == (some.images, ("a", "b"))
         assert (total.at_pixel_threshold.tp, total.at_segmentation_threshold.fn) == (1, 8)
     twice = some + some
     assert (twice.mean_aupimo(), twice.map_max_auroc(), len(twice.without_mask)) == (0.25, 1.0, 4)
@@ -239,7 +246,7 @@ def test_a_report_is_indented_strict_json_in_the_schemas_order() -> None:
     told = json.loads(text)
     assert list(told) == list(MetricsReport.model_fields)
     unknown = content()
-    unknown["intervals"] = {"image_auroc": {"low": math.nan, "high": 1.0, "level": 0.95, "replicates": 9}}
+    unknown["intervals"] = {"image_auroc": INTERVAL | {"low": math.nan}}
     with pytest.raises(ValueError, match="JSON"):
         MetricsReport(**unknown).to_json()
 

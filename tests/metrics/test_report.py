@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from uad_orchestrator.metrics import MetricsReport
 
+INTERVAL = {"low": 0.7, "high": 0.95, "level": 0.95, "method": "some", "n_normal": 8.0, "n_anomalous": 16.0}
+
 
 def content() -> dict[str, Any]:
     point = {
@@ -26,7 +28,7 @@ def content() -> dict[str, Any]:
         },
         "metrics": {"image_auroc": 0.9, "pixel_ap": math.nan},
         "reasons": {"pixel_ap": "no defect pixels in 8 images"},
-        "intervals": {"image_auroc": {"low": 0.8, "high": 1.0, "level": 0.95, "replicates": 2000}},
+        "intervals": {"image_auroc": INTERVAL},
         "per_defect": [{"defect_type": "stain", "n": 4, "metrics": {"image_auroc": 1.0}}],
         "unlabelled": [{"split": "test_private", "n": 3}],
         "without_mask": ["tile/test/stain/007.png"],
@@ -71,7 +73,7 @@ def test_a_report_of_schema_1_is_still_read() -> None:
         n: v for n, v in written.items() if n not in ("unlabelled", "segmentation", "intervals", "roi")
     }
     report = MetricsReport.from_json(json.dumps(earlier | {"schema_version": 1}))
-    assert (report.schema_version, report.unlabelled, report.segmentation) == (3, [], None)
+    assert (report.schema_version, report.unlabelled, report.segmentation) == (4, [], None)
     assert (report.intervals, report.roi) == ({}, None)
 
 
@@ -86,6 +88,20 @@ def test_what_a_threshold_promises_follows_from_reports_that_do_not_say_it() -> 
     read = MetricsReport(**content() | {"pixel_operating_point": unknown}).pixel_operating_point
     assert read.guaranteed_rate is read.false_positive_limit is None
     assert "not recorded" in read.reasons["guaranteed_rate"]
+
+
+def test_intervals_of_schema_3_are_not_read_as_they_did_not_hold() -> None:
+    written = json.loads(MetricsReport(**content()).to_json())
+    bootstrap = {"image_auroc": {"low": 1.0, "high": 1.0, "level": 0.95, "replicates": 2000}}
+    for part in (*written["per_defect"], *(v for k, v in written.items() if k.endswith("_point"))):
+        part.pop("intervals")
+    written["segmentation"].pop("intervals")
+    report = MetricsReport.from_json(json.dumps(written | {"intervals": bootstrap, "schema_version": 3}))
+    assert (report.schema_version, report.intervals, report.image_operating_point.intervals) == (4, {}, {})
+    assert report.metrics == MetricsReport(**content()).metrics
+    assert report.interval("image_auroc") is report.interval("recall") is None
+    with pytest.raises(ValidationError, match="replicates"):
+        MetricsReport(**content() | {"intervals": bootstrap})
 
 
 def test_an_undefined_figure_needs_a_reason_and_a_reason_an_undefined_figure() -> None:

@@ -6,11 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from uad_orchestrator.metrics.catalogue import NEWCOMBE
+from uad_orchestrator.metrics.cell_intervals import rate_intervals
 from uad_orchestrator.metrics.image_metrics import image_metrics, threshold_metrics
+from uad_orchestrator.metrics.intervals import interval_of_auroc
 from uad_orchestrator.metrics.report import (
     BankReport,
     Counts,
     DefectReport,
+    IntervalReport,
     MetricsReport,
     OperatingPointReport,
     Runtime,
@@ -66,6 +70,10 @@ def report(
     image = image_metrics(scores, labels)
     point = calibrate(calibration, 0.1, "leave_one_image_out")
     at = threshold_metrics(scores, labels, point.threshold)
+    bounds = interval_of_auroc(image.auroc, 12, 15)
+    interval = IntervalReport(
+        low=bounds.low, high=bounds.high, level=0.95, method=NEWCOMBE, n_normal=12, n_anomalous=15
+    )
     pixel_names = ("pixel_auroc", "pixel_ap", "pixel_f1_max", *limits)
     pixel_values = {name: round(0.99 - 0.02 * i - 0.01 * seed, 6) for i, name in enumerate(pixel_names)}
     no_masks = dict.fromkeys(pixel_names, "no ground-truth masks")
@@ -84,7 +92,7 @@ def report(
             **(pixel_values if pixels else dict.fromkeys(pixel_names)),
         },
         reasons={} if pixels else no_masks,
-        intervals={},
+        intervals={"image_auroc": interval},
         without_mask=[],
         per_defect=[_defect(kind, tested, point.threshold) for kind in DEFECTS],
         unlabelled=[],
@@ -95,6 +103,7 @@ def report(
             source=point.source,
             n=point.n,
             contamination=point.contamination,
+            intervals=rate_intervals(at),
             **{name: getattr(at, name) for name in names},
         ),
         pixel_operating_point=OperatingPointReport(

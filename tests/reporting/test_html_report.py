@@ -129,8 +129,11 @@ def test_every_cell_is_a_row_with_its_figures_or_its_reason(made):
         if row.status == "failed":
             assert "&lt;script&gt;" in shown
             continue
-        for value in (row.image_auroc, row.recall, row.false_positive_rate):
-            assert f">{value:.3f}</td>" in shown
+        for name in ("image_auroc", "recall", "false_positive_rate"):
+            low, high = row.intervals[name]
+            below = f'<br><small class="interval">{low:.3f}–{high:.3f}</small></td>'
+            assert f">{row.value(name):.3f}{below}" in shown
+        assert ">12 + 15</td>" in shown
         assert f"{row.threshold:.4g}<br><small>leave_one_image_out</small>" in shown
         assert f"{row.seconds_per_image_p95 * 1000:.3g} ms" in shown and "2.5 MB" in shown
     assert 'class="best"' in body

@@ -42,16 +42,16 @@ def _lines(bundle: Bundle, report: MetricsReport, warnings: Sequence[str]) -> It
     if warnings:
         yield from ("", "## Warnings of the benchmark", "", *(f"- {warning}" for warning in warnings))
     yield from ("", "## Metrics on the test images", "")
-    yield from ("| metric | value |", "|---|---|")
+    yield from ("| metric | value | 95 % interval |", "|---|---|---|")
     for name, value in report.metrics.items():
-        yield f"| {name} | {_figure(value, report.reasons.get(name))} |"
+        yield f"| {name} | {_figure(value, report.reasons.get(name))} | {_interval(report, name)} |"
     at = report.image_operating_point
     for name, value in at.figures().items():
         if (metric := find(name)) and metric.on_board:
             figure = _figure(value, at.reasons.get(name))
             if name == "false_positive_rate" and at.false_positive_rate_from:
                 figure += f", of {at.false_positive_rate_from}"
-            yield f"| {name} at the benchmark's image threshold | {figure} |"
+            yield f"| {name} at the benchmark's image threshold | {figure} | {_interval(report, name)} |"
     yield from ("", "## Lineage", "", "Recipes as in the benchmark (`provenance/` has the whole record).", "")
     yield from ("| what | version |", "|---|---|")
     yield from (f"| {name} | `{version}` |" for name, version in report.versions.items())
@@ -63,6 +63,12 @@ def _point(what: str, point: OperatingPoint) -> str:
     promise = (point.guaranteed_rate, point.false_positive_limit)
     known = " | ".join("nothing" if point.unguaranteed else f"{rate:.3g}" for rate in promise)
     return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} | {known} |"
+
+
+def _interval(report: MetricsReport, name: str) -> str:
+    """On other test images of the same kind."""
+    found = report.interval(name)
+    return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
 
 
 def _figure(value: float | None, reason: str | None) -> str:

@@ -20,6 +20,11 @@ AUPRO_LIMITS = (0.3, 0.05)
 """False-positive rates up to which AUPRO integrates: MVTec AD's and MVTec AD 2's."""
 
 
+NEWCOMBE = "Newcombe's method 5"
+CLOPPER_PEARSON = "Clopper-Pearson"
+JACKKNIFE = "jackknife over images"
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric, or a family of them with a limit each: ``aupro`` has ``aupro_0.3``, ``aupro_0.05``, ...
@@ -39,6 +44,7 @@ class Metric:
         per_defect: it is taken of each defect type, too.
         averaged: its mean over the categories of a dataset is shown.
         on_board: every row of the board has it.
+        interval: how its interval is made (see ``intervals``); None: it has none.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Metric:
     per_defect: bool = False
     averaged: bool = True
     on_board: bool = True
+    interval: str | None = None
 
     def at(self, limit: float) -> Metric:
         """The member of the family with this limit.
@@ -88,13 +95,13 @@ AUPRO = Metric(
     "aupro", "AUPRO", "pixel",
     "Per-region overlap up to a pixel false-positive rate of {limit}.",
     "MVTec AD's evaluator (Bergmann et al., IJCV 2021); MVTec AD 2 takes the limit 0.05",
-    always=False, limits=AUPRO_LIMITS, headline=3, headline_limit=0.3, per_defect=True,
+    always=False, limits=AUPRO_LIMITS, headline=3, headline_limit=0.3, per_defect=True, interval=JACKKNIFE,
 )  # fmt: skip
 SPRO = Metric(
     "spro", "sPRO", "pixel",
     "Saturated overlap of anomalous places up to a pixel false-positive rate of {limit}.",
     "MVTec LOCO AD's evaluator 2.0 (Bergmann et al., IJCV 2022)",
-    always=False, limits=(), headline=4, headline_limit=0.05, per_defect=True,
+    always=False, limits=(), headline=4, headline_limit=0.05, per_defect=True, interval=JACKKNIFE,
 )  # fmt: skip
 
 METRICS: tuple[Metric, ...] = (
@@ -102,7 +109,7 @@ METRICS: tuple[Metric, ...] = (
         "image_auroc", "image AUROC", "image",
         "Images: chance that a defect outscores a normal.",
         "`sklearn.metrics.roc_auc_score`; MVTec LOCO AD: the mean over its two kinds of defects",
-        headline=1, per_defect=True,
+        headline=1, per_defect=True, interval=NEWCOMBE,
     ),
     Metric(
         "image_ap", "image AP", "image",
@@ -117,44 +124,44 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "pixel_auroc", "pixel AUROC", "pixel",
         "Pixels of all test images pooled, raw maps.",
-        "`sklearn.metrics.roc_auc_score`", headline=2, per_defect=True,
+        "`sklearn.metrics.roc_auc_score`", headline=2, per_defect=True, interval=JACKKNIFE,
     ),
     Metric(
         "pixel_ap", "pixel AP", "pixel",
         "Average precision of the pooled pixels.",
-        "`sklearn.metrics.average_precision_score`", per_defect=True,
+        "`sklearn.metrics.average_precision_score`", per_defect=True, interval=JACKKNIFE,
     ),
     Metric(
         "pixel_f1_max", "pixel F1-max", "pixel",
         "Best pixel F1 of any threshold. Reads test labels.",
-        "the best `sklearn.metrics.f1_score`",
+        "the best `sklearn.metrics.f1_score`", interval=JACKKNIFE,
     ),
     AUPRO,
     SPRO,
     Metric(
         "aupimo", "AUPIMO", "pixel",
         "Defect found at 1e-5 to 1e-4 false positives on normal images.",
-        "Bertoldo et al., BMVC 2024, as in anomalib", always=False, per_defect=True,
+        "Bertoldo et al., BMVC 2024, as in anomalib", always=False, per_defect=True, interval=JACKKNIFE,
     ),
     Metric(
         "map_max_auroc", "map-max AUROC", "image",
         "Images scored by the maxima of their maps.",
-        "MVTec LOCO AD's evaluator 2.0", always=False, per_defect=True,
+        "MVTec LOCO AD's evaluator 2.0", always=False, per_defect=True, interval=NEWCOMBE,
     ),
     Metric(
         "seg_f1", "SegF1", "pixel",
         "Pixel F1 at mean + 3 std of the maps of held-out normals.",
-        "MVTec AD 2 (Heckler-Kram et al., 2025)", always=False, headline=5, per_defect=True,
+        "MVTec AD 2 (Heckler-Kram et al., 2025)", always=False, headline=5, per_defect=True, interval=JACKKNIFE,
     ),
     Metric(
         "false_positive_rate", "FPR", "operating point",
         "Share of normal test images above the threshold.",
-        "1 - specificity", direction="lower", headline=7,
+        "1 - specificity", direction="lower", headline=7, interval=CLOPPER_PEARSON,
     ),
     Metric(
         "recall", "recall", "operating point",
         "Share of defective test images above the threshold.",
-        "`sklearn.metrics.recall_score`", headline=6, per_defect=True,
+        "`sklearn.metrics.recall_score`", headline=6, per_defect=True, interval=CLOPPER_PEARSON,
     ),
     Metric(
         "precision", "precision", "operating point",

@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.metrics.catalogue import Metric, metrics_of
+from uad_orchestrator.metrics.cell_intervals import (
+    Intervals,
+    PixelIntervals,
+    intervals_of,
+    rate_intervals,
+)
 from uad_orchestrator.metrics.curves import Curve, mean_curve
 from uad_orchestrator.metrics.image_metrics import (
     ImageMetrics,
@@ -18,6 +24,7 @@ from uad_orchestrator.metrics.image_metrics import (
     threshold_metrics,
 )
 from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint, SegmentationPoint
+from uad_orchestrator.metrics.pixels.left_out import points_of
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import (
@@ -31,8 +38,8 @@ from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
 from uad_orchestrator.metrics.thresholds import held_out_rate
 
-METRICS_VERSION = 2
-"""Raised when the figures of unchanged maps and scores change."""
+METRICS_VERSION = 3
+"""Raised when the figures of unchanged maps and scores, or their intervals, change."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class CellMetrics:
         metrics: those of images and pixels that are always taken (see ``metrics.catalogue``), and what the
             protocol asks for; NaN where undefined.
         reasons: for each NaN of ``metrics``, why.
+        intervals: of the metrics, by name.
         per_defect: one entry per defect type, each against all normal test images.
         image_point: the image threshold with what it does to the test images.
         pixel_point: the pixel threshold with what it does to their pixels.
@@ -53,6 +61,7 @@ class CellMetrics:
 
     metrics: dict[str, float]
     reasons: dict[str, str]
+    intervals: Intervals
     per_defect: list[DefectReport]
     image_point: OperatingPointReport
     pixel_point: OperatingPointReport
@@ -141,24 +150,17 @@ def evaluate_cell(
     per_defect = [_defect_report(kind, rows, pixels, thresholds.image) for kind in pixels.of_type]
     for name in protocol.averaged_names:
         metrics[name], reasons[name] = _mean_over_types(name, protocol.averaged_types, per_defect)
-    segmented = pixels.total.at_segmentation_threshold.metrics()
+    at_threshold = _at_threshold(scores, labels, thresholds.image)
+    image_point = _point_report(thresholds.image, at_threshold, rate_intervals(at_threshold), missing)
     return CellMetrics(
         metrics,
         {name: reasons[name] for name, value in metrics.items() if math.isnan(value)},
+        intervals_of(metrics, rows, pixels.intervals, averaged=protocol.averaged_types),
         per_defect,
-        _of_held_out(
-            _point_report(thresholds.image, _at_threshold(scores, labels, thresholds.image), missing),
-            held_out,
-            held_out_groups,
-            thresholds.image,
-        ),
-        _point_report(
-            thresholds.pixel,
-            None if pixels.absent else pixels.total.at_pixel_threshold.metrics(),
-            pixels.absent or missing,
-        ),
+        _of_held_out(image_point, held_out, held_out_groups, thresholds.image),
+        _point_report(thresholds.pixel, *pixels.at_pixel_threshold(), pixels.absent or missing),
         _segmentation_report(
-            thresholds.segmentation, None if pixels.absent else segmented, pixels.absent or missing
+            thresholds.segmentation, *pixels.at_segmentation_threshold(), pixels.absent or missing
         )
         if protocol.seg_f1
         else None,
@@ -187,6 +189,7 @@ class _Pixels:
     thresholds: Thresholds
     total: PixelStatistics
     why_no_aupimo: str | None = None
+    intervals: PixelIntervals | None = None
     of_type: dict[str, _Figures] = field(default_factory=dict)
     type_curves: dict[str, Curve] = field(default_factory=dict)
     absent: str | None = None
@@ -214,6 +217,20 @@ class _Pixels:
         reasons["map_max_auroc"] = why or "only normal or only anomalous images"
         return _Figures(found, reasons)
 
+    def at_pixel_threshold(self) -> tuple[ThresholdMetrics | None, Intervals]:
+        """What the pixel threshold does, and how far that can be trusted."""
+        if self.intervals is None or (found := self.total.at_pixel_threshold.metrics()) is None:
+            return None, {}
+        counts = [image.at_pixel_threshold for image in self.total.images]
+        return found, self.intervals.at_threshold(found.figures(), counts)
+
+    def at_segmentation_threshold(self) -> tuple[ThresholdMetrics | None, Intervals]:
+        """What SegF1's threshold does, likewise."""
+        if self.intervals is None or (found := self.total.at_segmentation_threshold.metrics()) is None:
+            return None, {}
+        counts = [image.at_segmentation_threshold for image in self.total.images]
+        return found, self.intervals.at_threshold(found.figures(), counts)
+
     def curves(self) -> dict[str, Curve]:
         """The curves of all images; the overlap's, where it is a mean over types, is the mean of theirs."""
         if self.absent:
@@ -234,6 +251,7 @@ def _count_pixels(
     thresholds: Thresholds,
     threads: int | None,
 ) -> _Pixels:
+    rows = sorted(rows, key=lambda row: row.image)  # sums of floats depend on their order
     kinds = sorted({row.defect_type for row in rows if row.label})
     if images is None:
         empty, figures = PixelStatistics.empty(protocol.overlap), _Figures({}, {})
@@ -246,6 +264,7 @@ def _count_pixels(
         thresholds.segmentation.threshold if protocol.seg_f1 else math.nan,
         normal_pixels,
         threads,
+        points_of(len(rows)),
     )
     normals = pixel_pass.count_normals(row for row in rows if row.label == 0)
     pixels = _Pixels(
@@ -266,6 +285,8 @@ def _count_pixels(
         pixels.absent = pixels.missing
     elif pixels.total.without_mask and not pixels.total.masked:
         pixels.absent = "no masks"
+    if not pixels.absent:
+        pixels.intervals = PixelIntervals.of(pixels.total, protocol)
     return pixels
 
 
@@ -314,7 +335,12 @@ def _defect_report(
     reasons = {f"image_{name}": missing or why for name, why in of_images.reasons.items()}
     reasons |= {"recall": _no_threshold(point), **of_pixels.reasons}
     undefined = {name: reasons[name] for name, value in metrics.items() if math.isnan(value)}
-    return DefectReport(defect_type=kind, n=sum(labels), metrics=metrics, reasons=undefined)
+    intervals = intervals_of(metrics, own, pixels.intervals)
+    if "recall" in (rates := rate_intervals(at_threshold)):
+        intervals["recall"] = rates["recall"]
+    return DefectReport(
+        defect_type=kind, n=sum(labels), metrics=metrics, intervals=intervals, reasons=undefined
+    )
 
 
 def _image_figures(metrics: Sequence[Metric], found: ImageMetrics) -> dict[str, float]:
@@ -336,13 +362,13 @@ def _at_threshold(
 
 
 def _point_report(
-    point: OperatingPoint, found: ThresholdMetrics | None, missing: str | None
+    point: OperatingPoint, found: ThresholdMetrics | None, intervals: Intervals, missing: str | None
 ) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
     values, promise = _at_point(point, found, missing), OperatingPointReport.promise_of(point)
     if point.unguaranteed:
         values["reasons"] |= dict.fromkeys(promise, point.unguaranteed)
-    return OperatingPointReport(contamination=point.contamination, **promise, **values)
+    return OperatingPointReport(contamination=point.contamination, intervals=intervals, **promise, **values)
 
 
 def _of_held_out(
@@ -362,9 +388,9 @@ def _of_held_out(
 
 
 def _segmentation_report(
-    point: SegmentationPoint, found: ThresholdMetrics | None, missing: str | None
+    point: SegmentationPoint, found: ThresholdMetrics | None, intervals: Intervals, missing: str | None
 ) -> SegmentationReport:
-    return SegmentationReport(**_at_point(point, found, missing))
+    return SegmentationReport(intervals=intervals, **_at_point(point, found, missing))
 
 
 def _at_point(

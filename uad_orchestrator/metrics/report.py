@@ -14,12 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.operating_point import OperatingPoint
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SINCE: dict[int, dict[str, Any]] = {
-    2: {"intervals": {}, "unlabelled": [], "segmentation": None, "roi": None},
+    2: {"unlabelled": [], "segmentation": None, "roi": None},
     3: {"without_mask": []},
 }
 """What each version added, with what an older report says of it: nothing of the kind was there."""
+_INTERVALS_HOLD = 4
+"""Since then; those of older reports covered too seldom, and are not read."""
 
 
 def _nan_as_none(value: Any) -> Any:
@@ -81,6 +83,28 @@ class Counts(_Part):
     )
 
 
+class IntervalReport(_Part):
+    """Where a figure may lie on other test images of the same kind, given how few there are."""
+
+    low: float
+    high: float
+    level: float = Field(gt=0, lt=1)
+    method: str
+    n_normal: float = Field(
+        ge=0, description="normal images it rests on; 0 where the figure is not of normal images"
+    )
+    n_anomalous: float = Field(
+        ge=0,
+        description="anomalous images likewise; of a mean over kinds as many as would tell the same if all were of one",
+    )
+
+
+Intervals = Annotated[
+    dict[str, IntervalReport],
+    Field(default_factory=dict, description="by the figure's name; one that has no interval is not there"),
+]
+
+
 class DefectReport(_WithReasons):
     """One defect type against all normal test images."""
 
@@ -89,6 +113,7 @@ class DefectReport(_WithReasons):
     metrics: dict[str, Figure] = Field(
         description="those of images and pixels that metrics.catalogue takes per defect type, and the recall"
     )
+    intervals: Intervals
 
     def figures(self) -> dict[str, float | None]:
         return dict(self.metrics)
@@ -108,6 +133,7 @@ class _AtThreshold(_WithReasons):
     f1: Figure
     iou: Figure
     false_positive_rate: Figure
+    intervals: Intervals
 
     def figures(self) -> dict[str, float | None]:
         return {
@@ -193,15 +219,6 @@ class BankReport(_WithReasons):
         return {name: getattr(self, name) for name in ("coverage_max", "coverage_p99", "coverage_mean")}
 
 
-class IntervalReport(_Part):
-    """How far a figure can be trusted, given how few test images there are."""
-
-    low: float
-    high: float
-    level: float = Field(gt=0, lt=1)
-    replicates: int = Field(ge=1, description="draws of the bootstrap over the test images")
-
-
 class RoiReport(_Part):
     """What the region of interest of the detector's preset did to the pixel metrics."""
 
@@ -255,7 +272,7 @@ class MetricsReport(_WithReasons):
         "only where the protocol asks for it"
     )
     intervals: dict[str, IntervalReport] = Field(
-        description="of image_auroc, where it is defined: see metrics.bootstrap"
+        description="of the metrics, by name; one that has no interval is not there: see metrics.intervals"
     )
     per_defect: list[DefectReport]
     without_mask: list[str] = Field(description="defective images that the pixel metrics leave out")
@@ -303,6 +320,17 @@ class MetricsReport(_WithReasons):
         }
         return costs[name]
 
+    def interval(self, name: str) -> IntervalReport | None:
+        """The interval of a figure, wherever in the report it stands.
+
+        Args:
+            name: as for ``value``.
+
+        Returns:
+            the interval; None where it has none.
+        """
+        return (self.image_operating_point.intervals | self.intervals).get(name)
+
     @model_validator(mode="before")
     @classmethod
     def _from_older_schema(cls, values: Any) -> Any:
@@ -312,6 +340,8 @@ class MetricsReport(_WithReasons):
         added = {
             name: value for since, new in _SINCE.items() if since > version for name, value in new.items()
         }
+        if version < _INTERVALS_HOLD:
+            values = {**values, "intervals": {}}
         return {**added, **values, "schema_version": SCHEMA_VERSION}
 
     @model_validator(mode="after")

@@ -18,14 +18,7 @@ from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.pixels.counts import AREAS, Overlap
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
-from uad_orchestrator.reporting.board.columns import (
-    TIED_NOTE,
-    Column,
-    column,
-    shown,
-    with_interval,
-    written,
-)
+from uad_orchestrator.reporting.board.columns import INTERVAL, TIED_NOTE, Column, column, shown, written
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
 from uad_orchestrator.reporting.board.remarks import remarks
@@ -237,8 +230,8 @@ def _environment(board: Leaderboard) -> Environment:
         at_threshold=_names(metrics_of("operating point")),
         at_threshold_headlines=_names(headlines("operating point")),
         headlines=_names(metric for metric in headlines("image", "pixel") if metric.always),
-        with_interval=with_interval,
         promise=PROMISE,
+        interval_of=_interval_of,
         best=board.best(),
         remarks=remarks(board),
         tied=board.within_noise(),
@@ -249,6 +242,12 @@ def _environment(board: Leaderboard) -> Environment:
     )
     environment.filters |= {"heading": _heading, "broken": _broken}
     return environment
+
+
+def _interval_of(key: str) -> str | None:
+    """The key of a figure's interval; None where it has none."""
+    metric = find(key)
+    return f"{key}{INTERVAL}" if metric is not None and metric.interval else None
 
 
 def _heading(of: Column) -> Markup:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.orchestration.workshop import EMBEDDER, Workshop, computed
 from uad_orchestrator.metrics.bootstrap import LEVEL
+from uad_orchestrator.metrics.catalogue import NEWCOMBE
+from uad_orchestrator.metrics.intervals import interval_of_auroc
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.versions.selection import Selection
@@ -66,8 +68,12 @@ def test_the_interval_of_the_image_auroc_stands_in_report_and_board(workshop: Wo
     row = next(row for row in current_board(state, store).rows if row.detector == "all")
     report = report_of(next(cell for cell in state.cells if cell.detector == "all"), state, store)
     told = report.intervals["image_auroc"]
-    assert (told.level, told.replicates) == (LEVEL, 2000)
+    assert (told.level, told.method) == (LEVEL, NEWCOMBE)
+    tested = (report.counts.n_test_normal, report.counts.n_test_anomalous)
+    assert (told.n_normal, told.n_anomalous) == tested
+    assert (told.low, told.high) == interval_of_auroc(report.metrics["image_auroc"], *tested)
     assert row.image_auroc_interval == pytest.approx((told.low, told.high), abs=1e-6)
+    assert row.intervals.keys() == {*report.intervals, "recall", "false_positive_rate"}
     assert told.low <= report.metrics["image_auroc"] <= told.high
     assert MetricsReport.from_json(report.to_json()) == report
     again = json.loads(current_board(state, store).to_json())["rows"][0]

@@ -46,7 +46,7 @@ NOT_A_METRIC = {
         "std",
     ),
     *("false_positive_rate_from", "n_test_normal", "n_test_anomalous", "n_test_masked"),
-    *("image_auroc_interval", "within_noise_of", "contamination", "reasons"),
+    *("image_auroc_interval", "intervals", "within_noise_of", "contamination", "reasons"),
     *("threshold", "threshold_source", "pixel_threshold", "pixel_threshold_source"),
     *("guaranteed_rate", "false_positive_limit", "pixel_guaranteed_rate", "pixel_false_positive_limit"),
 }
@@ -172,10 +172,10 @@ def test_every_field_of_a_row_is_a_metric_or_said_to_be_none() -> None:
     assert fields - NOT_A_METRIC == on_board | set(catalogue.board_metrics())
     assert all(find(name) is not None for name in fields - NOT_A_METRIC)
     assert list(json.loads(LeaderboardRow(dataset="d", category="c", detector="x", status="fresh").model_dump_json()))[
-        10:20
+        10:21
     ] == [
-        *("image_auroc", "image_auroc_interval", "within_noise_of", "image_ap", "image_f1_max", "pixel_auroc"),
-        *("pixel_ap", "pixel_f1_max", "aupro_0.3", "aupro_0.05"),
+        *("image_auroc", "image_auroc_interval", "intervals", "within_noise_of", "image_ap", "image_f1_max"),
+        *("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_0.3", "aupro_0.05"),
     ]  # fmt: skip
 
 
@@ -202,5 +202,10 @@ def test_tables_and_pages_ask_for_the_metrics_of_the_catalogue_and_for_all_of_th
         render_leaderboard(board, text, width=400)  # type: ignore[arg-type]
     sections = [CellSection(cell, score_rows()) for cell in cells.values()]
     write_report(tmp_path / "report.html", board, sections, made_at=datetime(2026, 1, 1, tzinfo=UTC))
-    known = {metric.name for metric in METRICS if metric.limits is None}
-    assert asked == known | set(columns.BESIDE_METRICS) | {"aupro_0.3", "aupro_0.05", "spro_0.05"}
+    names = {metric.name for metric in METRICS if metric.limits is None} | {
+        "aupro_0.3",
+        "aupro_0.05",
+        "spro_0.05",
+    }
+    intervals = {f"{name}_interval" for name in names if (metric := find(name)) and metric.interval}
+    assert asked == names | intervals | set(columns.BESIDE_METRICS)

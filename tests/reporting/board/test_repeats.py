@@ -11,6 +11,7 @@ import pytest
 
 from tests.reporting.cells import report, score_rows
 from uad_orchestrator.metrics.bootstrap import auroc_replicates, interval, within_noise
+from uad_orchestrator.metrics.intervals import interval_of_auroc, interval_of_mean_auroc, rate_interval
 from uad_orchestrator.reporting.board.board_text import render_leaderboard
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
 from uad_orchestrator.reporting.board.row import BoardCell
@@ -100,20 +101,51 @@ def test_means_over_categories_deviate_by_seed(board: Leaderboard) -> None:
     assert means.detectors[1].std == {}
 
 
-def test_intervals_and_ties_come_from_the_replicates(cells: dict, board: Leaderboard) -> None:
+def test_ties_come_from_the_replicates(cells: dict, board: Leaderboard) -> None:
     for category in CATEGORIES:
         of = {name: cells[f"mvtec_ad/{category}", name].replicates for name in ("near", "strong", *SEEDS)}
         few = np.mean([of[seed] for seed in SEEDS], axis=0)
-        assert row_of(board, category, "few").image_auroc_interval == interval(few)
-        assert row_of(board, category, "few@seed1").image_auroc_interval == interval(of["few@seed1"])
         assert row_of(board, category, "few@seed1").within_noise_of == ()
         tied = row_of(board, category, "near").within_noise_of
         assert ("few" in tied) == within_noise(few, of["near"])
         assert "strong" not in tied and not set(SEEDS) & set(tied)
-    drawn = [cells[f"mvtec_ad/{category}", "near"].replicates for category in CATEGORIES]
-    near = board.means[0].detectors[1]
+
+
+def test_each_row_has_the_intervals_of_its_report_and_a_mean_over_seeds_their_mean(
+    board: Leaderboard,
+) -> None:
+    for category in CATEGORIES:
+        for row in (row_of(board, category, name) for name in ("near", "strong", *SEEDS)):
+            assert row.image_auroc_interval == interval_of_auroc(row.image_auroc, 12, 15)
+            assert row.intervals["recall"] == rate_interval(round(row.recall * 15), 15)
+            assert row.intervals["false_positive_rate"] == rate_interval(
+                round(row.false_positive_rate * 12), 12
+            )
+            assert row.value("recall_interval") == row.intervals["recall"]
+            assert row.value("test_images") == "12 + 15" and row.value("image_ap_interval") is None
+        seeds = [row_of(board, category, seed).image_auroc_interval for seed in SEEDS]
+        few = row_of(board, category, "few")
+        assert few.image_auroc_interval == pytest.approx(np.mean(seeds, axis=0))
+        assert few.intervals["image_auroc"] == few.image_auroc_interval
+
+
+def test_the_interval_of_a_mean_is_newcombes_below_ten_categories_and_the_bootstrap_from_there(
+    cells: dict,
+) -> None:
+    few = build_leaderboard(cells, {"few": SEEDS}).means[0]
+    for row in few.detectors:
+        assert row.image_auroc_interval == interval_of_mean_auroc(row.values["image_auroc"], [(12, 15)] * 2)
+    assert few.note().endswith("Test images: 24 good + 30 defective.")
+    many = {
+        (f"mvtec_ad/c{i}", name): outcome(f"c{i}", name, i, strength)
+        for i in range(10)
+        for name, strength in (("near", 1.1), ("perfect", 40.0))
+    }
+    near, perfect = build_leaderboard(many).means[0].detectors
+    drawn = [many[f"mvtec_ad/c{i}", "near"].replicates for i in range(10)]
     assert near.image_auroc_interval == interval(np.mean(drawn, axis=0))
-    assert interval(np.mean(drawn, axis=0)) != interval(drawn[0])
+    assert perfect.values["image_auroc"] == 1.0
+    assert perfect.image_auroc_interval == interval_of_mean_auroc(1.0, [(12, 15)] * 10), "never of width 0"
 
 
 def test_what_cannot_be_told_from_the_best_is_marked(cells: dict, tmp_path) -> None:
@@ -137,7 +169,6 @@ def test_what_cannot_be_told_from_the_best_is_marked(cells: dict, tmp_path) -> N
     assert first["repeats"] == "; ".join(SEEDS) and first["image_auroc_interval"].count(";") == 1
 
 
-def test_without_replicates_there_is_no_interval_and_no_tie() -> None:
+def test_without_replicates_there_is_no_tie() -> None:
     board = build_leaderboard({("mvtec_ad/bottle", name): report("bottle", name) for name in ("a", "b")})
-    assert {row.image_auroc_interval for row in board.rows} == {None}
     assert board.within_noise() == set() and "≈" not in render_leaderboard(board, "table", width=200)

@@ -10,9 +10,14 @@ import numpy as np
 
 from uad_orchestrator.metrics import catalogue, curves
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.pixels.regions import MAX_REGIONS, region_weights
+from uad_orchestrator.metrics.pixels.regions import MAX_REGIONS
 from uad_orchestrator.metrics.pixels.score_histogram import ScoreHistogram
-from uad_orchestrator.metrics.pixels.spro import Channel, saturated_weights
+from uad_orchestrator.metrics.pixels.spro import Channel
+from uad_orchestrator.metrics.pixels.weighed_pixels import (
+    WeighedPixels,
+    weighed_by_channels,
+    weighed_by_regions,
+)
 
 Overlap = Literal["pro", "spro"]
 """What stands against the false-positive rate: the overlap of connected regions, or that of saturated channels."""
@@ -71,14 +76,7 @@ class PixelCounts:
                 size or of another kind.
         """
         self._expect("pro")
-        scores = finite_map(anomaly_map)
-        defects = _defects(mask, scores.shape)
-        if inspected is None:
-            self._count(scores, *region_weights(defects))
-            return
-        positive, weights, n_regions = region_weights(defects & inspected)
-        places = np.cumsum(inspected) - 1  # among the inspected pixels
-        self._count(scores[inspected], places[positive], weights, n_regions)
+        self.add(weighed_by_regions(anomaly_map, mask, inspected))
 
     def update_channels(self, anomaly_map: np.ndarray, channels: Sequence[Channel]) -> None:
         """Count one image of a set whose ground truth is kept in channels (``overlap="spro"``).
@@ -91,22 +89,24 @@ class PixelCounts:
             ValueError: a map that is not 2-D or not finite, a channel of another size, a saturation area of 0.
         """
         self._expect("spro")
-        scores = finite_map(anomaly_map)
-        for channel in channels:
-            _defects(channel.mask, scores.shape)
-        self._count(scores, *saturated_weights(scores, channels))
+        self.add(weighed_by_channels(anomaly_map, channels))
+
+    def add(self, pixels: WeighedPixels) -> None:
+        """Count the pixels of one image, weighed as ``overlap`` says.
+
+        Args:
+            pixels: of ``weighed_by_regions``, or of ``weighed_by_channels``.
+        """
+        self._check_regions(pixels.n_regions)
+        self._histogram.add(pixels.scores, pixels.positive, pixels.weights)
+        self.n_images += 1
+        self.n_pixels += pixels.scores.size
+        self.n_defect_pixels += int(pixels.positive.size)
+        self.n_regions += pixels.n_regions
 
     def _expect(self, overlap: Overlap) -> None:
         if self.overlap != overlap:
             raise ValueError(f"these counts are of {self.overlap}, not of {overlap}: the two do not mix")
-
-    def _count(self, scores: np.ndarray, positive: np.ndarray, weights: np.ndarray, n_regions: int) -> None:
-        self._check_regions(n_regions)
-        self._histogram.add(scores.ravel(), positive, weights)
-        self.n_images += 1
-        self.n_pixels += scores.size
-        self.n_defect_pixels += int(positive.size)
-        self.n_regions += n_regions
 
     def _check_regions(self, more: int) -> None:
         if self.n_regions + more > MAX_REGIONS:
@@ -252,39 +252,3 @@ def overlap_name(overlap: Overlap, limit: float) -> str:
     ('aupro_0.3', 'spro_0.05')
     """
     return AREAS[overlap].at(limit).name
-
-
-def finite_map(anomaly_map: np.ndarray) -> np.ndarray:
-    """A map as ``(H, W)`` float32.
-
-    Raises:
-        ValueError: it is not 2-D, or not finite as float32.
-    """
-    anomaly_map = np.asarray(anomaly_map)
-    if anomaly_map.ndim != 2:
-        raise ValueError(f"expected an anomaly map of shape (H, W), got {anomaly_map.shape}")
-    if anomaly_map.dtype == np.uint8:
-        raise ValueError(
-            "the anomaly map is uint8: a picture, stretched to its own range to be looked at. Pooled metrics need "
-            "raw maps, whose values mean the same in every image"
-        )
-    with np.errstate(over="ignore"):
-        scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
-    if scores.size and not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
-        bad = int((~np.isfinite(scores)).sum())
-        raise ValueError(
-            f"{bad} of {scores.size} pixels of the {scores.shape} anomaly map are not finite float32"
-        )
-    return scores
-
-
-def _defects(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The mask as bool, if it is of the map's shape."""
-    mask = np.asarray(mask)
-    if mask.shape != shape:
-        raise ValueError(
-            f"the mask is {mask.shape}, the anomaly map {shape}: both must have the image's size"
-        )
-    if mask.dtype.kind not in "bui":
-        raise ValueError(f"expected a mask of bool or integers, got {mask.dtype}")
-    return mask if mask.dtype == bool else mask != 0

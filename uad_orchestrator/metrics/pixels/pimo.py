@@ -16,9 +16,9 @@ from typing import Self
 
 import numpy as np
 
-from uad_orchestrator.metrics.pixels.counts import finite_map
 from uad_orchestrator.metrics.pixels.regions import REGION_UNIT
 from uad_orchestrator.metrics.pixels.score_histogram import ScoreHistogram
+from uad_orchestrator.metrics.pixels.weighed_pixels import finite_map
 
 AUPIMO_BOUNDS = (1e-5, 1e-4)
 

@@ -13,8 +13,10 @@ import numpy as np
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics
 from uad_orchestrator.metrics.pixels.counts import Overlap, PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
+from uad_orchestrator.metrics.pixels.left_out import POINTS, Outline, outline_of
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
+from uad_orchestrator.metrics.pixels.weighed_pixels import weighed_by_channels, weighed_by_regions
 from uad_orchestrator.metrics.thresholds import exceeds
 
 
@@ -36,6 +38,10 @@ class ScoredImage(Interface):
     def defect_type(self) -> str: ...
     @property
     def score(self) -> float: ...
+
+
+GOOD = "good"
+"""The kind of normal images."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +82,41 @@ class ThresholdCounts:
 
 
 @dataclass(frozen=True)
+class ImageOutcome:
+    """What is kept of each image by itself.
+
+    Attributes:
+        kind: ``good``, or its defect type.
+        maximum: the largest value of its map.
+        aupimo: of an anomalous image, where it is asked for.
+        outline: of its pixels.
+        at_pixel_threshold, at_segmentation_threshold: pixels right and wrong there.
+    """
+
+    kind: str
+    label: int
+    maximum: float
+    aupimo: float | None
+    outline: Outline
+    at_pixel_threshold: ThresholdCounts
+    at_segmentation_threshold: ThresholdCounts
+
+
+@dataclass(frozen=True)
 class PixelStatistics:
     """What is counted of some images.
 
     Attributes:
         counts: pixels per score.
         at_pixel_threshold, at_segmentation_threshold: pixels right and wrong there.
-        maxima: of each map, its image's label and its largest value.
-        aupimos: the AUPIMO of each anomalous image, where it is asked for.
+        images: what is kept of each.
         without_mask: the defective images that have no mask; nothing else is counted of them.
     """
 
     counts: PixelCounts
     at_pixel_threshold: ThresholdCounts
     at_segmentation_threshold: ThresholdCounts
-    maxima: tuple[tuple[int, float], ...] = ()
-    aupimos: tuple[float, ...] = ()
+    images: tuple[ImageOutcome, ...] = ()
     without_mask: tuple[str, ...] = ()
 
     @classmethod
@@ -106,23 +131,23 @@ class PixelStatistics:
             self.counts + other.counts,
             self.at_pixel_threshold + other.at_pixel_threshold,
             self.at_segmentation_threshold + other.at_segmentation_threshold,
-            self.maxima + other.maxima,
-            self.aupimos + other.aupimos,
+            self.images + other.images,
             self.without_mask + other.without_mask,
         )
 
     @property
     def masked(self) -> int:
         """How many defective images are counted."""
-        return sum(label for label, _ in self.maxima)
+        return sum(image.label for image in self.images)
 
     def mean_aupimo(self) -> float:
         """Mean over the anomalous images, in 0..1, the same for any order of images; NaN without any."""
-        return math.fsum(self.aupimos) / len(self.aupimos) if self.aupimos else math.nan
+        found = [image.aupimo for image in self.images if image.aupimo is not None]
+        return math.fsum(found) / len(found) if found else math.nan
 
     def map_max_auroc(self) -> float:
         """AUROC of the images by the largest values of their maps, in 0..1; NaN with one class only."""
-        labels, scores = zip(*self.maxima, strict=True) if self.maxima else ((), ())
+        scores, labels = [image.maximum for image in self.images], [image.label for image in self.images]
         return image_metrics(scores, labels).auroc
 
 
@@ -155,6 +180,7 @@ class PixelPass:
         pixel_threshold, segmentation_threshold: NaN where there is none.
         normal_pixels: counts the maps of normal images for AUPIMO; None where it is not asked for.
         threads: how many; None: ``available_threads()``. The numbers are the same with any.
+        points: scores kept of each image's outline, see ``left_out.points_of``.
     """
 
     images: Images
@@ -163,6 +189,7 @@ class PixelPass:
     segmentation_threshold: float
     normal_pixels: NormalPixels | None = None
     threads: int | None = None
+    points: int = POINTS
     _rates: SharedRates | None = field(default=None, init=False)
 
     def count_normals(self, rows: Iterable[ScoredImage]) -> PixelStatistics:
@@ -188,13 +215,11 @@ class PixelPass:
         total, found = count_in_threads(self._nothing, self._count_image, rows, threads=self.threads)
         if self.normal_pixels is not None:
             self.normal_pixels += total.normal_pixels
-        masked = [image for image in found if isinstance(image, _OfImage)]
         return PixelStatistics(
             total.counts,
             total.at_pixel_threshold,
             total.at_segmentation_threshold,
-            tuple(image.maximum for image in masked),
-            tuple(image.aupimo for image in masked if image.aupimo is not None),
+            tuple(image for image in found if isinstance(image, ImageOutcome)),
             tuple(image for image in found if isinstance(image, str)),
         )
 
@@ -206,7 +231,7 @@ class PixelPass:
             NormalPixels(),
         )
 
-    def _count_image(self, sums: _Sums, row: ScoredImage) -> _OfImage | str:
+    def _count_image(self, sums: _Sums, row: ScoredImage) -> ImageOutcome | str:
         """Count an image into the sums; returns what is not summed, of one without a mask its name."""
         truth = self.images.truth(row)
         if truth is None:
@@ -217,19 +242,24 @@ class PixelPass:
         scores, inspected = self.images.anomaly_map(row), self.images.inspected(row)
         try:
             if self.overlap == "pro":
-                sums.counts.update(scores, truth.mask, inspected)
+                pixels = weighed_by_regions(scores, truth.mask, inspected)
             if inspected is not None:
                 scores, truth = scores[inspected][None], truth.within(inspected)
             if self.overlap == "spro":
-                sums.counts.update_channels(scores, truth.channels)
+                pixels = weighed_by_channels(scores, truth.channels)
+            sums.counts.add(pixels)
             if self.normal_pixels is not None and row.label == 0:
                 sums.normal_pixels.update(scores)
             aupimo = self._rates.aupimo(scores, truth.mask) if self._rates and row.label else None
         except ValueError as error:
             raise ValueError(f"{row.image}: {error}") from error
-        sums.at_pixel_threshold += sums.at_pixel_threshold.of(scores, truth.mask)
-        sums.at_segmentation_threshold += sums.at_segmentation_threshold.of(scores, truth.mask)
-        return _OfImage((row.label, float(scores.max())), aupimo)
+        at_pixel = sums.at_pixel_threshold.of(scores, truth.mask)
+        at_segmentation = sums.at_segmentation_threshold.of(scores, truth.mask)
+        sums.at_pixel_threshold += at_pixel
+        sums.at_segmentation_threshold += at_segmentation
+        outline, kind = outline_of(pixels, self.points), row.defect_type if row.label else GOOD
+        maximum = float(scores.max())
+        return ImageOutcome(kind, row.label, maximum, aupimo, outline, at_pixel, at_segmentation)
 
 
 @dataclass
@@ -247,11 +277,3 @@ class _Sums:
         self.at_segmentation_threshold += other.at_segmentation_threshold
         self.normal_pixels += other.normal_pixels
         return self
-
-
-@dataclass(frozen=True)
-class _OfImage:
-    """What is kept of each image: label and largest value of its map, and its AUPIMO where that is asked for."""
-
-    maximum: tuple[int, float]
-    aupimo: float | None

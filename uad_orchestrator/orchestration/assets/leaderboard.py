@@ -13,6 +13,7 @@ from uad_orchestrator.orchestration.cells.board import board_version, current_bo
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES
 from uad_orchestrator.project import Project
+from uad_orchestrator.reporting.board.columns import shown, with_intervals
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 
 
@@ -64,9 +65,11 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
         for metric in headlines("image", "pixel", "operating point")
         if metric.always or any(row.value(metric.name) is not None for row in board.rows)
     ]
+    bounds = [key for key in with_intervals(measured) if key not in measured]
     cells = [
         {"category": row.category_key, "detector": row.detector, "status": row.status}
         | {name: _figure(row.value(name)) for name in (*measured, "warnings")}
+        | {name: shown(row, name) for name in bounds}
         for row in board.rows
     ]
     reasons = [
@@ -80,6 +83,7 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
     means = [
         {"dataset": of.dataset, "detector": detector.detector}
         | {name: _figure(detector.values.get(name)) for name in averaged}
+        | {bounds[0]: shown(detector, bounds[0])}
         for of in board.means
         for detector in of.detectors
     ]

@@ -11,7 +11,7 @@ import dagster as dg
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
 from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.metrics.operating_point import OperatingPoint
-from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+from uad_orchestrator.metrics.report import IntervalReport, MetricsReport, OperatingPointReport
 from uad_orchestrator.orchestration.cells.artifact_files import (
     MAPS,
     METRICS_FILE,
@@ -87,6 +87,7 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     image, pixel = report.image_operating_point, report.pixel_operating_point
     at_threshold = {metric.name: report.value(metric.name) for metric in headlines("operating point")}
     costs = {metric.name: report.value(metric.name) for metric in headlines("cost")}
+    intervals = report.intervals | image.intervals
     metadata: dict[str, Any] = {
         **_defined({"threshold": image.threshold} | at_threshold),
         "threshold_source": image.source,
@@ -94,6 +95,7 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
         **_defined({"pixel_threshold": pixel.threshold} | costs),
         **_promise(pixel, "pixel_"),
         **report.counts.model_dump(exclude_none=True),
+        **{f"{name}_interval": _interval(found) for name, found in intervals.items()},
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
     }
     if sheet:
@@ -113,6 +115,13 @@ def _promise(point: OperatingPoint | OperatingPointReport, prefix: str = "") -> 
     """What a threshold promises of new normals; nothing where nothing is guaranteed."""
     promise = {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
     return _defined({f"{prefix}{name}": finite_or_none(rate) for name, rate in promise.items()})
+
+
+def _interval(of: IntervalReport) -> str:
+    """With the number of images that it is so wide for."""
+    counts = {"normal": of.n_normal, "anomalous": of.n_anomalous}
+    images = " + ".join(f"{count:.3g} {kind}" for kind, count in counts.items() if count)
+    return f"{of.low:.3f} to {of.high:.3f} ({of.level:.0%}, {images})"
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,14 +16,12 @@ from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
-from uad_orchestrator.metrics.bootstrap import LEVEL, interval
 from uad_orchestrator.metrics.evaluation import CellMetrics
 from uad_orchestrator.metrics.pixels.regions import regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.report import (
     BankReport,
     Counts,
-    IntervalReport,
     MetricsReport,
     RoiReport,
     Runtime,
@@ -174,7 +172,6 @@ def build_report(
     rows: Sequence[ScoreRow],
     roi: RoiReport | None,
     *,
-    replicates: np.ndarray | None,
     metrics_seconds: float,
 ) -> MetricsReport:
     """The cell's metrics.json, of all images that were scored, those of splits without labels too."""
@@ -198,7 +195,7 @@ def build_report(
         ),
         metrics=found.metrics,
         reasons=found.reasons,
-        intervals={} if replicates is None else {"image_auroc": _interval_report(replicates)},
+        intervals=found.intervals,
         per_defect=found.per_defect,
         without_mask=list(found.without_mask),
         unlabelled=[UnlabelledSplit(split=split, n=n) for split, n in unlabelled.items()],
@@ -224,11 +221,6 @@ def build_report(
             host=bank.host,
         ),
     )
-
-
-def _interval_report(replicates: np.ndarray) -> IntervalReport:
-    low, high = interval(replicates)
-    return IntervalReport(low=low, high=high, level=LEVEL, replicates=len(replicates))
 
 
 def _timings(bank: Provenance, scores: Provenance, maps: Provenance, metrics_seconds: float) -> Timings:

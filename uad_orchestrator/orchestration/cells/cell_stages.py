@@ -214,7 +214,7 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         sheet = draw_contact_sheet(run, rows, None if without_maps else maps, truth)
         (directory / CONTACT_SHEET).write_bytes(sheet)
     outside, seconds = roi.report(row.image for row in rows), time.perf_counter() - started
-    report = build_report(run, found, scored, outside, replicates=replicates, metrics_seconds=seconds)
+    report = build_report(run, found, scored, outside, metrics_seconds=seconds)
     (directory / METRICS_FILE).write_text(report.to_json())
     return StageResult(
         metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from uad_orchestrator.metrics.catalogue import SCOPES, Metric, averaged, headlines, metrics_of
-from uad_orchestrator.reporting.board.columns import TIED_NOTE, column, shown, with_interval
+from uad_orchestrator.reporting.board.columns import INTERVAL, TIED_NOTE, column, shown, with_intervals
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
 from uad_orchestrator.reporting.board.remarks import remarks
@@ -90,8 +90,8 @@ def _all_keys(board: Leaderboard) -> tuple[str, ...]:
         for name in board.metrics
         if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
     ]
-    at_threshold = ("threshold", *PROMISE, *_names_of(averaged("operating point")))
-    return (*with_interval(measured), *at_threshold, *_costs())
+    at_threshold = with_intervals(_names_of(averaged("operating point")))
+    return (*with_intervals(measured), "threshold", *PROMISE, *at_threshold, *_costs())
 
 
 def _costs() -> tuple[str, ...]:
@@ -206,8 +206,9 @@ def _plain_table(board: Leaderboard, width: int) -> str:
 def _markdown(board: Leaderboard) -> str:
     """Tables for a README or a merge request; best values per category in bold."""
     best, tied = board.best(), board.within_noise()
-    operation = ("threshold", "threshold_source", *PROMISE, *_names_of(averaged("operating point")))
-    keys = (*with_interval(board.metrics), *operation, *_costs())
+    at_threshold = with_intervals(_names_of(averaged("operating point")))
+    operation = ("threshold", "threshold_source", *PROMISE, *at_threshold)
+    keys = (*with_intervals(board.metrics), *operation, *_costs())
     heads = ["category", "detector", *(column(key).heading for key in keys), "status"]
 
     def figures(row: LeaderboardRow) -> Iterable[str]:
@@ -217,7 +218,7 @@ def _markdown(board: Leaderboard) -> str:
 
     lines = _markdown_table(heads, ([r.category_key, r.detector, *figures(r), _state(r)] for r in board.rows))
     beside = [metric.name for metric in averaged("operating point", "cost") if metric.headline]
-    of_means = (*with_interval(board.metrics), *beside)
+    of_means = (board.metrics[0], f"{board.metrics[0]}{INTERVAL}", *board.metrics[1:], *beside)
     for means in filter(lambda means: means.worth_showing, board.means):
         tied_means = means.within_noise()
         body = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,6 +12,8 @@ Value = float | int | str | tuple[float, float] | None
 Kind = Literal["ratio", "value", "seconds", "count", "bytes", "text", "interval"]
 
 MISSING = "–"
+INTERVAL = "_interval"
+"""Behind the name of a figure: its interval."""
 TIED = "≈"
 TIED_NOTE = (
     "≈ cannot be told apart from the best image AUROC: the 95 % interval of the difference, by paired bootstrap "
@@ -47,12 +49,7 @@ class Column:
 BESIDE_METRICS = {
     column.key: column
     for column in (
-        Column(
-            "image_auroc_interval",
-            "95% interval",
-            "interval",
-            "Of the image AUROC: bootstrap over the test images, and nothing else.",
-        ),
+        Column("test_images", "good + defective", "text", "Test images: what the intervals are so wide for."),
         Column(
             "threshold", "threshold", "value", "Calibrated on normals. Anomalous means score > threshold."
         ),
@@ -83,6 +80,10 @@ def column(key: str) -> Column:
     metric = find(key)
     if metric is not None:
         return Column(key, metric.heading, metric.kind, metric.explanation)
+    of = find(key.removesuffix(INTERVAL))
+    if of is not None and of.interval:
+        explanation = f"Of the {of.heading}, on other test images of the same kind: {of.interval}."
+        return Column(key, "95% interval", "interval", explanation)
     return BESIDE_METRICS.get(key) or Column(key, key.replace("_", " "), "ratio", "")
 
 
@@ -123,14 +124,18 @@ def shown(row: HasFigures, key: str, *, tied: bool = False) -> str:
     return f"{text} {TIED}" if tied and key == "image_auroc" else text
 
 
-def with_interval(metrics: Sequence[str]) -> tuple[str, ...]:
-    """The metrics, with the interval of the image AUROC behind it.
+def with_intervals(names: Iterable[str]) -> tuple[str, ...]:
+    """The figures, each with its interval behind it; of the image AUROC with the number of test images, too.
 
-    >>> with_interval(("image_auroc", "image_ap"))
-    ('image_auroc', 'image_auroc_interval', 'image_ap')
+    >>> with_intervals(("image_auroc", "image_ap", "recall"))
+    ('image_auroc', 'image_auroc_interval', 'test_images', 'image_ap', 'recall', 'recall_interval')
     """
-    place = metrics.index("image_auroc") + 1
-    return (*metrics[:place], "image_auroc_interval", *metrics[place:])
+    keys: list[str] = []
+    for name in names:
+        metric = find(name)
+        keys += [name, f"{name}{INTERVAL}"] if metric is not None and metric.interval else [name]
+        keys += ["test_images"] if name == "image_auroc" else []
+    return tuple(keys)
 
 
 def _bytes_written(size: float) -> str:

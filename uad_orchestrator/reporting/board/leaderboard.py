@@ -14,7 +14,7 @@ from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
 from uad_orchestrator.reporting.board.repeats import with_repeats
 from uad_orchestrator.reporting.board.row import OTHER_METRICS, PROMISE, BoardCell, LeaderboardRow, Status
-from uad_orchestrator.reporting.board.ties import with_intervals
+from uad_orchestrator.reporting.board.ties import with_ties
 
 if TYPE_CHECKING:
     from uad_orchestrator.metrics.report import MetricsReport
@@ -171,11 +171,17 @@ def build_leaderboard(
         if outcome.status == "fresh" and outcome.replicates is not None
     }
     rows, replicates = with_repeats(rows, replicates, repeats or {})
-    rows = with_intervals(_completed(rows), replicates)
+    rows = with_ties(_completed(rows), replicates)
     metrics = Leaderboard(rows=tuple(rows), means=()).metrics
     datasets = sorted({row.dataset for row in rows})
+    images = {
+        key: (found.n_normal, found.n_anomalous)
+        for key, outcome in outcomes.items()
+        if outcome.report is not None and (found := outcome.report.interval("image_auroc")) is not None
+    }
     means = tuple(
-        dataset_means([row for row in rows if row.dataset == name], metrics, replicates) for name in datasets
+        dataset_means([row for row in rows if row.dataset == name], metrics, replicates, images)
+        for name in datasets
     )
     away = dict(unreachable or {})
     return Leaderboard(rows=tuple(rows), means=means, unreachable=away, warnings=tuple(warnings))
@@ -221,8 +227,15 @@ def _figures(report: MetricsReport) -> dict[str, Any]:
     """A report's share of a row, under the published names."""
     image, pixel = report.image_operating_point, report.pixel_operating_point
     reasons = {**image.reasons, **report.timings.reasons}
+    intervals = {
+        name: (found.low, found.high)
+        for name in (*report.metrics, *OTHER_METRICS)
+        if (found := report.interval(name)) is not None
+    }
     return {
         **report.metrics,
+        "image_auroc_interval": intervals.get("image_auroc"),
+        "intervals": intervals,
         "model": report.model,
         "version": report.versions.get("metrics_report"),
         "threshold": image.threshold,

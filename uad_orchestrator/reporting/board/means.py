@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from uad_orchestrator.metrics.bootstrap import interval
 from uad_orchestrator.metrics.catalogue import averaged, headlines_first
+from uad_orchestrator.metrics.intervals import mean_auroc_interval
 from uad_orchestrator.reporting.board.repeats import Replicates, mean_replicates
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.board.ties import ties
+
+Images = Mapping[tuple[str, str], tuple[float, float]]
+"""Normal and anomalous test images per (category key, detector)."""
 
 NOT_MEASURED = "not measured by this dataset's protocol"
 
@@ -23,7 +26,7 @@ class DetectorMeans(BaseModel):
         detector: its name.
         values: its means by the metrics' published names.
         std: of a detector with repeats, the standard deviation over its seeds of the mean over the categories.
-        image_auroc_interval: 95 %, bootstrap over the test images of all categories.
+        image_auroc_interval: 95 %, of the same categories with other test images (``metrics.intervals``).
         within_noise_of: detectors whose mean image AUROC is tied with its own (paired bootstrap, 95 %).
     """
 
@@ -56,6 +59,8 @@ class DatasetMeans(BaseModel):
         left_out: the dataset's other categories, each with the reason.
         not_compared: detectors without any fresh result on the dataset, each with the reason.
         narrower: figures that some shared categories do not have, each with the categories that do.
+        n_test_normal: normal test images of the categories that the means are over.
+        n_test_anomalous: defective ones.
         detectors: the compared detectors, by name.
     """
 
@@ -66,6 +71,8 @@ class DatasetMeans(BaseModel):
     left_out: dict[str, str]
     not_compared: dict[str, str]
     narrower: dict[str, tuple[str, ...]]
+    n_test_normal: int | None = None
+    n_test_anomalous: int | None = None
     detectors: tuple[DetectorMeans, ...]
 
     @property
@@ -106,6 +113,8 @@ class DatasetMeans(BaseModel):
             text += f" Not compared: {_with_reasons(self.not_compared)}."
         for metric, categories in self.narrower.items():
             text += f" {metric} over {', '.join(categories) or 'none'} only: the others do not have it."
+        if self.n_test_normal is not None:
+            text += f" Test images: {self.n_test_normal} good + {self.n_test_anomalous} defective."
         return text
 
 
@@ -119,19 +128,23 @@ def averaged_beside() -> tuple[str, ...]:
 
 
 def dataset_means(
-    rows: Sequence[LeaderboardRow], metrics: Sequence[str], replicates: Replicates | None = None
+    rows: Sequence[LeaderboardRow],
+    metrics: Sequence[str],
+    replicates: Replicates | None = None,
+    images: Images | None = None,
 ) -> DatasetMeans:
     """The means of one dataset's rows, as papers give them: each category counts the same, however many images.
 
     Only fresh rows count: a mean over several versions could not be compared. A detector without any is not
-    compared; a category that one of the compared detectors lacks is left out for all of them. The interval of
-    the mean image AUROC, and which detectors are tied, come from the mean of the categories'
-    bootstrap replicates; the test images of different categories are drawn independently.
+    compared; a category that one of the compared detectors lacks is left out for all of them. Which detectors are
+    tied comes from the mean of the categories' bootstrap replicates; the test images of different categories are
+    drawn independently.
 
     Args:
         rows: all rows of one dataset, those of single seeds too.
         metrics: the published names of the metrics to average, beside those of ``averaged_beside``.
         replicates: of the image AUROC.
+        images: that the intervals of the image AUROC count with.
     """
     compared_rows = [row for row in rows if row.repeat_of is None]
     fresh = {(row.category, row.detector): row for row in rows if row.status == "fresh"}
@@ -161,23 +174,42 @@ def dataset_means(
     drawn = {n: mean_replicates([(f"{dataset}/{c}", n) for c in scored], replicates or {}) for n in compared}
     known = {name: found for name, found in drawn.items() if found is not None}
     tied = ties(known)
+
+    def of_auroc(name: str) -> tuple[float, float] | None:
+        singles = [(fresh[c, name].repeats or (name,))[0] for c in scored]
+        counts = [(images or {}).get((f"{dataset}/{c}", n)) for c, n in zip(scored, singles, strict=True)]
+        mean, there = values[name].get("image_auroc"), [count for count in counts if count is not None]
+        if mean is None or len(there) < len(counts):
+            return None
+        return mean_auroc_interval(mean, there, drawn[name])
+
     return DatasetMeans(
         dataset=dataset,
         categories=tuple(shared),
         left_out={c: _why_left_out(c, compared, compared_rows) for c in categories if c not in shared},
         not_compared={n: _why_not_compared(n, rows) for n in detectors if n not in compared},
         narrower=narrower,
+        n_test_normal=_images(fresh, shared, compared, "n_test_normal"),
+        n_test_anomalous=_images(fresh, shared, compared, "n_test_anomalous"),
         detectors=tuple(
             DetectorMeans(
                 detector=name,
                 values=values[name],
                 std=spread[name],
-                image_auroc_interval=interval(known[name]) if name in known else None,
+                image_auroc_interval=of_auroc(name),
                 within_noise_of=tied.get(name, ()),
             )
             for name in compared
         ),
     )
+
+
+def _images(
+    fresh: Mapping[tuple[str, str], LeaderboardRow], shared: Sequence[str], compared: Sequence[str], kind: str
+) -> int | None:
+    """The test images of the shared categories, which are the same for every detector; None where not known."""
+    counts = [fresh[category, compared[0]].value(kind) for category in shared]
+    return sum(counts) if counts and None not in counts else None
 
 
 def _comparable(row: LeaderboardRow, metric: str) -> bool:

@@ -77,6 +77,10 @@ def fold_row(name: str, rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
         n_test_normal=first.n_test_normal,
         n_test_anomalous=first.n_test_anomalous,
         n_test_masked=first.n_test_masked,
+        image_auroc_interval=_mean_interval(rows, "image_auroc"),
+        intervals={
+            name: found for name in first.intervals if (found := _mean_interval(rows, name)) is not None
+        },
         warnings=max(row.warnings for row in rows),
         threshold_source=_common(row.threshold_source for row in rows),
         pixel_threshold_source=_common(row.pixel_threshold_source for row in rows),
@@ -98,6 +102,15 @@ def _mean(values: Sequence[float | int]) -> float | int:
     """Counts stay whole numbers."""
     mean = statistics.fmean(values)
     return round(mean) if all(isinstance(value, int) for value in values) else mean
+
+
+def _mean_interval(rows: Sequence[LeaderboardRow], name: str) -> tuple[float, float] | None:
+    """The interval of a mean over seeds: they are tested on the same images, so their errors do not average out."""
+    found = [row.intervals[name] for row in rows if name in row.intervals]
+    if len(found) < len(rows):
+        return None
+    low, high = (statistics.fmean(ends) for ends in zip(*found, strict=True))
+    return low, high
 
 
 def _common(words: Iterable[str | None]) -> str | None:

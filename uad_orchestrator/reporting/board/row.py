@@ -100,7 +100,10 @@ class LeaderboardRow(BaseModel):
     std: dict[str, float] = Field({}, description="standard deviation over the seeds, by figure")
 
     image_auroc_interval: tuple[float, float] | None = Field(
-        None, description="95 %, bootstrap over the test images"
+        None, description="95 %, of other test images: Newcombe's method 5"
+    )
+    intervals: dict[str, tuple[float, float]] = Field(
+        {}, description="95 %, by figure; one that has no interval is not there (see metrics.intervals)"
     )
     within_noise_of: tuple[str, ...] = Field(
         (), description="detectors whose image AUROC here cannot be told apart: paired bootstrap, 95 %"
@@ -149,11 +152,16 @@ class LeaderboardRow(BaseModel):
         """A field by its published name.
 
         Args:
-            key: e.g. ``aupro_0.3``.
+            key: e.g. ``aupro_0.3``; ``recall_interval`` is that of the recall, ``test_images`` how many normal and
+                defective ones there are, as text.
 
         Returns:
             Its value; None for a metric that was not measured.
         """
+        if key == "test_images" and self.n_test_normal is not None:
+            return f"{self.n_test_normal} + {self.n_test_anomalous}"
+        if key.endswith("_interval") and key != "image_auroc_interval":
+            return self.intervals.get(key.removesuffix("_interval"))
         fields = vars(self)
         return fields[key] if key in fields else self.metrics.get(key)
 

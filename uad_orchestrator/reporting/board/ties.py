@@ -1,4 +1,4 @@
-"""The intervals of image AUROCs, and which detectors are tied (see ``metrics.bootstrap``)."""
+"""Which detectors are tied: their image AUROCs cannot be told apart (see ``metrics.bootstrap``)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uad_orchestrator.metrics.bootstrap import Interval, interval, within_noise
+from uad_orchestrator.metrics.bootstrap import within_noise
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 
 if TYPE_CHECKING:
     from uad_orchestrator.reporting.board.repeats import Replicates
 
 
-def with_intervals(rows: Sequence[LeaderboardRow], replicates: Replicates) -> list[LeaderboardRow]:
-    """The rows with the intervals of their image AUROC, and the detectors of their category that are tied with them.
+def with_ties(rows: Sequence[LeaderboardRow], replicates: Replicates) -> list[LeaderboardRow]:
+    """The rows with the detectors of their category that are tied with them.
 
     The single seeds of a detector are compared with no other detector.
 
@@ -31,17 +31,10 @@ def with_intervals(rows: Sequence[LeaderboardRow], replicates: Replicates) -> li
             rivals.setdefault(row.category_key, {})[row.detector] = found
     tied = {category: ties(found) for category, found in rivals.items()}
 
-    def fields(row: LeaderboardRow) -> dict[str, Interval | tuple[str, ...]]:
-        found = replicates.get((row.category_key, row.detector))
-        if found is None:
-            return {}
-        of_category = tied.get(row.category_key, {})
-        return {
-            "image_auroc_interval": interval(found),
-            "within_noise_of": of_category.get(row.detector, ()),
-        }
+    def rivals_of(row: LeaderboardRow) -> tuple[str, ...]:
+        return tied.get(row.category_key, {}).get(row.detector, ())
 
-    return [row.model_copy(update=fields(row)) for row in rows]
+    return [row.model_copy(update={"within_noise_of": rivals_of(row)}) for row in rows]
 
 
 def ties(replicates: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
