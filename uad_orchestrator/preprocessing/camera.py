@@ -65,23 +65,27 @@ def noise(unit: np.ndarray, sigma: float, draws: np.random.Generator) -> np.ndar
     return unit + np.float32(sigma) * draws.standard_normal(unit.shape, dtype=np.float32)
 
 
-def turn(image: np.ndarray, angle: float) -> np.ndarray:
+def turn(image: np.ndarray, angle: float, off_centre: float = 0.0) -> np.ndarray:
     """``image`` turned by ``angle`` degrees about its centre: same canvas, bilinear, reflect-101 border.
 
-    As in AnomalyDINO's ``augment_image``. Any dtype OpenCV takes, with or without channels.
+    Args:
+        image: ``(H, W)`` or ``(H, W, channels)``, of any dtype OpenCV takes.
+        angle: degrees, counter-clockwise.
+        off_centre: how far right of and below the centre it is turned about, in pixels.
     """
     import cv2
 
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    about = (width - 1) / 2 + off_centre, (height - 1) / 2 + off_centre
+    matrix = cv2.getRotationMatrix2D(about, angle, 1.0)
     return cv2.warpAffine(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
 
 
-def turn_mask(mask: np.ndarray, angle: float) -> np.ndarray:
+def turn_mask(mask: np.ndarray, angle: float, off_centre: float = 0.0) -> np.ndarray:
     """``mask`` ``(H, W)`` bool, turned as ``turn`` turns the picture: True where most of a pixel is."""
-    return turn(mask.astype(np.uint8) * 255, angle) > 127
+    return turn(mask.astype(np.uint8) * 255, angle, off_centre) > 127
 
 
 def draws_for(*what: object) -> np.random.Generator:

@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.bank.anomaly_dino import reference_angles
+from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit
 from uad_orchestrator.detectors.bank.object_mask import ObjectFinder, first_component, object_mask
 from uad_orchestrator.detectors.embedding.open_stream import open_stream
+from uad_orchestrator.detectors.embedding.views import PLAIN, View
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
 from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import tile_grid
-from uad_orchestrator.preprocessing.camera import turn
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.preprocessing.settings import parse_step
 
@@ -59,7 +62,7 @@ def test_references_are_a_slice_of_the_sorted_files() -> None:
 
 def test_rotated_references_recognise_a_rotated_part() -> None:
     train = textures(1, size=(48, 48))
-    turned = turn(train[0], 45)
+    turned = View(45.0).after_preset(train[0])
     scores = {}
     for rotation, views in ((False, 1), (True, 8), ((45.0,), 2), ((180.0,), 2)):
         embedder = CellMeans()
@@ -126,6 +129,110 @@ def test_object_mask_is_the_published_one(seed: int, sign: int) -> None:
     assert np.array_equal(mask, published_mask(tokens, grid))
     assert mask[on_object].all()
     assert mask.mean() < 0.6
+
+
+def official_mask(tokens: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """dammsi/AnomalyDINO's ``compute_background_mask``, call by call; ``(n,)`` bool."""
+    import cv2
+    from sklearn.decomposition import PCA
+
+    first_pc = PCA(n_components=1, svd_solver="randomized", random_state=0).fit_transform(tokens)
+    mask = first_pc > 10
+    border = 0.2
+    centre = mask.reshape(grid)[
+        int(grid[0] * border) : int(grid[0] * (1 - border)),
+        int(grid[1] * border) : int(grid[1] * (1 - border)),
+    ]
+    if centre.sum() <= centre.size * 0.35:
+        mask = -first_pc > 10
+    mask = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(bool)
+    return mask.squeeze()
+
+
+@given(
+    grid=st.tuples(st.integers(4, 24), st.integers(4, 24)),
+    part=st.tuples(*[st.floats(0, 0.9)] * 2, *[st.floats(0.1, 1)] * 2),
+    strength=st.sampled_from([-30.0, 30.0, -9.0, 9.0]),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None)
+def test_along_tokens_the_object_mask_is_the_official_codes(
+    grid: tuple[int, int], part: tuple[float, ...], strength: float, seed: int
+) -> None:
+    """An object anywhere, at the border too, and a few tokens beside it."""
+    rng = np.random.default_rng(seed)
+    top, left, height, width = (int(share * side) for share, side in zip(part, grid * 2, strict=True))
+    on_object = rng.random(grid) < 0.05
+    on_object[top : top + height, left : left + width] = True
+    direction = rng.standard_normal(16)
+    tokens = rng.standard_normal((on_object.size, 16)) + strength * np.outer(on_object.ravel(), direction)
+    tokens = tokens.astype(np.float32)
+    component = first_component(tokens)
+    assume(np.abs(np.abs(component) - 10).min() > 0.01)  # their solver is not exact
+    assume(component.std() > 2)
+    assert np.array_equal(object_mask(tokens, grid, along_tokens=True), official_mask(tokens, grid))
+
+
+def test_along_tokens_the_object_grows_within_its_rows_and_into_the_next() -> None:
+    on_object = np.zeros((8, 8), bool)
+    on_object[2:6, 3:] = True
+    tokens = np.full((64, 2), (0.0, 1.0)) + 80 * np.outer(on_object.ravel(), (1.0, 0.0))
+    expected = on_object.copy()
+    expected[2:6, 2] = expected[3:7, 0] = True
+    expected[3:6, 1] = True  # closed
+    assert np.array_equal(object_mask(tokens, (8, 8), along_tokens=True).reshape(8, 8), expected)
+
+
+def test_the_official_mask_is_a_choice_of_the_setting() -> None:
+    image = object_on_ground(3)
+    grids = {}
+    for choice in (True, "official"):
+        detector = create_detector("vision_anomalydino", embedder=CellMeans(), object_mask=choice)
+        state = detector.fit_state(sources([object_on_ground(i) for i in range(3)]))
+        (response,) = detector.respond(state, sources([image]))
+        grids[choice] = response.patch_grid != 0
+    (embedded,) = open_stream(CellMeans()).stream(sources([image]))
+    tokens, grid = embedded.embedding.patch_embeddings, embedded.embedding.grid_shape
+    assert np.array_equal(grids["official"].ravel(), official_mask(tokens, grid))
+    assert not np.array_equal(grids["official"], grids[True])
+
+
+def official_rotation(image: np.ndarray, angle: float) -> np.ndarray:
+    """dammsi/AnomalyDINO's ``rotate_image``, call by call."""
+    import cv2
+
+    image_center = tuple(np.array(image.shape[1::-1]) / 2)
+    rot_mat = cv2.getRotationMatrix2D(image_center, angle, 1.0)
+    return cv2.warpAffine(
+        image, rot_mat, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_DEFAULT
+    )
+
+
+@given(size=st.tuples(st.integers(2, 40), st.integers(2, 40)), angle=st.sampled_from(range(0, 360, 15)))
+@settings(max_examples=60, deadline=None)
+def test_references_are_turned_as_in_the_official_code(size: tuple[int, int], angle: int) -> None:
+    image = np.random.default_rng(angle).integers(0, 256, (*size, 3), np.uint8)
+    assert np.array_equal(View(float(angle)).after_preset(image), official_rotation(image, angle))
+    mask = image[..., 0] > 99
+    turned = official_rotation(mask.astype(np.uint8) * 255, angle) > 127
+    assert np.array_equal(View(float(angle)).turned_mask(mask), turned)
+
+
+def test_quarter_turns_lose_nothing_but_the_border_that_the_official_centre_moves_out() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    assert np.array_equal(View(90.0).after_preset(image)[1:], np.rot90(image)[:-1])
+    assert np.array_equal(View(180.0).after_preset(image)[1:, 1:], np.rot90(image, 2)[:-1, :-1])
+    assert np.array_equal(View(270.0).after_preset(image)[:, 1:], np.rot90(image, 3)[:, :-1])
+
+
+def test_only_turned_references_have_another_version_and_another_key() -> None:
+    versions = [AnomalyDinoFit(rotation=rotation).versions() for rotation in (False, (), (0.0, 360.0))]
+    assert versions == [{}, {}, {}]
+    assert AnomalyDinoFit(rotation=True).versions() == {"turn_version": 2}
+    assert AnomalyDinoFit(rotation=(0.0, 30.0)).versions() == {"turn_version": 2}
+    assert PLAIN.name == "rot0"
+    assert View(45.0).name == "rot45-v2"
 
 
 def test_the_first_component_does_not_depend_on_the_solvers_sign() -> None:

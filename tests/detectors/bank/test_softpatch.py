@@ -53,6 +53,36 @@ def test_the_largest_weights_stay_out_and_the_others_keep_theirs() -> None:
     assert state.facts["patches_left_out"] == len(weights) - len(kept)
 
 
+def official_weights(rows: np.ndarray, lof_k: int) -> np.ndarray:
+    """SoftPatch's ``_compute_lof`` and what ``_fill_memory_bank`` makes of it: ``(images, locations)``, at least 0.
+
+    Args:
+        rows: ``(images, locations, d)``.
+    """
+    patch_features = rows.transpose(1, 0, 2)
+    clf = LocalOutlierFactor(n_neighbors=int(lof_k), metric="l2")
+    scores = np.zeros(patch_features.shape[:2])
+    for i, patch in enumerate(patch_features):
+        clf.fit(patch)
+        scores[i] = -clf.negative_outlier_factor_
+    return scores.T.clip(min=0)
+
+
+@pytest.mark.parametrize(("given", "official_k"), [({}, 6), ({"lof_k": 5}, 5)], ids=["default", "5"])
+def test_lof_k_counts_neighbours_as_the_official_code_does(given: dict[str, int], official_k: int) -> None:
+    """6 is what its command line asks for, 5 what ``load`` takes, which the option never reaches."""
+    images = textures(14)
+    state = fitted(images, coreset={"method": "none"}, **given)
+    weights = official_weights(rows_of(images), official_k).ravel()
+    sampling_weight = np.where(weights > np.quantile(weights, 1 - 0.15), 0, 1)
+    kept = np.flatnonzero(sampling_weight)
+    assert np.array_equal(state.arrays["rows"], kept)
+    np.testing.assert_allclose(state.arrays["weights"], weights[kept], rtol=1e-3)
+    for other in (official_k - 1, official_k + 1):  # nor does the patch itself count as a neighbour
+        others = official_weights(rows_of(images), other).ravel()
+        assert not np.allclose(state.arrays["weights"], others[kept], rtol=1e-2)
+
+
 def test_a_score_is_the_squared_distance_times_the_rows_weight() -> None:
     images, asked = textures(9), with_spot(textures(1, 9)[0])
     detector = create_detector("vision_softpatch", embedder=CellMeans(), n_neighbors=2)

@@ -1,8 +1,9 @@
 """AnomalyDINO: cosine distance to a bank of DINOv2 tokens, few-shot or with all normals.
 
 Damm et al., "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2", WACV 2025; as in
-dammsi/AnomalyDINO. One deviation: the map is laid on the region the tokens cover, not stretched over the
-image.
+dammsi/AnomalyDINO. Deviations: the map is laid on the region the tokens cover, not stretched over the image;
+references are turned after the preset, not before, so that what is embedded is always the region inspected; the
+object's mask grows on the patch grid, not along the flattened tokens (``object_mask: official`` for that).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class AnomalyDino(Detector):
 
     @cached_property
     def _objects(self) -> ObjectFinder:
-        return ObjectFinder(self.stream)
+        return ObjectFinder(self.stream, along_tokens=self.scoring_settings.object_mask == "official")
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings

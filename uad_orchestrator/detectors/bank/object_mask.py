@@ -1,5 +1,9 @@
 """Which patches show the object: the first principal component of an image's DINOv2 tokens, as in AnomalyDINO.
 
+One deviation: the mask is dilated and closed on the patch grid. The official code does both to the tokens in one long
+column: there the object grows to the left and the right alone, and from the end of a row into the next
+(``along_tokens``).
+
 Of a tiled image the object is found on the whole of it, as it goes into the embedder without tiles: a tile may
 show nothing but the object, or nothing of it, and its own first component would part something else.
 """
@@ -12,6 +16,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.embedding.placement import PatchCells
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream, Precision
+from uad_orchestrator.embedders.protocol import PatchEmbedding
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource
 
@@ -24,10 +29,12 @@ class ObjectFinder:
 
     Args:
         stream: embeds the whole of a tiled image: one view more of it.
+        along_tokens: whether masks grow as in the official code.
     """
 
-    def __init__(self, stream: EmbeddingStream) -> None:
+    def __init__(self, stream: EmbeddingStream, *, along_tokens: bool = False) -> None:
         self._stream = stream
+        self._along_tokens = along_tokens
         self._whole = lru_cache(maxsize=1)(self._on_whole)  # an image's tiles come in a row
 
     def on_object(self, embedded: EmbeddedImage, precision: Precision) -> np.ndarray:
@@ -39,11 +46,14 @@ class ObjectFinder:
         """
         source, embedding = embedded.source, embedded.embedding
         if not isinstance(source, TileSource):
-            return object_mask(embedding.patch_embeddings, embedding.grid_shape, embedding.inspected)
+            return self._mask(embedding.patch_embeddings, embedding)
         cells, mask = self._whole(source.whole, precision)
         rows, columns = self._places(source, PatchCells.of(embedding), cells)
         found = mask[np.ix_(rows, columns)].ravel()
         return found if embedding.inspected is None else found[embedding.inspected]
+
+    def _mask(self, tokens: np.ndarray, embedding: PatchEmbedding) -> np.ndarray:
+        return object_mask(tokens, embedding.grid_shape, embedding.inspected, along_tokens=self._along_tokens)
 
     def _on_whole(self, image: ImageSource, precision: Precision) -> tuple[PatchCells, np.ndarray]:
         """Where the patches of a whole image lie, and which show the object: ``(gh, gw)`` bool; beside the region of
@@ -52,7 +62,7 @@ class ObjectFinder:
 
         (embedded,) = self._stream.stream([image], precision=precision)
         embedding = embedded.embedding
-        found = object_mask(embedding.inspected_rows, embedding.grid_shape, embedding.inspected)
+        found = self._mask(embedding.inspected_rows, embedding)
         mask = embedding.spread(found).reshape(embedding.grid_shape)
         if embedding.inspected is not None:
             outside = ~embedding.inspected.reshape(embedding.grid_shape)
@@ -76,17 +86,22 @@ class ObjectFinder:
 
 
 def object_mask(
-    tokens: np.ndarray, grid_shape: tuple[int, int], inspected: np.ndarray | None = None
+    tokens: np.ndarray,
+    grid_shape: tuple[int, int],
+    inspected: np.ndarray | None = None,
+    *,
+    along_tokens: bool = False,
 ) -> np.ndarray:
     """Where the object is: the first principal component of an image's tokens, against a threshold.
 
     If the centre (without a border of 0.2) is at most 35 % object, the other sign of the component is taken.
-    Then dilated and closed, 3x3.
+    Then dilated and closed, 3x3 (``along_tokens``: by one token before and one after, in the order of the tokens).
 
     Args:
         tokens: ``(n, d)`` of the inspected patches, after the model's final norm, not normalised.
         grid_shape: ``(gh, gw)``.
         inspected: ``(gh * gw,)`` bool, where the tokens lie; None: everywhere.
+        along_tokens: dilate and close the column of all tokens, as the official code does, not the grid.
 
     Returns:
         ``(n,)`` bool, for each token.
@@ -102,12 +117,16 @@ def object_mask(
     if mask[centre].sum() <= 0.35 * where[centre].sum():
         mask = -component > FOREGROUND
     kernel = np.ones((3, 3), np.uint8)
-    dilated = cv2.dilate(mask.astype(np.uint8), kernel)
-    return cv2.morphologyEx(dilated, cv2.MORPH_CLOSE, kernel).astype(bool)[where]
+    grown = cv2.dilate(mask.astype(np.uint8).reshape((-1, 1) if along_tokens else grid_shape), kernel)
+    closed = cv2.morphologyEx(grown, cv2.MORPH_CLOSE, kernel)
+    return closed.astype(bool).reshape(grid_shape)[where]
 
 
 def first_component(tokens: np.ndarray) -> np.ndarray:
-    """``(n,)`` coordinates along the first principal axis, whose largest entry is taken to be positive."""
+    """``(n,)`` coordinates along the first principal axis, whose largest entry is positive as in scikit-learn's PCA.
+
+    (Since 1.5; before, the sign was that of the largest coordinate. The solver is exact, the official one randomised.)
+    """
     centred = tokens.astype(np.float64) - tokens.mean(axis=0, dtype=np.float64)
     _, axes = np.linalg.eigh(centred.T @ centred)
     axis = axes[:, -1]

@@ -15,6 +15,7 @@ class SoftPatchFit(CoresetFit, AugmentedFit):
     discriminator: Literal["lof", "nearest", "gaussian", "unaligned_lof"] = Field(
         "lof", description="how patches are weighed; unaligned_lof is this project's own"
     )
+    # What the official command line asks for; its published runs take 5, because the option never reaches their LOF.
     lof_k: PositiveInt = Field(6, description="neighbours of lof and unaligned_lof; more images are needed")
     threshold: float = Field(
         0.15, ge=0, lt=1, description="share of the patches, the largest weights, kept out of the bank"

@@ -39,6 +39,14 @@ class Settings(BaseModel):
         """
         return self
 
+    def versions(self) -> dict[str, int]:
+        """Versions of what only some values of these settings use: it changes, and other entries stay as they are.
+
+        Returns:
+            Numbers by name, part of the recipe of the stage beside its own version.
+        """
+        return {}
+
 
 class CoresetSettings(Settings):
     """How the memory bank is thinned (PatchCore, section 3.2)."""

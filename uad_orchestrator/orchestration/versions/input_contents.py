@@ -97,6 +97,7 @@ def fit_settings(entry: DetectorEntry) -> Content:
         "stage_version": detector_spec(entry.model).versions["fit"],
         "embedder": None if entry.embedder is None else dict(embedder_recipe(entry.embedder)),
         "settings": entry.fit.model_dump(mode="json"),
+        **entry.fit.versions(),
         **_tiling(entry, "fit"),
     }
     return {**content, "package": packages} if packages else content
