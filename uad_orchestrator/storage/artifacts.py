@@ -8,7 +8,6 @@ that counts.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 import uuid
@@ -23,6 +22,7 @@ from uad_orchestrator.storage.atomic import scratch_folder
 from uad_orchestrator.storage.damage import checksums, find_damage
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.locations import ARTIFACTS, LocalLocation, Location, RemoteLocation
+from uad_orchestrator.storage.processes import this_process
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
 
 __all__ = ["ArtifactDraft", "ArtifactError", "ArtifactKey", "ArtifactStore", "DamagedArtifact"]
@@ -296,7 +296,9 @@ class ArtifactStore:
         """
         if ArtifactKey.of(provenance) != key:
             raise ValueError(f"the provenance describes {ArtifactKey.of(provenance)}, the artifact is {key}")
-        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"  # garbage collection reads it
+        name = (
+            f"{socket.gethostname()}-{this_process()}-{uuid.uuid4().hex[:12]}"  # garbage collection reads it
+        )
         with scratch_folder(self.location.scratch / name) as directory:
             draft = ArtifactDraft(directory, provenance)
             yield draft

@@ -15,6 +15,7 @@ from pathlib import Path
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.locations import folder_usage
+from uad_orchestrator.storage.processes import is_alive
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,22 @@ def collect_garbage(
     return GarbageReport(tuple(removed), tuple(leftovers), len(found) - len(removed), tuple(busy), dry_run)
 
 
+def remove_dead_drafts(store: ArtifactStore) -> list[Path]:
+    """Remove what killed writers of this host left half written, however young; others' drafts stay.
+
+    Returns:
+        The drafts that were removed.
+    """
+    scratch = store.location.scratch
+    removed = []
+    for draft in sorted(scratch.iterdir()) if scratch.is_dir() else ():
+        writer = _writer_of(draft.name)
+        if writer is not None and writer[0] == socket.gethostname() and not is_alive(writer[1]):
+            shutil.rmtree(draft, ignore_errors=True)
+            removed.append(draft)
+    return removed
+
+
 def _read_all(store: ArtifactStore) -> tuple[dict[ArtifactKey, Provenance], list[ArtifactKey]]:
     """The artifacts, and the folders that look like one but do not count."""
     found, broken = {}, []
@@ -173,12 +190,17 @@ def _remove_drafts(scratch: Path, min_age_seconds: float, dry_run: bool) -> Iter
 
 
 def _may_be_alive(draft: str, changed: float) -> bool:
-    """Whether the writer of ``<host>-<pid>-<random>`` may still be at it."""
-    host, _, rest = draft.rpartition("-")[0].rpartition("-")
-    if not (host and rest.isdigit()):
-        return False  # something set aside for removal: its remover died
+    """Whether the writer of a draft may still be at it."""
+    writer = _writer_of(draft)
+    if writer is None:
+        return False  # something set aside
+    host, process = writer
     if host == socket.gethostname():
-        import psutil  # type: ignore[import-untyped, unused-ignore]
-
-        return psutil.pid_exists(int(rest))
+        return is_alive(process)
     return time.time() - changed < FOREIGN_DRAFT_SECONDS
+
+
+def _writer_of(draft: str) -> tuple[str, str] | None:
+    """Host and process (``this_process``) of a draft called ``<host>-<process>-<random>``."""
+    host, _, process = draft.rpartition("-")[0].rpartition("-")
+    return (host, process) if host and process.partition(".")[0].isdigit() else None

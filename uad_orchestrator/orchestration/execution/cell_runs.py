@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from uad_orchestrator.orchestration.dagster_instance.job_runs import (
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, STAGES, Cell
 from uad_orchestrator.project import Project
+from uad_orchestrator.storage.processes import this_process
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's event stream belongs into its log, not into the terminal; failures come back as outcomes."""
@@ -161,7 +161,9 @@ class CellRunner:
 
 def process_tags(refresh_id: str) -> dict[str, str]:
     """Tags by which a run of a dead process is recognised."""
-    return {"uad/refresh_id": refresh_id, "uad/host": socket.gethostname(), "uad/pid": str(os.getpid())}
+    pid, _, started = this_process().partition(".")
+    host = socket.gethostname()
+    return {"uad/refresh_id": refresh_id, "uad/host": host, "uad/pid": pid, "uad/pid_started": started}
 
 
 def read_outcome(

@@ -45,6 +45,7 @@ from uad_orchestrator.orchestration.versions.stores import (
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
+from uad_orchestrator.storage.collect import remove_dead_drafts
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.provenance import ProvenanceError
 
@@ -122,6 +123,7 @@ def refresh(
     fail_dead_runs(instance)
     make_demo_images(project)
     state, store = open_state(project, rehash=rehash), open_store(project)
+    remove_dead_drafts(store)
     if rehash:
         set_aside_damaged(state, store, selection)
     plan = Planner(state, store, instance).plan(selection)

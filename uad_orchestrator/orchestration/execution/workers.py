@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from threading import Thread
 
 import dagster as dg
 
@@ -127,6 +128,8 @@ def serve(
     """A worker's life: take a task, run it, answer, until the connection is closed."""
     from threadpoolctl import threadpool_limits
 
+    die_with_parent()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threads = max(1, (os.cpu_count() or 1) // workers)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -139,6 +142,21 @@ def serve(
         runner = CellRunner(project, opened, refresh_id, (device,))
         while True:
             connection.send(runner.run(connection.recv()))
+
+
+def die_with_parent() -> None:
+    """End this process at once when the one that started it does: nobody would read what it goes on to compute.
+
+    What it was writing is a draft, which the next refresh removes.
+    """
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, name="die-with-parent", daemon=True).start()
 
 
 def _hand_over(worker: _Worker, groups: deque[deque[CellTask]]) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -32,7 +32,12 @@ def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
         ("dagster-daemon", DAEMON_MODULE, ["run", "-w", str(workspace)]),
     )
     processes = [
-        subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, cwd=project.home)
+        subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment,
+            cwd=project.home,
+            preexec_fn=stopped_with_parent(),  # noqa: PLW1509 - one call that takes no lock
+        )
         for _, module, arguments in commands
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else both would outlive us
@@ -42,6 +47,19 @@ def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
         return next(process.returncode for process in processes if process.poll() is not None)
     finally:
         stop(processes)
+
+
+def stopped_with_parent() -> Callable[[], None] | None:
+    """What a child does before it starts, so that it is told to stop when this process is killed; Linux only.
+
+    Its own children, code servers and runs, are ended by it, or miss its heartbeat.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
+    return lambda: prctl(set_parent_death_signal, int(signal.SIGINT))
 
 
 def write_workspace(project: Project) -> Path:
