@@ -74,8 +74,8 @@ def anomalibs_procedure(
     """Per-image AUPIMO step by step: anomalib's, or with the definition put in the place of its two approximations.
 
     Args:
-        num_thresholds: so many between the least and the greatest normal score, evenly; None: one per distinct score.
-        nearest_rates: integrate between the thresholds whose rates are nearest to the bounds; False: between the bounds.
+        num_thresholds: so many between the least and the greatest normal score, evenly; None: one per score.
+        nearest_rates: integrate between the rates nearest to the bounds; False: between the bounds.
     """
     normals = maps[~masks.any(axis=(1, 2))]
     if num_thresholds is None:
@@ -107,7 +107,7 @@ def share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_what_parts_it_from_anomalibs_is_the_ends_and_the_thresholds_alone(seed: int) -> None:
-    """On small maps few rates lie in the bounds: anomalib begins and ends at the nearest, and its thresholds miss scores.
+    """On small maps few rates lie in the bounds: anomalib begins and ends at the nearest, and misses scores.
 
     Its own procedure gives its figures; with the bounds themselves and a threshold per score it gives ours.
     """

@@ -137,7 +137,7 @@ class TopScores:
 
 
 def highest_of(arrays: Mapping[str, np.ndarray], most: int) -> dict[str, np.ndarray]:
-    """Of the arrays of ``TopScores.to_arrays`` the highest scores alone, with the least floor that keeps at most so many.
+    """Of the arrays of ``TopScores.to_arrays`` the highest scores alone, and the least floor that keeps so few.
 
     Args:
         arrays: as ``to_arrays`` returned them; others beside them are passed over.
