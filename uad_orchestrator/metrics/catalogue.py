@@ -141,7 +141,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "aupimo", "AUPIMO", "pixel",
         "Defect found at 1e-5 to 1e-4 false positives on normal images.",
-        "Bertoldo et al., BMVC 2024, as in anomalib", always=False, per_defect=True, interval=JACKKNIFE,
+        "Bertoldo et al., BMVC 2024, at every score", always=False, per_defect=True, interval=JACKKNIFE,
     ),
     Metric(
         "map_max_auroc", "map-max AUROC", "image",

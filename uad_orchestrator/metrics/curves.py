@@ -7,6 +7,7 @@ A mixed group holds several close scores whose order is not known; its members a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,19 +149,22 @@ def average_precision(groups: Groups) -> float:
     return float(area / total)
 
 
-def f1_max(groups: Groups) -> tuple[float, float]:
+def f1_max(groups: Groups, n_positives: int | None = None) -> tuple[float, float]:
     """The best F1 over all thresholds, and the highest threshold that reaches it (score > threshold).
 
     It reads the labels: a summary of the curve, never an operating point.
 
     Args:
-        groups: with positives.
+        groups: with positives; the highest scores alone will do.
+        n_positives: how many positives there are; None: those of the groups.
 
     Returns:
-        the F1 in 0..1, and the threshold in the unit of the scores.
+        the F1 in 0..1 (0 without groups), and the threshold in the unit of the scores.
     """
     tp, fp = groups.true_positives, groups.false_positives
-    f1 = 2.0 * tp / (tp + fp + tp[-1])
+    if not tp.size:
+        return 0.0, math.inf
+    f1 = 2.0 * tp / (tp + fp + (tp[-1] if n_positives is None else n_positives))
     best = int(np.argmax(f1))
     return float(f1[best]), float(groups.thresholds[best])
 

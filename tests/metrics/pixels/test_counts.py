@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from tests.metrics.made_pixels import brute_force_aupro, map_sets, smooth_maps
 from uad_orchestrator.metrics import PixelCounts
@@ -54,7 +54,8 @@ FAMILIES = {
 def test_every_metric_is_exact_to_1e_5_on_every_family_of_scores(
     family: str, top: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(top_scores, "TOP", top)  # of 196,608 pixels: all of them, or one in 24
+    monkeypatch.setattr(top_scores, "TOP", top)
+    monkeypatch.setattr(top_scores, "KEPT", top)  # of 196,608 pixels: all of them, or one in 24
     base, masks = smooth_maps(12, 128)
     maps = np.asarray(FAMILIES[family](base), np.float32)
     found = counted(maps, masks).compute(LIMITS)
@@ -63,6 +64,34 @@ def test_every_metric_is_exact_to_1e_5_on_every_family_of_scores(
     assert found["pixel_auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=area_error)
     assert found["pixel_ap"] == pytest.approx(average_precision_score(truth, scores), abs=5e-6)
     assert found["pixel_f1_max"] == pytest.approx(f1_max_of(masks, maps), abs=1e-5)
+
+
+@given(map_sets(), st.sampled_from([0, 3, 40]))
+@settings(max_examples=60)
+def test_f1_max_is_exact_below_the_scores_that_other_metrics_take_one_by_one(
+    case: tuple[np.ndarray, np.ndarray], top: int
+) -> None:
+    maps, masks = case
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(top_scores, "TOP", top)
+        found = counted(maps, masks).compute()
+    assert found["pixel_f1_max"] == pytest.approx(f1_max_of(masks, maps), abs=1e-12)
+    called = maps.astype(np.float64) > found["pixel_f1_max_threshold"]
+    assert f1_score(masks.ravel(), called.ravel()) == pytest.approx(found["pixel_f1_max"], abs=1e-12)
+
+
+def test_f1_max_is_exact_where_more_pixels_are_called_than_other_metrics_take_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(4, 1000, 1000)).astype(np.float32)
+    masks = np.zeros(maps.shape, bool)
+    masks[:, :220, :220] = True
+    maps[masks] += np.float32(1.8)
+    exact = f1_max_of(masks, maps)
+    assert counted(maps, masks).compute()["pixel_f1_max"] == pytest.approx(exact, abs=1e-12)
+    monkeypatch.setattr(top_scores, "KEPT", top_scores.TOP)
+    assert exact - counted(maps, masks).compute()["pixel_f1_max"] > 1e-5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -88,6 +117,7 @@ def test_areas_are_exact_but_for_neighbours_among_floats(case: tuple[np.ndarray,
     maps, masks = case
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(top_scores, "TOP", 0)
+        patched.setattr(top_scores, "KEPT", 0)
         counts = counted(maps, masks)
         found, groups = counts.compute((*LIMITS, 1.0)), counts._histogram.groups()
     lowest, highest = groups.lowest[::-1], groups.highest[::-1]
@@ -131,7 +161,8 @@ def test_shards_in_any_order_give_the_same_bits(case: tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_large_shards_in_any_order_give_the_same_bits(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top_scores, "TOP", 1000)  # less than a map's pixels: what is kept one by one changes
+    monkeypatch.setattr(top_scores, "TOP", 500)
+    monkeypatch.setattr(top_scores, "KEPT", 1000)  # less than a map's pixels: what is kept one by one changes
     base, masks = smooth_maps(9, 96, seed=5)
     # Ever wider maps: each one brings new pages, so bins are merged again and again.
     maps = np.asarray(FAMILIES[family](base * np.linspace(0.1, 3, 9)[:, None, None]), np.float32)
@@ -171,7 +202,7 @@ def test_counts_survive_being_stored(tmp_path) -> None:  # type: ignore[no-untyp
     ],
 )
 def test_arrays_are_those_of_0_1_0(top: int, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top_scores, "TOP", top)
+    monkeypatch.setattr(top_scores, "KEPT", top)
     spread = np.arange(6 * 64 * 64, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)
     unit = (spread >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)  # exact on every machine
     maps = ((unit - np.float32(0.25)) * np.float32(8)).reshape(6, 64, 64)

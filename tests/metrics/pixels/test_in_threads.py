@@ -37,6 +37,7 @@ def counted_one_by_one(maps: np.ndarray, masks: np.ndarray) -> PixelCounts:
 @pytest.mark.parametrize("top", [500, 1 << 17])
 def test_counts_are_those_of_one_thread(threads: int, top: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(top_scores, "TOP", top)
+    monkeypatch.setattr(top_scores, "KEPT", 2 * top)
     maps, masks = smooth_maps(23, 64, seed=4)
     maps = maps * np.linspace(0.01, 30, 23, dtype=np.float32)[:, None, None]  # ever more pages
     found = count_pixels(zip(maps, masks, strict=True), threads=threads)
@@ -66,6 +67,7 @@ def test_any_tree_of_sums_gives_the_same_bits(
     maps, masks = case
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(top_scores, "TOP", top)
+        patched.setattr(top_scores, "KEPT", 2 * top)
         whole = counted_one_by_one(maps, masks)
         parts = [counted_one_by_one(m[None], mask[None]) for m, mask in zip(maps, masks, strict=True)] + [
             PixelCounts()

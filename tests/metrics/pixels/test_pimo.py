@@ -68,6 +68,69 @@ def test_it_is_anomalibs() -> None:
     assert scores == pytest.approx(expected, abs=0.03)
 
 
+def anomalibs_procedure(
+    maps: np.ndarray, masks: np.ndarray, num_thresholds: int | None, nearest_rates: bool = True
+) -> np.ndarray:
+    """Per-image AUPIMO step by step: anomalib's, or with the definition put in the place of its two approximations.
+
+    Args:
+        num_thresholds: so many between the least and the greatest normal score, evenly; None: one per score.
+        nearest_rates: integrate between the rates nearest to the bounds; False: between the bounds.
+    """
+    normals = maps[~masks.any(axis=(1, 2))]
+    if num_thresholds is None:
+        thresholds = np.unique(maps)[::-1].astype(np.float64)
+    else:
+        thresholds = np.linspace(normals.min(), normals.max(), num_thresholds, dtype=np.float32)[::-1]
+    rates = np.mean([share_from(m.ravel(), thresholds) for m in normals], axis=0)
+    lower, upper = AUPIMO_BOUNDS
+    found = []
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        if not mask.any():
+            continue
+        hits = share_from(anomaly_map[mask], thresholds)
+        if nearest_rates:  # of equal ones anomalib takes the lowest threshold
+            first, last = (rates.size - 1 - np.abs(rates[::-1] - bound).argmin() for bound in (lower, upper))
+            x, y = rates[first : last + 1], hits[first : last + 1]
+        else:
+            inside = (rates > lower) & (rates < upper)
+            ends = np.interp([lower, upper], rates, hits)
+            x, y = np.r_[lower, rates[inside], upper], np.r_[ends[0], hits[inside], ends[1]]
+        found.append(np.trapezoid(y, np.log(x)) / math.log(upper / lower))
+    return np.clip(found, 0, 1)
+
+
+def share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """The share of scores that are at least as high as each threshold."""
+    return 1 - np.searchsorted(np.sort(scores), thresholds) / scores.size
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_parts_it_from_anomalibs_is_the_ends_and_the_thresholds_alone(seed: int) -> None:
+    """On small maps few rates lie in the bounds: anomalib begins and ends at the nearest, and misses scores.
+
+    Its own procedure gives its figures; with the bounds themselves and a threshold per score it gives ours.
+    """
+    pytest.importorskip("anomalib", reason="anomalib is the oracle; pip install 'uad_orchestrator[anomalib]'")
+    import torch
+    from anomalib.metrics.pimo.pimo import _AUPIMO
+
+    maps, masks = maps_and_masks(6, seed=seed)
+    thresholds = 3000
+    oracle = _AUPIMO(num_thresholds=thresholds, return_average=False, force=True)
+    oracle.update(torch.from_numpy(maps), torch.from_numpy(masks))
+    theirs = oracle.compute()[1].aupimos.numpy()[1::2]
+    rates = counted(maps[::2]).rates()
+    ours = [rates.aupimo(m, mask) for m, mask in zip(maps[1::2], masks[1::2], strict=True)]
+    assert anomalibs_procedure(maps, masks, thresholds) == pytest.approx(theirs, abs=1e-6)
+    assert anomalibs_procedure(maps, masks, None, nearest_rates=False) == pytest.approx(ours, abs=2e-3)
+    ends = anomalibs_procedure(maps, masks, None) - anomalibs_procedure(
+        maps, masks, None, nearest_rates=False
+    )
+    missed = anomalibs_procedure(maps, masks, thresholds) - anomalibs_procedure(maps, masks, None)
+    assert theirs - ours == pytest.approx(ends + missed, abs=2e-3)
+
+
 def test_each_normal_image_weighs_alike_whatever_its_size() -> None:
     maps, masks = maps_and_masks()
     smaller = [maps[0], maps[2][:100], maps[4][:, :77], maps[6]]

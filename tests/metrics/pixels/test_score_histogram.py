@@ -69,6 +69,7 @@ def test_every_score_is_counted_between_its_groups_bounds(batches: list[list[flo
     histogram = ScoreHistogram()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(top_scores, "TOP", top)
+        patched.setattr(top_scores, "KEPT", 2 * top)
         patched.setattr(score_histogram, "STRIDE", 1)
         for batch in batches:
             histogram.add(np.array(batch, np.float32), NOTHING, NOTHING)
@@ -94,7 +95,7 @@ def test_every_score_is_counted_between_its_groups_bounds(batches: list[list[flo
 def test_the_highest_scores_are_kept_by_whole_values_in_any_order(values: list[float], cut: int) -> None:
     keys = float_keys(np.array(values, np.float32))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(top_scores, "TOP", 10)
+        patched.setattr(top_scores, "KEPT", 10)
         whole, first, second = TopScores(), TopScores(), TopScores()
         whole.add(keys, keys[::3], np.full(keys[::3].size, 5))
         for part, chosen in ((first, slice(None, cut)), (second, slice(cut, None))):

@@ -29,9 +29,10 @@ AREAS: Mapping[Overlap, catalogue.Metric] = {"pro": catalogue.AUPRO, "spro": cat
 class PixelCounts:
     """Counts of normal and defect pixels per score, in memory that does not grow with the images.
 
-    Counts add up: over images, shards and partitions, in any order, bit for bit. The highest 2^17 scores are
-    kept one by one, below them neighbours among floats share a bin (see ``score_histogram``): few pixels give
-    exact metrics, any number metrics within 1e-5.
+    Counts add up: over images, shards and partitions, in any order, bit for bit. The highest 2^17 scores (for F1-max
+    2^19) are kept one by one, below them neighbours among floats share a bin (see ``score_histogram``): few pixels
+    give exact metrics, any number metrics within 1e-5. F1-max alone may be up to 3e-5 too low where its threshold
+    calls more pixels than are kept, and the scores go through zero, so that bins are wide.
 
     Definitions: AUROC, AP and F1-max as in scikit-learn over the pooled pixels; AUPRO as in MVTec AD's
     evaluator (8-connected regions, false-positive rate pooled over all images); with ``overlap="spro"`` the
@@ -171,8 +172,9 @@ class PixelCounts:
         if self.undefined_reason:
             summaries = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_f1_max_threshold")
             return dict.fromkeys((*summaries, *names), math.nan)
-        groups = self._histogram.groups()
-        f1_max, f1_max_threshold = curves.f1_max(groups)
+        groups, highest = self._histogram.groups_and_highest()
+        best = (curves.f1_max(part, self.n_defect_pixels) for part in (highest, groups))
+        f1_max, f1_max_threshold = max(best, key=lambda found: found[0])
         return {
             "pixel_auroc": curves.roc_auc(groups),
             "pixel_ap": curves.average_precision(groups),

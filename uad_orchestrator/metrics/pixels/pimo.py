@@ -6,6 +6,10 @@ and 1e-4 and divided by the length of that interval; the figure of a set is the 
 
 Normal images come first: they make the curve, which adds up over shards; each anomalous image is then a single
 number. There is a threshold per distinct score; normal pixels that share a score enter evenly.
+
+anomalib integrates between the rates nearest to the bounds, and over evenly spaced thresholds: the same figure in the
+limit of many pixels and thresholds. On a few small maps it is several hundredths off by its ends (two pixels of
+200,000 are 1e-5), and by more where few of its thresholds fall among the highest scores.
 """
 
 from __future__ import annotations

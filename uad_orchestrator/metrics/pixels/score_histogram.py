@@ -5,7 +5,7 @@ a few neighbouring floats; one outlier costs one page. More scores only ever mea
 neighbours merged: which bins there are depends on which scores were seen, never on their order.
 
 Areas under curves need no more than that. AP and F1 are decided by the few highest scores, which are kept one by
-one beside (``TopScores``): up to that many scores every metric is exact.
+one beside (``TopScores``): up to that many scores every metric is exact, and F1-max up to four times as many.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from uad_orchestrator.metrics.curves import Groups
+from uad_orchestrator.metrics.pixels import top_scores
 from uad_orchestrator.metrics.pixels.float_bins import (
     BATCH,
     BLOCK,
@@ -28,13 +29,14 @@ from uad_orchestrator.metrics.pixels.float_bins import (
     pages_of,
     scores_of_keys,
 )
-from uad_orchestrator.metrics.pixels.top_scores import TopScores
+from uad_orchestrator.metrics.pixels.top_scores import TopScores, highest_of
 
 UNSEEN = np.uint32(0)  # what a bin holds in place of its one key; no finite float has these keys
 SEVERAL = np.uint32(2**32 - 1)
 STRIDE = 32
 """One score in so many is looked at to tell a bin of one value, many times, from a bin of several."""
 _LEAST_KEY = 0x007FFFFF  # that of minus infinity
+_COLUMNS = ("totals", "positives", "weights")
 
 
 KEY_OF_MINUS_0 = np.uint32(0x7FFFFFFF)
@@ -99,7 +101,7 @@ class ScoreHistogram:
         bits, only_keys = bits_of_keys(arrays["first_keys"]), arrays["only_keys"]
         self._see(pages_of(bits))
         bins = self._layout.bins_of(bits)
-        for column, name in zip(self._counts, ("totals", "positives", "weights"), strict=True):
+        for column, name in zip(self._counts, _COLUMNS, strict=True):
             np.add.at(column, bins, arrays[name])
         seen = np.flatnonzero(only_keys != UNSEEN)
         self._note_keys(bins[seen], only_keys[seen])
@@ -118,13 +120,23 @@ class ScoreHistogram:
 
     def groups(self) -> Groups:
         """The highest scores one by one, below them the bins with what is left in them; highest score first."""
+        return self._groups(self.to_arrays())
+
+    def groups_and_highest(self) -> tuple[Groups, Groups]:
+        """``groups``, and all that are kept one by one, some of which share bins in the first; highest score first."""
         arrays = self.to_arrays()
+        totals, positives, weights = (arrays[f"top_{column}"][::-1] for column in _COLUMNS)
+        scores = scores_of_keys(arrays["top_keys"])[::-1]
+        return self._groups(arrays), Groups(totals - positives, positives, weights, scores, scores)
+
+    def _groups(self, arrays: dict[str, np.ndarray]) -> Groups:
+        arrays = arrays | highest_of(arrays, top_scores.TOP)
         first_keys, top_keys = arrays["first_keys"], arrays["top_keys"]
         # of the bins from the floor on, where their highest scores begin: every one of them is kept
         floor_bin = max(int(np.searchsorted(first_keys, arrays["top_floor"], side="right")) - 1, 0)
         edges = np.searchsorted(top_keys, np.append(first_keys[floor_bin:], SEVERAL))
         left = {}
-        for column in ("totals", "positives", "weights"):
+        for column in _COLUMNS:
             left[column] = arrays[column].copy()
             sums = np.concatenate([[0], np.cumsum(arrays[f"top_{column}"])])
             left[column][floor_bin:] -= np.diff(sums[edges])
@@ -132,8 +144,7 @@ class ScoreHistogram:
         lowest, bin_highest = self._bounds(first_keys[some], arrays["only_keys"][some])
         below = np.uint32(max(int(arrays["top_floor"]) - 1, 0))  # the bin at the floor is only half left
         totals, positives, weights = (
-            np.concatenate([left[column][some], arrays[f"top_{column}"]])[::-1]
-            for column in ("totals", "positives", "weights")
+            np.concatenate([left[column][some], arrays[f"top_{column}"]])[::-1] for column in _COLUMNS
         )
         lowest = scores_of_keys(np.concatenate([lowest, top_keys]))
         highest = lowest.copy()

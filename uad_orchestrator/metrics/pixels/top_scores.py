@@ -1,4 +1,8 @@
-"""The highest scores one by one: where precision is decided, neighbours are not to share a bin."""
+"""The highest scores one by one: where precision is decided, neighbours are not to share a bin.
+
+The best F1 is a maximum, not an area: what happens inside a bin does not average out. So more scores are kept for it
+alone: it is exact while its threshold calls at most ``KEPT`` pixels.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,16 @@ from collections.abc import Mapping
 import numpy as np
 
 TOP = 1 << 17
-"""At most this many scores are kept."""
+"""At most this many scores enter every metric one by one."""
+KEPT = 1 << 19
+"""At most this many are kept, for the best F1."""
 
 
 class TopScores:
-    """The ``TOP`` highest of all scores seen, as integer keys that sort like them.
+    """The ``KEPT`` highest of all scores seen, as integer keys that sort like them.
 
     Scores of one value are kept all or none, so that which are kept depends on the scores and never on their
-    order: those from ``floor`` up, the least floor that keeps at most ``TOP``.
+    order: those from ``floor`` up, the least floor that keeps at most ``KEPT``.
 
     Attributes:
         floor: every score with a key of at least this is kept.
@@ -40,12 +46,12 @@ class TopScores:
         places = np.flatnonzero(positive_keys >= np.uint32(self.floor))
         if places.size:
             self._positives.append((positive_keys[places], np.ones(places.size, np.int64), weights[places]))
-        if self._n > 2 * TOP:
+        if self._n > 2 * KEPT:
             self._trim()
 
     def are_many(self, n: int) -> bool:
         """Whether so many more scores are worth a look at the floor."""
-        return n > TOP // 4
+        return n > KEPT // 16
 
     def raise_floor(self, first_keys: np.ndarray, totals: np.ndarray) -> bool:
         """Raise the floor as far as all scores that were seen, counted in bins, say that it will be.
@@ -58,7 +64,7 @@ class TopScores:
             whether it rose.
         """
         from_above = np.cumsum(totals[::-1])
-        too_many = int(np.searchsorted(from_above, TOP, side="right"))
+        too_many = int(np.searchsorted(from_above, KEPT, side="right"))
         if too_many == totals.size or first_keys[-1 - too_many] <= self.floor:
             return False
         self.floor = int(first_keys[-1 - too_many])
@@ -80,7 +86,7 @@ class TopScores:
         self._keys += other._keys
         self._n += other._n
         self._positives += other._positives
-        if self._n > 2 * TOP:
+        if self._n > 2 * KEPT:
             self._trim()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -116,11 +122,11 @@ class TopScores:
         self._n += keys.size
 
     def _trim(self) -> None:
-        """Raise the floor until at most ``TOP`` are kept."""
+        """Raise the floor until at most ``KEPT`` are kept."""
         keys = np.concatenate(self._keys) if self._keys else np.empty(0, np.uint32)
         keys = keys[np.flatnonzero(keys >= np.uint32(self.floor))]
-        if keys.size > TOP:
-            self.floor = int(np.partition(keys, keys.size - TOP - 1)[-TOP - 1]) + 1
+        if keys.size > KEPT:
+            self.floor = int(np.partition(keys, keys.size - KEPT - 1)[-KEPT - 1]) + 1
             keys = keys[np.flatnonzero(keys >= np.uint32(self.floor))]
         self._keys, self._n = [keys], keys.size
         positives = (np.concatenate(column) for column in zip(*self._positives, strict=True))
@@ -128,3 +134,23 @@ class TopScores:
             positive_keys, counts, weights = positives
             high = np.flatnonzero(positive_keys >= np.uint32(self.floor))
             self._positives = [(positive_keys[high], counts[high], weights[high])]
+
+
+def highest_of(arrays: Mapping[str, np.ndarray], most: int) -> dict[str, np.ndarray]:
+    """Of the arrays of ``TopScores.to_arrays`` the highest scores alone, and the least floor that keeps so few.
+
+    Args:
+        arrays: as ``to_arrays`` returned them; others beside them are passed over.
+        most: how many.
+
+    Returns:
+        the same arrays, shorter.
+    """
+    from_above = np.cumsum(arrays["top_totals"][::-1])
+    n = int(np.searchsorted(from_above, most, side="right"))
+    first = from_above.size - n
+    found = {
+        name: arrays[name][first:] for name in ("top_keys", "top_totals", "top_positives", "top_weights")
+    }
+    floor = arrays["top_floor"] if first == 0 else np.array(int(arrays["top_keys"][first - 1]) + 1)
+    return found | {"top_floor": floor}
