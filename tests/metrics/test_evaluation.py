@@ -12,7 +12,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tests.metrics.made_pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
+from uad_orchestrator.metrics.catalogue import CLOPPER_PEARSON, JACKKNIFE, find
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.intervals import interval_of_auroc, left_out_interval, rate_interval
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels import statistics
 from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
@@ -209,9 +211,63 @@ def test_wrong_masks_are_errors_that_name_the_image() -> None:
 def test_the_order_of_the_rows_changes_nothing() -> None:
     cell = Cell()
     first, again = cell.evaluated(), cell.evaluated(cell.rows[::-1])
-    assert (first.metrics, first.per_defect, first.pixel_point) == (
-        again.metrics, again.per_defect, again.pixel_point
+    assert (first.metrics, first.intervals, first.per_defect, first.pixel_point) == (
+        again.metrics, again.intervals, again.per_defect, again.pixel_point
     )  # fmt: skip
+
+
+def test_each_figure_has_the_interval_that_the_catalogue_says() -> None:
+    cell = Cell()
+    found = cell.evaluated(protocol=EvaluationProtocol(seg_f1=True))
+    said = {name: metric.interval for name in found.metrics if (metric := find(name)) and metric.interval}
+    assert {name: interval.method for name, interval in found.intervals.items()} == said
+    for name, interval in found.intervals.items():
+        assert interval.low < found.metrics[name] < interval.high or found.metrics[name] == 1
+        assert (interval.n_normal, interval.n_anomalous, interval.level) == (6, 6, 0.95)
+    bounds = found.intervals["image_auroc"]
+    assert (bounds.low, bounds.high) == interval_of_auroc(found.metrics["image_auroc"], 6, 6)
+    for defect in found.per_defect:
+        said = {
+            name: metric.interval for name in defect.metrics if (metric := find(name)) and metric.interval
+        }
+        assert {name: interval.method for name, interval in defect.intervals.items()} == said
+        assert (defect.intervals["pixel_ap"].n_normal, defect.intervals["pixel_ap"].n_anomalous) == (6, 3)
+        assert (defect.intervals["recall"].n_normal, defect.intervals["recall"].n_anomalous) == (0, 3)
+
+
+def test_the_rates_of_images_are_binomial_and_those_of_pixels_of_images_left_out() -> None:
+    cell = Cell()
+    found = cell.evaluated()
+    recall, rate = (found.image_point.intervals[name] for name in ("recall", "false_positive_rate"))
+    caught = sum(row.score > POINT.threshold for row in cell.rows if row.label)
+    assert (recall.low, recall.high) == rate_interval(caught, 6) and recall.n_anomalous == 6
+    assert (rate.n_normal, rate.n_anomalous, rate.method) == (6, 0, CLOPPER_PEARSON)
+    called = cell.maps > PIXEL_POINT.threshold
+    good = np.array([row.label == 0 for row in cell.rows])
+
+    def recall_of(kept: np.ndarray) -> float:
+        return float(called[kept][cell.masks[kept]].mean())
+
+    without = np.array([recall_of(np.arange(12) != left) for left in range(12)])
+    expected = left_out_interval(recall_of(np.ones(12, bool)), [without[good], without[~good]])
+    interval = found.pixel_point.intervals["recall"]
+    assert (interval.low, interval.high) == pytest.approx(expected, rel=1e-9)
+    assert interval.method == JACKKNIFE
+    assert found.pixel_point.intervals.keys() == {"precision", "recall", "f1", "iou", "false_positive_rate"}
+
+
+def test_what_cannot_be_known_has_no_interval() -> None:
+    cell = Cell()
+    one = [row for row in cell.rows if row.label == 0 or row.defect_type == "scratch"][:7]
+    one = [row for row in one if row.label == 0] + [next(row for row in one if row.label)]
+    assert cell.evaluated(one).intervals.keys() == {"image_auroc"}, "one defective image"
+    without = cell.evaluated(mask=lambda row: None if row.label else cell.masks[row.index])
+    assert without.intervals.keys() == {"image_auroc"} and without.pixel_point.intervals == {}
+    nowhere = cell.evaluated(image=OperatingPoint(math.nan, "none: no normals", 0, 0.05))
+    assert nowhere.image_point.intervals == {}
+    assert all("recall" not in defect.intervals for defect in nowhere.per_defect)
+    normals = cell.evaluated([row for row in cell.rows if row.label == 0])
+    assert normals.intervals == {} and normals.image_point.intervals.keys() == {"false_positive_rate"}
 
 
 @pytest.mark.parametrize("threads", [2, 5])

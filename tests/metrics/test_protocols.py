@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from tests.metrics.made_pixels import Row, brute_force_spro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.intervals import evenly_weighted, interval_of_auroc, left_out_interval
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
@@ -98,6 +99,32 @@ def test_locos_image_auroc_is_the_mean_of_logical_and_structural() -> None:
     assert found.metrics["image_auroc"] == pytest.approx(np.mean(of_scores))
     assert found.metrics["map_max_auroc"] == pytest.approx(np.mean(of_maxima))
     assert [report.metrics["image_auroc"] for report in found.per_defect] == pytest.approx(of_scores)
+
+
+def test_locos_intervals_are_those_of_the_means() -> None:
+    cell = LocoCell()
+    found = cell.evaluated()
+    kinds = [[row for row in cell.rows if row.defect_type == kind] for kind in TYPES]
+    normals = sum(row.label == 0 for row in cell.rows)
+    defects = evenly_weighted([len(rows) for rows in kinds])
+    for name in ("image_auroc", "map_max_auroc"):
+        interval = found.intervals[name]
+        assert (interval.n_normal, interval.n_anomalous) == (normals, defects)
+        assert (interval.low, interval.high) == interval_of_auroc(found.metrics[name], normals, defects)
+    counted = {row.image: row for row in cell.rows}
+
+    def mean_without(image: str) -> float:
+        rows = [row for row in counted.values() if row.image != image]
+        return cell.evaluated(rows).metrics["spro_0.3"]
+
+    parts = [
+        np.array([mean_without(row.image) for row in rows])
+        for rows in ([row for row in cell.rows if row.label == 0], *kinds)
+    ]
+    expected = left_out_interval(found.metrics["spro_0.3"], parts)
+    interval = found.intervals["spro_0.3"]
+    assert interval.low == pytest.approx(expected.low, abs=0.02)
+    assert interval.high == pytest.approx(expected.high, abs=0.02)
 
 
 def test_locos_curve_is_the_mean_of_both_and_has_the_area_that_is_reported() -> None:

@@ -129,6 +129,9 @@ def test_dagster_shows_it(board: Leaderboard) -> None:
     (record, *_) = shown["leaderboard"].records  # type: ignore[union-attr]
     assert record.data["pixel_error"] == 0.1
     assert list(record.data).index("pixel_error") == list(record.data).index("false_positive_rate") + 1
+    low, high = board.rows[0].intervals["image_auroc"]
+    assert record.data["image_auroc_interval"] == f"{low:.3f}–{high:.3f}"
+    assert (record.data["test_images"], record.data["pixel_auroc_interval"]) == ("12 + 15", "–")
     means = {
         row.data["detector"]: row.data["pixel_error"]
         for row in shown["means"].records  # type: ignore[union-attr]

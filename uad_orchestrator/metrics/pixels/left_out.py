@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def outline_of(pixels: WeighedPixels, points: int) -> Outline:
 
     Args:
         pixels: of the image, at least one of them.
-        points: how many scores are kept of its normal pixels, and of its defective ones at most.
+        points: how many scores are kept of its normal pixels, and of its defective ones at most; at least 4.
     """
     step = -(-pixels.scores.size // LOOKED_AT) | 1  # odd: not one column of an image alone
     looked_at = pixels.scores[::step]
@@ -84,6 +85,7 @@ def outline_of(pixels: WeighedPixels, points: int) -> Outline:
     )
 
 
+@cache
 def _shares(points: int) -> np.ndarray:
     """Shares of an image's normal pixels: half of them close to 0, where precision is decided, half evenly."""
     high = np.geomspace(_LEAST_SHARE, 1, points - points // 2 + 1)[:-1]
