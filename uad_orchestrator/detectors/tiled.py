@@ -163,6 +163,34 @@ class TiledDetector(Detector):
         """
         return self.detector.can_leave_out(state)
 
+    def leaves_holes(self, state: DetectorState) -> bool:
+        """As the detector says.
+
+        Args:
+            state: from ``fit_state``.
+
+        Returns:
+            As there.
+        """
+        return self.detector.leaves_holes(state)
+
+    def states_without(
+        self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]
+    ) -> Iterator[DetectorState]:
+        """The detector's states without all tiles of a group's images.
+
+        Args:
+            state: from ``fit_state``.
+            fitted: whole images.
+            groups: of them.
+
+        Returns:
+            As in ``Detector.states_without``.
+        """
+        cells = _cells(state)
+        tiles = [tile for image in fitted for tile in self._narrowed(self._cut(image), cells).tiles]
+        return self.detector.states_without(state, tiles, groups)
+
     def _cut(self, image: ImageSource) -> _CutImage:
         """Where the image's tiles lie, and a source for each of them; no pixel is decoded before one is read."""
         size, opened = image.size(), False

@@ -97,19 +97,28 @@ def density_rows(points: np.ndarray, m: int, seed: int, *, device: str = "cpu") 
     n = len(points)
     if m >= n:
         return np.arange(n)
-    first = random_rows(n, max(1, min(REFERENCES, m // 2)), seed)
+    first = density_measure(n, m, seed)
     measure = NearestNeighbors(points[first], device=device)
     found, nearest = measure.search(points)
     if device != "cpu":
         found = measure.distances(points, nearest)
     squared = found[:, 0].astype(np.float64)
     squared[first] = 0.0  # they are in, and so not drawn again
-    draws = np.random.default_rng((seed, 1)).exponential(size=n)
-    # exponential draws over weights: the smallest are a weighted sample without replacement (Efraimidis, Spirakis)
     with np.errstate(divide="ignore"):
-        keys = draws / squared
+        keys = density_draws(n, seed) / squared
     keys[first] = -1.0
     return np.sort(np.argsort(keys, kind="stable")[:m])
+
+
+def density_measure(n: int, m: int, seed: int) -> np.ndarray:
+    """The random part that ``density_rows`` measures against: row numbers, ascending."""
+    return random_rows(n, max(1, min(REFERENCES, m // 2)), seed)
+
+
+def density_draws(n: int, seed: int) -> np.ndarray:
+    """``(n,)`` exponential draws: over weights, the smallest are a weighted sample without replacement (Efraimidis,
+    Spirakis)."""
+    return np.random.default_rng((seed, 1)).exponential(size=n)
 
 
 def random_projection(dimension: int, projection_dim: int, seed: int) -> np.ndarray | None:

@@ -145,7 +145,7 @@ def _order(distances: AllDistances, points: np.ndarray, m: int) -> np.ndarray:
     missing = m
     while missing:
         field, how_far = _first(*distances.at_least_the(min(FIELD, len(points))), FIELD)
-        picks = field[_choose_of_field(points[field], how_far, missing, len(field) == len(points))]
+        picks = field[choose_of_field(points[field], how_far, missing, len(field) == len(points))]
         order.append(picks)
         missing -= len(picks)
         if missing:
@@ -161,7 +161,7 @@ def _first(numbers: np.ndarray, distances: np.ndarray, size: int) -> tuple[np.nd
     return numbers[kept], distances[kept]
 
 
-def _choose_of_field(points: np.ndarray, distances: np.ndarray, most: int, everything: bool) -> np.ndarray:
+def choose_of_field(points: np.ndarray, distances: np.ndarray, most: int, everything: bool) -> np.ndarray:
     """The plain search's next choices, as far as a field decides them: positions in it, in order.
 
     Args:

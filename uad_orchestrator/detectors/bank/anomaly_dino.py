@@ -21,11 +21,12 @@ from uad_orchestrator.detectors.bank.bank import (
     rows_left,
     select_references,
 )
-from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
+from uad_orchestrator.detectors.bank.bank_detector import BankDetector
+from uad_orchestrator.detectors.bank.building import build_bank
 from uad_orchestrator.detectors.bank.object_mask import ObjectFinder
+from uad_orchestrator.detectors.bank.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 
@@ -33,7 +34,7 @@ AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
 """Degrees of the references' views where nothing is known of how parts lie ("agnostic")."""
 
 
-class AnomalyDino(Detector):
+class AnomalyDino(BankDetector):
     """``vision_anomalydino``; its settings: ``anomaly_dino_settings``."""
 
     fit_settings: AnomalyDinoFit
@@ -41,9 +42,14 @@ class AnomalyDino(Detector):
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the unit tokens of the references in all their views; never masked."""
+        references = select_references(images, self.fit_settings.references)
+        return build_bank(self.stream, references, self.recipe)
+
+    @property
+    def recipe(self) -> BankRecipe:
+        """The unit tokens in all views."""
         settings = self.fit_settings
-        references = select_references(images, settings.references)
-        recipe = BankRecipe(
+        return BankRecipe(
             settings.coreset,
             settings.seed,
             reference_angles(settings.rotation),
@@ -51,7 +57,6 @@ class AnomalyDino(Detector):
             index=settings.index,
             augment=settings.augment,
         )
-        return build_bank(self.stream, references, recipe)
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import unit_rows
-from uad_orchestrator.detectors.bank.kept_rows import KeptRows, RowBuffer
+from uad_orchestrator.detectors.bank.kept_rows import KeptRows
+from uad_orchestrator.detectors.bank.patches import (
+    KEPT_BYTES,
+    BankRecipe,
+    by_distance,
+    collect_rows,
+    eligible_patches,
+    gather,
+    in_groups,
+    views_of,
+)
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
-from uad_orchestrator.detectors.embedding.views import View
-from uad_orchestrator.detectors.protocol.settings import CoresetSettings, IndexSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, fitted_images
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.approximate import choose_index
-from uad_orchestrator.memory.coreset import (
-    coreset_size,
-    coverage,
-    density_rows,
-    project,
-    random_projection,
-    random_rows,
-    sent_once,
-)
+from uad_orchestrator.memory.coreset import coreset_size, coverage, density_rows, random_rows
 from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
-from uad_orchestrator.preprocessing.augmentation import Augmentation, AugmentSettings
-
-KEPT_BYTES = 768 << 20
-"""Embeddings kept between the two uses of them; a fit of 1,000 images stays below 3 GB with it."""
 
 COVERAGE_SAMPLE = 4096
 """Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
@@ -40,66 +36,6 @@ PROBES = 3
 
 FLOAT16_TOLERANCE = 1e-3
 """Relative change of an image score up to which embeddings are kept in float16."""
-
-
-class ImageRows(NamedTuple):
-    """The patches of one fitted image (or tile), of all its views together.
-
-    Attributes:
-        source: the image.
-        grid_shape: ``(gh, gw)`` of one view.
-        rows: ``(views * gh * gw, d)`` float32, or float16 where they are compared on a device; fewer behind a region
-            of interest.
-        inspected: ``(views, gh * gw)`` bool, the patches whose rows these are.
-    """
-
-    source: ImageSource
-    grid_shape: tuple[int, int]
-    rows: np.ndarray
-    inspected: np.ndarray
-
-
-WeighPatches = Callable[[list[ImageRows]], np.ndarray]
-"""From the projected patches of all images to the ``(n,)`` outlier weight of each."""
-
-
-@dataclass(frozen=True)
-class BankRecipe:
-    """How a bank is built from patch embeddings.
-
-    Attributes:
-        coreset: which rows are kept.
-        seed: of the coreset.
-        angles: rotated views of every image, in degrees; 0 is the image itself.
-        normalised: rows are brought to length 1, for cosine distances.
-        columns: the part of each embedding that is kept, e.g. one layer of several; None: all of it.
-        max_rows: at most so many rows are kept, whatever the coreset's ratio.
-        weigh: gives each patch an outlier weight, kept with its row; None: there are none.
-        left_out: the share of the patches, those of the largest weights, that never comes into the bank.
-        index: how the bank is searched; None: exactly.
-        precision: what embeddings are kept in; None: chosen.
-        augment: further views of every image, as another day's camera takes it; None: none.
-    """
-
-    coreset: CoresetSettings
-    seed: int
-    angles: tuple[float, ...] = (0.0,)
-    normalised: bool = False
-    columns: slice | None = None
-    max_rows: int | None = None
-    weigh: WeighPatches | None = None
-    left_out: float = 0.0
-    index: IndexSettings | None = None
-    precision: Precision | None = None
-    augment: AugmentSettings | None = None
-
-    @property
-    def views(self) -> list[View]:
-        """All views of an image whose rows are selected from."""
-        views = [View(angle) for angle in self.angles]
-        if self.augment is not None:
-            views += [View(augmentation=Augmentation(self.augment, i)) for i in range(self.augment.copies)]
-        return views
 
 
 class _Selection(NamedTuple):
@@ -122,7 +58,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
         ``weights`` (m,) float32, and where the bank is searched approximately ``cells`` (c, d) float32;
         facts: the images in that order, the precision, counts, coverage.
     """
-    images = _in_groups(images)
+    images = in_groups(images)
     with stream.caching():
         precision, change = _choose_precision(stream, images, recipe)
         compute_change = _compute_change(stream, images, recipe, precision)
@@ -135,7 +71,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     further: dict[str, Any] = {} if compute_change is None else {"compute_score_change": compute_change}
     if weights is not None:
         arrays["weights"] = weights[chosen]
-        further["patches_left_out"] = int(patch_starts[-1]) - len(_eligible(weights, recipe.left_out))
+        further["patches_left_out"] = int(patch_starts[-1]) - len(eligible_patches(weights, recipe.left_out))
     if recipe.index is not None:
         own = np.searchsorted(patch_starts, sampled, side="right") - 1
         cells, further["index"] = choose_index(
@@ -161,44 +97,6 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     )
 
 
-def _in_groups(images: Sequence[ImageSource]) -> list[ImageSource]:
-    """Each content once, images of a group side by side, groups in the order in which they first appear."""
-    distinct = list({image.digest: image for image in reversed(images)}.values())[::-1]
-    first: dict[str, int] = {}
-    for image in distinct:
-        first.setdefault(image.group, len(first))
-    return sorted(distinct, key=lambda image: first[image.group])
-
-
-def _views(
-    stream: EmbeddingStream,
-    images: Sequence[ImageSource],
-    recipe: BankRecipe,
-    precision: Precision,
-    keep_exact: bool = False,
-) -> Iterator[ImageRows]:
-    """The rows of each image's inspected patches, all views together."""
-    dimension = None
-    widened = not stream.device.startswith("cuda")  # a GPU is sent half as much, and widens it there
-    streamed = stream.stream_views(
-        images, recipe.views, precision=precision, keep_exact=keep_exact, widened=widened
-    )
-    for embedded in streamed:
-        rows = [view.embedding.inspected_rows for view in embedded]
-        if recipe.columns is not None:
-            rows = [view[:, recipe.columns] for view in rows]
-        dimension = dimension or rows[0].shape[1]
-        if any(view.shape[1] != dimension for view in rows):
-            raise ValueError(
-                f"{embedded[0].source.name}: its patch embeddings are not of dimension {dimension}, "
-                "as those of the images before it are"
-            )
-        joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        joined = unit_rows(joined, stream.device) if recipe.normalised else joined
-        inspected = np.stack([view.embedding.inspected_patches for view in embedded])
-        yield ImageRows(embedded[0].source, embedded[0].embedding.grid_shape, joined, inspected)
-
-
 def _select(
     stream: EmbeddingStream,
     images: Sequence[ImageSource],
@@ -207,39 +105,19 @@ def _select(
     kept: KeptRows,
 ) -> _Selection:
     """The rows of a bank, of all images' projected; those that ``kept`` has room for are left in it."""
-    by_distance = recipe.coreset.method in ("batched_greedy", "density")
-    counts: list[int] = [0]
-    projected = RowBuffer(np.float32)
-    projection: Any = None
-    weighed: list[ImageRows] = []
-    for image in _views(stream, images, recipe, precision):
-        expected = len(images) - len(counts) + 1
-        kept.add(image.rows, expected)
-        if by_distance or recipe.weigh is not None:
-            if len(counts) == 1:
-                drawn = random_projection(image.rows.shape[1], recipe.coreset.projection_dim, recipe.seed)
-                projection = sent_once(drawn, stream.device)
-            projected.append(project(image.rows, projection, device=stream.device), expected)
-        if recipe.weigh is not None:
-            weighed.append(image._replace(rows=np.empty((0, 0), np.float32)))
-        counts.append(len(image.rows))
-    starts = np.cumsum(counts)
-    n, points = int(starts[-1]), projected.rows if by_distance else None
+    patches = gather(stream, images, recipe, precision, kept)
+    starts, points = patches.starts, patches.points if by_distance(recipe.coreset) else None
+    n = int(starts[-1])
     if recipe.weigh is None:
+        del patches
         return _Selection(_thinned(n, points, recipe, stream.device), starts, None)
-    parts = np.split(projected.rows, starts[1:-1])
-    weights = recipe.weigh([image._replace(rows=part) for image, part in zip(weighed, parts, strict=True)])
-    eligible = _eligible(weights, recipe.left_out)
+    weights = patches.weights(recipe.weigh)
+    eligible = eligible_patches(weights, recipe.left_out)
     if points is not None:
         points = points[eligible]
-    del projected, parts
+    del patches
     thinned = _thinned(n, points, recipe, stream.device, len(eligible))
     return _Selection(eligible[thinned], starts, weights)
-
-
-def _eligible(weights: np.ndarray, left_out: float) -> np.ndarray:
-    """The numbers of the patches that may come into the bank: those up to the global quantile, ascending."""
-    return np.flatnonzero(weights <= np.quantile(weights, 1 - left_out))
 
 
 def _thinned(
@@ -280,14 +158,7 @@ def _collect(
     if kept.images == len(images) and len(chosen) == starts[-1]:  # all of them, as they lie there
         bank = kept.rows.astype(np.float32, copy=False)
         return bank, bank[sampled], sampled
-    bank, sample = (np.empty((len(numbers), kept.rows.shape[1]), np.float32) for numbers in (chosen, sampled))
-    for numbers, rows in ((chosen, bank), (sampled, sample)):
-        end = np.searchsorted(numbers, len(kept.rows))
-        rows[:end] = kept.rows[numbers[:end]]
-    for image, found in enumerate(_views(stream, images[kept.images :], recipe, precision), kept.images):
-        for numbers, rows in ((chosen, bank), (sampled, sample)):
-            begin, end = np.searchsorted(numbers, starts[image : image + 2])
-            rows[begin:end] = found.rows[numbers[begin:end] - starts[image]]
+    bank, sample = collect_rows(stream, images, recipe, precision, starts, kept, (chosen, sampled))
     return bank, sample, sampled
 
 
@@ -312,7 +183,7 @@ def _choose_precision(
     if declared is not None:
         return declared, None
     plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
-    views = _views(stream, _probes(images), plain, "float16", keep_exact=True)
+    views = views_of(stream, _probes(images), plain, "float16", keep_exact=True)
     rows = [image.rows for image in views]
     moved = [_rounded_otherwise(probe, recipe.seed) for probe in rows]
     change = _score_change(rows, moved, recipe, stream.device)
@@ -327,7 +198,7 @@ def _compute_change(
     if exact is None:
         return None
     plain = replace(recipe, angles=(0.0,), normalised=False, augment=None)
-    rows = [image.rows for image in _views(stream, _probes(images), plain, precision)]
+    rows = [image.rows for image in views_of(stream, _probes(images), plain, precision)]
     before = [image.embedding.inspected_rows[:, recipe.columns or slice(None)] for image in exact]
     return _score_change(before, rows, recipe, stream.device)
 

@@ -17,16 +17,17 @@ from uad_orchestrator.detectors.bank.bank import (
     rows_left,
     select_references,
 )
-from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
+from uad_orchestrator.detectors.bank.bank_detector import BankDetector
+from uad_orchestrator.detectors.bank.building import build_bank
 from uad_orchestrator.detectors.bank.patchcore_settings import PatchCoreFit, PatchCoreScoring
+from uad_orchestrator.detectors.bank.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 
 
-class PatchCore(Detector):
+class PatchCore(BankDetector):
     """``vision_patchcore``; its settings: ``patchcore_settings``."""
 
     fit_settings: PatchCoreFit
@@ -34,10 +35,14 @@ class PatchCore(Detector):
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the coreset of all patch embeddings of the normals (or the few-shot references)."""
+        references = select_references(images, self.fit_settings.references)
+        return build_bank(self.stream, references, self.recipe)
+
+    @property
+    def recipe(self) -> BankRecipe:
+        """The coreset of all patches."""
         settings = self.fit_settings
-        references = select_references(images, settings.references)
-        recipe = BankRecipe(settings.coreset, settings.seed, index=settings.index, augment=settings.augment)
-        return build_bank(self.stream, references, recipe)
+        return BankRecipe(settings.coreset, settings.seed, index=settings.index, augment=settings.augment)
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False

@@ -24,18 +24,19 @@ from uad_orchestrator.detectors.bank.bank import (
     rows_left,
     select_references,
 )
-from uad_orchestrator.detectors.bank.building import BankRecipe, ImageRows, build_bank
+from uad_orchestrator.detectors.bank.bank_detector import BankDetector
+from uad_orchestrator.detectors.bank.building import build_bank
+from uad_orchestrator.detectors.bank.patches import BankRecipe, ImageRows
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource, whole_of
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
 
 
-class SoftPatch(Detector):
+class SoftPatch(BankDetector):
     """``vision_softpatch``; its settings: ``softpatch_settings``."""
 
     fit_settings: SoftPatchFit
@@ -48,9 +49,14 @@ class SoftPatch(Detector):
             ValueError: no more images than neighbours; images of different patch grids, or inspected at different
                 patches, unless the discriminator is ``unaligned_lof``.
         """
+        references = select_references(images, self.fit_settings.references)
+        return build_bank(self.stream, references, self.recipe)
+
+    @property
+    def recipe(self) -> BankRecipe:
+        """The coreset of the patches that are no outliers, and their weights."""
         settings = self.fit_settings
-        references = select_references(images, settings.references)
-        recipe = BankRecipe(
+        return BankRecipe(
             settings.coreset,
             settings.seed,
             weigh=self._weigh,
@@ -58,7 +64,6 @@ class SoftPatch(Detector):
             index=settings.index,
             augment=settings.augment,
         )
-        return build_bank(self.stream, references, recipe)
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False

@@ -11,13 +11,16 @@ behind them.
 from __future__ import annotations
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import Bank, select_references, unit_rows
-from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank, declared_precision
+from uad_orchestrator.detectors.bank.building import build_bank, declared_precision
+from uad_orchestrator.detectors.bank.patches import BankRecipe
+from uad_orchestrator.detectors.bank.refilled import leaves_holes, refilled_banks
 from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.bank.token_tiles import tiled_stream
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
@@ -44,23 +47,13 @@ class SuperAdd(Detector):
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank per layer, each thinned to at most ``max_rows``."""
-        settings = self.fit_settings
-        references = select_references(images, settings.references)
+        references = select_references(images, self.fit_settings.references)
         arrays: dict[str, np.ndarray] = {}
         facts: list[Mapping[str, Any]] = []
         with self.stream.caching():
             for layer, columns in enumerate(self._layers(references[0])):
-                recipe = BankRecipe(
-                    settings.coreset,
-                    settings.seed,
-                    normalised=settings.distance == "cosine",
-                    columns=columns,
-                    max_rows=settings.max_rows,
-                    precision=declared_precision(self.stream) or "float32",
-                    augment=settings.augment,
-                )
-                bank = build_bank(self.stream, references, recipe)
-                arrays |= {f"{name}_{layer}": bank.arrays[name] for name in OF_A_LAYER}
+                bank = build_bank(self.stream, references, self._recipe(columns))
+                arrays |= _of_layer(bank, layer)
                 facts.append(bank.facts)
         return DetectorState(arrays, _joined(facts))
 
@@ -83,6 +76,36 @@ class SuperAdd(Detector):
         """Whether every layer's bank has ``n_neighbors`` rows of other groups."""
         banks, n_neighbors = state.once(_banks, self.stream.device), self.scoring_settings.n_neighbors
         return lambda image: all(bank.rows_without(image) >= n_neighbors for bank in banks)
+
+    def leaves_holes(self, state: DetectorState) -> bool:
+        """Whether the layers' banks were thinned."""
+        return leaves_holes(_layer(state, 0), self._recipe(slice(None)))
+
+    def states_without(
+        self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]
+    ) -> Iterator[DetectorState]:
+        """Every layer's bank without each group's rows, refilled by the patches of the others."""
+        with self.stream.caching():
+            layers = [
+                refilled_banks(self.stream, _layer(state, number), fitted, self._recipe(columns), groups)
+                for number, columns in enumerate(self._layers(fitted[0]))
+            ]
+            for banks in zip(*layers, strict=True):
+                arrays = (_of_layer(bank, number) for number, bank in enumerate(banks))
+                yield DetectorState(dict(ChainMap(*arrays)), state.facts)
+
+    def _recipe(self, columns: slice) -> BankRecipe:
+        """The bank of one layer, which is these columns of the embeddings."""
+        settings = self.fit_settings
+        return BankRecipe(
+            settings.coreset,
+            settings.seed,
+            normalised=settings.distance == "cosine",
+            columns=columns,
+            max_rows=settings.max_rows,
+            precision=declared_precision(self.stream) or "float32",
+            augment=settings.augment,
+        )
 
     def _distances(self, bank: Bank, rows: np.ndarray, left_out: slice | None) -> np.ndarray:
         cosine = self.fit_settings.distance == "cosine"
@@ -124,9 +147,12 @@ def _joined(facts: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _banks(state: DetectorState, device: str) -> list[Bank]:
     """Each layer's bank."""
-    return [
-        Bank(
-            DetectorState({name: state.arrays[f"{name}_{layer}"] for name in OF_A_LAYER}, state.facts), device
-        )
-        for layer in range(state.facts["layers"])
-    ]
+    return [Bank(_layer(state, number), device) for number in range(state.facts["layers"])]
+
+
+def _layer(state: DetectorState, number: int) -> DetectorState:
+    return DetectorState({name: state.arrays[f"{name}_{number}"] for name in OF_A_LAYER}, state.facts)
+
+
+def _of_layer(bank: DetectorState, number: int) -> dict[str, np.ndarray]:
+    return {f"{name}_{number}": bank.arrays[name] for name in OF_A_LAYER}

@@ -13,16 +13,17 @@ from uad_orchestrator.detectors.bank.bank import (
     rows_left,
     select_references,
 )
-from uad_orchestrator.detectors.bank.building import BankRecipe, build_bank
+from uad_orchestrator.detectors.bank.bank_detector import BankDetector
+from uad_orchestrator.detectors.bank.building import build_bank
+from uad_orchestrator.detectors.bank.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip.patch_knn_settings import PatchKnnFit, PatchKnnScoring
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 
 
-class OpenClipPatchKnn(Detector):
+class OpenClipPatchKnn(BankDetector):
     """``vision_openclip_patchknn``; its settings: ``patch_knn_settings``."""
 
     fit_settings: PatchKnnFit
@@ -30,16 +31,20 @@ class OpenClipPatchKnn(Detector):
 
     def fit_state(self, images: Sequence[ImageSource]) -> DetectorState:
         """A memory bank: the coreset of the unit tokens of all normals (or of the few-shot references)."""
+        references = select_references(images, self.fit_settings.references)
+        return build_bank(self.stream, references, self.recipe)
+
+    @property
+    def recipe(self) -> BankRecipe:
+        """The coreset of all unit tokens."""
         settings = self.fit_settings
-        references = select_references(images, settings.references)
-        recipe = BankRecipe(
+        return BankRecipe(
             settings.coreset,
             settings.seed,
             normalised=True,
             index=settings.index,
             augment=settings.augment,
         )
-        return build_bank(self.stream, references, recipe)
 
     def respond(
         self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False

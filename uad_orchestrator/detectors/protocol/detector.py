@@ -13,14 +13,16 @@ import numpy as np
 from uad_orchestrator.detectors.embedding.placement import PatchCells
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.detectors.protocol.calibration import (
+    REFILLED,
     CalibrationImages,
     choose_calibration_images,
     largest_group,
+    responses_without,
 )
 from uad_orchestrator.detectors.protocol.fitted_look import fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
-from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, groups_by_digest
 from uad_orchestrator.embedders.torch_embedder import ran_on
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
@@ -153,9 +155,71 @@ class Detector(ABC):
             The images, where they come from (``OperatingPoint.source``), and whether to leave each out of the state
             when it is scored; no images where none can, and then the source says why.
         """
-        return choose_calibration_images(
+        images, source, leave_out = choose_calibration_images(
             state, train, validation, self.scoring_settings.calibration, self.can_leave_out(state)
         )
+        return images, source + REFILLED if leave_out and self._refills(state) else source, leave_out
+
+    def calibration_responses(
+        self,
+        state: DetectorState,
+        train: Sequence[ImageSource],
+        images: Sequence[ImageSource],
+        leave_out: bool,
+    ) -> Iterator[Response]:
+        """Respond to the normals that calibrate.
+
+        Args:
+            state: from ``fit_state``.
+            train: the normals it was fitted on, and those that were at hand.
+            images: of ``calibration_images``, as is ``leave_out``.
+            leave_out: each image is held against what was learnt from other groups, as if its own had not been there.
+
+        Returns:
+            A response per image, in order.
+        """
+        if not (leave_out and self._refills(state)):
+            return self.respond(state, images, leave_out)
+        held = groups_by_digest(state)
+        fitted = [image for image in train if image.digest in held]
+        return responses_without(
+            images,
+            lambda image: held[image.digest],
+            lambda groups: self.states_without(state, fitted, groups),
+            self.respond,
+        )
+
+    def leaves_holes(self, state: DetectorState) -> bool:
+        """Whether ``respond`` with ``leave_out`` finds holes that a state fitted without the image would not have.
+
+        Args:
+            state: from ``fit_state``.
+
+        Returns:
+            True where ``states_without`` is to be taken instead; by default False.
+        """
+        return False
+
+    def states_without(
+        self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]
+    ) -> Iterator[DetectorState]:
+        """The states as they would be without the images of a group.
+
+        Args:
+            state: from ``fit_state``.
+            fitted: the images it was fitted on.
+            groups: of them, one after the other.
+
+        Returns:
+            A state per group; by default fitted on the other images.
+        """
+        held = groups_by_digest(state)
+        return (
+            self.fit_state([image for image in fitted if held[image.digest] != group]) for group in groups
+        )
+
+    def _refills(self, state: DetectorState) -> bool:
+        return self.scoring_settings.calibration.method == "auto" and self.leaves_holes(state)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``respond`` can leave out what the state learnt from an image it was fitted on.
@@ -331,7 +395,8 @@ class Detector(ABC):
 
     def _calibrate(self, train: list[ImageSource], validation: list[ImageSource]) -> None:
         images, source, leave_out = self.calibration_images(self.state_, train, validation)
-        remaining, answered = self.respond(self.state_, images, leave_out), list[Response]()
+        remaining = self.calibration_responses(self.state_, train, images, leave_out)
+        answered = list[Response]()
 
         def responses() -> Iterator[Response]:
             """From the first on: an image is answered while the map of the one before it is made."""

@@ -69,6 +69,13 @@ class CalibrationSettings(Settings):
 
     max_images: PositiveInt = Field(200, description="at most this many normals, chosen by seed")
     seed: int = Field(0, ge=0, description="of that choice")
+    # left out of the recipe where it is not given, as ``BankFit.index`` is
+    method: Literal["auto", "leave_out"] = Field(
+        "auto",
+        exclude_if=lambda method: method == "auto",
+        description="auto: where a fitted image is left out of a coreset, other images' patches take its rows' place; "
+        "leave_out: none do",
+    )
     # left out of the recipe where it is on, as ``BankFit.index`` is where it is not given
     robust: bool = Field(
         True,

@@ -83,15 +83,14 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
     detector = open_detector(run, embedders)
     manifest = run.state.manifest(run.cell.category)
     state = DetectorState.load(run.directory("memory_bank"))
-    calibration, source, leave_out = detector.calibration_images(
-        state, list(manifest.sources(manifest.train)), list(manifest.sources(manifest.validation))
-    )
+    train, validation = (list(manifest.sources(part)) for part in (manifest.train, manifest.validation))
+    calibration, source, leave_out = detector.calibration_images(state, train, validation)
     if source == FOLDER:
         _refuse_test_images(calibration, manifest)
     with ScoreWriter(directory) as table:
         normals = [
             table.add(response, role="calibration")
-            for response in detector.respond(state, calibration, leave_out=leave_out)
+            for response in detector.calibration_responses(state, train, calibration, leave_out)
         ]
         responses = detector.respond(state, manifest.sources(manifest.scored))
         rows = [

@@ -1,0 +1,114 @@
+"""Banks as they would be had some images not been there: without their rows, and others in the place of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from uad_orchestrator.detectors.bank.kept_rows import KeptRows
+from uad_orchestrator.detectors.bank.patches import (
+    KEPT_BYTES,
+    BankRecipe,
+    Patches,
+    by_distance,
+    collect_rows,
+    eligible_patches,
+    gather,
+)
+from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
+from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.memory.refill import density_refills, greedy_refills
+
+
+def leaves_holes(state: DetectorState, recipe: BankRecipe) -> bool:
+    """Whether a bank without an image's rows has a hole that a bank fitted without the image would not have.
+
+    It has none where every patch, or a random part of them, was kept. A bank that is searched through an index is left
+    as it is: an index per image would cost more than all searches.
+    """
+    return (
+        by_distance(recipe.coreset)
+        and "cells" not in state.arrays
+        and len(state.arrays["bank"]) < state.facts["patches"]
+    )
+
+
+def refilled_banks(
+    stream: EmbeddingStream,
+    state: DetectorState,
+    images: Sequence[ImageSource],
+    recipe: BankRecipe,
+    groups: Sequence[str],
+) -> Iterator[DetectorState]:
+    """The bank without each of the groups: as many rows of the others' patches stand in place of the group's.
+
+    Args:
+        stream: gives the patches once more, from its cache.
+        state: as ``build_bank`` made it.
+        images: all it was fitted on, in any order.
+        recipe: that it was built by.
+        groups: of the images; one after the other.
+
+    Returns:
+        A state per group, whose images are there still, without rows.
+    """
+    by_digest = {image.digest: image for image in images}
+    fitted = [by_digest[image["digest"]] for image in state.facts["images"]]
+    rows, precision = state.arrays["rows"], state.facts["precision"]
+    kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
+    with stream.caching():
+        patches = gather(stream, fitted, recipe, precision, kept)
+        weights = None if recipe.weigh is None else patches.weights(recipe.weigh)
+        parts = [_patches_of(group, state, patches.starts) for group in groups]
+        refills = _refills(patches, rows, weights, recipe, parts, stream.device)
+        starts = patches.starts
+        del patches
+        added = np.unique(np.concatenate(refills))
+        (found,) = collect_rows(stream, fitted, recipe, precision, starts, kept, (added,))
+    del kept
+    for part, refill in zip(parts, refills, strict=True):
+        stays = (rows < part.start) | (rows >= part.stop)
+        numbers = np.concatenate([rows[stays], refill])
+        order = np.argsort(numbers)
+        arrays = {
+            "bank": np.concatenate([state.arrays["bank"][stays], found[np.searchsorted(added, refill)]])[
+                order
+            ],
+            "rows": numbers[order],
+            "row_starts": np.searchsorted(numbers[order], starts),
+        }
+        if weights is not None:
+            arrays["weights"] = np.concatenate([state.arrays["weights"][stays], weights[refill]])[order]
+        yield DetectorState(arrays, state.facts)
+
+
+def _patches_of(group: str, state: DetectorState, starts: np.ndarray) -> slice:
+    """The numbers of a group's patches; its images stand side by side."""
+    own = [number for number, image in enumerate(state.facts["images"]) if image["group"] == group]
+    return slice(int(starts[own[0]]), int(starts[own[-1] + 1]))
+
+
+def _refills(
+    patches: Patches,
+    rows: np.ndarray,
+    weights: np.ndarray | None,
+    recipe: BankRecipe,
+    parts: list[slice],
+    device: str,
+) -> list[np.ndarray]:
+    """Per part the numbers of the patches that take the place of its rows; of those that may come into the bank."""
+    points, eligible = patches.points, None
+    assert points is not None  # by distance, or there would be no holes
+    if weights is not None:
+        # its rows among them, should a last digit of a weight be another than at the fit
+        eligible = np.union1d(eligible_patches(weights, recipe.left_out), rows)
+        points, rows = points[eligible], np.searchsorted(eligible, rows)
+        bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
+        parts = [slice(int(start), int(stop)) for start, stop in bounds]
+    if recipe.coreset.method == "density":
+        refills = list(density_refills(points, rows, parts, recipe.seed, device=device))
+    else:
+        refills = list(greedy_refills(points, rows, parts, device=device))
+    return refills if eligible is None else [eligible[refill] for refill in refills]
