@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from tests.orchestration.dagster_instance.contracts import contract
+from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     open_instance,
     open_reference,
@@ -36,3 +40,43 @@ def test_an_instance_is_opened_by_its_reference(tmp_path: Path, monkeypatch: pyt
         instance.report_runless_asset_event(dg.AssetMaterialization("told_here"))
         with open_reference(reference) as again:
             assert again.get_latest_materialization_event(dg.AssetKey("told_here")) is not None
+
+
+OPENS = """
+import sys, time
+from pathlib import Path
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+from uad_orchestrator.project import load_project
+project = load_project(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+with open_instance(project) as instance:
+    print(instance.get_runs_count())
+"""
+
+
+def test_projects_that_open_a_new_shared_home_at_once_do_not_break_it(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    homes = [Workshop.build(tmp_path / f"home{i}", {"alpha": ["disc"]}, train=1).home for i in range(4)]
+    environment = os.environ | {"DAGSTER_HOME": str(shared)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENS, str(home)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for home in homes
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [out for out, _ in said] == ["0\n"] * 4, "".join(error for _, error in said)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -67,12 +70,20 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     from filelock import FileLock
 
     home = prepare_dagster_home(project)
-    lock = Path(project.storage.local) / "locks" / "dagster.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
     # Opening a new home makes its databases, and two processes that do so at once leave one that cannot be
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
-    with FileLock(lock):
+    with FileLock(_lock_of(home, project)):
         return dg.DagsterInstance.from_config(str(home))
+
+
+def _lock_of(home: Path, project: Project) -> Path:
+    """One lock for all that open a home; several projects share a user's, in which nothing is written."""
+    if home == project_dagster_home(project):
+        lock = Path(project.storage.local) / "locks" / "dagster.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock
+    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"uad-{getpass.getuser()}-{name}.lock"
 
 
 def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
