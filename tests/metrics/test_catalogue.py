@@ -140,7 +140,7 @@ def page_line(metric: Metric) -> str:
         name, heading = f"{name}_<limit>", f"{heading}@`<limit>`"
     explanation = metric.explanation.format(limit="`<limit>`")
     words = (f"`{name}`", heading, metric.scope, metric.direction, explanation, metric.follows)
-    return f"| {' | '.join(words)} |"
+    return f"| {' | '.join((*words, metric.interval or ''))} |"
 
 
 def page_lines() -> list[str]:
@@ -155,5 +155,5 @@ def test_a_new_metric_has_to_come_into_the_page(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(catalogue, "METRICS", (*METRICS, INVENTED))
     expected = [page_line(metric) for metric in catalogue.METRICS]
     assert [line for line in expected if line not in page_lines()] == [
-        "| `pixel_error` | pixel error | pixel | lower | Share of the pixels. | nobody |"
+        "| `pixel_error` | pixel error | pixel | lower | Share of the pixels. | nobody |  |"
     ]

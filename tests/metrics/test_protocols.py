@@ -127,6 +127,15 @@ def test_locos_intervals_are_those_of_the_means() -> None:
     assert interval.high == pytest.approx(expected.high, abs=0.02)
 
 
+def test_a_rare_kind_counts_for_more_than_its_share_and_a_single_image_tells_nothing_of_its_pixels() -> None:
+    cell = LocoCell()
+    (first, *_) = [row for row in cell.rows if row.defect_type == TYPES[1]]
+    found = cell.evaluated([row for row in cell.rows if row is not first])
+    assert found.intervals["image_auroc"].n_anomalous == pytest.approx(4 / (1 / 2 + 1)) != 3
+    assert math.isfinite(found.metrics["spro_0.3"]) and "spro_0.3" not in found.intervals
+    assert "pixel_auroc" in found.intervals, "it is pooled over both kinds"
+
+
 def test_locos_curve_is_the_mean_of_both_and_has_the_area_that_is_reported() -> None:
     found = LocoCell().evaluated()
     curve = found.pixel_curves["spro"]

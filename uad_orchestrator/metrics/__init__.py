@@ -8,7 +8,8 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 - a whole cell under a dataset's protocol: ``evaluate_cell``, ``PROTOCOLS``, ``MetricsReport``
 - thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``; normals that are none:
   ``odd_scores``
-- how far a small test set can be trusted: ``auroc_interval``; ``auroc_replicates``, ``interval``, ``within_noise``
+- how far a small test set can be trusted: ``auroc_interval``, ``rate_interval``, ``mean_auroc_interval``; which of two
+  detectors is better: ``auroc_replicates``, ``interval``, ``within_noise``
 """
 
 from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
@@ -22,7 +23,12 @@ from uad_orchestrator.metrics.image_metrics import (
     image_metrics,
     threshold_metrics,
 )
-from uad_orchestrator.metrics.intervals import auroc_interval, interval_of_auroc
+from uad_orchestrator.metrics.intervals import (
+    auroc_interval,
+    interval_of_auroc,
+    mean_auroc_interval,
+    rate_interval,
+)
 from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
@@ -65,7 +71,9 @@ __all__ = [
     "image_metrics",
     "interval",
     "interval_of_auroc",
+    "mean_auroc_interval",
     "odd_scores",
+    "rate_interval",
     "threshold_metrics",
     "within_noise",
 ]

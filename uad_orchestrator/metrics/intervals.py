@@ -212,7 +212,7 @@ def left_out_interval(
 
     >>> low, high = left_out_interval(0.9, [np.array([0.89, 0.9, 0.91]), np.array([0.88, 0.9, 0.9, 0.91])])
     >>> f"{low:.3f} to {high:.3f}"
-    '0.785 to 0.957'
+    '0.829 to 0.944'
     """
     from scipy.special import expit, logit, stdtrit
 

@@ -12,7 +12,9 @@ from uad_orchestrator.metrics.bootstrap import LEVEL
 from uad_orchestrator.metrics.catalogue import NEWCOMBE
 from uad_orchestrator.metrics.intervals import interval_of_auroc
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.orchestration.assets.metadata import describe_stage
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.reporting.board.board_text import render_leaderboard
@@ -76,6 +78,14 @@ def test_the_interval_of_the_image_auroc_stands_in_report_and_board(workshop: Wo
     assert row.intervals.keys() == {*report.intervals, "recall", "false_positive_rate"}
     assert told.low <= report.metrics["image_auroc"] <= told.high
     assert MetricsReport.from_json(report.to_json()) == report
+    run = CellRun(next(cell for cell in state.cells if cell.detector == "all"), state, store)
+    shown = describe_stage(
+        "metrics_report", run.directory("metrics_report"), run.provenance("metrics_report")
+    )
+    images = f"{tested[0]} normal + {tested[1]} anomalous"
+    assert shown["image_auroc_interval"] == f"{told.low:.3f} to {told.high:.3f} (95%, {images})"
+    assert shown["recall_interval"].endswith(f"(95%, {tested[1]} anomalous)")
+    assert shown["false_positive_rate_interval"].endswith(f"(95%, {tested[0]} normal)")
     again = json.loads(current_board(state, store).to_json())["rows"][0]
     assert again["image_auroc_interval"] == pytest.approx([told.low, told.high], abs=1e-6)
 
