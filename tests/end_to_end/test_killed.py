@@ -1,4 +1,7 @@
-"""A parent that is killed takes along what it started, and the next command clears up behind it."""
+"""A parent that is killed takes along what it started, and the next command clears up behind it.
+
+And what lies in a project's folder is never imported by what is started for it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 
 pytestmark = pytest.mark.end_to_end
+REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
 UAD = [sys.executable, "-m", "uad_orchestrator.cli"]
 
 
@@ -40,9 +44,16 @@ def test_workers_end_with_a_killed_refresh_and_the_next_one_clears_up(tmp_path: 
 @pytest.mark.skipif(sys.platform != "linux", reason="by a signal that Linux sends")
 def test_web_server_and_daemon_end_with_a_killed_uad_ui(tmp_path: Path) -> None:
     workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]})
+    for module in ("yaml", "cv2", "numpy", "grpc", "dagster_graphql"):
+        marker = f"open({str(tmp_path / 'imported')!r}, 'a').write({module!r})"
+        (workshop.home / f"{module}.py").write_text(f"{marker}\nraise ImportError({module!r})\n")
     port = free_port()
     command = [*UAD, "ui", "--home", str(workshop.home), "--port", str(port)]
-    with running_server(command, port, tmp_path / "ui.log", clean_environment(), tmp_path):
+    with running_server(command, port, tmp_path / "ui.log", clean_environment(), tmp_path) as server:
+        found = wait_for(
+            lambda: server.ask(REPOSITORIES)["repositoriesOrError"]["nodes"], 120, "it is loaded"
+        )
+        assert len(found) == 1 and not (tmp_path / "imported").exists()
         (ui,) = (
             process
             for process in psutil.Process().children(recursive=True)

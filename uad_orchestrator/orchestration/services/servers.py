@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+import uad_orchestrator
 from uad_orchestrator.orchestration.dagster_instance.backfills import DAEMON_MODULE
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance, prepare_dagster_home
 from uad_orchestrator.project import Project
@@ -67,7 +68,8 @@ def write_workspace(project: Project) -> Path:
     place = {
         "module_name": "uad_orchestrator.definitions",
         "location_name": project.dagster.location_name,
-        "working_directory": str(project.home),
+        # Put first on the search path, where without it the folder would stand that the server was started in.
+        "working_directory": str(Path(uad_orchestrator.__file__).parents[1]),
         "executable_path": sys.executable,
     }
     path = Path(project.storage.local) / "dagster" / "workspace.yaml"
@@ -76,8 +78,12 @@ def write_workspace(project: Project) -> Path:
 
 
 def server_environment(project: Project) -> Mapping[str, str]:
-    """The environment with both variables set to this project."""
+    """The environment with both variables set to this project.
+
+    A module is never imported from the folder that a process starts in: a ``yaml.py`` among the images would be run.
+    """
     return os.environ | {
+        "PYTHONSAFEPATH": "1",
         "DAGSTER_HOME": str(prepare_dagster_home(project)),
         HOME_VARIABLE: str(project.home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
