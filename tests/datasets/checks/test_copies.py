@@ -15,6 +15,7 @@ from PIL import Image
 from tests.own_data.cases import SIZE, picture, save, write_category
 from uad_orchestrator.datasets import DatasetError, Strictness, find_copies, generate_demo, load_dataset
 from uad_orchestrator.datasets.checks.copies import find_undecodable
+from uad_orchestrator.datasets.checks.saving_again import saved_again
 from uad_orchestrator.datasets.leaks import find_exact_copies
 from uad_orchestrator.images.reading_settings import ReadingSettings
 
@@ -70,6 +71,18 @@ def test_a_picture_saved_anew_is_found(line: Path, way: Way) -> None:
     found = copies(line)
     assert list(found) == [f"test/good/copy{number}.{suffix}" for number in (3, 7)]
     assert "housing/train/good/003.png, which is trained on" in found[f"test/good/copy3.{suffix}"]
+
+
+@pytest.mark.parametrize("through", [("JPEG", 45), ("JPEG", 93), ("WEBP", 65)], ids=str)
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_saved_with_loss_before_it_was_saved_anew_is_found(
+    line: Path, through: tuple[str, int], suffix: str
+) -> None:
+    kind, quality = through
+    for number in (3, 7):
+        once = saved_again(picture(number)[0], kind, quality=quality)
+        save(line / f"housing/test/good/copy{number}.{suffix}", once, quality=80)
+    assert list(copies(line)) == [f"test/good/copy{number}.{suffix}" for number in (3, 7)]
 
 
 def test_the_original_in_test_and_its_jpeg_in_train_are_found_too(line: Path) -> None:

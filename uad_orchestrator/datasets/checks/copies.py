@@ -25,7 +25,7 @@ from uad_orchestrator.images.decode import ImageError, image_size, read_bytes
 from uad_orchestrator.images.header import reason_of
 from uad_orchestrator.threads import available_threads
 
-_VERSION = 3
+_VERSION = 4
 _THUMB, _SMALL = 16, 128
 _BITS = 64
 """Of a pHash."""

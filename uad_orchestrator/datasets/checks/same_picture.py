@@ -1,21 +1,20 @@
 """Whether two files hold one picture, saved twice, or two pictures of parts that look alike.
 
-On a line, two pictures of one part type differ little, hardly more than a picture and its copy. Saving takes fine
-detail away, and leaves what is coarse as it was: so copies are compared at a quarter of their size. And each of two
-pictures has noise that the other lacks, while a copy has nothing that is only in it: what it differs by is not found
-in it.
+On a line, two pictures of one part type differ little, hardly more than a picture and its copy. The proof of a copy is
+that saving the one again makes it the other (``saving_again``). Where the way it was saved is not found: saving takes
+fine detail away, and leaves what is coarse as it was, so copies are compared at a quarter of their size; and each of
+two pictures has noise that the other lacks, while little is only in a copy.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.datasets.checks.saving_again import LOSSLESS, FileKind, grey_of, share_left
 from uad_orchestrator.images.decode import decode_image
 from uad_orchestrator.images.reading_settings import ReadingSettings
 
@@ -23,7 +22,8 @@ _COARSE = 4
 _COARSE_LIMIT = 0.5
 _FAR = 50.0
 """Coarse differences beyond which it is not tried what saving would do: no quality that anyone uses goes so far."""
-_WEBP_QUALITIES = (50, 60, 70, 75, 80, 85, 90, 95, 100)
+_SAVED_TWICE = 6.0
+"""The same, of a step whose quality nothing tells: JPEG of quality 30 comes to 4 at most, on fine texture."""
 _OWN_LIMIT = 0.3
 _RESAVED_SHARE = 0.1
 _DETAIL_SIGMA = 4.0
@@ -38,7 +38,7 @@ class Likeness:
     Attributes:
         error: mean of the squared difference; 0 for the same pixels.
         coarse: the same at a quarter of their size.
-        resaved: the error once the one is saved as the other is, where that is a JPEG or WebP file of the same size.
+        resaved: the share of the error that is left once the one is saved as the other may have been; None: not tried.
         own: the smaller of the shares of the difference that is detail of the one picture alone, and of the other:
             near 0 for a copy, near 0.5 for two pictures.
     """
@@ -51,7 +51,7 @@ class Likeness:
     @property
     def is_copy(self) -> bool:
         """Whether saving made the difference, beyond doubt."""
-        return self.error == 0 or (self.resaved is not None and self.resaved <= _RESAVED_SHARE * self.error)
+        return self.error == 0 or (self.resaved is not None and self.resaved <= _RESAVED_SHARE)
 
     @property
     def may_be_copy(self) -> bool:
@@ -65,43 +65,21 @@ class Picture:
 
     Attributes:
         colours: ``(H, W, 3)`` RGB, uint8 or uint16.
-        tables: the quantisation tables of a JPEG file, as Pillow has them; None for other files.
-        sampling: of its colours, as Pillow has it.
-        webp: whether it is of a WebP file, which does not say its quality.
+        kind: of its file.
     """
 
     colours: np.ndarray
-    tables: Mapping[int, list[int]] | None = None
-    sampling: int = -1
-    webp: bool = False
+    kind: FileKind = LOSSLESS
 
     @cached_property
     def grey(self) -> np.ndarray:
         """``(H, W)`` float32, grey values of 0..255."""
-        import cv2
+        return grey_of(self.colours)
 
-        white = np.float32(np.iinfo(self.colours.dtype).max)
-        return cv2.cvtColor(np.ascontiguousarray(self.colours), cv2.COLOR_RGB2GRAY).astype(np.float32) * (
-            255 / white
-        )
-
-    def saved_as(self, other: Picture) -> Iterator[Picture]:
-        """This picture, saved as the other may have been: as JPEG with its tables, as WebP of the usual qualities."""
-        if other.tables is not None:
-            yield self._saved(
-                "JPEG", qtables=other.tables, subsampling=other.sampling if other.sampling >= 0 else 0
-            )
-        elif other.webp:
-            for quality in _WEBP_QUALITIES:
-                yield self._saved("WEBP", quality=quality)
-
-    def _saved(self, kind: str, **options: Any) -> Picture:
-        from PIL import Image
-
-        eight = self.colours if self.colours.dtype == np.uint8 else (self.colours >> 8).astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(eight)).save(file, kind, **options)
-        return Picture(np.asarray(Image.open(file).convert("RGB")))
+    @cached_property
+    def eight_bits(self) -> np.ndarray:
+        """``(H, W, 3)`` uint8."""
+        return self.colours if self.colours.dtype == np.uint8 else (self.colours >> 8).astype(np.uint8)
 
 
 def read_picture(data: bytes, name: str, reading: ReadingSettings) -> Picture:
@@ -114,11 +92,11 @@ def read_picture(data: bytes, name: str, reading: ReadingSettings) -> Picture:
 
     colours = decode_image(data, name, reading)
     if not data.startswith(_JPEG):  # nor does Pillow open every kind of TIFF file
-        return Picture(colours, webp=data[8:12] == b"WEBP")
+        return Picture(colours, FileKind(webp=data[8:12] == b"WEBP"))
     with Image.open(io.BytesIO(data)) as image:
         if not isinstance(image, JpegImagePlugin.JpegImageFile):
             return Picture(colours)
-        return Picture(colours, dict(image.quantization), JpegImagePlugin.get_sampling(image))
+        return Picture(colours, FileKind(dict(image.quantization), JpegImagePlugin.get_sampling(image)))
 
 
 def likeness(one: Picture, other: Picture) -> Likeness:
@@ -129,14 +107,14 @@ def likeness(one: Picture, other: Picture) -> Likeness:
     True
     """
     found = _difference(one.grey, other.grey)
-    if not found.error or one.grey.shape != other.grey.shape or found.coarse > _FAR:
+    if not found.error or found.coarse > _FAR:
         return found
-    errors = [
-        float(np.mean((again.grey - saved.grey) ** 2))
+    twice = found.coarse <= _SAVED_TWICE
+    shares = [
+        share_left(clean.eight_bits, saved.eight_bits, saved.kind, twice=twice)
         for clean, saved in ((one, other), (other, one))
-        for again in clean.saved_as(saved)
     ]
-    return replace(found, resaved=min(errors, default=None))
+    return replace(found, resaved=min(shares))
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> Likeness:
