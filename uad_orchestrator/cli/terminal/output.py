@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
@@ -12,6 +13,9 @@ from typing import Any
 import typer
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""A disk that is full, read-only or broken."""
 
 
 def note(text: str) -> None:
@@ -37,6 +41,7 @@ def speaking() -> Iterator[None]:
     from uad_orchestrator.datasets.problems import DatasetError
     from uad_orchestrator.orchestration.cells.cell_run import MissingUpstream
     from uad_orchestrator.orchestration.versions.state import InputUnavailable
+    from uad_orchestrator.orchestration.versions.stores import InstanceError
     from uad_orchestrator.project import ProjectError
     from uad_orchestrator.storage.artifacts import ArtifactError
 
@@ -45,7 +50,7 @@ def speaking() -> Iterator[None]:
     except KeyboardInterrupt:
         note("Interrupted. What was finished is kept; run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
-    except (DatasetError, InputUnavailable, MissingUpstream) as error:
+    except (DatasetError, InputUnavailable, MissingUpstream, InstanceError) as error:
         note(f"Error: {error}")
         raise typer.Exit(FAILED) from error
     except (ProjectError, ArtifactError) as error:
@@ -54,3 +59,24 @@ def speaking() -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        note(
+            f"Error: {error}. Nothing is half written: make room or let it be written to, then run the command again."
+        )
+        raise typer.Exit(FAILED) from error
+    except Exception as error:
+        if not _is_of_a_database(error):
+            raise
+        said = str(getattr(error, "orig", error)).splitlines()[0]
+        note(
+            f"Error: Dagster's store: {said}. Is its disk full, or another program at it? Then run the command again."
+        )
+        raise typer.Exit(FAILED) from error
+
+
+def _is_of_a_database(error: Exception) -> bool:
+    """Whether SQLAlchemy raised it; looked up, as importing it takes a tenth of a second."""
+    found = sys.modules.get("sqlalchemy.exc")
+    return found is not None and isinstance(error, found.DBAPIError)

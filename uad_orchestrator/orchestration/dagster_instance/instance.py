@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
+from uad_orchestrator.orchestration.versions.stores import InstanceError
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.atomic import write_text
 
@@ -66,14 +67,33 @@ def prepare_dagster_home(project: Project) -> Path:
 
 
 def open_instance(project: Project) -> dg.DagsterInstance:
-    """The instance in use, opened; close it, or use it in a ``with`` statement."""
+    """The instance in use, opened; close it, or use it in a ``with`` statement.
+
+    Raises:
+        InstanceError: its databases are damaged, locked, or of a later Dagster.
+    """
+    from alembic.util.exc import CommandError
     from filelock import FileLock
+    from sqlalchemy.exc import SQLAlchemyError
 
     home = prepare_dagster_home(project)
     # Opening a new home makes its databases, and two processes that do so at once leave one that cannot be
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
     with FileLock(_lock_of(home, project)):
-        return dg.DagsterInstance.from_config(str(home))
+        try:
+            return dg.DagsterInstance.from_config(str(home))
+        except (SQLAlchemyError, CommandError) as error:
+            raise InstanceError(_cannot_be_opened(home, project, error)) from error
+
+
+def _cannot_be_opened(home: Path, project: Project, error: Exception) -> str:
+    said = str(getattr(error, "orig", None) or error).splitlines()[0]
+    if home != project_dagster_home(project):
+        return f"Dagster's store in {home} (DAGSTER_HOME) cannot be opened: {said}"
+    return (
+        f"Dagster's store in {home} cannot be opened: {said}. Nothing computed is lost with it: move that folder "
+        "aside, then `uad refresh` finds the artifacts and records them again"
+    )
 
 
 def _lock_of(home: Path, project: Project) -> Path:

@@ -21,7 +21,11 @@ from uad_orchestrator.detectors.anomalib.trusted_files import (
 )
 from uad_orchestrator.images.decode import ImageError, check_header
 from uad_orchestrator.orchestration.cells.dataset_findings import DatasetFinding, dataset_findings
-from uad_orchestrator.orchestration.dagster_instance.instance import project_dagster_home
+from uad_orchestrator.orchestration.dagster_instance.instance import (
+    dagster_home,
+    open_instance,
+    project_dagster_home,
+)
 from uad_orchestrator.orchestration.services.disk import disk_need
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
 from uad_orchestrator.orchestration.services.storage_check import (
@@ -33,7 +37,7 @@ from uad_orchestrator.orchestration.services.storage_check import (
 from uad_orchestrator.orchestration.services.weight_check import package_problems, weight_problems
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
-from uad_orchestrator.orchestration.versions.stores import open_state
+from uad_orchestrator.orchestration.versions.stores import InstanceError, open_state
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import PROJECT_FILE, Project
 from uad_orchestrator.project.catalogue import plugin_notes
@@ -192,6 +196,11 @@ def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None])
 
 
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:
+    if (dagster_home(project) / "history").is_dir():  # else there is none yet, and looking would make one
+        try:
+            open_instance(project).dispose()
+        except InstanceError as error:
+            yield ProjectProblem("dagster", str(error))
     users = os.environ.get("DAGSTER_HOME")
     if users and Path(users).resolve() != project_dagster_home(project).resolve():
         if not Path(users).is_dir():

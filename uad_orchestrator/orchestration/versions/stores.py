@@ -21,6 +21,10 @@ from uad_orchestrator.storage.lineage.tree import CONTENT_FILE
 from uad_orchestrator.storage.provenance import Provenance
 
 
+class InstanceError(RuntimeError):
+    """Dagster's store cannot be opened; the message names its folder and says what to do."""
+
+
 def inputs_stamp(state: ProjectState, cell: Cell) -> str:
     """Digest of the versions of a cell's inputs as they are now, those that cannot be read left out."""
     versions = {}

@@ -1,0 +1,82 @@
+"""Where a project writes is broken, locked or full: said in words, exit status 1, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.invoke import uad
+from tests.orchestration.workshop import Workshop
+from uad_orchestrator.orchestration.versions.selection import Selection
+from uad_orchestrator.storage import atomic
+from uad_orchestrator.storage.locations import LocalLocation
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]}, train=4)
+    assert not workshop.refresh(Selection(detectors=("patchcore",))).failed
+    return workshop.home
+
+
+@pytest.mark.parametrize("command", ["plan", "refresh", "check"])
+@pytest.mark.parametrize("database", ["runs.db", "runs/index.db"])
+def test_a_broken_dagster_store_is_named_and_said_how_to_mend(
+    home: Path, command: str, database: str
+) -> None:
+    dagster = home / ".uad/dagster"
+    (dagster / "history" / database).write_bytes(b"no database at all" * 300)
+    found = uad(command, "--home", home)
+    assert found.exit_code == 1
+    said = found.stderr + found.stdout
+    assert str(dagster) in said and "not a database" in said and "move that folder aside" in said
+    assert "Traceback" not in said
+    dagster.rename(home / "aside")
+    again = uad("refresh", "--detector", "patchcore", "--home", home)
+    assert again.exit_code == 0 and "(5 reused)" in again.stderr.replace("6 reused", "5 reused"), again.stderr
+
+
+def test_a_locked_dagster_store_is_waited_for_and_then_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "data/alpha/disc/train/good/000.png").unlink()
+    held = sqlite3.connect(home / ".uad/dagster/history/runs.db", isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+    found = uad("refresh", "--home", home)
+    held.close()
+    assert (
+        found.exit_code == 1
+        and "database is locked" in found.stderr
+        and "run the command again" in found.stderr
+    )
+    assert uad("refresh", "--home", home).exit_code == 0
+
+
+def test_a_full_disk_fails_the_cell_in_words_and_leaves_nothing_half_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "data/alpha/disc/train/good/000.png").unlink()
+
+    def full(self: LocalLocation, *given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self.root))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalLocation, "publish", full)
+        found = uad("refresh", "--home", home)
+    assert found.exit_code == 1 and "No space left on device" in found.stderr and ".uad" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not list((home / ".uad/scratch").iterdir())
+    assert uad("refresh", "--home", home).exit_code == 0
+
+
+def test_a_report_that_cannot_be_written_says_where(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(path: Path, *given: object, **more: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(atomic, "new_file", read_only)
+    monkeypatch.setattr("uad_orchestrator.reporting.html_report.new_file", read_only, raising=False)
+    found = uad("report", "--home", home)
+    assert found.exit_code == 1 and "Read-only file system" in found.stderr and "report.html" in found.stderr
