@@ -86,6 +86,10 @@ def density_without(
         yield np.sort(np.concatenate([stays, drawn[np.isfinite(keys[drawn])]]))
 
 
+KNOWN = 3
+"""Nearest rows of each patch that are found at once: where one of them stays, it need not be searched for again."""
+
+
 class _NearestRows:
     """How far patches lie from a coreset, and from what stays of it where a part went.
 
@@ -95,13 +99,13 @@ class _NearestRows:
         device: where the nearest rows are found.
 
     Attributes:
-        squared: ``(n, k)`` float32 squared distances from the two nearest rows, or from the only one.
+        squared: ``(n, k)`` float32 squared distances from the nearest rows, ascending.
     """
 
     def __init__(self, points: np.ndarray, rows: np.ndarray, device: str) -> None:
         self._points, self._rows, self._device = points, rows, device
         self._search = NearestNeighbors(points[rows], device=device)
-        self.squared, self._index = _found(self._search, points, min(2, len(rows)))
+        self.squared, self._index = _found(self._search, points, min(KNOWN, len(rows)))
 
     def gone(self, part: slice, neighbours: int = 0) -> np.ndarray:
         """``(m,)`` bool, the part's rows, and so many of those of others that are nearest to each, if any are left."""
@@ -126,13 +130,14 @@ class _NearestRows:
         lost = gone[self._index[:, 0]]
         lost[part] = False
         orphans = np.flatnonzero(lost)
-        squared = self.squared[orphans, -1]
-        asked = gone[self._index[orphans, -1]]
+        stays = ~gone[self._index[orphans]]
+        squared = self.squared[orphans, stays.argmax(axis=1)]
+        asked = ~stays.any(axis=1)
         if gone.all():
             squared[:] = 1  # as far as any
         elif asked.any():
-            stays = NearestNeighbors(self._points[self._rows[~gone]], device=self._device)
-            squared[asked] = _found(stays, self._points[orphans[asked]], 1)[0][:, 0]
+            others = NearestNeighbors(self._points[self._rows[~gone]], device=self._device)
+            squared[asked] = _found(others, self._points[orphans[asked]], 1)[0][:, 0]
         return orphans, squared
 
 
