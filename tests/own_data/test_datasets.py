@@ -74,7 +74,7 @@ def test_only_normals_are_fitted_calibrated_and_exported(tmp_path: Path, tidy: d
     assert row["false_positive_rate"] == pytest.approx(
         1 / 12
     )  # each of twelve against the largest of the others
-    assert row["false_positive_rate_from"] == "12 held-out normals (leave_one_image_out)"
+    assert row["false_positive_rate_from"] == "12 held-out normals (leave_one_image_out, refilled)"
     report = report_of(tmp_path)
     assert set(report.reasons.values()) == {"no test images"}
     assert report.reasons.keys() == report.metrics.keys()
@@ -175,7 +175,7 @@ def test_folders_are_read_by_their_words(
 def test_a_folder_per_camera_is_the_group_and_maps_do_not_collide(tmp_path: Path) -> None:
     of_cameras(housing(tmp_path))
     row = row_of(tmp_path)
-    assert row["threshold_source"] == "leave_one_group_out"
+    assert row["threshold_source"] == "leave_one_group_out, refilled"
     assert row["guaranteed_rate"] == pytest.approx(1 / 3), "two cameras: of a third"
     assert (row["n_test_normal"], row["n_test_masked"]) == (5, 6)
     assert row["pixel_auroc"] > 0.9

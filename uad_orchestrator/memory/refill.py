@@ -1,9 +1,10 @@
-"""What a coreset would hold in place of an image's rows, had the image not been there.
+"""Coresets as they would be without some images: the rows of these go, and others take their place.
 
-Where an image's own row covers the patches of others, the search keeps no second one. Without the image there is a hole
-that a coreset of the others would not have: so as many rows as went are chosen anew among the others' patches, in the
-way the coreset was. The patches that were nearest to a row that went are compared with the rows that stay; all others
-lie as far from the coreset as before. All images together therefore cost about as much as one coreset.
+Where an image's own row covers the patches of others, the search keeps no second one, and what it keeps beside it lies
+at a distance. Without the image there is a hole that a coreset of the others would not have. So the image's rows go,
+with those beside them, and as many are chosen anew among the others' patches, in the way the coreset was. The patches
+that were nearest to a row that went are compared with the rows that stay; all others lie as far from the coreset as
+before. All images together therefore cost about as much as one coreset, not one each.
 """
 
 from __future__ import annotations
@@ -16,67 +17,77 @@ from uad_orchestrator.memory.coreset import density_draws, density_measure
 from uad_orchestrator.memory.greedy_search import choose_of_field, integer_points
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
+NEIGHBOURS = 2
+"""Rows beside each of the image's that are chosen anew, too. They were chosen far from it: were they to stay, left-out
+scores would be 2 to 15 % too high; with four they would be about 5 % too low, since as many come into a larger hole."""
+
 BESIDE = 2
 """Patches beside the hole that may be chosen, too, for each row that went: those farthest from the coreset."""
 
 
-def greedy_refills(
+def greedy_without(
     points: np.ndarray, chosen: np.ndarray, parts: Sequence[slice], *, device: str = "cpu"
 ) -> Iterator[np.ndarray]:
-    """Go on with the greedy k-centre search (``greedy_order``) where the rows of a part went.
+    """Coresets of the greedy k-centre search (``greedy_order``), gone on with where the rows of a part went.
 
     Args:
         points: ``(n, p)`` float32 projected patches; overwritten.
         chosen: ``(m,)`` the coreset, ascending.
-        parts: patches ``[start, stop)`` that go together, with the rows among them; some rows stay.
+        parts: patches ``[start, stop)`` that are not there; some rows of others are.
         device: where patches are compared; what is chosen is the same on each.
 
     Returns:
-        For each part the numbers of the patches that take the place of its rows, ascending; at most as many.
+        For each part a coreset without it: numbers of patches, ascending; as many as before, if there are patches
+        that are no copies of rows.
     """
     points = integer_points(points)
     near = _NearestRows(points, chosen, device)
     farthest = np.argsort(-near.squared[:, 0], kind="stable")
     for part in parts:
-        orphans, how_far = near.orphans(part)
-        missing = near.rows_of(part).stop - near.rows_of(part).start
-        beside = _first_of(farthest, near.kept_by_others(part), BESIDE * missing)
+        gone = near.gone(part, NEIGHBOURS)
+        orphans, how_far = near.orphans(part, gone)
+        missing = int(gone.sum())
+        beside = _first_of(farthest, near.kept_by_others(part, gone), BESIDE * missing)
         numbers = np.concatenate([orphans, beside])
         distances = np.concatenate([how_far, near.squared[beside, 0]])
-        anew = distances > 0  # a copy of a row adds nothing
+        anew = distances > 0
         numbers, distances = numbers[anew], distances[anew]
         if most := min(missing, len(numbers)):
             numbers = numbers[choose_of_field(points[numbers], distances, most, everything=True)]
-        yield np.sort(numbers[:most])
+        yield np.sort(np.concatenate([chosen[~gone], numbers[:most]]))
 
 
-def density_refills(
+def density_without(
     points: np.ndarray, chosen: np.ndarray, parts: Sequence[slice], seed: int, *, device: str = "cpu"
 ) -> Iterator[np.ndarray]:
-    """Go on with the weighted draw of ``density_rows``: the same draws, over distances from the measure that is left.
+    """Coresets of the weighted draw of ``density_rows``, gone on with: the same draws, by the measure that is left.
 
     Args:
-        points: as in ``greedy_refills``, as the next two are; not overwritten.
+        points: as in ``greedy_without``, as the next two are; not overwritten.
         chosen: ``(m,)``.
         parts: slices of patches.
         seed: of the coreset.
         device: where the nearest are found; their distances are taken on the CPU.
 
     Returns:
-        As ``greedy_refills``.
+        As ``greedy_without``.
     """
     draws = density_draws(len(points), seed)
     near = _NearestRows(points, density_measure(len(points), len(chosen), seed), device)
     for part in parts:
         squared = near.squared[:, 0].astype(np.float64)
-        orphans, how_far = near.orphans(part)
+        orphans, how_far = near.orphans(part, near.gone(part))
         squared[orphans] = how_far
         with np.errstate(divide="ignore"):
             keys = draws / squared
         keys[chosen] = keys[part] = np.inf
-        missing = int(np.diff(np.searchsorted(chosen, [part.start, part.stop]))[0])
-        drawn = np.argsort(keys, kind="stable")[:missing]
-        yield np.sort(drawn[np.isfinite(keys[drawn])])
+        stays = chosen[~_within(chosen, part)]
+        drawn = np.argsort(keys, kind="stable")[: len(chosen) - len(stays)]
+        yield np.sort(np.concatenate([stays, drawn[np.isfinite(keys[drawn])]]))
+
+
+KNOWN = 3
+"""Nearest rows of each patch that are found at once: where one of them stays, it need not be searched for again."""
 
 
 class _NearestRows:
@@ -88,44 +99,52 @@ class _NearestRows:
         device: where the nearest rows are found.
 
     Attributes:
-        squared: ``(n, k)`` float32 squared distances from the two nearest rows, or from the only one.
+        squared: ``(n, k)`` float32 squared distances from the nearest rows, ascending.
     """
 
     def __init__(self, points: np.ndarray, rows: np.ndarray, device: str) -> None:
-        self._points, self._rows = points, rows
+        self._points, self._rows, self._device = points, rows, device
         self._search = NearestNeighbors(points[rows], device=device)
-        self.squared, self._index = self._found(points, min(2, len(rows)))
+        self.squared, self._index = _found(self._search, points, min(KNOWN, len(rows)))
 
-    def rows_of(self, part: slice) -> slice:
-        """Where the part's rows lie in the coreset."""
-        start, stop = np.searchsorted(self._rows, [part.start, part.stop])
-        return slice(int(start), int(stop))
+    def gone(self, part: slice, neighbours: int = 0) -> np.ndarray:
+        """``(m,)`` bool, the part's rows, and so many of those of others that are nearest to each, if any are left."""
+        gone = _within(self._rows, part)
+        own = np.flatnonzero(gone)
+        neighbours = min(neighbours, len(gone) - len(own))
+        if len(own) and neighbours:
+            exclude = slice(int(own[0]), int(own[-1]) + 1)
+            beside = gone.copy()
+            beside[self._search.search(self._points[self._rows[own]], neighbours, exclude)[1]] = True
+            gone = gone if beside.all() else beside
+        return gone
 
-    def kept_by_others(self, part: slice) -> np.ndarray:
-        """``(n,)`` bool, the patches of others that are as far from the coreset without the part as with it."""
-        kept = ~_within(self._index[:, 0], self.rows_of(part))
+    def kept_by_others(self, part: slice, gone: np.ndarray) -> np.ndarray:
+        """``(n,)`` bool, the patches of others that are as far from the rows that stay as they were from all."""
+        kept = ~gone[self._index[:, 0]]
         kept[part] = False
         return kept
 
-    def orphans(self, part: slice) -> tuple[np.ndarray, np.ndarray]:
-        """The patches of others whose nearest row goes with the part, and their squared distances from what stays."""
-        rows = self.rows_of(part)
-        lost = _within(self._index[:, 0], rows)
+    def orphans(self, part: slice, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The patches of others whose nearest row went, and their squared distances from the rows that stay."""
+        lost = gone[self._index[:, 0]]
         lost[part] = False
         orphans = np.flatnonzero(lost)
-        squared = self.squared[orphans, -1]
-        asked = _within(self._index[orphans, -1], rows)
-        if asked.any():
-            squared[asked] = self._found(self._points[orphans[asked]], 1, rows)[0][:, 0]
+        stays = ~gone[self._index[orphans]]
+        squared = self.squared[orphans, stays.argmax(axis=1)]
+        asked = ~stays.any(axis=1)
+        if gone.all():
+            squared[:] = 1  # as far as any
+        elif asked.any():
+            others = NearestNeighbors(self._points[self._rows[~gone]], device=self._device)
+            squared[asked] = _found(others, self._points[orphans[asked]], 1)[0][:, 0]
         return orphans, squared
 
-    def _found(
-        self, points: np.ndarray, k: int, exclude: slice | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if exclude is not None and exclude.stop - exclude.start == len(self._rows):
-            return np.ones((len(points), k), np.float32), np.zeros((len(points), k), np.int64)  # all alike
-        squared, index = self._search.search(points, k, exclude)
-        return (squared if self._search.device == "cpu" else self._search.distances(points, index)), index
+
+def _found(search: NearestNeighbors, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """``NearestNeighbors.search``, its distances the same wherever it runs."""
+    squared, index = search.search(points, k)
+    return (squared if search.device == "cpu" else search.distances(points, index)), index
 
 
 def _within(numbers: np.ndarray, span: slice) -> np.ndarray:

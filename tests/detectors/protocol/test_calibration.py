@@ -168,17 +168,12 @@ def rates(model: str, coreset: dict) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("model", ["vision_patchcore", "vision_anomalydino"])
-@pytest.mark.parametrize("coreset", [FULL, {"method": "random", "ratio": 0.25}])
+@pytest.mark.parametrize(
+    "coreset",
+    [FULL, *({"method": method, "ratio": 0.25} for method in ("random", "density")), {"ratio": 0.1}],
+    ids=lambda coreset: coreset.get("method", "greedy"),
+)
 def test_fresh_normals_are_flagged_about_as_often_as_was_said(model: str, coreset: dict) -> None:
-    false_positives, _ = rates(model, coreset)
+    false_positives, recall = rates(model, coreset)
     assert 0.08 < false_positives < 0.32
-
-
-@pytest.mark.parametrize("model", ["vision_patchcore", "vision_anomalydino"])
-def test_a_greedy_coreset_errs_towards_fewer_false_alarms_and_still_finds_defects(
-    model: str,
-) -> None:
-    # no patch of these textures comes twice: the worst case of leaving one out of a thinned bank
-    false_positives, recall = rates(model, {"method": "batched_greedy", "ratio": 0.25})
-    assert 0 < false_positives < 0.3
     assert recall > 0.9

@@ -1,7 +1,8 @@
 """A home that an earlier state of the project computed keeps its memory banks, and its figures stay what they were.
 
-Since then thresholds are taken without normals that score far above all others: score tables, and what reads them, are
-filled anew once, from the same banks.
+Since then thresholds are taken without normals that score far above all others, and normals left out of a coreset are
+scored as if it had been built without them: score tables, and what reads them, are filled anew once, from the same
+banks.
 
 ``home_0.1.0.tar.xz`` is such a home: one category of 32 x 40 images, three detectors, artifacts and Dagster's event
 log. What can be lost and rebuilt was left out of it: the embedding cache, the lineage index, the log of each run.
@@ -74,6 +75,12 @@ def test_a_refresh_fits_nothing_and_a_second_one_leaves_it_as_it_is(earlier: Wor
     second = earlier.refresh().to_json()
     assert second["materialized"] == second["restamped"] == second["failed"] == []
     assert second["embedded_images"] == 0
+    again = {
+        detector: json.loads((folder / METRICS_FILE).read_text())["image_operating_point"]
+        for detector, folder in stored(earlier, "metrics_report").items()
+    }
+    refilled = {detector for detector, point in again.items() if "refilled" in point["source"]}
+    assert refilled and refilled < again.keys(), "those whose bank is a coreset, and no others"
 
 
 def test_what_is_computed_again_has_the_figures_of_then(earlier: Workshop) -> None:
@@ -88,6 +95,8 @@ def test_what_is_computed_again_has_the_figures_of_then(earlier: Workshop) -> No
     }
     banks = {detector: folder.name for detector, folder in kept(earlier, "memory_bank").items()}
     shutil.rmtree(earlier.home / ".uad" / "artifacts")
+    as_then = {"calibration": {"method": "leave_out"}}
+    earlier.edit(lambda values: [entry.update(as_then) for entry in values["detectors"].values()])
 
     result = earlier.refresh()
 
@@ -101,7 +110,7 @@ def test_what_is_computed_again_has_the_figures_of_then(earlier: Workshop) -> No
             for name, version in before[detector]["versions"].items()
             if after["versions"][name] != version
         }
-        assert changed == {"score_table", "anomaly_maps", "metrics_report"}
+        assert changed == {"scoring_settings", "score_table", "anomaly_maps", "metrics_report"}
         assert after["metrics"] == pytest.approx(before[detector]["metrics"], abs=1e-6, nan_ok=True)
         assert after["image_operating_point"]["threshold"] == pytest.approx(
             before[detector]["image_operating_point"]["threshold"], rel=1e-5

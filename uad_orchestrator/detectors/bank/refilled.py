@@ -19,7 +19,7 @@ from uad_orchestrator.detectors.bank.patches import (
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.memory.refill import density_refills, greedy_refills
+from uad_orchestrator.memory.refill import density_without, greedy_without
 
 
 def leaves_holes(state: DetectorState, recipe: BankRecipe) -> bool:
@@ -62,25 +62,20 @@ def refilled_banks(
         patches = gather(stream, fitted, recipe, precision, kept)
         weights = None if recipe.weigh is None else patches.weights(recipe.weigh)
         parts = [_patches_of(group, state, patches.starts) for group in groups]
-        refills = _refills(patches, rows, weights, recipe, parts, stream.device)
+        banks = _rows_without(patches, rows, weights, recipe, parts, stream.device)
         starts = patches.starts
         del patches
-        added = np.unique(np.concatenate(refills))
+        added = np.setdiff1d(np.concatenate(banks), rows)
         (found,) = collect_rows(stream, fitted, recipe, precision, starts, kept, (added,))
     del kept
-    for part, refill in zip(parts, refills, strict=True):
-        stays = (rows < part.start) | (rows >= part.stop)
-        numbers = np.concatenate([rows[stays], refill])
-        order = np.argsort(numbers)
-        arrays = {
-            "bank": np.concatenate([state.arrays["bank"][stays], found[np.searchsorted(added, refill)]])[
-                order
-            ],
-            "rows": numbers[order],
-            "row_starts": np.searchsorted(numbers[order], starts),
-        }
+    for numbers in banks:
+        known = np.isin(numbers, rows)
+        bank = np.empty((len(numbers), found.shape[1]), np.float32)
+        bank[known] = state.arrays["bank"][np.searchsorted(rows, numbers[known])]
+        bank[~known] = found[np.searchsorted(added, numbers[~known])]
+        arrays = {"bank": bank, "rows": numbers, "row_starts": np.searchsorted(numbers, starts)}
         if weights is not None:
-            arrays["weights"] = np.concatenate([state.arrays["weights"][stays], weights[refill]])[order]
+            arrays["weights"] = weights[numbers]
         yield DetectorState(arrays, state.facts)
 
 
@@ -90,7 +85,7 @@ def _patches_of(group: str, state: DetectorState, starts: np.ndarray) -> slice:
     return slice(int(starts[own[0]]), int(starts[own[-1] + 1]))
 
 
-def _refills(
+def _rows_without(
     patches: Patches,
     rows: np.ndarray,
     weights: np.ndarray | None,
@@ -98,7 +93,7 @@ def _refills(
     parts: list[slice],
     device: str,
 ) -> list[np.ndarray]:
-    """Per part the numbers of the patches that take the place of its rows; of those that may come into the bank."""
+    """Per part the numbers of the rows of a bank without it; of the patches that may come into the bank."""
     points, eligible = patches.points, None
     assert points is not None  # by distance, or there would be no holes
     if weights is not None:
@@ -108,7 +103,7 @@ def _refills(
         bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
         parts = [slice(int(start), int(stop)) for start, stop in bounds]
     if recipe.coreset.method == "density":
-        refills = list(density_refills(points, rows, parts, recipe.seed, device=device))
+        banks = list(density_without(points, rows, parts, recipe.seed, device=device))
     else:
-        refills = list(greedy_refills(points, rows, parts, device=device))
-    return refills if eligible is None else [eligible[refill] for refill in refills]
+        banks = list(greedy_without(points, rows, parts, device=device))
+    return banks if eligible is None else [eligible[numbers] for numbers in banks]

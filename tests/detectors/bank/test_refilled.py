@@ -1,0 +1,185 @@
+"""Calibration on a coreset: an image left out is scored as if the bank had been built without it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from tests.detectors.conftest import CellMeans, textures
+from tests.detectors.protocol.test_calibration import sources
+from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.detectors.bank import refilled
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+
+GREEDY = {"method": "batched_greedy", "ratio": 0.1}
+DENSITY = {"method": "density", "ratio": 0.1}
+DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "patchcore": ("vision_patchcore", {"coreset": GREEDY}),
+    "patchcore, density": ("vision_patchcore", {"coreset": DENSITY}),
+    "softpatch": ("vision_softpatch", {"coreset": GREEDY, "lof_k": 3}),
+    "anomalydino": ("vision_anomalydino", {"coreset": GREEDY, "rotation": [90.0]}),
+    "superadd": ("vision_superadd", {"coreset": DENSITY, "tiles": {"tile_size": 48}}),
+    "patchknn": ("vision_openclip_patchknn", {"coreset": GREEDY}),
+    "augmented": ("vision_patchcore", {"coreset": GREEDY, "augment": {"copies": 1, "brightness": 0.1}}),
+    "tiles": ("vision_patchcore", {"coreset": GREEDY, "tiling": {"tile_size": 32, "stride": 16}}),
+}
+
+
+def detector(name: str, embedder: CellMeans | None = None, **more: Any) -> Detector:
+    model, settings = DETECTORS[name]
+    return create_detector(model, embedder=embedder or CellMeans(), **{**settings, **more})
+
+
+def scores(detector: Detector, train: list[ImageSource]) -> np.ndarray:
+    """Of the normals that calibrate."""
+    state = detector.fit_state(train)
+    images, _, leave_out = detector.calibration_images(state, train)
+    return np.array([r.score for r in detector.calibration_responses(state, train, images, leave_out)])
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_nothing_of_the_image_is_left_and_the_bank_is_as_large_as_before(name: str) -> None:
+    train = sources(textures(8, size=(48, 48)))
+    fitted = detector(name)
+    state = fitted.fit_state(train)
+    groups = [image.group for image in train]
+    layers = ("", *(f"_{layer}" for layer in range(state.facts.get("layers", 0))))
+    for group, without in zip(groups, fitted.states_without(state, train, groups), strict=True):
+        own = [i for i, image in enumerate(state.facts["images"]) if image["group"] == group]
+        for layer in layers:
+            if f"bank{layer}" not in state.arrays:
+                continue
+            starts, before = without.arrays[f"row_starts{layer}"], state.arrays[f"bank{layer}"]
+            assert len(without.arrays[f"bank{layer}"]) == len(before)
+            assert starts[own[0]] == starts[own[-1] + 1], "no rows of its own"
+            rows = without.arrays[f"rows{layer}"]
+            assert np.all(np.diff(rows) > 0)
+            kept, there = np.isin(rows, state.arrays[f"rows{layer}"]), state.arrays[f"rows{layer}"]
+            where = np.searchsorted(there, rows[kept])
+            assert np.array_equal(without.arrays[f"bank{layer}"][kept], before[where])
+            if "weights" in state.arrays:
+                assert np.array_equal(without.arrays["weights"][kept], state.arrays["weights"][where])
+
+
+@pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino"])
+def test_left_out_scores_are_those_of_banks_built_without_the_image(name: str) -> None:
+    """On pictures no patch of which comes twice: the hole that an image's rows leave is then the largest."""
+    ours, plain, refitted = [], [], []
+    for seed in range(4):
+        train = sources(textures(16, seed=seed))
+        ours.append(scores(detector(name), train))
+        plain.append(scores(detector(name, calibration={"method": "leave_out"}), train))
+        again = detector(name)
+        for i, image in enumerate(train):
+            (response,) = again.respond(again.fit_state(train[:i] + train[i + 1 :]), [image])
+            refitted.append(response.score)
+    assert np.median(plain) / np.median(refitted) > 1.2
+    assert np.median(ours) / np.median(refitted) == pytest.approx(1, abs=0.1)
+    assert np.mean(ours) / np.mean(refitted) == pytest.approx(1, abs=0.1)
+
+
+def test_left_out_scores_are_those_of_unseen_images() -> None:
+    """Half is fitted, the other half scored as unseen, and the other way round."""
+    ratios = []
+    for seed in range(8):
+        images = sources(textures(48, seed=seed))
+        for ours, theirs in ((images[:24], images[24:]), (images[24:], images[:24])):
+            fitted = detector("patchcore")
+            unseen = [r.score for r in fitted.respond(fitted.fit_state(ours), theirs)]
+            ratios.append(np.quantile(scores(fitted, ours), [0.5, 0.9]) / np.quantile(unseen, [0.5, 0.9]))
+    assert np.mean(ratios, axis=0) == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino", "superadd", "tiles"])
+def test_scores_depend_on_nothing_but_images_and_settings(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on threads, on what is kept in memory, on the cache, nor on an order that repeats the images' own."""
+    train, embedder = sources(textures(9, size=(48, 48))), CellMeans()
+    expected = scores(detector(name), train)
+    with threadpool_limits(1):
+        assert np.array_equal(scores(detector(name), train), expected)
+    monkeypatch.setattr(refilled, "KEPT_BYTES", 0)
+    assert np.array_equal(scores(detector(name), train), expected)
+    cached = detector(name, embedder, cache=EmbeddingCache(tmp_path / "cache"))
+    state = cached.fit_state(train)
+    embedded = embedder.seen
+    images, _, leave_out = cached.calibration_images(state, train)
+
+    def answers() -> list[float]:
+        return [r.score for r in cached.calibration_responses(state, train, images, leave_out)]
+
+    assert answers() == expected.tolist()
+    assert embedder.seen == embedded, "nothing is embedded twice"
+    shutil.rmtree(tmp_path / "cache")
+    assert answers() == expected.tolist()
+    assert embedder.seen > embedded
+
+
+def test_those_chosen_calibrate_by_banks_of_all_others() -> None:
+    train = sources(textures(12))
+    every = scores(detector("patchcore"), train)
+    few = detector("patchcore", calibration={"max_images": 5, "seed": 1})
+    images, _, _ = few.calibration_images(few.fit_state(train), train)
+    assert scores(few, train).tolist() == [every[train.index(image)] for image in images]
+
+
+def test_a_group_is_left_out_together_wherever_its_images_stand() -> None:
+    train = sources(textures(9), groups=["a", "b", "a", "c", "b", "a", "d", "e", "e"])
+    fitted = detector("patchcore")
+    state = fitted.fit_state(train)
+    images, source, leave_out = fitted.calibration_images(state, train)
+    assert (images, source) == (train, "leave_one_group_out, refilled")
+    answers = list(fitted.calibration_responses(state, train, images, leave_out))
+    assert [answer.name for answer in answers] == [image.name for image in train]
+    (without,) = fitted.states_without(state, train, ["b"])
+    expected = [r.score for r in fitted.respond(without, [train[1], train[4]])]
+    assert [answers[1].score, answers[4].score] == expected
+
+
+def test_the_source_of_both_thresholds_says_how_images_were_left_out() -> None:
+    train = sources(textures(12))
+    sources_of = {}
+    for way in ("auto", "leave_out"):
+        for ratio in (0.1, 1.0):
+            fitted = detector(
+                "patchcore", coreset={"ratio": ratio}, calibration={"method": way}, contamination=0.2
+            )
+            fitted.fit(train)
+            assert fitted.image_point_.origin == fitted.pixel_point_.origin
+            sources_of[way, ratio] = fitted.image_point_.source, fitted.threshold_
+    assert {key: source for key, (source, _) in sources_of.items()} == {
+        ("auto", 0.1): "leave_one_image_out, refilled",
+        ("auto", 1.0): "leave_one_image_out",
+        ("leave_out", 0.1): "leave_one_image_out",
+        ("leave_out", 1.0): "leave_one_image_out",
+    }
+    assert sources_of["auto", 0.1][1] < sources_of["leave_out", 0.1][1]
+    assert sources_of["auto", 1.0] == sources_of["leave_out", 1.0]
+
+
+def test_scores_and_maps_of_the_normals_come_from_the_same_banks() -> None:
+    train = sources(textures(10))
+    fitted = detector(
+        "patchcore", contamination=0.3, maps={"gaussian_sigma": 0}, calibration={"robust": False}
+    )
+    fitted.fit(train)
+    state = fitted.state_
+    answers = list(fitted.calibration_responses(state, train, train, True))
+    assert fitted.decision_scores_.tolist() == [answer.score for answer in answers]
+    assert fitted.threshold_ == np.sort(fitted.decision_scores_)[-3]  # 0.7 of 11, rounded up
+    assert fitted.pixel_threshold_ == np.sort([fitted.anomaly_map(answer).max() for answer in answers])[-3]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_few_images_calibrate_too(count: int) -> None:
+    fitted = detector("patchcore", coreset={"ratio": 0.2}).fit(textures(count))
+    assert np.isfinite([fitted.threshold_, fitted.pixel_threshold_]).all()
+    assert len(fitted.decision_scores_) == count

@@ -1,0 +1,122 @@
+"""What takes the place of rows that went, against the plain search and the draw's definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
+
+from tests.memory.devices import DEVICES
+from uad_orchestrator.memory import refill
+from uad_orchestrator.memory.coreset import density_draws, density_measure, density_rows
+from uad_orchestrator.memory.greedy_search import greedy_order, integer_points
+from uad_orchestrator.memory.refill import density_without, greedy_without
+
+PARTS = [slice(0, 50), slice(50, 80), slice(80, 200)]
+
+
+def scattered(seed: int, n: int = 200) -> np.ndarray:
+    """No two points alike, some far out."""
+    return (np.random.default_rng(seed).standard_t(4, (n, 5)) * 10).astype(np.float32)
+
+
+def thinned(points: np.ndarray, m: int) -> np.ndarray:
+    return np.sort(greedy_order(points.copy(), m, seed=0))
+
+
+@pytest.mark.parametrize("neighbours", [0, 2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_goes_on_as_the_plain_one_would(
+    seed: int, neighbours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        refill, "BESIDE", len(scattered(seed))
+    )  # every patch beside the hole is looked at, too
+    monkeypatch.setattr(refill, "NEIGHBOURS", neighbours)
+    points, chosen = scattered(seed), thinned(scattered(seed), 60)
+    squared = cdist(whole := integer_points(points.copy()), whole, "sqeuclidean")
+    for part, found in zip(PARTS, greedy_without(points.copy(), chosen, PARTS), strict=True):
+        own = np.isin(np.arange(len(points)), np.arange(part.start, part.stop))
+        others = chosen[~own[chosen]]
+        beside = {
+            int(row)
+            for at in chosen[own[chosen]]
+            for row in others[squared[at, others].argsort()[:neighbours]]
+        }
+        if len(beside) == len(others):
+            beside = set()  # some rows stay
+        bank = [row for row in others if row not in beside]
+        while len(bank) < len(chosen):
+            distances = np.where(own, -1, squared[:, bank].min(axis=1))
+            bank.append(int(distances.argmax()))
+        assert sorted(bank) == found.tolist()
+
+
+GRIDS = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(8, 60), st.integers(1, 3)),
+    elements=st.integers(-3, 3).map(float),  # ties and duplicates everywhere
+)
+
+
+@given(GRIDS, st.integers(2, 60), st.data())
+@settings(max_examples=60)
+def test_only_patches_of_others_and_no_more_than_before(
+    points: np.ndarray, m: int, data: st.DataObject
+) -> None:
+    chosen = thinned(points, min(m, len(points)))
+    edges = sorted(data.draw(st.sets(st.integers(1, len(points) - 1), min_size=1, max_size=3)))
+    parts = [slice(a, b) for a, b in zip([0, *edges], [*edges, len(points)], strict=True)]
+    own = [(chosen >= part.start) & (chosen < part.stop) for part in parts]
+    parts = [part for part, rows in zip(parts, own, strict=True) if not rows.all()]
+    greedy = list(greedy_without(points.copy(), chosen, parts))
+    drawn = list(density_without(points, chosen, parts, seed=0))
+    for part, *found in zip(parts, greedy, drawn, strict=True):
+        for rows in found:
+            assert np.all(np.diff(rows) > 0)
+            assert not ((rows >= part.start) & (rows < part.stop)).any()
+            assert len(rows) <= len(chosen)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_refills_depend_neither_on_the_device_nor_on_threads(device: str) -> None:
+    points, chosen = scattered(7, 3000), thinned(scattered(7, 3000), 300)
+    parts = [slice(at, at + 300) for at in range(0, 3000, 300)]
+    expected = None
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found = [
+                *greedy_without(points.copy(), chosen, parts, device=device),
+                *density_without(points, chosen, parts, 0, device=device),
+            ]
+        expected = expected or found
+        assert all(map(np.array_equal, found, expected))
+    here = [*greedy_without(points.copy(), chosen, parts), *density_without(points, chosen, parts, 0)]
+    assert all(map(np.array_equal, here, expected or []))
+
+
+def test_the_draw_goes_on_with_the_measure_that_is_left() -> None:
+    points, m = scattered(3), 40
+    chosen, measure, draws = density_rows(points, m, 0), density_measure(200, m, 0), density_draws(200, 0)
+    for part, found in zip(PARTS, density_without(points, chosen, PARTS, 0), strict=True):
+        own = np.isin(np.arange(200), np.arange(part.start, part.stop))
+        with np.errstate(divide="ignore"):  # from itself a row of the measure is nothing away
+            keys = draws / cdist(points, points[measure[~own[measure]]], "sqeuclidean").min(axis=1)
+        keys[own | np.isin(np.arange(200), chosen)] = np.inf
+        drawn = np.argsort(keys)[: own[chosen].sum()]
+        assert found.tolist() == sorted({*chosen[~own[chosen]], *drawn})
+
+
+def test_a_measure_that_went_altogether_counts_all_patches_alike() -> None:
+    points = scattered(5, 20)
+    chosen = density_rows(points, 2, 0)
+    (first,) = density_measure(20, 2, 0)
+    part = slice(int(first), int(first) + 1)
+    (found,) = density_without(points, chosen, [part], 0)
+    draws = density_draws(20, 0)
+    draws[chosen] = np.inf
+    assert found.tolist() == sorted({int(draws.argmin()), *chosen[chosen != first]})
