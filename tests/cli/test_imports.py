@@ -31,7 +31,7 @@ NOT_NEEDED: dict[tuple[str, ...], set[str]] = {
     ("leaderboard",): EVERYTHING,
     ("leaderboard", "--json"): EVERYTHING,
     ("why", "metrics_report", "alpha/disc", "patchcore"): EVERYTHING,
-    ("check",): NETWORKS | SCIENCE | TABLES | {"matplotlib", "skimage", "sqlalchemy"},
+    ("check",): NETWORKS | SCIENCE | TABLES | {"matplotlib", "skimage"},
     ("sql", "SELECT 1"): EVERYTHING - {"duckdb"},
     ("gc", "--dry-run"): EVERYTHING - DAGSTER,
 }

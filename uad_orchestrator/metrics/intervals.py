@@ -15,7 +15,9 @@ All of them are about other test images of the same kind, from the same camera: 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -238,12 +240,9 @@ def _check_confidence(confidence: float) -> None:
 
 
 def _lower_end(auroc: float, images: Sequence[tuple[float, float]], confidence: float) -> float:
-    from scipy.optimize import brentq
-    from scipy.special import ndtri
-
     if auroc == 0:
         return 0.0
-    chance = float(ndtri((1 + confidence) / 2)) ** 2 / len(images) ** 2
+    chance = NormalDist().inv_cdf((1 + confidence) / 2) ** 2 / len(images) ** 2
     alone = chance * sum(1 / (m * n) for m, n in images)
     beside = chance * sum(((m + n) / 2 - 1) / (m * n) for m, n in images)
 
@@ -254,4 +253,6 @@ def _lower_end(auroc: float, images: Sequence[tuple[float, float]], confidence: 
             return 1 - t - spread
         return (auroc - t) ** 2 - (1 - t) * spread
 
-    return float(brentq(beyond, 0.0, auroc, xtol=1e-12))
+    # halving of the standard library: SciPy's root finders take longer to import than the board to print
+    steps = 1 << 42
+    return auroc * bisect_left(range(steps), True, key=lambda i: beyond(auroc * i / steps) <= 0) / steps

@@ -81,7 +81,9 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
     with FileLock(_lock_of(home, project)):
         try:
-            return dg.DagsterInstance.from_config(str(home))
+            instance = dg.DagsterInstance.from_config(str(home))
+            instance.get_asset_keys(limit=1)  # the index of events is opened by the first question
+            return instance
         except (SQLAlchemyError, CommandError) as error:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
 

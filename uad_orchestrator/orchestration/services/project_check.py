@@ -198,7 +198,8 @@ def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None])
 def _instance_problems(project: Project) -> Iterator[ProjectProblem]:
     if (dagster_home(project) / "history").is_dir():  # else there is none yet, and looking would make one
         try:
-            open_instance(project).dispose()
+            with open_instance(project):
+                pass
         except InstanceError as error:
             yield ProjectProblem("dagster", str(error))
     users = os.environ.get("DAGSTER_HOME")
