@@ -107,6 +107,7 @@ NEED_NORMALS = {
 
 NEED_A_TEST_OF_THEIR_OWN = {
     "index": "takes another way to the same scores: test_softpatch, test_approximate",
+    "calibration.method": "matters where a coreset is small: test_refilled",
     "calibration.robust": "says something where a normal is odd alone: test_calibration",
     "class_names": "says something for the categories of a benchmark alone: test_prompts",
 }

@@ -79,6 +79,25 @@ def test_values_that_are_not_finite_are_refused(tmp_path, resnet18):
         embed(tmp_path / "nan.pth")
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.bool])
+def test_values_that_are_no_floating_point_numbers_are_refused(tmp_path, resnet18, dtype):
+    spoilt = {**resnet18, "conv1.weight": resnet18["conv1.weight"].to(dtype)}
+    torch.save(spoilt, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"conv1\.weight' holds .* values"):
+        embed(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
+def test_a_flipped_bit_is_found_by_the_files_own_checksums(tmp_path, resnet18, place):
+    path = tmp_path / "r18.pth"
+    torch.save(resnet18, path)
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"r18\.pth: is damaged: the checksum of .*data/"):
+        embed(path)
+
+
 class Sneaky:
     def __reduce__(self):
         return (eval, ("1 / 0",))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
@@ -50,7 +51,10 @@ def read_state_dict(path: Path, device: Any = None) -> dict[str, Any]:
         elif shapes_only:
             stored = torch.load(path, map_location="meta", weights_only=True)
         else:
+            require_sound(path, path.name)
             stored = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise WeightsError(
@@ -70,6 +74,27 @@ def read_state_dict(path: Path, device: Any = None) -> dict[str, Any]:
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def require_sound(file: Path | BinaryIO, name: str) -> None:
+    """Hold the members of a file of ``torch.save`` to their checksums: PyTorch itself loads flipped bits as they are.
+
+    Args:
+        file: to be read; one that is no zip, as of PyTorch before 1.6, is passed over.
+        name: for the message.
+
+    Raises:
+        WeightsError: a member is damaged.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise WeightsError(
+            f"{name}: is damaged: the checksum of {damaged} in it differs. Copy the file again from where it came "
+            "(one written without checksums, by set_crc32_options(False), is to be saved again)"
+        )
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
@@ -92,7 +117,7 @@ def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_nam
 
     Raises:
         WeightsError: a tensor the network needs is missing, of another shape, not finite, or a kernel that is
-            zero throughout (a layer cut off when the file was made).
+            zero throughout (a layer cut off when the file was made), or holds no floating-point values.
     """
     needed = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     if missing := [name for name in needed if name not in tensors]:
@@ -109,6 +134,11 @@ def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_nam
             )
         if given.is_meta:
             continue
+        if tensor.is_floating_point() and not given.is_floating_point():
+            raise WeightsError(
+                f"{path}: {name!r} holds {str(given.dtype).removeprefix('torch.')} values, "
+                f"{model_name} needs floating point"
+            )
         if given.is_floating_point() and not bool(given.isfinite().all()):
             raise WeightsError(f"{path}: {name!r} holds values that are not finite")
         if given.ndim > 1 and not bool(given.any()):

@@ -17,7 +17,7 @@ from uad_orchestrator.detectors.anomalib.names import detector_name
 from uad_orchestrator.detectors.anomalib.results import RawResult, read_prediction, unit_float, whole
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.embedders.torch_device import choose_device, exact_kernels
-from uad_orchestrator.embedders.weights import WeightsError
+from uad_orchestrator.embedders.weights import WeightsError, require_sound
 from uad_orchestrator.extras import require_extra
 from uad_orchestrator.images.decode import RgbImage
 
@@ -138,6 +138,7 @@ def read_exported(content: bytes, name: str, network: str | None) -> Any:
     import torch
     from anomalib.models.components import AnomalibModule
 
+    require_sound(io.BytesIO(content), name)
     stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
     module = stored.get("model") if isinstance(stored, dict) else None
     if not isinstance(module, AnomalibModule):
@@ -169,6 +170,7 @@ def read_lightning(content: bytes, name: str, network: str, *, safely: bool = Fa
         WeightsError: the class cannot be built without weights that are not on this machine.
     """
     wanted = model_class(network)
+    require_sound(io.BytesIO(content), name)
     try:
         try:
             return _restored(wanted, content, weights_only=True)

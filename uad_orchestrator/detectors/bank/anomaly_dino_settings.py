@@ -10,9 +10,9 @@ from uad_orchestrator.detectors.embedding.views import TURN_VERSION
 from uad_orchestrator.detectors.protocol.settings import (
     AugmentedFit,
     BankFit,
+    CoresetScoring,
     CoresetSettings,
     ReferenceSettings,
-    ScoringSettings,
 )
 
 
@@ -34,7 +34,7 @@ class AnomalyDinoFit(BankFit, AugmentedFit):
         return {"turn_version": TURN_VERSION} if turned else {}
 
 
-class AnomalyDinoScoring(ScoringSettings):
+class AnomalyDinoScoring(CoresetScoring):
     """Stage ``score_table`` of vision_anomalydino."""
 
     n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")

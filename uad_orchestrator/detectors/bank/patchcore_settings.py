@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from uad_orchestrator.detectors.protocol.settings import (
     AugmentedFit,
     CoresetFit,
-    ScoringSettings,
+    CoresetScoring,
 )
 
 
@@ -17,7 +17,7 @@ class PatchCoreFit(CoresetFit, AugmentedFit):
     """Stage ``memory_bank`` of vision_patchcore."""
 
 
-class PatchCoreScoring(ScoringSettings):
+class PatchCoreScoring(CoresetScoring):
     """Stage ``score_table`` of vision_patchcore."""
 
     n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")

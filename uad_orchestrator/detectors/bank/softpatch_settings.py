@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from uad_orchestrator.detectors.protocol.settings import AugmentedFit, CoresetFit, ScoringSettings
+from uad_orchestrator.detectors.protocol.settings import AugmentedFit, CoresetFit, CoresetScoring
 
 
 class SoftPatchFit(CoresetFit, AugmentedFit):
@@ -31,7 +31,7 @@ class SoftPatchFit(CoresetFit, AugmentedFit):
         return self
 
 
-class SoftPatchScoring(ScoringSettings):
+class SoftPatchScoring(CoresetScoring):
     """Stage ``score_table`` of vision_softpatch."""
 
     n_neighbors: PositiveInt = Field(1, description="weighted distances to this many bank rows are averaged")

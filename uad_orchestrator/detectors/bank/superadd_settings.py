@@ -8,9 +8,9 @@ from pydantic import Field, PositiveInt
 
 from uad_orchestrator.detectors.protocol.settings import (
     AugmentedFit,
+    CoresetScoring,
     CoresetSettings,
     ReferenceSettings,
-    ScoringSettings,
     Settings,
 )
 
@@ -33,7 +33,7 @@ class SuperAddFit(AugmentedFit):
     seed: int = Field(0, ge=0)
 
 
-class SuperAddScoring(ScoringSettings):
+class SuperAddScoring(CoresetScoring):
     """Stage ``score_table`` of vision_superadd."""
 
     n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")

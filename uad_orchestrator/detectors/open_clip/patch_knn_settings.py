@@ -9,9 +9,9 @@ from pydantic import Field, PositiveInt
 from uad_orchestrator.detectors.protocol.settings import (
     AugmentedFit,
     BankFit,
+    CoresetScoring,
     CoresetSettings,
     ReferenceSettings,
-    ScoringSettings,
 )
 
 
@@ -23,7 +23,7 @@ class PatchKnnFit(BankFit, AugmentedFit):
     seed: int = Field(0, ge=0)
 
 
-class PatchKnnScoring(ScoringSettings):
+class PatchKnnScoring(CoresetScoring):
     """Stage ``score_table`` of vision_openclip_patchknn."""
 
     n_neighbors: PositiveInt = Field(1, description="distances to this many bank rows are averaged")

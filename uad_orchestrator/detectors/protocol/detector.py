@@ -21,7 +21,12 @@ from uad_orchestrator.detectors.protocol.calibration import (
 )
 from uad_orchestrator.detectors.protocol.fitted_look import fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
-from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
+from uad_orchestrator.detectors.protocol.settings import (
+    CoresetCalibration,
+    MapSettings,
+    ScoringSettings,
+    Settings,
+)
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, groups_by_digest
 from uad_orchestrator.embedders.torch_embedder import ran_on
 from uad_orchestrator.images.decode import RgbImage
@@ -219,7 +224,9 @@ class Detector(ABC):
         )
 
     def _refills(self, state: DetectorState) -> bool:
-        return self.scoring_settings.calibration.method == "auto" and self.leaves_holes(state)
+        calibration = self.scoring_settings.calibration
+        as_they_are = isinstance(calibration, CoresetCalibration) and calibration.method == "leave_out"
+        return not as_they_are and self.leaves_holes(state)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``respond`` can leave out what the state learnt from an image it was fitted on.

@@ -69,18 +69,23 @@ class CalibrationSettings(Settings):
 
     max_images: PositiveInt = Field(200, description="at most this many normals, chosen by seed")
     seed: int = Field(0, ge=0, description="of that choice")
+    # left out of the recipe where it is on, as ``BankFit.index`` is where it is not given
+    robust: bool = Field(
+        True,
+        exclude_if=lambda robust: robust,
+        description="a normal whose score is far above all others' is named, and left aside for the thresholds",
+    )
+
+
+class CoresetCalibration(CalibrationSettings):
+    """Which normals set the operating points of a detector that keeps a coreset, and how fitted ones are left out."""
+
     # left out of the recipe where it is not given, as ``BankFit.index`` is
     method: Literal["auto", "leave_out"] = Field(
         "auto",
         exclude_if=lambda method: method == "auto",
         description="auto: where a fitted image is left out of a coreset, other images' patches take its rows' place; "
         "leave_out: none do",
-    )
-    # left out of the recipe where it is on, as ``BankFit.index`` is where it is not given
-    robust: bool = Field(
-        True,
-        exclude_if=lambda robust: robust,
-        description="a normal whose score is far above all others' is named, and left aside for the thresholds",
     )
 
 
@@ -156,6 +161,12 @@ class ScoringSettings(Settings):
             JSON values, part of the recipe of the scores of tiled images.
         """
         return {}
+
+
+class CoresetScoring(ScoringSettings):
+    """``ScoringSettings`` of a detector that keeps a coreset."""
+
+    calibration: CoresetCalibration = CoresetCalibration()
 
 
 class IndexSettings(Settings):
