@@ -195,7 +195,9 @@ def test_normals_too_few_for_the_contamination_are_said_with_what_they_support()
     assert "Add normals, with `calibration: {max_images: 499}`, or ask for" in many
     groups = check_rules.enough_normals(calibrate(range(12), 0.05, "leave_one_group_out", largest_group=6))
     assert "0.33 is guaranteed for an image of a new group: 12 normals" in groups.said
-    assert "19 at least are needed" in groups.said and groups.said.endswith("Add groups")  # no rate is supported
+    assert "19 at least are needed" in groups.said and groups.said.endswith(
+        "Add groups"
+    )  # no rate is supported
     enough = calibrate(range(19), 0.05, "validation")
     assert check_rules.enough_normals(enough).passed
     assert check_rules.enough_normals(enough, few).said.startswith("of map pixels: contamination 0.05")
