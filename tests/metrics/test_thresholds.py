@@ -94,6 +94,12 @@ def test_too_few_normals_support_no_false_positive_rate(n: int, rate: float, eno
         )
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.5, -0.1, math.nan])
+def test_a_false_positive_rate_outside_0_to_a_half_is_refused_by_its_name(rate: float) -> None:
+    with pytest.raises(ValueError, match=r"^a false-positive rate of .*: it must lie in \(0, 0.5\)"):
+        at_false_positive_rate([1.0], rate, "validation")
+
+
 def test_operating_points_survive_json() -> None:
     for point in (calibrate([1.0, 2.0], 0.4, "validation"), calibrate([], 0.1, "none: no normals")):
         assert repr(OperatingPoint.from_json(json.loads(json.dumps(point.to_json())))) == repr(point)

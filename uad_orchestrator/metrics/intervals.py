@@ -209,8 +209,8 @@ def left_out_interval(
         confidence: in (0, 1).
 
     Returns:
-        Its ends. None where they cannot be known: a kind has one image only, a figure is 0 or 1, or all images
-        change it alike.
+        Its ends. None where they cannot be known: a kind has one image only, the figure is 0 or 1 with all images
+        or without one of them, or all images change it alike.
 
     >>> low, high = left_out_interval(0.9, [np.array([0.89, 0.9, 0.91]), np.array([0.88, 0.9, 0.9, 0.91])])
     >>> f"{low:.3f} to {high:.3f}"

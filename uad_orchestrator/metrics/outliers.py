@@ -78,12 +78,12 @@ def stands_alone(ascending: Sequence[float] | np.ndarray) -> bool:
         ascending: ``(n,)`` scores, sorted.
 
     Returns:
-        Whether it is; never of a single score.
+        Whether it is; never of a single score. Above a next score of 0 every score is.
 
-    >>> stands_alone([0.3, 0.35, 2.0]), stands_alone([0.3, 0.35, 0.9])
-    (True, False)
+    >>> stands_alone([0.3, 0.35, 2.0]), stands_alone([0.3, 0.35, 0.9]), stands_alone([0.0, 0.0, 0.9])
+    (True, False, True)
     """
-    return len(ascending) > 1 and bool(ascending[-1] >= _ALONE * ascending[-2] > 0)
+    return len(ascending) > 1 and bool(ascending[-1] > 0 and ascending[-1] >= _ALONE * ascending[-2] >= 0)
 
 
 def _weighted_gaps(descending: np.ndarray, most: int) -> tuple[np.ndarray, float]:

@@ -110,7 +110,7 @@ def at_false_positive_rate(
         the threshold with its source; NaN with the reason where the normals are too few.
 
     Raises:
-        ValueError: as ``calibrate``.
+        ValueError: the rate is outside (0, 0.5), or a score is not finite.
 
     >>> at_false_positive_rate(range(30), 0.01, "validation").reason
     '30 normals cannot support a false-positive rate of 1 %: 99 or more are needed (validation)'
@@ -119,6 +119,8 @@ def at_false_positive_rate(
     >>> at_false_positive_rate(range(30), 0.1, "leave_one_group_out", largest_group=3).threshold
     29.0
     """
+    if not 0 < rate < 0.5:
+        raise ValueError(f"a false-positive rate of {rate!r}: it must lie in (0, 0.5), e.g. 0.01")
     point = calibrate(scores, rate, source, largest_group=largest_group)
     group = largest_group or 1
     rank = conformal_rank(point.n, rate, group)

@@ -195,6 +195,8 @@ def test_normals_too_few_for_the_contamination_are_said_with_what_they_support()
     assert "Add normals, with `calibration: {max_images: 499}`, or ask for" in many
     groups = check_rules.enough_normals(calibrate(range(12), 0.05, "leave_one_group_out", largest_group=6))
     assert "0.33 is guaranteed for an image of a new group: 12 normals" in groups.said
+    assert "19 at least are needed" in groups.said
+    assert groups.said.endswith("Add groups"), "no contamination is supported"
     enough = calibrate(range(19), 0.05, "validation")
     assert check_rules.enough_normals(enough).passed
     assert check_rules.enough_normals(enough, few).said.startswith("of map pixels: contamination 0.05")
@@ -213,6 +215,10 @@ def test_a_map_that_alone_sets_the_pixel_threshold_is_named() -> None:
     calm = calibrate([1.0, 1.1, 1.3, 1.2], 0.1, "validation", names=names)
     assert check_rules.odd_maps(calm).passed and calm.set_by is None
     assert calibrate([1.0] * 30 + [5.0], 0.2, "validation").set_by is None, "the threshold lies below it"
+    assert calibrate([0.0, 0.0, 5.0, 0.0], 0.1, "validation", names=names).set_by == names[2], (
+        "copies score 0"
+    )
+    assert calibrate([0.0] * 4, 0.1, "validation", names=names).set_by is None
     table = rows("calibration", SCORES)
     of_images = calibrate(SCORES, 0.1, "validation")
     assert check_rules.odd_normals(table, of_images, point).images == (names[2],)

@@ -78,3 +78,20 @@ def test_columns_that_no_protocol_of_the_board_measures_are_left_out_of_the_tabl
     )
     assert "sPRO" in text and "AUPRO" not in text
     assert f"{loco.metrics['spro_0.05']:.3f}" in text
+
+
+def test_intervals_that_no_row_has_are_left_out_of_the_table() -> None:
+    """Those of an older report are not read; their columns would push others out of the terminal."""
+    new = report()
+    old = new.model_copy(
+        update={
+            "intervals": {},
+            "image_operating_point": new.image_operating_point.model_copy(update={"intervals": {}}),
+        }
+    )
+    texts = [
+        render_leaderboard(build_leaderboard({("mvtec_ad/bottle", "patchcore"): made}), "table", width=300)
+        for made in (new, old)
+    ]
+    assert ["95%" in text for text in texts] == [True, False]
+    assert all("guaranteed" in text and "hidden" not in text for text in texts)

@@ -113,6 +113,20 @@ def test_a_metric_that_a_category_lacks_narrows_its_own_mean_only():
     assert means.narrower["pixel_auroc"] == ("bottle", "hazelnut")
     assert "image_auroc" not in means.narrower
     assert "pixel_auroc over bottle, hazelnut only" in means.note()
+    assert means.note().endswith("Test images: 36 good + 45 defective.")
+
+
+def test_the_test_images_of_the_means_are_those_of_the_image_auroc() -> None:
+    """They stand there for its interval; LOCO's is undefined where a category lacks one of the two kinds."""
+    cells = grid()
+    for detector in DETECTORS:
+        made = cells["mvtec_ad/screw", detector]
+        undefined = {"metrics": made.metrics | {"image_auroc": None}, "reasons": {"image_auroc": "no kind"}}
+        cells["mvtec_ad/screw", detector] = made.model_copy(update=undefined | {"intervals": {}})
+    (means,) = build_leaderboard(cells).means
+    assert means.narrower == {"image_auroc": ("bottle", "hazelnut")}
+    assert (means.n_test_normal, means.n_test_anomalous) == (24, 30)
+    assert means.note().endswith("Test images of image_auroc: 24 good + 30 defective.")
 
 
 def test_best_values_share_the_mark_when_they_look_the_same():

@@ -163,11 +163,13 @@ def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = N
         least = 1 / (point.n + 1)
         let_in = f", with `calibration: {{max_images: {needed}}}`" if needed > USUAL_MOST else ""
         ask = f", or ask for what they support: contamination {math.ceil(1000 * least) / 1000:g}"
-        whose = " for an image of a new group" if point.largest_group != 1 else ""
+        whose, enough, more = "", "are needed", f"normals{let_in}{ask if least < 0.5 else ''}"
+        if point.largest_group != 1:  # for a new group no contamination is supported by single images
+            whose, enough, more = " for an image of a new group", "at least are needed", f"groups{let_in}"
         said = (
             f"contamination {point.contamination:g} is asked for, {point.guaranteed_rate:.2g} is guaranteed{whose}: "
-            f"{point.n} normals set the threshold, {needed} are needed (with {LIMIT_LEVEL:.0%} confidence the rate is "
-            f"at most {point.false_positive_limit:.2g}). Add normals{let_in}{ask if least < 0.5 else ''}"
+            f"{point.n} normals set the threshold, {needed} {enough} (with {LIMIT_LEVEL:.0%} confidence the rate is "
+            f"at most {point.false_positive_limit:.2g}). Add {more}"
         )
         return Verdict(False, said, figures, is_error=False)
     if pixel_point is not None and not (found := enough_normals(pixel_point)).passed:

@@ -84,14 +84,19 @@ def leaderboard_table(board: Leaderboard, width: int) -> Group:
 
 
 def _all_keys(board: Leaderboard) -> tuple[str, ...]:
-    """All figures but those that no row's protocol measures."""
+    """All figures but those that no row's protocol measures, and intervals that no row has."""
     measured = [
         name
         for name in board.metrics
         if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
     ]
     at_threshold = with_intervals(_names_of(averaged("operating point")))
-    return (*with_intervals(measured), "threshold", *PROMISE, *at_threshold, *_costs())
+    keys = (*with_intervals(measured), "threshold", *PROMISE, *at_threshold, *_costs())
+    return tuple(
+        key
+        for key in keys
+        if not key.endswith(INTERVAL) or any(row.value(key) is not None for row in board.rows)
+    )
 
 
 def _costs() -> tuple[str, ...]:

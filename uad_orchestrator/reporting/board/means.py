@@ -59,7 +59,7 @@ class DatasetMeans(BaseModel):
         left_out: the dataset's other categories, each with the reason.
         not_compared: detectors without any fresh result on the dataset, each with the reason.
         narrower: figures that some shared categories do not have, each with the categories that do.
-        n_test_normal: normal test images of the categories that the means are over.
+        n_test_normal: normal test images of the categories that the image AUROC is a mean over.
         n_test_anomalous: defective ones.
         detectors: the compared detectors, by name.
     """
@@ -114,7 +114,8 @@ class DatasetMeans(BaseModel):
         for metric, categories in self.narrower.items():
             text += f" {metric} over {', '.join(categories) or 'none'} only: the others do not have it."
         if self.n_test_normal is not None:
-            text += f" Test images: {self.n_test_normal} good + {self.n_test_anomalous} defective."
+            whose = " of image_auroc" if "image_auroc" in self.narrower else ""
+            text += f" Test images{whose}: {self.n_test_normal} good + {self.n_test_anomalous} defective."
         return text
 
 
@@ -189,8 +190,8 @@ def dataset_means(
         left_out={c: _why_left_out(c, compared, compared_rows) for c in categories if c not in shared},
         not_compared={n: _why_not_compared(n, rows) for n in detectors if n not in compared},
         narrower=narrower,
-        n_test_normal=_images(fresh, shared, compared, "n_test_normal"),
-        n_test_anomalous=_images(fresh, shared, compared, "n_test_anomalous"),
+        n_test_normal=_images(fresh, scored, compared, "n_test_normal"),
+        n_test_anomalous=_images(fresh, scored, compared, "n_test_anomalous"),
         detectors=tuple(
             DetectorMeans(
                 detector=name,
@@ -205,10 +206,10 @@ def dataset_means(
 
 
 def _images(
-    fresh: Mapping[tuple[str, str], LeaderboardRow], shared: Sequence[str], compared: Sequence[str], kind: str
+    fresh: Mapping[tuple[str, str], LeaderboardRow], scored: Sequence[str], compared: Sequence[str], kind: str
 ) -> int | None:
-    """The test images of the shared categories, which are the same for every detector; None where not known."""
-    counts = [fresh[category, compared[0]].value(kind) for category in shared]
+    """The test images of the scored categories, which are the same for every detector; None where not known."""
+    counts = [fresh[category, compared[0]].value(kind) for category in scored]
     return sum(counts) if counts and None not in counts else None
 
 
