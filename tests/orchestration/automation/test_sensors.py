@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dagster import DagsterRunStatus
 
 from tests.orchestration.workshop import Workshop, normal_image, write_image
 from uad_orchestrator.orchestration.automation import stale_cells, tick_digests
-from uad_orchestrator.orchestration.automation.weight_watch import Watch
+from uad_orchestrator.orchestration.automation.weight_watch import FIRST_WAIT, Watch
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, report_inputs
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
@@ -175,6 +176,17 @@ def test_cell_that_runs_on_the_earlier_file_is_asked_for_when_it_has_ended(watch
     assert ticks.cells() == set()
 
 
+def test_lost_cell_that_is_at_work_again_is_waited_for(watched, monkeypatch):
+    workshop, ticks = watched
+    drop(workshop, "a.pth", b"second one")
+    ticks.look()
+    assert ticks.cells() == cells_of("cnn")
+    make_run(ticks.instance, "alpha/disc|cnn", DagsterRunStatus.STARTED)
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 2 * FIRST_WAIT)
+    assert ticks.cells() == {"alpha/ring|cnn"}
+
+
 def test_run_started_after_the_file_came_takes_it_along(watched):
     workshop, ticks = watched
     drop(workshop, "a.pth", b"second one")
@@ -229,6 +241,45 @@ def test_change_missed_before_the_first_look_is_seen_by_what_is_recorded(watched
     ticks.cursor = None
     assert ticks.cells() | ticks.cells() == {"alpha/disc|other"}
     ticks.instance.wipe_assets([asset_key(workshop.project, "checkpoint")])
+
+
+def test_cell_whose_run_never_came_is_asked_for_again_a_few_times_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run died before it began, say: Dagster asks for nothing again."""
+    workshop = Workshop.build(tmp_path, {"alpha": ["disc", "ring"]}, train=1)
+    drop(workshop, "a.pth", b"first")
+    drop(workshop, "b.pth", b"first")
+    workshop.edit(with_weights)
+    with open_instance(workshop.project) as instance:
+        ticks = Ticks(workshop, instance, "new_checkpoints")
+        ticks.look()
+        ticks.look()
+        follow_a_lost_cell(workshop, ticks, monkeypatch)
+
+
+def follow_a_lost_cell(workshop: Workshop, ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [time.time()]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    drop(workshop, "a.pth", b"second one")
+    ticks.look()
+    keys = {request.run_key for request in ticks.look()}
+    assert len(keys) == 2
+    assert ticks.cells() == set() and "waiting for alpha/disc|cnn, alpha/ring|cnn" in ticks.reason
+    state = open_state(workshop.project)
+    made = [state.input("checkpoint", Cell.from_key("alpha/ring|cnn"))]
+    report_inputs(ticks.instance, workshop.project, made, open_store(workshop.project))
+    for wait in (FIRST_WAIT, 4 * FIRST_WAIT, 16 * FIRST_WAIT):
+        now[0] += wait - 1
+        assert ticks.cells() == set() and ticks.reason.startswith("waiting for alpha/disc|cnn:")
+        now[0] += 1
+        again = ticks.look()
+        assert [request.partition_key for request in again] == ["alpha/disc|cnn"]
+        assert again[0].run_key not in keys
+        keys.add(again[0].run_key)
+    now[0] += 1000 * FIRST_WAIT
+    assert ticks.cells() == set() and "asked for 4 times and never materialised" in ticks.reason
+    assert ticks.cells() == set() and "no change" in ticks.reason
 
 
 def test_broken_project_file_is_reported_and_nothing_is_forgotten(watched):

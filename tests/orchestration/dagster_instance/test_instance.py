@@ -30,6 +30,10 @@ def test_an_instance_is_opened_by_its_folder(tmp_path: Path, monkeypatch: pytest
         assert Path(instance.root_directory) == project_dagster_home(project)
         assert instance.run_monitoring_enabled, "our dagster.yaml switches it on"
         assert not instance.nux_enabled, "and greetings off"
+        assert (instance.run_retries_max_retries, instance.run_retries_retry_on_asset_or_op_failure) == (
+            2,
+            False,
+        )
 
 
 @contract("instance.py", "lets another process open an instance by a reference that can be pickled")

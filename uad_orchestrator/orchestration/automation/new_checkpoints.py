@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -16,7 +16,13 @@ from uad_orchestrator.orchestration.automation.run_requests import (
     tick_result,
 )
 from uad_orchestrator.orchestration.automation.tick_digests import digests_within
-from uad_orchestrator.orchestration.automation.weight_watch import FileChange, Watch, look_at_files
+from uad_orchestrator.orchestration.automation.weight_watch import (
+    TRIES,
+    Asked,
+    FileChange,
+    Watch,
+    look_at_files,
+)
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order, recorded_versions
 from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
@@ -51,9 +57,10 @@ def new_checkpoints_sensor(project: Project, job: AssetJob) -> dg.SensorDefiniti
         requests = tick.look(loaded)
         for fault in tick.notes:
             context.log.warning(fault)
-        return tick_result(
-            requests, watch.to_cursor(), tick.notes, f"{len(watch.files)} weight files: no change"
-        )
+        nothing = f"{len(watch.files)} weight files: no change"
+        if watch.asked:
+            nothing = f"waiting for {', '.join(sorted(watch.asked))}: asked for, not materialised yet"
+        return tick_result(requests, watch.to_cursor(), tick.notes, nothing)
 
     return new_checkpoints
 
@@ -77,9 +84,9 @@ class _CheckpointTick:
         for change in self.watch.look(stamps, now):
             for cell in self._outdated(change, cells_of[change.path]):
                 asked[cell.key] = change
-        if not asked:
+        if not asked and not self.watch.asked:
             return []
-        return self._request(asked, {cell.key for cells in cells_of.values() for cell in cells})
+        return self._request(asked, {cell.key for cells in cells_of.values() for cell in cells}, now)
 
     def _cells_by_file(self, loaded: frozenset[str]) -> dict[str, list[Cell]]:
         cells = [Cell(category, detector) for category, detector in self.project.cells()]
@@ -107,12 +114,18 @@ class _CheckpointTick:
             if cell.key in recorded and recorded[cell.key] != _version_or_none(state, cell)
         ]
 
-    def _request(self, asked: dict[str, FileChange], watched: set[str]) -> list[dg.RunRequest]:
-        """Ask for the cells, except those a run is under way for: it reads the new file, or they wait."""
+    def _request(self, asked: dict[str, FileChange], watched: set[str], now: float) -> list[dg.RunRequest]:
+        """Ask for the cells, except those a run is under way for: it reads the new file, or they wait.
+
+        And again for those whose run died before it began, as Dagster does not: no run is there, and no result.
+        """
         fail_dead_runs(self.instance)
         at_work = cells_at_work(self.instance, self.project)
         order = recorded_order(self.instance, self.project, "memory_bank")
+        checkpoints = recorded_order(self.instance, self.project, "checkpoint")
         self.watch.waiting = {}
+        tries = self._lost(asked, at_work, checkpoints, now)
+        asked = {key: self.watch.asked[key].change for key in tries} | asked
         requests = []
         for key, change in sorted(asked.items()):
             if key not in watched or _reads_it_anyway(at_work.get(key), change):
@@ -121,9 +134,34 @@ class _CheckpointTick:
                 self.watch.waiting[key] = change
                 continue
             cell = Cell.from_key(key)
-            name = run_key(cell, digest_of([change.path, *change.stamp]), change.number, order)
+            before = tries.get(key, 0)
+            what = [change.path, *change.stamp, *([before] if before else [])]
+            name = run_key(cell, digest_of(what), change.number, order)
             requests.append(request_cell(self.project, cell, name, NEW_CHECKPOINTS))
+            self.watch.asked[key] = Asked(change, before + 1, now, checkpoints.get(key, 0))
         return requests
+
+    def _lost(
+        self,
+        asked: Mapping[str, FileChange],
+        at_work: Collection[str],
+        checkpoints: Mapping[str, int],
+        now: float,
+    ) -> dict[str, int]:
+        """The cells whose run never came, and how often they were asked for; who has come is waited for no more."""
+        lost = {}
+        for key, before in sorted(self.watch.asked.items()):
+            if checkpoints.get(key, 0) > before.order or key in asked:
+                del self.watch.asked[key]
+            elif key not in at_work and before.is_due(now):
+                if before.tries < TRIES:
+                    lost[key] = before.tries
+                    continue
+                self.notes.append(
+                    f"{key} was asked for {before.tries} times and never materialised: see its runs"
+                )
+                del self.watch.asked[key]
+        return lost
 
 
 def _reads_it_anyway(run: CellAtWork | None, change: FileChange) -> bool:

@@ -11,6 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+FIRST_WAIT = 120.0
+"""Seconds until a cell whose run never came is asked for again; four times as long each time after."""
+
+TRIES = 4
+"""How often a cell is asked for because of one change: the last time some three hours after the first."""
+
 Stamp = tuple[int, int]
 """``(size, mtime_ns)`` of a file."""
 
@@ -63,6 +69,27 @@ class FileChange:
     from_the_start: bool
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A cell that was asked for, and is waited for until it is materialised.
+
+    Attributes:
+        change: that asks for it.
+        tries: how often it was asked for.
+        at: when it was asked for last, in seconds since the epoch.
+        order: the number of its latest checkpoint in the event log then; a later one ends the waiting.
+    """
+
+    change: FileChange
+    tries: int
+    at: float
+    order: int
+
+    def is_due(self, now: float) -> bool:
+        """Whether so long was waited for a run that never came that the cell is asked for again."""
+        return now - self.at >= FIRST_WAIT * 4 ** (self.tries - 1)
+
+
 @dataclass
 class Watch:
     """All weight files under watch.
@@ -70,11 +97,13 @@ class Watch:
     Attributes:
         files: what is remembered of each, by path.
         waiting: cells to be asked for once the run they are in has ended, with the change that asks.
+        asked: cells that were asked for and not materialised since.
         begun: whether there was a look before.
     """
 
     files: dict[str, Watched] = field(default_factory=dict)
     waiting: dict[str, FileChange] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
     begun: bool = False
 
     @classmethod
@@ -88,9 +117,13 @@ class Watch:
                     cell: FileChange(**_with_stamps(entry))
                     for cell, entry in values.get("waiting", {}).items()
                 },
+                {
+                    cell: Asked(**entry | {"change": FileChange(**_with_stamps(entry["change"]))})
+                    for cell, entry in values.get("asked", {}).items()
+                },
                 bool(values),
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, KeyError):
             return cls()
 
     def to_cursor(self) -> str:
@@ -99,6 +132,7 @@ class Watch:
             {
                 "files": {path: asdict(entry) for path, entry in self.files.items()},
                 "waiting": {cell: asdict(change) for cell, change in self.waiting.items()},
+                "asked": {cell: asdict(asked) for cell, asked in self.asked.items()},
             }
         )
 

@@ -33,9 +33,10 @@ concurrency:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
-run_retries:
+run_retries:             # of runs whose process died; what an asset says is wrong stays wrong
   enabled: true
-  max_retries: 0
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 """
 
 

@@ -160,10 +160,11 @@ class CellRunner:
 
 
 def process_tags(refresh_id: str) -> dict[str, str]:
-    """Tags by which a run of a dead process is recognised."""
+    """Tags by which a run of a dead process is recognised; whoever killed it does not want the daemon to try again."""
     pid, _, started = this_process().partition(".")
     host = socket.gethostname()
-    return {"uad/refresh_id": refresh_id, "uad/host": host, "uad/pid": pid, "uad/pid_started": started}
+    ours = {"uad/refresh_id": refresh_id, "uad/host": host, "uad/pid": pid, "uad/pid_started": started}
+    return {**ours, "dagster/max_retries": "0"}
 
 
 def read_outcome(
