@@ -57,6 +57,17 @@ def test_the_false_positive_rate_stays_as_promised(name: str, n: int) -> None:
     assert np.mean(rates) < 0.1 + 0.004
 
 
+@pytest.mark.parametrize(("n", "rise"), [(6, 0.009), (20, 0.003)])
+def test_what_leaving_honest_scores_aside_costs_of_a_heavy_tail(n: int, rise: float) -> None:
+    """Of a Pareto tail of index 1 the rate above a score is its inverse."""
+    rng, found = np.random.default_rng(3), []
+    for _ in range(3000):
+        scores = 1 / (1 - rng.random(n))
+        counted, robust = (calibrate(scores, 0.05, "x", robust=robust).threshold for robust in (False, True))
+        found.append(1 / robust - 1 / counted)
+    assert rise - 0.002 < np.mean(found) < rise + 0.002
+
+
 @given(st.lists(st.floats(0.9, 1.1), min_size=12, max_size=60), st.floats(20, 1e6), st.data())
 def test_one_score_far_above_is_odd_whatever_its_place_and_unit(scores, factor, data) -> None:  # type: ignore[no-untyped-def]
     place = data.draw(st.integers(0, len(scores)))
