@@ -129,7 +129,11 @@ class Provenance(BaseModel):
         return self.model_dump_json(indent=1)
 
     def to_file(self) -> FileBytes:
-        """The record as the file beside an artifact: ``to_json`` with a checksum of all before it as its last key."""
+        """The record as the file beside an artifact.
+
+        Returns:
+            ``to_json`` in UTF-8, with a checksum of all before it as its last key.
+        """
         return seal(self.to_json()).encode()
 
     @classmethod
