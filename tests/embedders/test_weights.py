@@ -1,12 +1,14 @@
 """Weight files: formats, namings, and every way in which one can be wrong."""
 
+import io
+
 import numpy as np
 import pytest
 
 from tests.embedders.real_files import needs_real_files, real_image, real_mask, real_weights
 from uad_orchestrator.embedders.create import create_embedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.embedders.weights import WeightsError, load_weights, read_state_dict
+from uad_orchestrator.embedders.weights import WeightsError, load_weights, read_state_dict, require_sound
 
 torch = pytest.importorskip("torch", reason="needs the torch extra")
 
@@ -96,6 +98,14 @@ def test_a_flipped_bit_is_found_by_the_files_own_checksums(tmp_path, resnet18, p
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=r"r18\.pth: is damaged: the checksum of .*data/"):
         embed(path)
+
+
+def test_a_checkpoint_whose_list_of_members_is_damaged_is_named():
+    stored = io.BytesIO()
+    torch.save({"weight": torch.ones(8)}, stored)
+    damaged = stored.getvalue().replace(b"PK\1\2", b"PK\1\0")
+    with pytest.raises(WeightsError, match=r"model\.pt: is damaged \(Bad magic"):
+        require_sound(io.BytesIO(damaged), "model.pt")
 
 
 class Sneaky:

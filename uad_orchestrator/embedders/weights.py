@@ -84,12 +84,15 @@ def require_sound(file: Path | BinaryIO, name: str) -> None:
         name: for the message.
 
     Raises:
-        WeightsError: a member is damaged.
+        WeightsError: a member, or the list of them, is damaged.
     """
     if not zipfile.is_zipfile(file):
         return
-    with zipfile.ZipFile(file) as archive:
-        damaged = archive.testzip()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:  # its list of members is damaged
+        raise WeightsError(f"{name}: is damaged ({error}). Copy the file again from where it came") from error
     if damaged is not None:
         raise WeightsError(
             f"{name}: is damaged: the checksum of {damaged} in it differs. Copy the file again from where it came "

@@ -60,8 +60,7 @@ def _lines(bundle: Bundle, report: MetricsReport, warnings: Sequence[str]) -> It
 
 def _point(what: str, point: OperatingPoint) -> str:
     threshold = "none" if point.reason else f"{point.threshold:.6g}"
-    promise = (point.guaranteed_rate, point.false_positive_limit)
-    known = " | ".join("nothing" if point.unguaranteed else f"{rate:.3g}" for rate in promise)
+    known = " | ".join("nothing" if point.unguaranteed else f"{rate:.3g}" for rate in point.promise.values())
     return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} | {known} |"
 
 

@@ -365,10 +365,10 @@ def _point_report(
     point: OperatingPoint, found: ThresholdMetrics | None, intervals: Intervals, missing: str | None
 ) -> OperatingPointReport:
     """The operating point, with what it does where that is known."""
-    values, promise = _at_point(point, found, missing), OperatingPointReport.promise_of(point)
+    values = _at_point(point, found, missing) | point.promise
     if point.unguaranteed:
-        values["reasons"] |= dict.fromkeys(promise, point.unguaranteed)
-    return OperatingPointReport(contamination=point.contamination, intervals=intervals, **promise, **values)
+        values["reasons"] |= dict.fromkeys(point.promise, point.unguaranteed)
+    return OperatingPointReport(contamination=point.contamination, intervals=intervals, **values)
 
 
 def _of_held_out(

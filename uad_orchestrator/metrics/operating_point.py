@@ -90,6 +90,11 @@ class OperatingPoint:
         return math.nan if self.unguaranteed else self._law.limit()
 
     @property
+    def promise(self) -> dict[str, float]:
+        """Both rates by name, as reports, boards and bundles have them; NaN where nothing is guaranteed."""
+        return {"guaranteed_rate": self.guaranteed_rate, "false_positive_limit": self.false_positive_limit}
+
+    @property
     def unguaranteed(self) -> str:
         """Why no false-positive rate is guaranteed; empty where one is."""
         if math.isnan(self.threshold):
@@ -140,11 +145,9 @@ class OperatingPoint:
             the fields by name, ``guaranteed_rate`` and ``false_positive_limit``; NaN is null, and fields that say
             nothing are left out.
         """
-        promised = {
-            "guaranteed_rate": self.guaranteed_rate,
-            "false_positive_limit": self.false_positive_limit,
+        return self.stored() | {
+            name: None if math.isnan(rate) else rate for name, rate in self.promise.items()
         }
-        return self.stored() | {name: None if math.isnan(rate) else rate for name, rate in promised.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> OperatingPoint:

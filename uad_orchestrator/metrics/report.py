@@ -161,10 +161,10 @@ class OperatingPointReport(_AtThreshold):
         "threshold that the others set",
     )
 
-    @classmethod
-    def promise_of(cls, point: OperatingPoint) -> dict[str, Figure]:
-        """What a threshold promises of new normals, by field; NaN where nothing is guaranteed."""
-        return {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
+    @property
+    def promise(self) -> dict[str, float | None]:
+        """What the threshold promises of new normals, as ``OperatingPoint.promise``; None where nothing is."""
+        return {"guaranteed_rate": self.guaranteed_rate, "false_positive_limit": self.false_positive_limit}
 
     @model_validator(mode="before")
     @classmethod
@@ -174,9 +174,8 @@ class OperatingPointReport(_AtThreshold):
             return values
         threshold = _nan_as_none(values["threshold"])
         point = OperatingPoint.from_json(values | {"threshold": threshold})
-        promise = cls.promise_of(point)
-        why = dict.fromkeys(promise, point.unguaranteed) if point.unguaranteed else {}
-        return values | promise | {"reasons": {**values.get("reasons", {}), **why}}
+        why = dict.fromkeys(point.promise, point.unguaranteed) if point.unguaranteed else {}
+        return values | point.promise | {"reasons": {**values.get("reasons", {}), **why}}
 
 
 class SegmentationReport(_AtThreshold):

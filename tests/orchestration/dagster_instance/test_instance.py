@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,23 @@ def test_an_instance_is_opened_by_its_reference(tmp_path: Path, monkeypatch: pyt
         instance.report_runless_asset_event(dg.AssetMaterialization("told_here"))
         with open_reference(reference) as again:
             assert again.get_latest_materialization_event(dg.AssetKey("told_here")) is not None
+
+
+def test_a_shared_home_is_opened_by_a_user_who_has_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs as a bare number."""
+
+    def nameless(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "shared"))
+    with open_instance(demo_project(tmp_path)) as instance:
+        assert instance.get_runs_count() == 0
 
 
 OPENS = """

@@ -140,6 +140,28 @@ def test_a_kill_between_content_and_event_loses_nothing(
     assert not workshop.refresh(ONLY).failed
 
 
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [
+        ("score_table", "operating_point.json"),
+        ("score_table", "provenance.json"),
+        ("anomaly_maps", "operating_point.json"),
+        ("metrics_report", "provenance.json"),
+    ],
+)
+def test_what_checks_read_may_be_damaged_and_the_board_still_comes(
+    workshop: Workshop, asset: str, name: str
+) -> None:
+    (sound,) = board(workshop)
+    shutil.rmtree(workshop.home / ".uad/findings")
+    flip(only_file(workshop, asset, name))
+    found = current_board(open_state(workshop.project), open_store(workshop.project), ONLY)
+    assert name in (found.rows[0].reason or "") or any(name in warning.message for warning in found.warnings)
+    assert not workshop.refresh(ONLY).failed
+    (row,) = board(workshop)
+    assert (row.status, row.warnings) == ("fresh", sound.warnings)
+
+
 def board(workshop: Workshop) -> list:
     return list(current_board(open_state(workshop.project), open_store(workshop.project), ONLY).rows)
 

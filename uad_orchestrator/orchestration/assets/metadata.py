@@ -113,8 +113,7 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
 
 def _promise(point: OperatingPoint | OperatingPointReport, prefix: str = "") -> dict[str, float]:
     """What a threshold promises of new normals; nothing where nothing is guaranteed."""
-    promise = {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
-    return _defined({f"{prefix}{name}": finite_or_none(rate) for name, rate in promise.items()})
+    return _defined({f"{prefix}{name}": finite_or_none(rate) for name, rate in point.promise.items()})
 
 
 def _interval(of: IntervalReport) -> str:

@@ -54,7 +54,7 @@ def board_version(state: ProjectState, store: ArtifactStore) -> str:
 def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsReport | None:
     """The cell's current report; None if there is none in the version it should have."""
     key = _report_key(cell, state)
-    if key is None or not store.exists(key):
+    if key is None or not store.holds(key):  # as the planner asks: what it counts is read here, or set aside
         return None
     return _read_report(key, store)
 

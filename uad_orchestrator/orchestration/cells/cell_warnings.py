@@ -13,7 +13,7 @@ from typing import NamedTuple
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.cells import check_rules
-from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
+from uad_orchestrator.orchestration.cells.artifact_files import OPERATING_POINT, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
 from uad_orchestrator.orchestration.cells.dataset_findings import (
@@ -25,9 +25,9 @@ from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
-from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
-from uad_orchestrator.storage.provenance import Provenance
+from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
 RULES_VERSION = 2
 """Raised when the rules find something else in the same artifacts."""
@@ -77,7 +77,8 @@ def cell_warnings(run: CellRun) -> list[CellWarning]:
     )
     try:
         return kept.get(f"{run.cell.category}/{run.cell.detector}", version, lambda: _take(run))
-    except MissingUpstream as error:  # the report is there, and is shown; what it was made of is lost
+    except (MissingUpstream, ArtifactError, ProvenanceError) as error:
+        # the report may be there, and shown; what it was made of is lost or damaged
         return [_warning(run, "artifacts", f"nothing could be checked: {error}")]
 
 
@@ -98,7 +99,7 @@ def _warning(run: CellRun, check: str, message: str, images: tuple[str, ...] = (
 def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
     checks, scores = run.state.project.checks, run.directory("score_table")
     rows, image_point = read_scores(scores), read_operating_point(scores)
-    pixel_point = read_operating_point(run.directory("anomaly_maps"))
+    pixel_point = read_operating_point(run.directory("anomaly_maps", OPERATING_POINT))  # no map is read
     holds_normals = bool(run.provenance("score_table").facts.get("holds_normals"))
     report, before = run.provenance("metrics_report"), _report_before(run)
     level, drop = checks.false_positive_level, checks.metric_drop

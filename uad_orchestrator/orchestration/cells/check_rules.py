@@ -158,7 +158,8 @@ def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = N
         point: the image threshold; where it passes, the other is looked at.
         pixel_point: the threshold of map pixels; None: it is not looked at.
     """
-    needed, figures = scores_needed(point.contamination), _promise(point)
+    needed = scores_needed(point.contamination)
+    figures = {"n": point.n, **({} if point.unguaranteed else point.promise)}
     if point.n < needed and not point.unguaranteed:
         least = 1 / (point.n + 1)
         let_in = f", with `calibration: {{max_images: {needed}}}`" if needed > USUAL_MOST else ""
@@ -175,11 +176,6 @@ def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = N
     if pixel_point is not None and not (found := enough_normals(pixel_point)).passed:
         return replace(found, said=f"of map pixels: {found.said}")
     return Verdict(True, point.unguaranteed or f"{point.n} normals, {needed} are needed", figures)
-
-
-def _promise(point: OperatingPoint) -> dict[str, float | int]:
-    promise = {"guaranteed_rate": point.guaranteed_rate, "false_positive_limit": point.false_positive_limit}
-    return {"n": point.n, **({} if point.unguaranteed else promise)}
 
 
 def odd_normals(

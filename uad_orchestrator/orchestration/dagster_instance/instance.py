@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import tempfile
@@ -106,7 +105,9 @@ def _lock_of(home: Path, project: Project) -> Path:
         lock.parent.mkdir(parents=True, exist_ok=True)
         return lock
     name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"uad-{getpass.getuser()}-{name}.lock"
+    return (
+        Path(tempfile.gettempdir()) / f"uad-{os.getuid()}-{name}.lock"
+    )  # in a container a user may have no name
 
 
 def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
