@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from uad_orchestrator.cli.infer import BitDepth, Device, Trust, Weights, inspecting
+from uad_orchestrator.cli.infer import BitDepth, Device, SignedBy, Trust, Weights, inspecting
 from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note
 from uad_orchestrator.cli.terminal.ports import require_free_port
 
@@ -54,6 +54,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
     ] = LogFormat.text,
     weights: Weights = None,
     trust: Trust = None,
+    require_signature: SignedBy = None,
     device: Device = "auto",
     bit_depth: BitDepth = None,
 ) -> None:
@@ -77,7 +78,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
         if access.token is not None and tls is None and not is_local(host):
             note("Without --tls-cert and --tls-key the token can be read on the network.")
         require_free_port(host, port)
-        model = load_bundle(bundle, weights=weights, trusted=trust or ())
+        model = load_bundle(bundle, weights=weights, trusted=trust or (), signed_by=require_signature)
         model = replace(model, reading=model.reading.changed(bit_depth))
         limits = Limits(
             body_bytes=int(max_mebibytes * MEBIBYTE),

@@ -15,6 +15,7 @@ from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
+from uad_orchestrator.memory.nearest import WrongDimension
 
 WARM_UP = (256, 256, 3)
 
@@ -88,7 +89,7 @@ class RequestQueue:
             self.submit(replace(warm_up, scaled=True)).result()
         except Exception as error:
             # A preset may take images of one size alone: what is wrong with an image is told who sends it.
-            if isinstance(error, UntrustedFile) or not isinstance(error, ValueError):
+            if isinstance(error, UntrustedFile | WrongDimension) or not isinstance(error, ValueError):
                 self.__exit__()
                 raise
         return self
