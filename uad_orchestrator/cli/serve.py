@@ -43,7 +43,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
     max_held_mebibytes: Annotated[float, typer.Option(min=0.001, help="All requests under way.")] = 512,
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Largest image, decoded.")] = 50,
     max_requests: Annotated[int, typer.Option(min=1, help="Images that wait at once.")] = 128,
-    batch_size: Annotated[int, typer.Option(min=1, help="Waiting images inspected together.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Waiting images inspected together.")] = 32,
     header_seconds: Annotated[float, typer.Option(min=0.1, help="For a request's header to arrive.")] = 10,
     body_seconds: Annotated[
         float, typer.Option(min=0.1, help="For its body to arrive, and its answer to be taken.")

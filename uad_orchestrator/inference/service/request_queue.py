@@ -19,7 +19,7 @@ from uad_orchestrator.memory.nearest import WrongDimension
 
 WARM_UP = (256, 256, 3)
 
-BATCH = 16
+BATCH = 32
 """Images at most that are inspected at once: more of them hardly take less time each."""
 
 BATCH_PIXELS = 64_000_000
