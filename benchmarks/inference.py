@@ -1,4 +1,4 @@
-"""What ``infer`` adds to the embedder, how soon a bundle's first answer is there, and 50 clients at once.
+"""What ``infer`` adds to the embedder, and how soon a bundle's first answer is there.
 
 The first is what ``infer`` does (decoding, labels, maps, defects) outside the detector's own stage, which is embedder
 and search in the bank, as a share of the embedder's time on the same images; in CPU seconds of one thread, which other
@@ -8,17 +8,13 @@ by. The start is that of a whole process, by the clock; its CPU seconds stand be
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -30,18 +26,21 @@ from benchmarks.rows import BenchmarkRow
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.detector import Detector
+    from uad_orchestrator.embedders.settings import EmbedderSettings
 
 T = TypeVar("T")
 
 WEIGHTS = REAL / "weights" / "resnet18_stem_to_layer3.pth"
 IMAGES, ROUNDS, BATCH, SIDE = 16, 9, 8, 256
-STARTS, CLIENTS, REQUESTS = 5, 50, 200
+STARTS = 5
 
 
 def run() -> list[BenchmarkRow]:
+    from uad_orchestrator.embedders.settings import EmbedderSettings
+
     with tempfile.TemporaryDirectory() as folder:
-        bundle = _filter_bank_bundle(Path(folder))
-        return [_overhead_row(), _cold_start_row(bundle), _client_row(bundle)]
+        bundle = saved_bundle(Path(folder), EmbedderSettings(name="filter_bank"))
+        return [_overhead_row(), _cold_start_row(bundle)]
 
 
 def _overhead_row() -> BenchmarkRow:
@@ -57,8 +56,8 @@ def _overhead_row() -> BenchmarkRow:
     settings = EmbedderSettings(name="resnet18", weights=weights, image_size=SIDE, dimension=384)
     detector = create_detector(
         "vision_patchcore", embedder=settings, coreset={"ratio": 0.1}, contamination=0.1, batch_size=BATCH
-    ).fit(_pictures(4, seed=1))
-    images = _pictures(IMAGES, seed=2)
+    ).fit(pictures(4, seed=1))
+    images = pictures(IMAGES, seed=2)
     embedder = detector.stream.embedder
 
     def embed() -> None:
@@ -119,7 +118,7 @@ class _Clock:
 def _cold_start_row(bundle: Path) -> BenchmarkRow:
     """The whole process, from nothing to the answer for one image."""
     image = bundle.parent / "image.png"
-    _write(image, _pictures(1, seed=3)[0])
+    write(image, pictures(1, seed=3)[0])
     line = [
         sys.executable,
         "-m",
@@ -146,103 +145,31 @@ def _cold_start_row(bundle: Path) -> BenchmarkRow:
     )
 
 
-def _client_row(bundle: Path) -> BenchmarkRow:
-    """``CLIENTS`` threads ask at once, ``REQUESTS`` in all, a server in a process of its own."""
-    port = _free_port()
-    line = [
-        sys.executable,
-        "-m",
-        "uad_orchestrator.cli",
-        "serve",
-        "--bundle",
-        str(bundle),
-        "--port",
-        str(port),
-    ]
-    bodies = [(bundle.parent / f"{number}.png") for number in range(8)]
-    for path, image in zip(bodies, _pictures(8, seed=4), strict=True):
-        _write(path, image)
-    server = subprocess.Popen(line, stderr=subprocess.DEVNULL)
-    try:
-        _wait_until_up(port)
-        start, seconds, errors = threading.Barrier(CLIENTS), [], []
-
-        def client(number: int) -> None:
-            start.wait()
-            for turn in range(REQUESTS // CLIENTS):
-                asked = time.perf_counter()
-                try:
-                    _ask(port, bodies[(number + turn) % len(bodies)].read_bytes())
-                except OSError as error:
-                    errors.append(str(error))
-                seconds.append(time.perf_counter() - asked)
-
-        started = time.perf_counter()
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(client, range(CLIENTS)))
-        wall = time.perf_counter() - started
-    finally:
-        server.terminate()
-        server.wait()
-    details: dict[str, float | str] = {
-        "images/s": REQUESTS / wall,
-        "p50, s": statistics.median(seconds),
-        "largest, s": max(seconds),
-    }
-    case = f"{CLIENTS} clients, {REQUESTS} requests"
-    measure = "requests without an answer"
-    return BenchmarkRow("inference", case, measure, len(errors), "", 0, "lower", details)
-
-
-def _filter_bank_bundle(folder: Path) -> Path:
+def saved_bundle(folder: Path, embedder: EmbedderSettings, weights: Path | None = None) -> Path:
+    """A PatchCore fitted on 30 pictures."""
     from uad_orchestrator.detectors import create_detector
     from uad_orchestrator.detectors.registry import detector_spec
-    from uad_orchestrator.embedders.settings import EmbedderSettings
     from uad_orchestrator.inference import Bundle, save_bundle
     from uad_orchestrator.inference.bundle import Calibration
     from uad_orchestrator.preprocessing.presets import Preset
 
-    model, embedder = "vision_patchcore", EmbedderSettings(name="filter_bank")
-    detector = create_detector(model, embedder=embedder, contamination=0.1).fit(_pictures(30, seed=0))
+    model = "vision_patchcore"
+    detector = create_detector(model, embedder=embedder, contamination=0.1).fit(pictures(30, seed=0))
     calibration = Calibration(detector.image_point_, detector.pixel_point_, (), (), {})
     settings = detector_spec(model).cut({"contamination": 0.1})
     bundle = Bundle(
-        "benchmark", model, settings, embedder, Preset("plain"), None, detector.state_, calibration
+        "benchmark", model, settings, embedder, Preset("plain"), weights, detector.state_, calibration
     )
     return save_bundle(bundle, folder / "bundle")
 
 
-def _pictures(n: int, seed: int) -> list[np.ndarray]:
+def pictures(n: int, seed: int) -> list[np.ndarray]:
     """Smooth random textures, 256 x 256."""
     coarse = np.random.default_rng(seed).integers(60, 200, (n, 16, 16, 3), dtype=np.uint8)
     return [np.kron(picture, np.ones((16, 16, 1), np.uint8)) for picture in coarse]
 
 
-def _write(path: Path, image: np.ndarray) -> None:
+def write(path: Path, image: np.ndarray) -> None:
     from PIL import Image
 
     Image.fromarray(image).save(path)
-
-
-def _ask(port: int, body: bytes) -> None:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/infer", body, method="POST")
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        assert "score" in json.loads(answer.read())
-
-
-def _wait_until_up(port: int) -> None:
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.25)
-    raise RuntimeError("uad serve did not answer within a minute")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

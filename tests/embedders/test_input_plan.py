@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uad_orchestrator.embedders.input_plan import check_sizes, plan_input
+from uad_orchestrator.embedders.input_plan import LARGEST_INPUT, check_sizes, plan_input
 from uad_orchestrator.embedders.settings import EmbedderSettings
 
 
@@ -33,7 +33,7 @@ def test_shorter_edge_keeps_the_aspect_and_cuts_to_patches(original, resized, ke
     assert plan.region.bottom == pytest.approx(original[0] * kept[0] / resized[0])
 
 
-@given(st.integers(20, 3000), st.integers(20, 3000), st.sampled_from([1, 14, 16]))
+@given(st.integers(64, 3000), st.integers(64, 3000), st.sampled_from([1, 14, 16]))  # longer ones are refused
 def test_no_margin_is_lost_but_less_than_a_patch_at_the_right_and_bottom(height, width, multiple):
     plan = plan_input((height, width), settings_of(448, "shorter_edge"), multiple)
     assert plan.region.top == plan.region.left == 0
@@ -57,3 +57,24 @@ def test_no_margin_is_lost_but_less_than_a_patch_at_the_right_and_bottom(height,
 def test_sizes_that_fit_no_image_are_refused(size, resize, multiple, said):
     with pytest.raises(ValueError, match=said):
         check_sizes(settings_of(size, resize), multiple)
+
+
+@given(
+    short=st.integers(1, 300),
+    aspect=st.floats(1, 100),
+    size=st.sampled_from([28, 224, 448, 1500, 4000]),
+    upright=st.booleans(),
+)
+def test_a_long_image_gives_no_more_pixels_than_the_bound(short, aspect, size, upright):
+    original = (int(short * aspect), short) if upright else (short, int(short * aspect))
+    try:
+        plan = plan_input(original, settings_of(size, "shorter_edge"))
+    except ValueError as error:
+        assert "cut it into several images" in str(error)
+        assert size * size * aspect * 1.01 > max(LARGEST_INPUT, 4 * size * size)
+    else:
+        assert plan.resized_size[0] * plan.resized_size[1] <= max(LARGEST_INPUT, 4 * size * size)
+
+
+def test_a_square_image_is_taken_at_any_size():
+    assert plan_input((9, 9), settings_of(5000, "shorter_edge")).resized_size == (5000, 5000)

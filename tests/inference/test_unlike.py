@@ -23,8 +23,8 @@ from uad_orchestrator.images.look import tinted
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import Bundle, infer, load_bundle, save_bundle
-from uad_orchestrator.inference.http_app import create_app
-from uad_orchestrator.inference.request_queue import RequestQueue
+from uad_orchestrator.inference.service.http_app import create_app
+from uad_orchestrator.inference.service.request_queue import RequestQueue
 from uad_orchestrator.inference.watch import arriving_images
 
 

@@ -42,6 +42,9 @@ def bundle(
         ),
     ] = None,
     bit_depth: BitDepth = None,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Private ed25519 key (PEM) to sign it with.")
+    ] = None,
 ) -> None:
     """Write a cell as a bundle: one folder that `uad infer` and `uad serve` run without the project."""
     from uad_orchestrator.inference.bundle_files import save_bundle
@@ -49,4 +52,4 @@ def bundle(
     with inspecting():
         model = cell_model(home, category, detector, fpr)
         model = replace(model, reading=model.reading.changed(bit_depth))
-        typer.echo(save_bundle(model, output, include_weights=weights))
+        typer.echo(save_bundle(model, output, include_weights=weights, sign=sign))

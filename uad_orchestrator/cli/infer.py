@@ -31,6 +31,14 @@ Trust = Annotated[
         help="Load this checkpoint of the bundle, which can run code: only if you know where it comes from.",
     ),
 ]
+SignedBy = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="KEY",
+        help="Public key (PEM): take only a bundle that its owner signed.",
+    ),
+]
 BitDepth = Annotated[
     int | None,
     typer.Option(
@@ -66,6 +74,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     detector: Detectors = None,
     weights: Weights = None,
     trust: Trust = None,
+    require_signature: SignedBy = None,
     device: Device = "auto",
     bit_depth: BitDepth = None,
     max_megapixels: MaxMegapixels = None,
@@ -74,10 +83,10 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     from uad_orchestrator.cli.terminal.inspection import CSV, JSON, TEXT, Inspection, Outputs
     from uad_orchestrator.inference.bundle_files import load_bundle
 
-    _check_usage(paths, watch, as_json and as_csv)
+    _check_usage(paths, watch, as_json and as_csv, require_signature is not None and bundle is None)
     with inspecting():
         if bundle is not None:
-            model = load_bundle(bundle, weights=weights, trusted=trust or ())
+            model = load_bundle(bundle, weights=weights, trusted=trust or (), signed_by=require_signature)
         else:
             model = cell_model(home, category, detector)
         outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
@@ -149,12 +158,14 @@ def _watch(inspection: Inspection, folder: Path) -> None:
     inspection.stream(arriving, {}, folder, batch_size=1)
 
 
-def _check_usage(paths: list[Path] | None, watch: Path | None, two_formats: bool) -> None:
+def _check_usage(paths: list[Path] | None, watch: Path | None, two_formats: bool, no_bundle: bool) -> None:
     wrong = None
     if bool(paths) == (watch is not None):
         wrong = "name images or folders, or a folder to --watch; not both"
     if two_formats:
         wrong = "--json or --csv, not both"
+    if no_bundle:
+        wrong = "--require-signature is for a --bundle"
     if wrong:
         note(f"Error: {wrong}")
         raise typer.Exit(WRONG_USAGE)

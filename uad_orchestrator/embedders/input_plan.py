@@ -10,6 +10,10 @@ from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.decode import RgbImage
 
+LARGEST_INPUT = 10_000_000
+"""Pixels that ``shorter_edge`` makes of a long image at most, unless four square ones have more: a network's memory
+and an attention's time grow with them."""
+
 
 @dataclass(frozen=True)
 class InputPlan:
@@ -40,6 +44,9 @@ def plan_input(original_size: tuple[int, int], settings: EmbedderSettings, multi
 
     Returns:
         To what the image is resized, what is kept of it, and which part of the image that is.
+
+    Raises:
+        ValueError: ``shorter_edge`` would make more than ``LARGEST_INPUT`` pixels of a long image.
 
     Example:
         >>> settings = EmbedderSettings(name="x", image_size=448, resize="shorter_edge")
@@ -100,6 +107,10 @@ def _resized_size(original_size: tuple[int, int], settings: EmbedderSettings) ->
     if not isinstance(size, int):
         raise ValueError("resize: shorter_edge takes one image_size")
     height, width = original_size
-    if height <= width:
-        return size, int(size * width / height)
-    return int(size * height / width), size
+    long = int(size * max(height, width) / min(height, width))
+    if size * long > max(LARGEST_INPUT, 4 * size * size):
+        raise ValueError(
+            f"an image of {height} x {width} px gives an input of {size} x {long}, more than {LARGEST_INPUT} pixels: "
+            "cut it into several images, or take tiling, resize: squash or a smaller image_size"
+        )
+    return (size, long) if height <= width else (long, size)

@@ -1,9 +1,9 @@
 """A bundle on disk: one folder, no pickle, every file under a digest.
 
 ``SHA256SUMS`` (which ``sha256sum -c`` checks, too) has the digest of every other file; it is written last, and
-the folder is written aside and renamed. ``bundle.json`` says what the detector is, ``state/`` is what it
-learnt, ``weights/`` the embedder's file as it is, ``masks/`` the mask images of its preset; the rest is for
-people: model card, metrics, provenance.
+the folder is written aside and renamed. ``SHA256SUMS.sig`` signs it, where a key was given. ``bundle.json`` says what
+the detector is, ``state/`` is what it learnt, ``weights/`` the embedder's file as it is, ``masks/`` the mask images of
+its preset; the rest is for people: model card, metrics, provenance.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from uad_orchestrator import __version__
 from uad_orchestrator.detectors.protocol.spec import StageSettings
@@ -26,7 +26,15 @@ from uad_orchestrator.embedders.weight_files import HUB
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.inference.bundle import Bundle, BundleError, Calibration
+from uad_orchestrator.inference.bundle_check import (
+    MapStatistics,
+    Point,
+    check_arrays_file,
+    check_state,
+    read_json,
+)
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
+from uad_orchestrator.inference.signature import SIGNATURE, check_signature, signature_of
 from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.plugins import PluginError, installed
 from uad_orchestrator.postprocess.finishing import MapScale
@@ -54,7 +62,7 @@ class WeightsReference(BaseModel):
 class BundleManifest(BaseModel):
     """``bundle.json``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format_version: int
     created_with: str
@@ -64,29 +72,32 @@ class BundleManifest(BaseModel):
     embedder: dict[str, Any] | None
     preset: list[dict[str, Any]]
     weights: WeightsReference | None
-    image_point: dict[str, Any]
-    pixel_point: dict[str, Any]
-    scores: tuple[float, ...]
-    maxima: tuple[float, ...]
-    normal_maps: dict[str, float | int | None]
+    image_point: Point
+    pixel_point: Point
+    scores: tuple[FiniteFloat, ...]
+    maxima: tuple[FiniteFloat, ...]
+    normal_maps: MapStatistics
     map_scale: MapScale | None = None
     reading: dict[str, Any] | None = None
     """Where its images are not read as their files say; left out otherwise, so that earlier versions read it."""
 
 
-def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True) -> Path:
+def save_bundle(
+    bundle: Bundle, directory: Path, *, include_weights: bool = True, sign: Path | None = None
+) -> Path:
     """Write a bundle as a new folder.
 
     Args:
         bundle: what is written.
         directory: must not exist; it appears complete or not at all.
         include_weights: copy the embedder's weight file; else only its digest is kept.
+        sign: a private ed25519 key (PEM) to sign it with; needs the extra ``sign``.
 
     Returns:
         ``directory``.
 
     Raises:
-        BundleError: something is at ``directory`` already.
+        BundleError: something is at ``directory`` already, or ``sign`` holds no such key.
     """
 
     def refuse() -> bool:
@@ -107,27 +118,38 @@ def save_bundle(bundle: Bundle, directory: Path, *, include_weights: bool = True
         (aside / MANIFEST).write_text(json.dumps(values, indent=1, allow_nan=False))
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         lines = [f"{file_digest(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
-        (aside / DIGESTS).write_text("".join(lines))
+        digests = "".join(lines).encode()
+        if sign is not None:
+            (aside / SIGNATURE).write_text(f"{signature_of(digests, sign)}\n")
+        (aside / DIGESTS).write_bytes(digests)
     return directory
 
 
-def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collection[str] = ()) -> Bundle:
-    """Read a bundle; every file is checked against its digest first.
+def load_bundle(
+    directory: Path,
+    *,
+    weights: Path | None = None,
+    trusted: Collection[str] = (),
+    signed_by: Path | None = None,
+) -> Bundle:
+    """Read a bundle; every file is checked against its digest first, then what they hold against what a fit gives.
 
     Args:
         directory: the bundle's folder.
         weights: the embedder's weight file, where the bundle does not hold it; it is checked against the
             digest. None: a hub's file is looked up in the local cache.
         trusted: SHA-256 (hex) of a checkpoint in the bundle that may be loaded though loading it can run code.
+        signed_by: a public ed25519 key (PEM) whose owner has to have signed the bundle; needs the extra ``sign``.
 
     Returns:
         The bundle; its detector is made by ``Bundle.detector``.
 
     Raises:
-        BundleError: a file is missing or changed (names it), another format, or made by stages, an embedder or
-            steps of another version than those installed: its thresholds would not hold.
+        BundleError: a file is missing or changed (names it), not signed as asked for, holds what no export writes
+            (NaN thresholds or bank rows, sizes that do not fit), is of another format, or was made by stages, an
+            embedder or steps of another version than those installed: its thresholds would not hold.
     """
-    checked = _check_digests(directory)
+    checked = _check_digests(directory, signed_by)
     manifest = _read_manifest(directory / MANIFEST)
     model = str(manifest.recipe.get("model"))
     try:
@@ -140,13 +162,13 @@ def load_bundle(directory: Path, *, weights: Path | None = None, trusted: Collec
             embedder=embedder,
             preset=read_preset(manifest.name, manifest.preset, directory),
             weights=_find_weights(directory, manifest.weights, embedder, weights, checked),
-            state=DetectorState.load(directory / STATE),
+            state=_read_state(directory, checked),
             calibration=_calibration(manifest),
             trusted=tuple(trusted),
             reading=ReadingSettings.from_json(manifest.reading or {}),
         )
         here = _json(bundle.recipe())
-    except (ValueError, KeyError, PluginError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, PluginError) as error:
         if missing := sorted(
             f"{name}=={version}" for name, version in _packages(manifest) if not installed(name)
         ):
@@ -265,16 +287,34 @@ def _own_weights(directory: Path, file: str) -> Path:
     return own
 
 
-def _check_digests(directory: Path) -> dict[str, str]:
+def _read_state(directory: Path, checked: Mapping[str, str]) -> DetectorState:
+    folder = directory / STATE
+    check_arrays_file(folder / "state.npz")
+    read_json(folder / "state.json")
+    try:
+        state = DetectorState.load(folder)
+    except Exception as error:  # damage makes numpy's and zipfile's parsers raise nearly anything
+        raise BundleError(f"{folder}: cannot be read: {error}") from error
+    for name in state.files:
+        if f"{STATE}/{name}" not in checked:
+            raise BundleError(f"{directory / DIGESTS} is damaged: {STATE}/{name} is not in it")
+    check_state(state, folder)
+    return state
+
+
+def _check_digests(directory: Path, signed_by: Path | None) -> dict[str, str]:
     """The digest of every file of the bundle, by its place in it; BundleError where one is not as it was written."""
     if not directory.exists():
         raise BundleError(
             f"{directory} is no bundle: there is no such folder; `uad export bundle` writes one"
         )
     try:
-        lines = read_regular(directory / DIGESTS).decode().splitlines()
+        digests = read_regular(directory / DIGESTS)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{directory} is no bundle: there is no {DIGESTS} in it") from None
+    if signed_by is not None:
+        check_signature(directory, digests, signed_by)
+    lines = digests.decode(errors="replace").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     for needed in (MANIFEST, f"{STATE}/state.npz", f"{STATE}/state.json"):
         if needed not in listed:
@@ -293,15 +333,15 @@ def _check_digests(directory: Path) -> dict[str, str]:
 
 
 def _read_manifest(path: Path) -> BundleManifest:
-    values = json.loads(path.read_text())
-    version = values.get("format_version") if isinstance(values, dict) else None
+    values = read_json(path)
+    version = values.get("format_version")
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{path}: bundle format {version!r}; this version reads {FORMAT_VERSION}. Export the cell again, "
             "or use the version of uad_orchestrator that wrote it"
         )
     try:
-        return BundleManifest.model_validate(values)
+        return BundleManifest.model_validate_json(read_regular(path))
     except ValidationError as error:
         raise BundleError(f"{path}: {error}") from error
 
@@ -325,8 +365,12 @@ def _install_hint(manifest: BundleManifest) -> str:
 
 def _packages(manifest: BundleManifest) -> list[tuple[str, str]]:
     """The packages that brought the bundle's detector and its embedder, with their versions."""
-    embedder = manifest.recipe.get("embedder") or {}
-    return [*{**manifest.recipe.get("package", {}), **embedder.get("package", {})}.items()]
+    recipes = [manifest.recipe, manifest.recipe.get("embedder")]
+    packages = [recipe.get("package") for recipe in recipes if isinstance(recipe, Mapping)]
+    named = {
+        name: version for each in packages if isinstance(each, Mapping) for name, version in each.items()
+    }
+    return [(name, str(version)) for name, version in named.items()]
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,11 @@ from uad_orchestrator.memory.largest_products import (
 
 Backend = Literal["auto", "numpy", "torch", "faiss"]
 
+
+class WrongDimension(ValueError):
+    """Queries that are of another dimension than the bank."""
+
+
 DIFFERENCE_VALUES = 65_536
 """Differences held at once on the CPU: 256 kB, in a core's cache."""
 
@@ -132,7 +137,7 @@ class NearestNeighbors:
         if isinstance(queries, (list, np.ndarray)):
             queries = np.asarray(queries)
         if queries.ndim != 2 or queries.shape[1] != self.bank.shape[1]:
-            raise ValueError(
+            raise WrongDimension(
                 f"queries of shape {tuple(queries.shape)} do not fit a bank of dimension {self.bank.shape[1]}"
             )
         parts = [self._searched(exclude) for _, exclude in images]

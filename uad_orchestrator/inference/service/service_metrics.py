@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,23 +25,20 @@ class CountedRequest:
 
     status: int = 500
 
-    def refused(self, status: int, detail: str, headers: Mapping[str, str]) -> HTTPException:
-        """The error that refuses it."""
-        self.status = status
-        return HTTPException(status, detail, dict(headers))
-
 
 class ServiceMetrics:
     """Counters of one application.
 
     Attributes:
         under_way: requests that have no answer yet.
+        held: those of them whose images are here.
     """
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
         self.under_way = 0
+        self.held = 0
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "uad_requests", "Requests to /infer by HTTP status.", ["status"], registry=self._registry
@@ -76,6 +73,21 @@ class ServiceMetrics:
         finally:
             self.under_way -= 1
             self._requests.labels(str(counted.status)).inc()
+
+    @contextmanager
+    def waiting(self, limit: int) -> Iterator[None]:
+        """The time in which a request whose image is here waits for its result.
+
+        Raises:
+            HTTPException: 503, ``limit`` of them wait already.
+        """
+        if self.held >= limit:
+            raise HTTPException(503, "too many requests are under way: try again", {"Retry-After": "1"})
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1
 
     def inspected(self, result: InferenceResult, seconds: float) -> None:
         """An image was inspected; its request took ``seconds``."""

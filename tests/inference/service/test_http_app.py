@@ -21,8 +21,10 @@ from starlette.testclient import TestClient
 from tests.end_to_end.ui_process import free_port, wait_for
 from tests.orchestration.workshop import defective_image, normal_image
 from uad_orchestrator.inference import Bundle, infer
-from uad_orchestrator.inference.http_app import Limits, create_app
-from uad_orchestrator.inference.request_queue import RequestQueue
+from uad_orchestrator.inference.service.http_app import create_app
+from uad_orchestrator.inference.service.limits import Limits
+from uad_orchestrator.inference.service.request_log import JsonFormatter
+from uad_orchestrator.inference.service.request_queue import RequestQueue
 
 CLIENTS = 50
 
@@ -120,6 +122,37 @@ def test_more_than_are_taken_at_once_are_told_to_come_again(bundle: Bundle) -> N
     app = create_app(bundle, RequestQueue(bundle.detector()), Limits(requests=0))
     answer = TestClient(app).post("/infer", content=png(normal_image(1)))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_health_knows_that_the_worker_has_ended(bundle: Bundle) -> None:
+    with RequestQueue(bundle.detector()) as requests:
+        client = TestClient(create_app(bundle, requests))
+        assert client.get("/health").status_code == 200
+    answer = client.get("/health")
+    assert (answer.status_code, "start the service again" in answer.json()["status"]) == (503, True)
+    answer = client.post("/infer", content=png(normal_image(1)))
+    assert (answer.status_code, "start the service again" in answer.json()["error"]) == (503, True)
+
+
+def test_bodies_under_way_have_a_limit_together(bundle: Bundle) -> None:
+    with RequestQueue(bundle.detector()) as requests:
+        client = TestClient(create_app(bundle, requests, Limits(held_bytes=100_000)))
+        assert client.post("/infer", content=b"x" * 60_000).status_code == 415
+        answer = client.post("/infer", content=b"x" * 100_001)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert client.post("/infer", content=b"x" * 60_000).status_code == 415, "held no longer"
+
+
+def test_a_fault_is_told_with_its_request(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("uad_orchestrator.inference.service.http_app.encoded_source", lambda *_: 1 / 0)
+    answer = client.post("/infer", content=png(normal_image(1)), headers={"X-Request-ID": "part-7"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "part-7")
+    assert "ZeroDivisionError" in caplog.text
+    values = json.loads(JsonFormatter().format(caplog.records[-1]))
+    assert (values["request_id"], values["status"], values["level"]) == ("part-7", 500, "error")
+    assert "ZeroDivisionError" in values["exception"]
 
 
 @pytest.fixture(scope="module")

@@ -18,55 +18,53 @@ from typing import Any
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from uad_orchestrator.images.decode import ImageError, encoded_header
 from uad_orchestrator.images.header import ImageTooLarge
 from uad_orchestrator.images.reading_settings import ReadingSettings
-from uad_orchestrator.images.source import encoded_source
+from uad_orchestrator.images.source import ImageSource, encoded_source
 from uad_orchestrator.inference.bundle import Bundle
-from uad_orchestrator.inference.request_queue import RequestQueue
 from uad_orchestrator.inference.results import InferenceResult
-from uad_orchestrator.inference.service_metrics import ServiceMetrics
+from uad_orchestrator.inference.service.access import ANYBODY, Access
+from uad_orchestrator.inference.service.limits import USUAL_LIMITS, Limits
+from uad_orchestrator.inference.service.request_body import RequestBodies
+from uad_orchestrator.inference.service.request_log import RequestLog
+from uad_orchestrator.inference.service.request_queue import RequestQueue, WorkerEnded
+from uad_orchestrator.inference.service.service_metrics import ServiceMetrics
 
 MAP_FORMATS = ("tiff", "png")
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may cost.
-
-    Attributes:
-        body_bytes: of a request.
-        pixels: of a decoded image.
-        requests: under way at once, waiting ones included; more are told to come again.
-    """
-
-    body_bytes: int = 32 * 2**20
-    pixels: int = 50_000_000
-    requests: int = 128
+CLIENT_GONE = 499
+"""The status such requests are counted under; nobody reads it."""
 
 
-def create_app(bundle: Bundle, requests: RequestQueue, limits: Limits = Limits()) -> Starlette:
+def create_app(
+    bundle: Bundle, requests: RequestQueue, limits: Limits = USUAL_LIMITS, access: Access = ANYBODY
+) -> ASGIApp:
     """The ASGI application.
 
     Args:
         bundle: what is told of under ``/health``.
         requests: running, with the bundle's detector.
-        limits: what a request may cost.
+        limits: what requests may cost.
+        access: who may ask, and under which host names.
     """
-    service = Service(bundle, requests, limits, ServiceMetrics())
-    return Starlette(
-        routes=[
-            Route("/infer", service.infer, methods=["POST"]),
-            Route("/health", service.health),
-            Route("/metrics", service.prometheus),
-        ],
-        exception_handlers={HTTPException: _http_error, Exception: _fault},
+    service = Service(bundle, requests, limits, RequestBodies(limits), ServiceMetrics())
+    return RequestLog(
+        Starlette(
+            routes=[
+                Route("/infer", service.infer, methods=["POST"]),
+                Route("/health", service.health),
+                Route("/metrics", service.prometheus),
+            ],
+            middleware=access.middleware(),
+            exception_handlers={HTTPException: _http_error, Exception: _fault},
+        )
     )
 
 
@@ -77,6 +75,7 @@ class Service:
     bundle: Bundle
     requests: RequestQueue
     limits: Limits
+    bodies: RequestBodies
     metrics: ServiceMetrics
 
     @property
@@ -85,16 +84,20 @@ class Service:
         return replace(self.bundle.reading, max_megapixels=self.limits.pixels / 1e6)
 
     async def health(self, request: Request) -> Response:
-        """Ready, and what it runs."""
+        """Ready, and what it runs; 503 where nothing inspects images any more."""
         calibration = self.bundle.calibration
         points = {"image": calibration.image_point, "pixel": calibration.pixel_point}
+        alive = self.requests.alive
         return JSONResponse(
             {
-                "status": "ok",
+                "status": "ok"
+                if alive
+                else "the thread that inspects images has ended: start the service again",
                 "bundle": self.bundle.name,
                 "model": self.bundle.model,
                 "thresholds": {name: point.to_json() for name, point in points.items()},
-            }
+            },
+            status_code=200 if alive else 503,
         )
 
     async def prometheus(self, request: Request) -> Response:
@@ -104,14 +107,16 @@ class Service:
     async def infer(self, request: Request) -> Response:
         """Inspect one image."""
         with self.metrics.request() as counted:
-            if self.metrics.under_way > self.limits.requests:
-                raise counted.refused(503, "too many requests are under way: try again", {"Retry-After": "1"})
             try:
                 answer = await self._answer(request)
             except HTTPException as error:
                 counted.status = error.status_code
                 raise
-            counted.status = 200
+            except ClientDisconnect:
+                answer = Response(status_code=CLIENT_GONE)
+            except asyncio.CancelledError:  # by the server, when the time to drain is over
+                answer = JSONResponse({"error": "the service is ending"}, 503, {"Connection": "close"})
+            counted.status = answer.status_code
             return answer
 
     async def _answer(self, request: Request) -> Response:
@@ -119,63 +124,51 @@ class Service:
         map_format = request.query_params.get("map")
         if map_format is not None and map_format not in MAP_FORMATS:
             raise HTTPException(400, f"map={map_format}: expected one of {', '.join(MAP_FORMATS)}")
-        data, name = await self._image(request)
-        await run_in_threadpool(self._check_size, data, name)
-        answer = self.requests.submit(encoded_source(data, name, self._reading))
-        try:
-            result = await asyncio.wrap_future(answer)
-        except ValueError as error:  # ImageError is one; or the detector cannot take the image
-            raise HTTPException(422, str(error)) from error
-        values = result.to_json() | {"threshold": _number(self.bundle.calibration.image_point.threshold)}
-        if map_format is not None:
-            values["map"] = await run_in_threadpool(_encoded_map, result, map_format)
+        async with self.bodies.image(request) as (data, name):
+            with self.metrics.waiting(self.limits.requests):
+                pixels = await run_in_threadpool(self._checked_size, data, name)
+                result = await self._result(request, encoded_source(data, name, self._reading), pixels)
+                values = result.to_json() | {
+                    "threshold": _number(self.bundle.calibration.image_point.threshold)
+                }
+                if map_format is not None:
+                    values["map"] = await run_in_threadpool(_encoded_map, result, map_format)
         self.metrics.inspected(result, time.perf_counter() - started)
         return JSONResponse(values)
 
-    async def _image(self, request: Request) -> tuple[bytes, str]:
-        """The image's bytes and what to call it."""
-        body = await self._body(request)
-        data, name = body, "image"
-        if request.headers.get("content-type", "").partition(";")[0].strip() == "multipart/form-data":
-            data, name = await _uploaded(request, body)
-        if not data:
-            raise HTTPException(400, "the request is empty: send an image file")
-        return data, name
-
-    async def _body(self, request: Request) -> bytes:
-        """The body, read no further than the limit."""
-        limit, body = self.limits.body_bytes, bytearray()
-        announced = request.headers.get("content-length", "0")
-        too_large = HTTPException(413, f"the request is larger than {limit} bytes")
-        if announced.isdigit() and int(announced) > limit:
-            raise too_large
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise too_large
-        return bytes(body)
-
-    def _check_size(self, data: bytes, name: str) -> None:
-        """By the header, before anything is decoded."""
+    async def _result(self, request: Request, source: ImageSource, pixels: int) -> InferenceResult:
+        """The image's result, waited for as long as the client does; one that went away leaves the queue."""
+        answer = asyncio.wrap_future(self.requests.submit(source, pixels))
+        gone = asyncio.ensure_future(_gone(request))
+        first: set[asyncio.Future[Any]] = {answer, gone}
         try:
-            encoded_header(data, name, self._reading)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ClientDisconnect
+            return answer.result()
+        except WorkerEnded as error:
+            raise HTTPException(503, str(error)) from error
+        except ValueError as error:  # ImageError is one; or the detector cannot take the image
+            raise HTTPException(422, str(error)) from error
+        finally:
+            answer.cancel()
+            gone.cancel()
+
+    def _checked_size(self, data: bytes, name: str) -> int:
+        """The image's pixels by its header, before anything is decoded."""
+        try:
+            height, width = encoded_header(data, name, self._reading).size
         except ImageTooLarge as error:
             raise HTTPException(413, str(error)) from error
         except ImageError as error:
             raise HTTPException(415, str(error)) from error
+        return height * width
 
 
-async def _uploaded(request: Request, body: bytes) -> tuple[bytes, str]:
-    """The one file of a form whose body is already read."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async with Request(request.scope, receive).form(max_files=1, max_fields=16) as form:
-        files = [value for value in form.values() if isinstance(value, UploadFile)]
-        if len(files) != 1:
-            raise HTTPException(400, f"the form has {len(files)} files: send one image")
-        return await files[0].read(), files[0].filename or "image"
+async def _gone(request: Request) -> None:
+    """Ends when the client of a request, whose body is here, goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _encoded_map(result: InferenceResult, map_format: str) -> dict[str, Any] | None:

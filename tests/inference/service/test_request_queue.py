@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import Bundle, infer
-from uad_orchestrator.inference.request_queue import RequestQueue
+from uad_orchestrator.inference.service import request_queue
+from uad_orchestrator.inference.service.request_queue import RequestQueue, WorkerEnded
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 
@@ -81,3 +83,63 @@ def test_a_detector_that_can_not_be_loaded_is_an_error_at_once(bundle: Bundle, t
     damaged = replace(bundle, embedder=settings, weights=tmp_path / "resnet18.pth")
     with pytest.raises(WeightsError, match=r"resnet18\.pth"), RequestQueue(damaged.detector("cpu")):
         pass
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of the images of each call of ``infer``."""
+    seen: list[list[str]] = []
+
+    def noting(detector: object, sources: list[ImageSource], **named: object) -> object:
+        seen.append([source.name for source in sources])
+        return infer(detector, sources, **named)
+
+    monkeypatch.setattr(request_queue, "infer", noting)
+    return seen
+
+
+def test_images_that_wait_are_inspected_together(bundle: Bundle, batches: list[list[str]]) -> None:
+    images = [normal_image(seed) for seed in range(7)]
+    expected = [result.score for result in infer(bundle, images)]
+    requests = RequestQueue(bundle.detector(), batch_size=4)
+    waiting = [
+        requests.submit(handed_in(str(n), lambda image=image: image)) for n, image in enumerate(images)
+    ]
+    with requests:
+        assert [answer.result(60).score for answer in waiting] == expected
+    assert batches == [["0", "1", "2", "3"], ["4", "5", "6", "warm-up"]]
+
+
+def test_a_batch_has_no_more_pixels_than_fit(bundle: Bundle, batches: list[list[str]]) -> None:
+    requests = RequestQueue(bundle.detector())
+    half = request_queue.BATCH_PIXELS // 2
+    sizes = {"a": half, "b": half, "c": 1, "d": 3 * half, "e": 1}
+    for name, pixels in sizes.items():
+        requests.submit(handed_in(name, lambda: normal_image(1)), pixels)
+    with requests:
+        pass
+    assert batches == [["a", "b"], ["c"], ["d"], ["e", "warm-up"]]
+
+
+def test_when_the_worker_has_ended_all_are_told(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    started, go_on = threading.Event(), threading.Event()
+
+    def end() -> np.ndarray:
+        started.set()
+        go_on.wait(60)
+        raise SystemExit
+
+    with RequestQueue(bundle.detector()) as requests:
+        assert requests.alive
+        ending = requests.submit(handed_in("ends it", end))
+        assert started.wait(60)
+        behind = requests.submit(handed_in("behind", lambda: normal_image(1)))
+        go_on.set()
+        for answer in (ending, behind):
+            with pytest.raises(WorkerEnded, match="start the service again"):
+                answer.result(60)
+        with pytest.raises(WorkerEnded):
+            requests.submit(handed_in("late", lambda: normal_image(1))).result(60)
+        requests._thread.join(60)
+        assert not requests.alive

@@ -1,0 +1,140 @@
+"""50 clients at once at ``uad serve``: images a second where those that wait go through the network together.
+
+Held against the same server that takes them one by one, both in one run and in turn, so that other work on the machine
+falls on both; the figure is the median of the rounds' ratios. Every request has to be answered.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.inference import WEIGHTS, pictures, saved_bundle, write
+from benchmarks.rows import BenchmarkRow
+
+CLIENTS, REQUESTS, ROUNDS = 50, 100, 3
+SIDE = 224
+
+
+@dataclass
+class _Load:
+    """What clients saw of a server."""
+
+    seconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def run() -> list[BenchmarkRow]:
+    from uad_orchestrator.embedders.settings import EmbedderSettings
+
+    weights = WEIGHTS if WEIGHTS.exists() else None
+    embedder = EmbedderSettings(name="resnet18", weights=str(weights or "random:0"), image_size=SIDE)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = saved_bundle(Path(folder), embedder, weights)
+        images = []
+        for number, picture in enumerate(pictures(8, seed=4)):
+            write(path := Path(folder) / f"{number}.png", picture)
+            images.append(path.read_bytes())
+        together, alone = _Load(), _Load()
+        with _server(bundle) as port, _server(bundle, "--batch-size", "1") as port_alone:
+            for _ in range(ROUNDS):
+                _ask_at_once(port_alone, images, alone)
+                _ask_at_once(port, images, together)
+    ratios = [fast / slow for fast, slow in zip(together.rates, alone.rates, strict=True)]
+    details: dict[str, float | str] = {
+        "images/s": statistics.median(together.rates),
+        "one by one, images/s": statistics.median(alone.rates),
+        "p95, s": float(np.quantile(together.seconds, 0.95)),
+        "one by one, p95, s": float(np.quantile(alone.seconds, 0.95)),
+        "least ratio": min(ratios),
+        "largest ratio": max(ratios),
+    }
+    case = f"resnet18, {SIDE} px, {CLIENTS} clients"
+    lost = len(together.errors) + len(alone.errors)
+    asked = f"{CLIENTS} clients, {2 * ROUNDS * REQUESTS} requests"
+    return [
+        BenchmarkRow(
+            "serving",
+            case,
+            "throughput over one by one",
+            statistics.median(ratios),
+            "x",
+            2,
+            "higher",
+            details,
+        ),
+        BenchmarkRow("serving", asked, "requests without an answer", lost, "", 0, "lower"),
+    ]
+
+
+@contextmanager
+def _server(bundle: Path, *options: str) -> Iterator[int]:
+    port = _free_port()
+    line = [sys.executable, "-m", "uad_orchestrator.cli", "serve", "--bundle", str(bundle)]
+    server = subprocess.Popen(
+        [*line, "--device", "cpu", "--port", str(port), *options], stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_until_up(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _ask_at_once(port: int, images: list[bytes], load: _Load) -> None:
+    """``CLIENTS`` threads, each with its next request as soon as the last is answered."""
+    start = threading.Barrier(CLIENTS)
+
+    def client(number: int) -> None:
+        start.wait()
+        for turn in range(REQUESTS // CLIENTS):
+            asked = time.perf_counter()
+            try:
+                _ask(port, images[(number + turn) % len(images)])
+            except OSError as error:
+                load.errors.append(str(error))
+            load.seconds.append(time.perf_counter() - asked)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(client, range(CLIENTS)))
+    load.rates.append(REQUESTS / (time.perf_counter() - started))
+
+
+def _ask(port: int, body: bytes) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/infer", body, method="POST")
+    with urllib.request.urlopen(request, timeout=300) as answer:
+        assert "score" in json.loads(answer.read())
+
+
+def _wait_until_up(port: int) -> None:
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise RuntimeError("uad serve did not answer within a minute")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
