@@ -62,7 +62,7 @@ def run() -> list[BenchmarkRow]:
             rows += _control_rows(category, model, found)
         rows += _cost_rows(category, measured("calibration", "cost", *given, **ONE_THREAD))
     rows += _cost_rows("connector", measured("calibration", "cost", "--category", "connector", **ONE_THREAD))
-    return rows + _false_alarm_rows(measured("calibration", "false_alarms", "--seeds", "1"))
+    return rows + _false_alarm_rows(measured("calibration", "false_alarms", "--seeds", "2"))
 
 
 def _control_rows(category: str, model: str, found: dict[str, Any]) -> list[BenchmarkRow]:

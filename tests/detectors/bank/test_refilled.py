@@ -207,6 +207,7 @@ def test_a_long_search_refills_some_images_and_scales_the_others(monkeypatch: py
 
 def test_sampled_groups_are_refilled_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     train = sources(textures(9), groups=["a", "b", "a", "c", "b", "a", "d", "e", "e"])
+    every = scores(detector("patchcore"), train)
     monkeypatch.setattr(refilled_module, "LONG_SEARCH", 0)
     monkeypatch.setattr(refilled_module, "SAMPLED", 2)
     fitted = detector("patchcore").fit(train)
@@ -222,6 +223,8 @@ def test_sampled_groups_are_refilled_whole(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(fitted, "states_without", noted)
     again = fitted.calibration_responses(fitted.state_, train, train, True)
     assert [response.score for response in again] == fitted.decision_scores_.tolist()
+    sampled = [0, 2, 5, 7, 8]
+    assert fitted.decision_scores_[sampled].tolist() == every[sampled].tolist()
     assert asked == ["a", "e"]
 
 
