@@ -163,7 +163,7 @@ class TiledDetector(Detector):
         """
         return self.detector.can_leave_out(state)
 
-    def leaves_holes(self, state: DetectorState) -> bool:
+    def groups_to_refill(self, state: DetectorState) -> int:
         """As the detector says.
 
         Args:
@@ -172,7 +172,7 @@ class TiledDetector(Detector):
         Returns:
             As there.
         """
-        return self.detector.leaves_holes(state)
+        return self.detector.groups_to_refill(state)
 
     def states_without(
         self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]

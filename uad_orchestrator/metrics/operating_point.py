@@ -31,8 +31,8 @@ class OperatingPoint:
     Attributes:
         threshold: in the unit of the scores; NaN where no normals were left to calibrate on.
         source: ``validation``, ``held_out`` (normals not used as references), ``leave_one_image_out``,
-            ``leave_one_group_out`` (either may end in ``, refilled``), ``calibration folder`` (normals a checkpoint has
-            not seen),
+            ``leave_one_group_out`` (either may end in ``, refilled`` or ``, scaled by 10 refilled``), ``calibration
+            folder`` (normals a checkpoint has not seen),
             ``train (optimistic)`` (those it may have seen), or ``none: <reason>``; remarks follow behind ``; ``.
         n: how many normals it was taken from.
         contamination: the nominal false-positive rate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from threadpoolctl import threadpool_limits
 from tests.detectors.conftest import CellMeans, textures
 from tests.detectors.protocol.test_calibration import sources
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.bank import refilled
+from uad_orchestrator.detectors.bank import refilled as refilled_module
 from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
@@ -106,7 +108,7 @@ def test_scores_depend_on_nothing_but_images_and_settings(
     expected = scores(detector(name), train)
     with threadpool_limits(1):
         assert np.array_equal(scores(detector(name), train), expected)
-    monkeypatch.setattr(refilled, "KEPT_BYTES", 0)
+    monkeypatch.setattr(refilled_module, "KEPT_BYTES", 0)
     assert np.array_equal(scores(detector(name), train), expected)
     cached = detector(name, embedder, cache=EmbeddingCache(tmp_path / "cache"))
     state = cached.fit_state(train)
@@ -176,6 +178,63 @@ def test_scores_and_maps_of_the_normals_come_from_the_same_banks() -> None:
     assert fitted.decision_scores_.tolist() == [answer.score for answer in answers]
     assert fitted.threshold_ == np.sort(fitted.decision_scores_)[-3]  # 0.7 of 11, rounded up
     assert fitted.pixel_threshold_ == np.sort([fitted.anomaly_map(answer).max() for answer in answers])[-3]
+
+
+def test_a_long_search_refills_some_images_and_scales_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = sources(textures(12))
+    plain = detector("patchcore", calibration={"method": "leave_out"})
+    state = plain.fit_state(train)
+    holed = list(plain.calibration_responses(state, train, train, True))
+    fitted = detector("patchcore", contamination=0.2, maps={"gaussian_sigma": 0})
+    refilled = list(fitted.calibration_responses(state, train, train, True))
+    monkeypatch.setattr(refilled_module, "LONG_SEARCH", 0)
+    monkeypatch.setattr(refilled_module, "SAMPLED", 3)
+    images, source, leave_out = fitted.calibration_images(state, train)
+    assert (images, source) == (train, "leave_one_image_out, scaled by 3 refilled")
+    found = list(fitted.calibration_responses(state, train, images, leave_out))
+    sampled = [0, 6, 11]
+    ratio = sum(refilled[i].score for i in sampled) / sum(holed[i].score for i in sampled)
+    assert ratio < 0.95
+    for i, image in enumerate(train):
+        expected, by = (refilled[i], 1) if i in sampled else (holed[i], ratio)
+        assert (found[i].name, found[i].score) == (image.name, pytest.approx(expected.score * by))
+        np.testing.assert_allclose(found[i].patch_grid, expected.patch_grid * by, rtol=1e-6)
+    fitted.fit(train)
+    for point in (fitted.image_point_, fitted.pixel_point_):
+        assert point.origin == source and np.isfinite(point.guaranteed_rate)
+    assert fitted.decision_scores_.tolist() == [response.score for response in found]
+
+
+def test_sampled_groups_are_refilled_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = sources(textures(9), groups=["a", "b", "a", "c", "b", "a", "d", "e", "e"])
+    every = scores(detector("patchcore"), train)
+    monkeypatch.setattr(refilled_module, "LONG_SEARCH", 0)
+    monkeypatch.setattr(refilled_module, "SAMPLED", 2)
+    fitted = detector("patchcore").fit(train)
+    assert fitted.image_point_.origin == "leave_one_group_out, scaled by 2 refilled"
+    assert fitted.image_point_.largest_group == 3
+    asked = list[str]()
+
+    def noted(state: DetectorState, images: list[ImageSource], groups: list[str]) -> Iterator[DetectorState]:
+        asked.extend(groups)
+        return states_without(state, images, groups)
+
+    states_without = fitted.states_without
+    monkeypatch.setattr(fitted, "states_without", noted)
+    again = fitted.calibration_responses(fitted.state_, train, train, True)
+    assert [response.score for response in again] == fitted.decision_scores_.tolist()
+    sampled = [0, 2, 5, 7, 8]
+    assert fitted.decision_scores_[sampled].tolist() == every[sampled].tolist()
+    assert asked == ["a", "e"]
+
+
+@pytest.mark.parametrize("name", ["patchcore", "softpatch", "superadd", "patchknn"])
+def test_a_good_part_of_all_patches_leaves_no_holes(name: str) -> None:
+    train = sources(textures(9, size=(48, 48)))
+    for ratio, ending in ((0.2, "refilled"), (0.25, "leave_one_image_out")):
+        coreset = {"method": "density" if name == "superadd" else "batched_greedy", "ratio": ratio}
+        fitted = detector(name, coreset=coreset).fit(train)
+        assert fitted.image_point_.origin.endswith(ending)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 from uad_orchestrator.detectors.bank.patches import BankRecipe
-from uad_orchestrator.detectors.bank.refilled import leaves_holes, refilled_banks
+from uad_orchestrator.detectors.bank.refilled import groups_to_refill, refilled_banks
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
@@ -20,9 +20,9 @@ class BankDetector(Detector):
     def recipe(self) -> BankRecipe:
         """How the bank is built of the images."""
 
-    def leaves_holes(self, state: DetectorState) -> bool:
-        """Whether the bank is a coreset chosen by distances."""
-        return leaves_holes(state, self.recipe)
+    def groups_to_refill(self, state: DetectorState) -> int:
+        """All or some groups where the bank is a coreset chosen by distances."""
+        return groups_to_refill(state, self.recipe)
 
     def states_without(
         self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]

@@ -21,18 +21,28 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.refill import density_without, greedy_without
 
+HARDLY_THINNED = 4
+"""From one row of so many patches on, holes change scores by 1 to 2 %, and would cost more than the fit to fill."""
 
-def leaves_holes(state: DetectorState, recipe: BankRecipe) -> bool:
-    """Whether a bank without an image's rows has a hole that a bank fitted without the image would not have.
+LONG_SEARCH = 5e9
+"""Multiplications, of all patches with all rows, up to which every group is refilled: a second or two."""
 
-    It has none where every patch, or a random part of them, was kept. A bank that is searched through an index is left
-    as it is: an index per image would cost more than all searches.
+SAMPLED = 10
+"""So many groups are refilled where that takes longer."""
+
+
+def groups_to_refill(state: DetectorState, recipe: BankRecipe) -> int:
+    """For how many groups a bank is refilled; what is counted decides, never time.
+
+    For none where holes matter little: where every patch, a random part of them or a good part was kept. A bank that
+    is searched through an index is left as it is: an index per image would cost more than all searches.
     """
-    return (
-        by_distance(recipe.coreset)
-        and "cells" not in state.arrays
-        and len(state.arrays["bank"]) < state.facts["patches"]
-    )
+    rows, patches = len(state.arrays["bank"]), state.facts["patches"]
+    if not by_distance(recipe.coreset) or "cells" in state.arrays or rows >= patches // HARDLY_THINNED:
+        return 0
+    groups = len({image["group"] for image in state.facts["images"]})
+    dimension = min(recipe.coreset.projection_dim, state.facts["dimension"])
+    return groups if rows * patches * dimension <= LONG_SEARCH else min(groups, SAMPLED)
 
 
 def refilled_banks(

@@ -20,7 +20,7 @@ import numpy as np
 from uad_orchestrator.detectors.bank.bank import Bank, select_references, unit_rows
 from uad_orchestrator.detectors.bank.building import build_bank, declared_precision
 from uad_orchestrator.detectors.bank.patches import BankRecipe
-from uad_orchestrator.detectors.bank.refilled import leaves_holes, refilled_banks
+from uad_orchestrator.detectors.bank.refilled import groups_to_refill, refilled_banks
 from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.bank.token_tiles import tiled_stream
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
@@ -77,9 +77,9 @@ class SuperAdd(Detector):
         banks, n_neighbors = state.once(_banks, self.stream.device), self.scoring_settings.n_neighbors
         return lambda image: all(bank.rows_without(image) >= n_neighbors for bank in banks)
 
-    def leaves_holes(self, state: DetectorState) -> bool:
-        """Whether the layers' banks were thinned."""
-        return leaves_holes(_layer(state, 0), self._recipe(slice(None)))
+    def groups_to_refill(self, state: DetectorState) -> int:
+        """All or some groups where the layers' banks were thinned."""
+        return groups_to_refill(_layer(state, 0), self._recipe(slice(None)))
 
     def states_without(
         self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]

@@ -3,13 +3,15 @@
 A fitted image is scored without what was learnt from it. Of a coreset that is not enough: greedy search keeps no second
 row where the image's own row already covers others, so that its rows leave a hole which a new image does not find, and
 the threshold would be too high (twice what it should be at a coreset of 1 % of small sets). So other images' patches
-take the rows' place first, as if the bank had been built without the image (``states_without``).
+take the rows' place first, as if the bank had been built without the image (``states_without``). Where that would
+take long it is done for a few groups, and the scores of all others are brought down as theirs are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,9 +22,6 @@ from uad_orchestrator.metrics.operating_point import OPTIMISTIC
 
 FOLDER = "calibration folder"
 """The source of thresholds from the normals that ``calibration: {folder: ...}`` names."""
-
-REFILLED = ", refilled"
-"""At the end of the source of thresholds from banks in which other rows took the place of the image's."""
 
 CalibrationImages = tuple[list[ImageSource], str, bool]
 """The normals, where they come from (as in ``OperatingPoint.source``), whether to leave each out."""
@@ -77,9 +76,47 @@ def largest_group(images: Iterable[ImageSource]) -> int:
     return max(Counter(image.group for image in images).values(), default=1)
 
 
+def of_some_groups(
+    images: Sequence[ImageSource], group_of: Mapping[str, str], most: int
+) -> list[ImageSource]:
+    """The images of so many groups, evenly chosen in the order in which they come.
+
+    Args:
+        images: fitted ones.
+        group_of: the group of each, by its digest.
+        most: groups that are chosen; all where there are no more.
+
+    Returns:
+        Whole groups, in the images' order.
+    """
+    groups = list(dict.fromkeys(group_of[image.digest] for image in images))
+    places = np.linspace(0, len(groups) - 1, min(most, len(groups))).round().astype(int)
+    chosen = {groups[place] for place in places}
+    return [image for image in images if group_of[image.digest] in chosen]
+
+
+def how_refilled(
+    images: Sequence[ImageSource], some: Sequence[ImageSource], group_of: Mapping[str, str]
+) -> str:
+    """What the end of a source says of it: that other rows took the place of the images', or of how many groups'.
+
+    Args:
+        images: that calibrate.
+        some: of them, those whose rows' place was taken.
+        group_of: the group of each, by its digest.
+
+    Returns:
+        Nothing where there are none.
+    """
+    if not some:
+        return ""
+    groups = len({group_of[image.digest] for image in some})
+    return ", refilled" if len(some) == len(images) else f", scaled by {groups} refilled"
+
+
 def responses_without(
     images: Sequence[ImageSource],
-    group_of: Callable[[ImageSource], str],
+    group_of: Mapping[str, str],
     states: Callable[[Sequence[str]], Iterator[DetectorState]],
     respond: Callable[[DetectorState, Sequence[ImageSource]], Iterable[Response]],
 ) -> Iterator[Response]:
@@ -87,7 +124,7 @@ def responses_without(
 
     Args:
         images: fitted ones.
-        group_of: the group of each.
+        group_of: the group of each, by its digest.
         states: a state per group, one at a time.
         respond: the responses of a state.
 
@@ -96,7 +133,7 @@ def responses_without(
     """
     of_group: dict[str, list[ImageSource]] = {}
     for image in images:
-        of_group.setdefault(group_of(image), []).append(image)
+        of_group.setdefault(group_of[image.digest], []).append(image)
     made = zip(of_group.values(), states(list(of_group)), strict=True)
     waiting: dict[str, Response] = {}
     for image in images:
@@ -104,6 +141,37 @@ def responses_without(
             group, state = next(made)
             waiting |= zip((each.digest for each in group), respond(state, group), strict=True)
         yield waiting.pop(image.digest)
+
+
+def scaled_responses(
+    images: Sequence[ImageSource],
+    some: Sequence[ImageSource],
+    refilled: Iterable[Response],
+    left_out: Callable[[Sequence[ImageSource]], Iterable[Response]],
+) -> Iterator[Response]:
+    """The responses to some images, and those to all others times the ratio that some have on average.
+
+    Args:
+        images: fitted ones.
+        some: of them.
+        refilled: the responses to ``some``, other rows in the place of theirs.
+        left_out: the responses to images whose rows leave holes.
+
+    Returns:
+        The responses, in order: scores and patch grids by one ratio.
+    """
+    known = dict(zip((image.digest for image in some), refilled, strict=True))
+    holed = sum(response.score for response in left_out(some))
+    ratio = sum(response.score for response in known.values()) / holed if holed > 0 else 1.0
+    others = iter(left_out([image for image in images if image.digest not in known]))
+    for image in images:
+        yield known[image.digest] if image.digest in known else _scaled(next(others), ratio)
+
+
+def _scaled(response: Response, ratio: float) -> Response:
+    grid = response.patch_grid
+    grid = None if grid is None else grid * np.float32(ratio)
+    return replace(response, score=response.score * ratio, patch_grid=grid)
 
 
 def _some(images: list[ImageSource], settings: CalibrationSettings) -> list[ImageSource]:

@@ -13,11 +13,13 @@ import numpy as np
 from uad_orchestrator.detectors.embedding.placement import PatchCells
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.detectors.protocol.calibration import (
-    REFILLED,
     CalibrationImages,
     choose_calibration_images,
+    how_refilled,
     largest_group,
+    of_some_groups,
     responses_without,
+    scaled_responses,
 )
 from uad_orchestrator.detectors.protocol.fitted_look import fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
@@ -163,7 +165,11 @@ class Detector(ABC):
         images, source, leave_out = choose_calibration_images(
             state, train, validation, self.scoring_settings.calibration, self.can_leave_out(state)
         )
-        return images, source + REFILLED if leave_out and self._refills(state) else source, leave_out
+        if leave_out:
+            group_of = groups_by_digest(state)
+            some = of_some_groups(images, group_of, self._most_refilled(state))
+            source += how_refilled(images, some, group_of)
+        return images, source, leave_out
 
     def calibration_responses(
         self,
@@ -183,27 +189,29 @@ class Detector(ABC):
         Returns:
             A response per image, in order.
         """
-        if not (leave_out and self._refills(state)):
+        group_of = groups_by_digest(state)
+        some = of_some_groups(images, group_of, self._most_refilled(state)) if leave_out else []
+        if not some:
             return self.respond(state, images, leave_out)
-        held = groups_by_digest(state)
-        fitted = [image for image in train if image.digest in held]
-        return responses_without(
-            images,
-            lambda image: held[image.digest],
-            lambda groups: self.states_without(state, fitted, groups),
-            self.respond,
+        fitted = [image for image in train if image.digest in group_of]
+        refilled = responses_without(
+            some, group_of, lambda groups: self.states_without(state, fitted, groups), self.respond
         )
+        if len(some) == len(images):
+            return refilled
+        return scaled_responses(images, some, refilled, lambda left: self.respond(state, left, True))
 
-    def leaves_holes(self, state: DetectorState) -> bool:
-        """Whether ``respond`` with ``leave_out`` finds holes that a state fitted without the image would not have.
+    def groups_to_refill(self, state: DetectorState) -> int:
+        """For how many groups ``states_without`` is to be taken.
 
         Args:
             state: from ``fit_state``.
 
         Returns:
-            True where ``states_without`` is to be taken instead; by default False.
+            0, the default, where ``respond`` with ``leave_out`` finds no holes that a state fitted without the image
+            would not have. Where there are more groups, the scores of the others are scaled as those of these are.
         """
-        return False
+        return 0
 
     def states_without(
         self, state: DetectorState, fitted: Sequence[ImageSource], groups: Sequence[str]
@@ -223,10 +231,10 @@ class Detector(ABC):
             self.fit_state([image for image in fitted if held[image.digest] != group]) for group in groups
         )
 
-    def _refills(self, state: DetectorState) -> bool:
+    def _most_refilled(self, state: DetectorState) -> int:
         calibration = self.scoring_settings.calibration
         as_they_are = isinstance(calibration, CoresetCalibration) and calibration.method == "leave_out"
-        return not as_they_are and self.leaves_holes(state)
+        return 0 if as_they_are else self.groups_to_refill(state)
 
     def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
         """Whether ``respond`` can leave out what the state learnt from an image it was fitted on.
