@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -181,6 +182,22 @@ def test_a_folder_without_provenance_does_not_count_and_is_replaced(
     assert not store.exists(key)
     put(store, key)
     assert [path.name for path in sorted(store.open_dir(key).iterdir())] == ["provenance.json", "rows.txt"]
+
+
+def test_a_disk_that_cannot_be_read_is_no_missing_artifact(
+    store: ArtifactStore, key: ArtifactKey, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    put(store, key)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            store.holds(key)
+    (Path(store.path(key)) / PROVENANCE_FILE).unlink()
+    (Path(store.path(key)) / PROVENANCE_FILE).mkdir()
+    assert not store.holds(key)
 
 
 def test_an_artifact_moved_by_hand_does_not_count(store: ArtifactStore, key: ArtifactKey, put: Put) -> None:

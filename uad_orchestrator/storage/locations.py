@@ -103,7 +103,7 @@ class LocalLocation:
             return False
         try:
             end = os.pread(file, 8, max(0, os.fstat(file).st_size - 8))
-        except OSError:  # a folder
+        except IsADirectoryError:
             return False
         finally:
             os.close(file)
