@@ -282,6 +282,17 @@ def test_a_provenance_that_was_cut_or_changed_does_not_count(
     store.delete(key)
 
 
+def test_a_changed_provenance_is_named_and_set_aside_in_whole_sentences(
+    store: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    put(store, key)
+    path = Path(store.path(key)) / PROVENANCE_FILE
+    path.write_bytes(path.read_bytes().replace(b"bottle", b"Bottle", 1))
+    assert not str(store.find_damage(key)).endswith(".")
+    with pytest.raises(DamagedArtifact, match=r"provenance\.json .*replaced\. It was set aside"):
+        store.open_dir(key)
+
+
 def test_artifacts_of_earlier_versions_have_no_checksums_and_count(
     store: ArtifactStore, key: ArtifactKey, put: Put
 ) -> None:
