@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -183,6 +184,22 @@ def test_a_folder_without_provenance_does_not_count_and_is_replaced(
     assert [path.name for path in sorted(store.open_dir(key).iterdir())] == ["provenance.json", "rows.txt"]
 
 
+def test_a_disk_that_cannot_be_read_is_no_missing_artifact(
+    store: ArtifactStore, key: ArtifactKey, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    put(store, key)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            store.holds(key)
+    (Path(store.path(key)) / PROVENANCE_FILE).unlink()
+    (Path(store.path(key)) / PROVENANCE_FILE).mkdir()
+    assert not store.holds(key)
+
+
 def test_an_artifact_moved_by_hand_does_not_count(store: ArtifactStore, key: ArtifactKey, put: Put) -> None:
     put(store, key)
     directory = store.open_dir(key)
@@ -263,6 +280,17 @@ def test_a_provenance_that_was_cut_or_changed_does_not_count(
     path.write_bytes(whole)
     assert store.holds(key) and store.exists(key)
     store.delete(key)
+
+
+def test_a_changed_provenance_is_named_and_set_aside_in_whole_sentences(
+    store: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    put(store, key)
+    path = Path(store.path(key)) / PROVENANCE_FILE
+    path.write_bytes(path.read_bytes().replace(b"bottle", b"Bottle", 1))
+    assert not str(store.find_damage(key)).endswith(".")
+    with pytest.raises(DamagedArtifact, match=r"provenance\.json .*replaced\. It was set aside"):
+        store.open_dir(key)
 
 
 def test_artifacts_of_earlier_versions_have_no_checksums_and_count(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -49,6 +50,15 @@ def test_every_field_is_there_on_every_path() -> None:
 def test_damage_names_the_file_and_says_what_to_do(text: str) -> None:
     with pytest.raises(ProvenanceError, match=r"x/provenance\.json .*delete its folder, or refresh"):
         Provenance.from_json(text, "x/provenance.json")
+
+
+def test_no_bit_changes_unseen() -> None:
+    whole = Provenance(asset="a", version="v", metrics={"m": 1}, files={"x": 1}).to_file()
+    for place, bit in itertools.product(range(len(whole)), range(8)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << bit
+        with pytest.raises(ProvenanceError):
+            Provenance.from_file(bytes(changed), "x/provenance.json")
 
 
 def test_package_versions_import_nothing() -> None:

@@ -134,6 +134,20 @@ def test_a_damaged_copy_is_found_out(here: ArtifactStore, key: ArtifactKey, put:
     assert (here.open_dir(key) / "bank.npz").read_text() == "all rows", "it is fetched again"
 
 
+def test_an_object_lost_from_the_store_is_damage_like_any_other(
+    here: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    put(here, key, {"bank.npz": "all rows", "other": "x"})
+    remote = here.location
+    assert isinstance(remote, RemoteLocation)
+    remote.filesystem.rm(f"{remote.root}/{key.path}/{here.provenance(key).payload}/bank.npz")
+    remote.forget(key.path)
+    assert "bank.npz is missing, 8 were written" in (here.find_damage(key) or "")
+    with pytest.raises(DamagedArtifact, match=r"bank\.npz is missing.*damaged-provenance\.json"):
+        here.open_dir(key)
+    assert not here.holds(key)
+
+
 def test_damage_in_the_store_is_named_and_the_artifact_counts_no_more(
     here: ArtifactStore, key: ArtifactKey, put: Put
 ) -> None:

@@ -237,7 +237,7 @@ class ArtifactStore:
         try:
             provenance = self.provenance(key)
         except ProvenanceError as error:
-            return str(error)
+            return str(error).removesuffix(".")
         directory = self.location.open_dir(key.path, provenance)
         return find_damage(directory, provenance.files or {}, provenance.checksums)
 
@@ -385,7 +385,7 @@ class ArtifactStore:
                 directory = self.location.open_dir(key.path, provenance)
                 fault = self._damage(key, directory, provenance, names)
             except ProvenanceError as error:
-                fault = str(error)
+                fault = str(error).removesuffix(".")
             if fault is None:
                 return directory
             try:

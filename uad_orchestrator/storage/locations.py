@@ -103,7 +103,7 @@ class LocalLocation:
             return False
         try:
             end = os.pread(file, 8, max(0, os.fstat(file).st_size - 8))
-        except OSError:  # a folder
+        except IsADirectoryError:
             return False
         finally:
             os.close(file)
@@ -252,12 +252,13 @@ class RemoteLocation:
         return f"{self.describe(path)}/damaged-{PROVENANCE_FILE}"
 
     def _fetch(self, remote: PurePosixPath, names: list[str], target: Path) -> None:
-        """Fetch files aside, then rename; whoever fetches the same meanwhile may win."""
+        """Fetch files aside, then rename; whoever fetches the same meanwhile may win. A lost object is left out."""
         with new_folder(target, keep=target.is_dir, scratch=self.scratch) as aside:
             for name in names:
                 local = aside / name
                 local.parent.mkdir(parents=True, exist_ok=True)
-                self.filesystem.get_file(f"{self.root}/{remote}/{name}", str(local))
+                with suppress(FileNotFoundError):  # whoever reads the files holds them to what was written
+                    self.filesystem.get_file(f"{self.root}/{remote}/{name}", str(local))
 
 
 def folder_usage(folder: Path) -> tuple[int, float]:

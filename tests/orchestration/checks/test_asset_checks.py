@@ -163,6 +163,16 @@ def test_too_few_false_positives_fail_too_and_say_what_was_expected() -> None:
     assert verdict.images == ()
 
 
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_whatever_the_level_some_count_is_expected(level: float) -> None:
+    """Of 20 of 20 normals none has exactly the probability 1/2, and one or more, too."""
+    point = calibrate(range(20), 0.01, "validation")
+    for above, passes in ((0, True), (1, True), (2, False)):
+        table = rows("calibration", range(20)) + rows("test", [30.0] * above + [0.0] * (20 - above))
+        verdict = check_rules.false_positive_rate(table, point, level)
+        assert (verdict.passed, "0 to 1 are expected" in verdict.said) == (passes, True)
+
+
 @pytest.mark.parametrize(("n", "contamination"), [(12, 0.05), (30, 0.05), (99, 0.1), (200, 0.02)])
 def test_honest_cells_are_flagged_as_rarely_as_the_level_says(n: int, contamination: float) -> None:
     """Calibration and test scores are drawn alike; each side is flagged in one of a hundred cells at most."""

@@ -13,6 +13,7 @@ import pytest
 from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_image
 from uad_orchestrator.datasets.defects_config import DefectKind
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile
+from uad_orchestrator.detectors.protocol.settings import Settings
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.images.reading_settings import ReadingSettings
@@ -208,6 +209,18 @@ def test_tiling_adds_each_stages_own_keys(tmp_path: Path) -> None:
         "tiling": scoring["tiling"],
         **entry.scoring.on_tiles(),
     }
+
+
+def test_a_version_of_some_settings_alone_is_part_of_its_stage_whichever_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, entry = entry_of(tmp_path)
+    before = {
+        stage: getattr(input_contents, f"{stage}_settings")(entry) for stage in ("fit", "scoring", "map")
+    }
+    monkeypatch.setattr(Settings, "versions", lambda settings: {"of_these": 2})
+    for stage, content in before.items():
+        assert getattr(input_contents, f"{stage}_settings")(entry) == {**content, "of_these": 2}
 
 
 def test_a_model_of_another_package_brings_the_packages_version(

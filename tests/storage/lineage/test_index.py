@@ -17,6 +17,7 @@ from tests.storage.conftest import Put
 from uad_orchestrator.detectors.protocol.scoring import PATCH_GRIDS, SCORES, ScoreWriter, read_responses
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.lineage import index as lineage_index
 from uad_orchestrator.storage.lineage.events import LineageEvent
 from uad_orchestrator.storage.lineage.index import LineageError, LineageIndex
 from uad_orchestrator.storage.provenance import Provenance
@@ -187,6 +188,27 @@ def test_a_lost_or_damaged_index_is_rebuilt_from_the_files(
     index.path.unlink()
     assert index.rebuild() == 3
     assert len(index.sql("FROM metric").rows) == 2
+
+
+def test_a_lost_index_is_made_anew_whole_though_the_first_try_was_killed(
+    index: LineageIndex, store: ArtifactStore, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(index, make_cell(store, put))
+    count = "SELECT count(*) FROM materialization"
+    assert index.sql(count).rows == [(3,)]
+    index.path.unlink()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*given: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lineage_index, "insert_events", killed)
+        with pytest.raises(Killed):
+            index.sql(count)
+    assert index.sql(count).rows == [(3,)]
 
 
 def test_a_corrupted_provenance_is_left_out_of_a_rebuild(

@@ -111,11 +111,11 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
     tested, seen = len(normals["test"]), len(above["test"])
     law = RateLaw.of_rank(point.place, point.n, point.largest_group or 1)
     so_few, so_many = law.chances(tested)
-    level = min(level, 0.5)  # each side's: beyond, no count would be usual
+    level = min(level, 0.5 - 1e-9)  # each side's: beyond, and at a half by rounding, no count would be usual
     expected = np.flatnonzero((so_few >= level) & (so_many >= level))
     figures = {
         "nominal": point.contamination,
-        "guaranteed": law.mean,
+        "expected": law.mean,
         "calibration_rate": _share(len(above["calibration"]), len(normals["calibration"])),
         "test_rate": _share(seen, tested),
         "test_normals": tested,

@@ -106,12 +106,13 @@ def fit_settings(entry: DetectorEntry) -> Content:
 def scoring_settings(entry: DetectorEntry) -> Content:
     """What the score table depends on beyond the bank."""
     on_tiles = {} if entry.tiling is None else entry.scoring.on_tiles()
-    return {"settings": entry.scoring.model_dump(mode="json"), **_tiling(entry, "scoring"), **on_tiles}
+    settings = {"settings": entry.scoring.model_dump(mode="json"), **entry.scoring.versions()}
+    return {**settings, **_tiling(entry, "scoring"), **on_tiles}
 
 
 def map_settings(entry: DetectorEntry) -> Content:
     """What the anomaly maps depend on beyond the scores."""
-    return {"settings": entry.maps.recipe(), **_tiling(entry, "maps")}
+    return {"settings": entry.maps.recipe(), **entry.maps.versions(), **_tiling(entry, "maps")}
 
 
 def evaluation_protocol(project: Project, dataset: str) -> Content:

@@ -228,16 +228,9 @@ class LineageIndex:
         with self._turn(wait=self.patience) as mine:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
-            events = self._computed()
-            with new_file(self.path) as aside:
-                with self._open(aside) as connection:
-                    connection.execute(TABLES)
-                    insert_events(connection, events)
-                    self._carry_over_reuse(connection)
-                    self._renew_views(connection)
-                self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            count = self._make_anew()
             self._fold()
-        return len(events)
+        return count
 
     @contextmanager
     def _never_in_the_way(self, fault: str) -> Iterator[None]:
@@ -255,6 +248,18 @@ class LineageIndex:
             return time.time() - self.path.stat().st_mtime
         except FileNotFoundError:
             return float("inf")
+
+    def _make_anew(self) -> int:
+        """Replace the index by what is stored, whole or not at all; returns the number of artifacts."""
+        events = self._computed()
+        with new_file(self.path) as aside:
+            with self._open(aside) as connection:
+                connection.execute(TABLES)
+                insert_events(connection, events)
+                self._carry_over_reuse(connection)
+                self._renew_views(connection)
+            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+        return len(events)
 
     def _computed(self) -> list[LineageEvent]:
         """What the provenance of all stored artifacts says."""
@@ -289,8 +294,9 @@ class LineageIndex:
 
         An index that is not there, because it is the first or was lost, begins with all that is stored.
         """
-        files, lost = self.pending.files(), not self.path.exists()
-        if not files and not lost:
+        if not self.path.exists():
+            self._make_anew()
+        if not (files := self.pending.files()):
             return True
         try:
             opened = self._open(self.path)
@@ -300,7 +306,7 @@ class LineageIndex:
             connection.begin()
             connection.execute(TABLES)
             self._require_schema(connection)
-            insert_events(connection, [*(self._computed() if lost else ()), *self.pending.read(files)])
+            insert_events(connection, self.pending.read(files))
             self._renew_views(connection)
             connection.commit()
         for file in files:
