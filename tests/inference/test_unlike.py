@@ -106,6 +106,26 @@ def test_a_tinted_image_is_cached_apart_from_the_file_as_it_is(bundle: Bundle, t
     assert "colour" in found.remarks[0].text
 
 
+def test_only_a_wholly_grey_picture_of_something_is_tinted(bundle: Bundle) -> None:
+    usual = fitted_on(bundle.state)
+    assert usual is not None
+    reddish = replace(usual, tint=(1.0, 0.6, 0.5))
+    grey = np.repeat(normal_image(900)[..., :1], 3, axis=2)
+    assert reddish.tint_of(grey) == (1.0, 0.6, 0.5)
+    assert reddish.tint_of(normal_image(900)) is None
+    for value in (0, 90, 255):
+        assert reddish.tint_of(np.full_like(grey, value)) is None, (
+            "overexposed or dark: not the normals' colour"
+        )
+    framed = np.pad(grey, ((1200, 1200), (1200, 1200), (0, 0)), constant_values=90)
+    framed[0, 0] = 10, 20, 30
+    assert reddish.tint_of(framed) is None, "in colour outside the middle that is looked at"
+    facts = {**bundle.state.facts, "fitted_on": reddish.to_json()}
+    detector = replace(bundle, state=replace(bundle.state, facts=facts)).detector()
+    (white,) = infer(detector, [np.full_like(grey, 255)])
+    assert white.label == 1 and not any("mean colour" in remark.text for remark in white.remarks)
+
+
 def test_a_bundle_keeps_how_its_images_are_read(bundle: Bundle, tmp_path: Path) -> None:
     said = replace(bundle, reading=ReadingSettings(value_range=(0, 1), max_megapixels=7))
     assert load_bundle(save_bundle(said, tmp_path / "said")).reading == said.reading

@@ -210,11 +210,12 @@ class FittedOn:
             for depth in CAMERA_DEPTHS:
                 self._refuse_scaled(look, depth)
 
-    def unusual(self, look: Look) -> Iterator[Remark]:
+    def unusual(self, look: Look, tint: Sequence[float] | None = None) -> Iterator[Remark]:
         """What a new image has that those fitted on had not, one by one.
 
         Args:
             look: of the new image.
+            tint: that it was given, from ``tint_of``.
         """
         height, width = look.size
         if not self._has_size(look.size):
@@ -224,7 +225,7 @@ class FittedOn:
         if look.channels not in self.channels:
             words = {1: "grey", 3: "colour"}
             text = f"a {words[look.channels]} image; fitted on {words[self.channels[0]]} ones"
-            if (tint := self.tint_of(look)) is not None:
+            if tint is not None:
                 text += f", whose mean colour it was given ({' : '.join(f'{share:.2f}' for share in tint)})"
             yield Remark("channels", text)
         if self.brightness is not None and _is_beyond(look.brightness, self.brightness):
@@ -238,19 +239,22 @@ class FittedOn:
             text = f"much {word} ({look.sharpness:.3f}) than the images fitted on ({low:.3f} to {high:.3f})"
             yield Remark("sharpness", text)
 
-    def tint_of(self, look: Look) -> tuple[float, float, float] | None:
+    def tint_of(self, pixels: RgbImage) -> tuple[float, float, float] | None:
         """What a grey image's channels are multiplied by where all images fitted on are in colour.
 
         Three equal channels are a colour, too, and far from every other one: without a tint every grey image of the
-        same scene would be anomalous. What only a colour would show stays unseen.
+        same scene would be anomalous. What only a colour would show stays unseen. A picture of one value throughout,
+        overexposed or dark, shows no scene and stays as it is.
 
         Args:
-            look: of the new image.
+            pixels: the new image, ``(H, W, 3)``.
 
         Returns:
             Red, green and blue, the strongest 1; None where the image stays as it is.
         """
-        return self.tint if look.channels == 1 else None
+        if self.tint is None or not _is_grey(pixels):
+            return None
+        return None if pixels[..., 0].min() == pixels[..., 0].max() else self.tint
 
     def _has_size(self, size: tuple[int, int]) -> bool:
         if self.exact_sizes:

@@ -201,10 +201,11 @@ def _read(
             assert look is not None  # one of both is there
             with errors_name(source.name):
                 usual.refuse_depth(look, stated=source.scaled)
-            remarks += usual.unusual(look)
-            tint = usual.tint_of(look)
-            if tint is not None:
-                image = tinted(source.read() if image is None else image, tint)
+            if look.channels == 1 and usual.tint is not None:
+                image = source.read() if image is None else image  # the look is of its middle alone
+                tint = usual.tint_of(image)
+                image = image if tint is None else tinted(image, tint)
+            remarks += usual.unusual(look, tint)
     except ImageError as error:
         return source, error
     return source, _Read(time.perf_counter() - started, image, tuple(remarks), tint)
