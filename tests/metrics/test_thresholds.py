@@ -190,3 +190,8 @@ def test_a_normal_is_held_against_those_of_other_groups() -> None:
 
 def test_one_normal_has_no_held_out_rate() -> None:
     assert np.isnan(held_out_rate([1.0], 0.1)) and np.isnan(held_out_rate([], 0.1))
+
+
+def test_a_rate_is_refused_where_the_sizes_of_groups_were_not_recorded() -> None:
+    point = at_false_positive_rate(range(200), 0.05, "leave_one_group_out", largest_group=None)
+    assert math.isnan(point.threshold) and "not recorded" in point.reason and "refresh" in point.reason

@@ -108,7 +108,7 @@ def at_false_positive_rate(
         largest_group: as for ``calibrate``.
 
     Returns:
-        the threshold with its source; NaN with the reason where the normals are too few.
+        the threshold with its source; NaN with the reason where the normals are too few, or ``largest_group`` is None.
 
     Raises:
         ValueError: the rate is outside (0, 0.5), or a score is not finite.
@@ -123,9 +123,14 @@ def at_false_positive_rate(
     if not 0 < rate < 0.5:
         raise ValueError(f"a false-positive rate of {rate!r}: it must lie in (0, 0.5), e.g. 0.01")
     point = calibrate(scores, rate, source, largest_group=largest_group)
-    group = largest_group or 1
+    if point.n == 0:
+        return point
+    if largest_group is None:
+        reason = f"how many images the groups of its normals have was not recorded ({source}): refresh the cell"
+        return replace(point, threshold=math.nan, source=f"none: {reason}", set_by=None)
+    group = largest_group
     rank = conformal_rank(point.n, rate, group)
-    if point.n == 0 or (group == 1 and rank <= point.n):
+    if group == 1 and rank <= point.n:
         return point
     if rank <= point.n:
         ordered = np.sort(np.asarray(scores, dtype=np.float64).ravel())
