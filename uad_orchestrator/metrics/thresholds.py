@@ -126,7 +126,9 @@ def at_false_positive_rate(
     if point.n == 0:
         return point
     if largest_group is None:
-        reason = f"how many images the groups of its normals have was not recorded ({source}): refresh the cell"
+        reason = (
+            f"how many images the groups of its normals have was not recorded ({source}): refresh the cell"
+        )
         return replace(point, threshold=math.nan, source=f"none: {reason}", set_by=None)
     group = largest_group
     rank = conformal_rank(point.n, rate, group)
