@@ -372,7 +372,7 @@ def test_a_step_waits_for_a_slot_in_its_pool(tmp_path: Path) -> None:
         time.sleep(2)  # Dagster may lose a slot that is freed in the moment in which a step begins to wait
         assert recorded_versions(instance, project, "memory_bank") == {}
         slots.free_concurrency_slots_for_run("another run")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while waiting.is_alive() and time.monotonic() < deadline:
             waiting.join(1)
             slots.assign_pending_steps(["gpu"])  # Dagster's own way to hand out what it lost

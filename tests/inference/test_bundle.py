@@ -235,7 +235,7 @@ def test_thresholds_for_a_false_positive_rate(bundle: Bundle) -> None:
     )  # ceil(11 * 0.6) = 7th of 10
     assert (calibration.image_point.n, calibration.pixel_point.n) == (8, 10)
     assert math.isnan(bundle.calibration.at(0.1).image_point.threshold)
-    with pytest.raises(ValueError, match="contamination"):
+    with pytest.raises(ValueError, match=r"a false-positive rate of 0\.6"):
         bundle.calibration.at(0.6)
 
 

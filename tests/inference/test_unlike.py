@@ -93,7 +93,7 @@ def test_a_tinted_image_is_cached_apart_from_the_file_as_it_is(bundle: Bundle, t
     grey = np.repeat(normal_image(900)[..., :1], 3, axis=2)
     write_image(tmp_path / "grey.png", grey)
     usual = fitted_on(bundle.state)
-    assert usual is not None and usual.tint is not None
+    assert usual is not None and usual.tint is None, "their mean is grey"
     reddish = replace(usual, tint=(1.0, 0.6, 0.5))
     facts = {**bundle.state.facts, "fitted_on": reddish.to_json()}
     detector = replace(bundle, state=replace(bundle.state, facts=facts)).detector()

@@ -51,7 +51,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "prompts": (PromptSettings,),
     "index": (stages.IndexSettings,),
     "tiles": (TokenTileSettings,),
-    "calibration": (CheckpointCalibration,),
+    "calibration": (CheckpointCalibration, stages.CoresetCalibration),
     "augment": (AugmentSettings,),
     "maps": (stages.MapSettings,),
     "morphology": (stages.MorphologySettings,),

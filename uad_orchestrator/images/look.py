@@ -26,6 +26,9 @@ DARKEST_STEP = 0.02
 CAMERA_DEPTHS = (10, 12, 14)
 """Bits of cameras whose values come in files of 16."""
 
+FAINTEST_TINT = 1 - 0.5 / 255
+"""Above it the weakest channel of a tint leaves every value of 8 bits as it is."""
+
 _EXACT_SIZES = 16
 
 
@@ -130,8 +133,8 @@ class FittedOn:
         channels: 1, 3 or both, ascending.
         brightness, sharpness: the lowest and the highest; None where none could be taken.
         largest: the largest value of any, 0 to 1.
-        tint: the mean colour of those in colour, its strongest channel 1; None where all are grey or black, where some
-            are grey, and where an earlier version noted it not.
+        tint: the mean colour of those in colour, its strongest channel 1; None where some are grey, where their mean
+            is, or is black, and where an earlier version noted it not.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -308,7 +311,7 @@ def _tint(looks: Sequence[Look]) -> tuple[float, float, float] | None:
     if not mean.max() > 0:
         return None
     red, green, blue = (mean / mean.max()).round(6).tolist()
-    return red, green, blue
+    return None if min(red, green, blue) > FAINTEST_TINT else (red, green, blue)
 
 
 def tinted(pixels: RgbImage, tint: Sequence[float]) -> RgbImage:

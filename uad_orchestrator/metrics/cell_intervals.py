@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,7 +163,7 @@ class PixelIntervals:
         return {name: (found[good], found[~good]) for name, found in left_out.items()}
 
     def _reports(
-        self, figures: Mapping[str, float], parts: Mapping[str, list[np.ndarray]], kinds: Sequence[str] | set
+        self, figures: Mapping[str, float], parts: Mapping[str, list[np.ndarray]], kinds: Collection[str]
     ) -> Intervals:
         labels = [image.label for image in self._images(kinds)]
         reports = {}
@@ -173,7 +173,7 @@ class PixelIntervals:
                 reports[name] = _report(found, JACKKNIFE, labels.count(0), labels.count(1))
         return reports
 
-    def _images(self, kinds: Sequence[str] | set) -> list[ImageOutcome]:
+    def _images(self, kinds: Collection[str]) -> list[ImageOutcome]:
         return [image for image in self.statistics.images if image.kind in {GOOD, *kinds}]
 
 

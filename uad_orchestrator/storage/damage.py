@@ -80,10 +80,11 @@ def seal(text: str) -> str:
     Returns:
         JSON.
 
-    >>> print(seal('{\\n "a": 1\\n}'))
+    >>> import json
+    >>> print(seal(json.dumps({"rows": 1}, indent=1)))
     {
-     "a": 1,
-     "checksum": "2a47eb6b"
+     "rows": 1,
+     "checksum": "f3bb3c08"
     }
     """
     body = text.removesuffix("\n}")

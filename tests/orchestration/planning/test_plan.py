@@ -328,7 +328,7 @@ def test_the_content_of_an_earlier_version_is_read_where_it_was_kept(
     path = fresh.store.open_dir(ArtifactKey(asset, *address, found.version)) / "content.json"
     path.write_text("{ damaged")
     assert read_content(fresh.store, asset, DISC, found.version) is None
-    path.unlink()
+    assert not path.parent.exists(), "it was set aside: the next refresh puts it back"
     assert read_content(fresh.store, asset, DISC, found.version) is None
 
 

@@ -1,6 +1,6 @@
 """Runs whose process is gone: a kill -9 leaves them NOT_STARTED or STARTED, and their pool slots taken.
 
-Not public API of Dagster here: ``report_run_failed`` and ``free_concurrency_slots_for_run``.
+Not public API of Dagster here: the tag of retries, ``report_run_failed`` and ``free_concurrency_slots_for_run``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
 from uad_orchestrator.storage.processes import is_alive
+
+NOT_TRIED_AGAIN = {"dagster/max_retries": "0"}
+"""Tags of a run that the daemon does not start again when its process dies."""
 
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,

@@ -14,6 +14,7 @@ from uad_orchestrator.orchestration.assets.materialize import DAMAGED
 from uad_orchestrator.orchestration.assets.partitions import project_partitions
 from uad_orchestrator.orchestration.assets.resources import INPUTS_TAG
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.dagster_instance.dead_runs import NOT_TRIED_AGAIN
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version
 from uad_orchestrator.orchestration.dagster_instance.job_runs import (
     failed_in,
@@ -164,7 +165,7 @@ def process_tags(refresh_id: str) -> dict[str, str]:
     pid, _, started = this_process().partition(".")
     host = socket.gethostname()
     ours = {"uad/refresh_id": refresh_id, "uad/host": host, "uad/pid": pid, "uad/pid_started": started}
-    return {**ours, "dagster/max_retries": "0"}
+    return {**ours, **NOT_TRIED_AGAIN}
 
 
 def read_outcome(
