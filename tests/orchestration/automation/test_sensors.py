@@ -187,6 +187,15 @@ def test_lost_cell_that_is_at_work_again_is_waited_for(watched, monkeypatch):
     assert ticks.cells() == {"alpha/ring|cnn"}
 
 
+def test_cell_that_left_the_project_is_not_waited_for(watched):
+    workshop, ticks = watched
+    drop(workshop, "a.pth", b"second one")
+    ticks.look()
+    assert ticks.cells() == cells_of("cnn")
+    workshop.edit(lambda values: values["detectors"].pop("cnn"))
+    assert ticks.cells() == set() and "waiting" not in ticks.reason
+
+
 def test_run_started_after_the_file_came_takes_it_along(watched):
     workshop, ticks = watched
     drop(workshop, "a.pth", b"second one")

@@ -124,6 +124,7 @@ class _CheckpointTick:
         order = recorded_order(self.instance, self.project, "memory_bank")
         checkpoints = recorded_order(self.instance, self.project, "checkpoint")
         self.watch.waiting = {}
+        self.watch.asked = {key: one for key, one in self.watch.asked.items() if key in watched}
         tries = self._lost(asked, at_work, checkpoints, now)
         asked = {key: self.watch.asked[key].change for key in tries} | asked
         requests = []
