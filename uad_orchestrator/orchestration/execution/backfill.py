@@ -76,7 +76,7 @@ def hand_over(
     state, store = open_state(project, rehash=rehash), open_store(project)
     plan = Planner(state, store, instance).plan(selection)
     changed = report_inputs(instance, project, plan.inputs, store)
-    put_back_inputs(store, state, (cell for cell in state.cells if selection.covers(cell)))
+    put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
     wanted = _cells_by_asset(plan)
     board = any(node.asset == "leaderboard" for node in plan.stale)
     backfill = (

@@ -131,7 +131,7 @@ def refresh(
         inputs=report_inputs(instance, project, plan.inputs, store),
         failed=[Failed("dataset_category", place, None, why) for place, why in plan.unreachable.items()],
     )
-    put_back_inputs(store, state, (cell for cell in state.cells if selection.covers(cell)))
+    put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
     tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
     refresh_id = uuid4().hex
     on_start(len(tasks))

@@ -14,7 +14,7 @@ from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_version
 from uad_orchestrator.orchestration.planning.reasons import Reasons
 from uad_orchestrator.orchestration.planning.rerecording import RecordedGrid, Rerecord, find_rerecords
-from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, STAGES, Cell, partition_of
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.storage.artifacts import ArtifactStore
@@ -171,15 +171,9 @@ class Planner:
         return [StaleNode("leaderboard", None, None, (why,))]
 
     def _changed_inputs(self, cells: Sequence[Cell]) -> list[Input]:
-        changed: dict[tuple[str, str], Input] = {}
-        for asset in INPUTS:
-            for cell in cells if asset not in CELL_ASSETS else ():
-                place = (asset, partition_of(asset, cell))
-                if place not in changed:
-                    try:
-                        found = self.state.input(asset, cell)
-                    except InputUnavailable:
-                        continue
-                    if self.recorded.versions(asset).get(found.partition) != found.version:
-                        changed[place] = found
-        return list(changed.values())
+        shared = [asset for asset in INPUTS if asset not in CELL_ASSETS]
+        return [
+            found
+            for found in self.state.inputs(cells, shared)
+            if self.recorded.versions(found.asset).get(found.partition) != found.version
+        ]

@@ -7,7 +7,8 @@ of the lineage and the test for staleness.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.metrics.evaluation import METRICS_VERSION
 from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.versions import input_contents
-from uad_orchestrator.orchestration.versions.graph import NODES, STAGES, Cell, partition_of
+from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.versions.input_contents import Digests
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import DetectorEntry, Project
@@ -112,6 +113,14 @@ class ProjectState:
         if isinstance(found, InputUnavailable):
             raise found
         return found
+
+    def inputs(self, cells: Collection[Cell], assets: Iterable[str] = INPUTS) -> Iterator[Input]:
+        """The inputs of cells, each once, in order of dependency; those that cannot be read are left out."""
+        for asset in assets:
+            places = {partition_of(asset, cell): cell for cell in cells}
+            for cell in places.values():
+                with suppress(InputUnavailable):
+                    yield self.input(asset, cell)
 
     def version(self, asset: str, cell: Cell) -> str:
         """The version ``asset`` has for a cell, or will have once it is computed.

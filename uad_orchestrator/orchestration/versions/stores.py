@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.catalogue import board_metrics
-from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of, partition_of
+from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.known_categories import remember_categories
@@ -60,21 +60,13 @@ def remember_input(store: ArtifactStore, found: Input) -> None:
         open_index(store).record(store.provenance(key))
 
 
-def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Iterable[Cell]) -> list[Input]:
+def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Collection[Cell]) -> list[Input]:
     """Keep the contents that cells' inputs have now and the store has not: a kill or a hand took them away.
 
     Returns:
         The inputs whose content was put back.
     """
-    places: dict[tuple[str, str], Cell] = {}
-    for cell in cells:
-        for asset in INPUTS:
-            places.setdefault((asset, partition_of(asset, cell)), cell)
-    known: dict[ArtifactKey, Input] = {}
-    for (asset, _), cell in places.items():
-        with suppress(InputUnavailable):
-            found = state.input(asset, cell)
-            known[input_key(found)] = found
+    known = {input_key(found): found for found in state.inputs(cells)}
     missing = [known[key] for key in store.missing(known)]
     for found in missing:
         remember_input(store, found)
