@@ -123,6 +123,8 @@ def test_normals_stay_readable_beside_defects_that_score_far_higher():
 
 
 @example([0.0], [1e6, 2e6], 500.0)
+@example([0.0], [1.0], 5e-324)
+@example([1e3], [1e6], 1e3 + 2e-13)
 @given(
     st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30),
     st.lists(st.floats(-1e6, 1e6), max_size=10),

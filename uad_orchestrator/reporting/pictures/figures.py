@@ -21,6 +21,7 @@ FRAME = (0.15, 0.17, 0.82, 0.67)  # left, bottom, width, height of the axes; the
 TALL_FRAME = (0.15, 0.17, 0.82, 0.79)  # without a legend
 FAR = 4  # times the range of normals and threshold is near; the axis may be broken behind it
 FAR_SHARE = 1 / 3  # of the axis, for scores beyond the break
+SMALLEST_PART = 1e-9  # of the largest score: a narrower part of the axis is lost in the rounding of its scale
 POINTS = 150  # of a curve: more cannot be seen at this size
 
 
@@ -146,7 +147,8 @@ def _break(scores: Sequence[float], normals: Sequence[float], threshold: float) 
     span = max([bulk] if math.isnan(threshold) else [bulk, threshold]) - lowest
     near = max(score for score in scores if score <= lowest + max(span, 0) * FAR)
     limit = max(near, lowest + span) + 0.1 * span
-    return limit if span > 0 and limit - lowest < (highest - lowest) / 2 else None
+    can_be_drawn = limit - lowest > SMALLEST_PART * max(abs(lowest), abs(highest))
+    return limit if can_be_drawn and limit - lowest < (highest - lowest) / 2 else None
 
 
 def _break_axis(axes: Axes, edges: np.ndarray, highest: float) -> np.ndarray:
