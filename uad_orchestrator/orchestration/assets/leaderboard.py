@@ -13,7 +13,7 @@ from uad_orchestrator.orchestration.cells.board import board_version, current_bo
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES
 from uad_orchestrator.project import Project
-from uad_orchestrator.reporting.board.columns import shown, with_intervals
+from uad_orchestrator.reporting.board.columns import INTERVAL, shown, with_intervals
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 
 
@@ -80,10 +80,11 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
     averaged = [
         name for name in measured if any(name in d.values for of in board.means for d in of.detectors)
     ]
+    mean_interval = f"{measured[0]}{INTERVAL}"  # only the mean of the first figure has one
     means = [
         {"dataset": of.dataset, "detector": detector.detector}
         | {name: _figure(detector.values.get(name)) for name in averaged}
-        | {bounds[0]: shown(detector, bounds[0])}
+        | {mean_interval: shown(detector, mean_interval)}
         for of in board.means
         for detector in of.detectors
     ]

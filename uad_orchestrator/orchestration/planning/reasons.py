@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from uad_orchestrator.orchestration.versions.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.state import Input, ProjectState
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.lineage.tree import CONTENT_FILE
+from uad_orchestrator.storage.lineage import tree
 from uad_orchestrator.storage.provenance import ProvenanceError
 
 
@@ -66,6 +65,6 @@ def read_content(store: ArtifactStore, asset: str, cell: Cell, version: str) -> 
     dataset, name = (cell.dataset, cell.category_name) if dimension != "detector" else (None, None)
     key = ArtifactKey(asset, dataset, name, cell.detector if dimension != "category" else None, version)
     try:
-        return json.loads((store.open_dir(key, CONTENT_FILE) / CONTENT_FILE).read_text())
+        return tree.read_content(store, key, store.provenance(key))
     except (ArtifactError, ProvenanceError, OSError, ValueError):
         return None
