@@ -7,7 +7,7 @@ import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.protocol import detector as base
+from uad_orchestrator.detectors.protocol import latest_responses
 from uad_orchestrator.detectors.protocol.detector import Detector
 
 
@@ -65,11 +65,11 @@ def test_scores_labels_and_maps_cost_one_pass(patchcore: Detector, embedder: Cel
 def test_what_is_remembered_is_bounded(
     patchcore: Detector, embedder: CellMeans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "REMEMBERED", 3 * 48)  # patch scores: an image has 6 x 8
+    monkeypatch.setattr(latest_responses, "REMEMBERED", 3 * 48)  # patch scores: an image has 6 x 8
     patchcore.fit(textures(5))
     fresh = textures(20, seed=2)
     first = patchcore.decision_function(fresh)
-    assert len(patchcore._recent) == 3
+    assert len(patchcore._latest._recent) == 3
     assert np.array_equal(patchcore.decision_function(fresh), first)
     assert np.array_equal(patchcore.decision_function([fresh[0]] * 3), first[[0, 0, 0]])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +21,7 @@ from uad_orchestrator.detectors.protocol.calibration import (
     scaled_responses,
 )
 from uad_orchestrator.detectors.protocol.fitted_look import fit_noting_look
+from uad_orchestrator.detectors.protocol.latest_responses import LatestResponses
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe, calibrate_maps
 from uad_orchestrator.detectors.protocol.settings import (
     CoresetCalibration,
@@ -40,9 +40,6 @@ from uad_orchestrator.threads import available_threads, ordered_map
 
 Images = Sequence[Path | str] | Sequence[RgbImage] | Sequence[ImageSource] | np.ndarray
 """Paths, a list of arrays, or one ``(n, h, w, c)`` array."""
-
-REMEMBERED = 1 << 20
-"""Patch scores kept, of the latest responses, so that scores, labels and maps of the same images cost one pass."""
 
 
 class Detector(ABC):
@@ -92,9 +89,7 @@ class Detector(ABC):
         self.fit_settings = fit
         self.scoring_settings = scoring
         self.map_settings = maps
-        self._recent: OrderedDict[str, Response] = OrderedDict()
-        self._held_scores = 0
-        self._together: tuple[list[str], list[Response]] = ([], [])
+        self._latest = LatestResponses(together=self.transductive)
 
     # ---- stages ------------------------------------------------------------------------------------------
 
@@ -287,7 +282,7 @@ class Detector(ABC):
         held_out = [] if validation is None else _sources(validation, input_format)
         with self.stream.caching():
             state = fit_noting_look(self.fit_state, train)
-            self._forget()
+            self._latest.forget()
             self.state_ = state
             self._calibrate(train, held_out)
         return self
@@ -310,7 +305,7 @@ class Detector(ABC):
         Returns:
             The detector itself.
         """
-        self._forget()
+        self._latest.forget()
         self.map_scale_ = map_scale
         self.state_ = state
         self.image_point_, self.threshold_ = image_point, image_point.threshold
@@ -332,7 +327,9 @@ class Detector(ABC):
             ValueError: arrays that are not of ``input_format``.
         """
         self._check_fitted()
-        return np.array([r.score for r in self._responses(_sources(images, input_format))], dtype=np.float64)
+        return np.array(
+            [r.score for r in self._responses_to(_sources(images, input_format))], dtype=np.float64
+        )
 
     def predict(self, images: Images, *, input_format: str = "rgb_u8_hwc") -> np.ndarray:
         """Normal or anomalous.
@@ -372,7 +369,7 @@ class Detector(ABC):
             ValueError: the model gives no map.
         """
         self._check_fitted()
-        return self.anomaly_map(next(self._responses(_sources([image], input_format))))
+        return self.anomaly_map(next(self._responses_to(_sources([image], input_format))))
 
     def predict_anomaly_map(
         self, images: Images, *, input_format: str = "rgb_u8_hwc"
@@ -436,56 +433,14 @@ class Detector(ABC):
     def _maps(self, sources: list[ImageSource]) -> Iterator[np.ndarray]:
         self._check_fitted()
         threads = min(available_threads(), MAP_THREADS)
-        return ordered_map(self.anomaly_map, self._responses(sources), threads=threads, ahead=2 * threads)
+        return ordered_map(self.anomaly_map, self._responses_to(sources), threads=threads, ahead=2 * threads)
 
-    def _forget(self) -> None:
-        """Another state gives other responses."""
-        self._recent.clear()
-        self._held_scores = 0
-        self._together = ([], [])
-
-    def _responses(self, sources: list[ImageSource]) -> Iterator[Response]:
-        return self._responses_together(sources) if self.transductive else self._responses_in_order(sources)
-
-    def _responses_together(self, sources: list[ImageSource]) -> Iterator[Response]:
-        """The latest answer to all of them is kept: scores and maps of the same images cost one pass."""
-        digests = [source.digest for source in sources]
-        if digests != self._together[0]:
-            self._together = (digests, list(self.respond(self.state_, sources)))
-        return iter(self._together[1])
-
-    def _responses_in_order(self, sources: list[ImageSource]) -> Iterator[Response]:
-        """Those remembered, and the others in one pass; images of one content are one image."""
-        known = {s.digest: self._recent[s.digest] for s in sources if s.digest in self._recent}
-        copies = Counter(source.digest for source in sources)
-        answers = self.respond(self.state_, {s.digest: s for s in sources if s.digest not in known}.values())
-        for source in sources:
-            response = known.get(source.digest)
-            if response is None:
-                response = next(answers)
-                if copies[source.digest] > 1:
-                    known[source.digest] = response
-            self._remember(source.digest, response)
-            yield response
-
-    def _remember(self, digest: str, response: Response) -> None:
-        self._held_scores -= _held(self._recent.pop(digest, None))
-        self._recent[digest] = response
-        self._held_scores += _held(response)
-        while self._held_scores > REMEMBERED:
-            _, oldest = self._recent.popitem(last=False)
-            self._held_scores -= _held(oldest)
+    def _responses_to(self, sources: list[ImageSource]) -> Iterator[Response]:
+        return self._latest.responses(sources, lambda missing: self.respond(self.state_, missing))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "state_"):
             raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit first")
-
-
-def _held(response: Response | None) -> int:
-    """Patch scores that are held with a response."""
-    if response is None:
-        return 0
-    return 1 if response.patch_grid is None else response.patch_grid.size
 
 
 def _sources(images: Any, input_format: str) -> list[ImageSource]:
