@@ -14,7 +14,7 @@ from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.storage import atomic
-from uad_orchestrator.storage.locations import LocalLocation
+from uad_orchestrator.storage.artifacts.locations import LocalLocation
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, Pro
 START = """
 import sys, time
 from pathlib import Path
-from uad_orchestrator.storage.artifacts import ArtifactKey, ArtifactStore
+from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.provenance import Provenance
 root, local, who = sys.argv[1:4]
 store = ArtifactStore(root, local=Path(local))

@@ -12,9 +12,9 @@ import pytest
 from tests.storage.conftest import Put
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
+from uad_orchestrator.storage.artifacts.locations import RemoteLocation
 from uad_orchestrator.storage.collect import collect_garbage
 from uad_orchestrator.storage.lineage.tree import upstream
-from uad_orchestrator.storage.locations import RemoteLocation
 from uad_orchestrator.storage.provenance import Provenance
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.locations import folder_usage
+from uad_orchestrator.storage.artifacts.locations import folder_usage
 from uad_orchestrator.storage.processes import is_alive
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 

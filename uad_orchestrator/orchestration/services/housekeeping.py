@@ -21,8 +21,8 @@ from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.artifacts.locations import folder_usage
 from uad_orchestrator.storage.collect import GarbageReport, Removed, collect_garbage
-from uad_orchestrator.storage.locations import folder_usage
 
 UNDER_WAY = [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 

@@ -15,7 +15,7 @@ from uad_orchestrator.orchestration.services.project_problem import ProjectProbl
 from uad_orchestrator.orchestration.versions.stores import open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.locations import RemoteLocation
+from uad_orchestrator.storage.artifacts.locations import RemoteLocation
 
 
 def storage_problems(project: Project, need: DiskNeed) -> Iterator[ProjectProblem]:

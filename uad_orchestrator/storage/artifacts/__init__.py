@@ -1,0 +1,6 @@
+"""Artifacts: addressed by their version, written aside and renamed, never changed afterwards."""
+
+from uad_orchestrator.storage.artifacts.draft import ArtifactDraft
+from uad_orchestrator.storage.artifacts.store import ArtifactError, ArtifactStore, DamagedArtifact
+
+__all__ = ["ArtifactDraft", "ArtifactError", "ArtifactStore", "DamagedArtifact"]
