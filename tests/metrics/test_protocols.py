@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.metrics.made_pixels import Row, brute_force_spro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
-from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.intervals import evenly_weighted, interval_of_auroc, left_out_interval
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
-from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from uad_orchestrator.metrics.catalogue import NEWCOMBE
-from uad_orchestrator.metrics.cell_intervals import rate_intervals
+from uad_orchestrator.metrics.cell.intervals import rate_intervals
 from uad_orchestrator.metrics.image_metrics import image_metrics, threshold_metrics
 from uad_orchestrator.metrics.intervals import interval_of_auroc
 from uad_orchestrator.metrics.report import (

@@ -14,8 +14,8 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 
 from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
 from uad_orchestrator.metrics.catalogue import METRICS, Metric
+from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import (
     ImageMetrics,
     ThresholdMetrics,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from uad_orchestrator.metrics import evaluation
+from uad_orchestrator.metrics.pixels import statistics
 
 CaseKind = Literal["highest_defect", "lowest_defect", "highest_normal"]
 
@@ -19,7 +19,7 @@ HEADINGS: dict[CaseKind, str] = {
 """What each kind is called, in the order in which a report shows them."""
 
 
-class ScoredImage(evaluation.ScoredImage, Protocol):
+class ScoredImage(statistics.ScoredImage, Protocol):
     """A row of a score table with its role: ``detectors.protocol.scoring.ScoreRow``, or any object like it."""
 
     @property

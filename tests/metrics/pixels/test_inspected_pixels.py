@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uad_orchestrator.metrics import PixelCounts
-from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
 from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.pixels.regions import regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth

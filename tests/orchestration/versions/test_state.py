@@ -24,7 +24,7 @@ from tests.orchestration.edits import (
 from tests.orchestration.versions.test_graph import DESIGN
 from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_image
 from uad_orchestrator.detectors.registry import DETECTORS
-from uad_orchestrator.metrics.evaluation import METRICS_VERSION
+from uad_orchestrator.metrics.cell import METRICS_VERSION
 from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState

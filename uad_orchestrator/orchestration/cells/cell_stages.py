@@ -25,7 +25,7 @@ from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.source import ImageSource, read_digest
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
-from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.thresholds import calibrate
 from uad_orchestrator.orchestration.cells.artifact_files import (

@@ -13,7 +13,7 @@ from functools import partial
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.metrics.catalogue import averaged, headlines
-from uad_orchestrator.metrics.evaluation import Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
 from uad_orchestrator.orchestration.cells.artifact_files import finite_or_none, read_map_scale
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, RegionOfInterest
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream

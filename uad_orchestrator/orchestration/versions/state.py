@@ -19,7 +19,7 @@ from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.weights import WeightsError
-from uad_orchestrator.metrics.evaluation import METRICS_VERSION
+from uad_orchestrator.metrics.cell import METRICS_VERSION
 from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
 from uad_orchestrator.orchestration.versions import input_contents
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell, partition_of

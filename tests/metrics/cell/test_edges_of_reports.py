@@ -15,7 +15,7 @@ from tests.metrics.made_pixels import Row
 from tests.metrics.test_report import INTERVAL, content
 from uad_orchestrator.metrics import MetricsReport, OperatingPoint, PixelCounts, calibrate
 from uad_orchestrator.metrics.bootstrap import interval
-from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import threshold_metrics
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.left_out import outline_of

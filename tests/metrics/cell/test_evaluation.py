@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.metrics.made_pixels import Row, brute_force_aupro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.catalogue import CLOPPER_PEARSON, JACKKNIFE, find
-from uad_orchestrator.metrics.evaluation import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.intervals import interval_of_auroc, left_out_interval, rate_interval
 from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels import statistics

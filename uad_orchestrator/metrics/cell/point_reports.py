@@ -1,0 +1,103 @@
+"""What a threshold does to the test images, as it is reported; where that is unknown, why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uad_orchestrator.metrics.cell.intervals import Intervals
+from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, threshold_metrics
+from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
+from uad_orchestrator.metrics.report import OperatingPointReport, SegmentationReport
+from uad_orchestrator.metrics.thresholds import held_out_rate
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The thresholds of a cell, all from normal images it was not fitted on.
+
+    Attributes:
+        image: of image scores.
+        pixel: of map values.
+        segmentation: of map values, SegF1's.
+    """
+
+    image: OperatingPoint
+    pixel: OperatingPoint
+    segmentation: SegmentationPoint
+
+
+def figures_at_threshold(
+    scores: Sequence[float], labels: Sequence[int], point: OperatingPoint
+) -> ThresholdMetrics | None:
+    """What a threshold of image scores does; None where there is no threshold."""
+    return None if math.isnan(point.threshold) else threshold_metrics(scores, labels, point.threshold)
+
+
+def point_report(
+    point: OperatingPoint, found: ThresholdMetrics | None, intervals: Intervals, missing: str | None
+) -> OperatingPointReport:
+    """The operating point, with what it does where that is known."""
+    values = _at_point(point, found, missing) | point.promise
+    if point.unguaranteed:
+        values["reasons"] |= dict.fromkeys(point.promise, point.unguaranteed)
+    return OperatingPointReport(contamination=point.contamination, intervals=intervals, **values)
+
+
+def with_held_out_rate(
+    report: OperatingPointReport, held_out: Sequence[float], groups: Sequence[str], point: OperatingPoint
+) -> OperatingPointReport:
+    """The false-positive rate of the normals that calibrate, where no good image is tested."""
+    if report.false_positive_rate is not None or math.isnan(point.threshold):
+        return report
+    rate = held_out_rate(held_out, point.contamination, groups)
+    if math.isnan(rate):
+        return report
+    reasons = {name: why for name, why in report.reasons.items() if name != "false_positive_rate"}
+    known = f"{len(held_out)} held-out normals ({point.origin})"
+    return report.model_copy(
+        update={"false_positive_rate": rate, "false_positive_rate_from": known, "reasons": reasons}
+    )
+
+
+def segmentation_report(
+    point: SegmentationPoint, found: ThresholdMetrics | None, intervals: Intervals, missing: str | None
+) -> SegmentationReport:
+    """SegF1's threshold, with what it does where that is known."""
+    return SegmentationReport(intervals=intervals, **_at_point(point, found, missing))
+
+
+def _at_point(
+    point: OperatingPoint | SegmentationPoint, found: ThresholdMetrics | None, missing: str | None
+) -> dict[str, Any]:
+    """The fields that every report of a threshold has; ``missing`` is what there is not to measure it on."""
+    figures = (found or ThresholdMetrics(math.nan, 0, 0, 0, 0)).figures()
+    usual_reason = no_threshold(point) if math.isnan(point.threshold) else missing or "no masks"
+    known = {} if found is None else _reasons_at(found, missing)
+    reasons = {name: known.get(name, usual_reason) for name, value in figures.items() if math.isnan(value)}
+    if math.isnan(point.threshold):
+        reasons["threshold"] = no_threshold(point)
+    return {
+        "threshold": point.threshold,
+        "source": point.source,
+        "n": point.n,
+        "reasons": reasons,
+        **figures,
+    }
+
+
+def _reasons_at(found: ThresholdMetrics, missing: str | None) -> dict[str, str]:
+    """Why figures at a threshold are undefined, in the words of the test images."""
+    reasons = dict(found.reasons)
+    if missing:
+        of_kind = ("recall", "f1", "iou") if "defective" in missing else ("false_positive_rate",)
+        names = found.figures() if missing == "no test images" else of_kind
+        reasons |= {name: missing for name in names if name in reasons}
+    return reasons
+
+
+def no_threshold(point: OperatingPoint | SegmentationPoint) -> str:
+    """Why there is no threshold."""
+    return f"no threshold: {point.source.removeprefix('none: ')}"
