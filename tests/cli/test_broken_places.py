@@ -17,11 +17,16 @@ from uad_orchestrator.storage import atomic
 from uad_orchestrator.storage.artifacts.locations import LocalLocation
 
 
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    built = Workshop.build(tmp_path_factory.mktemp("refreshed") / "home", {"alpha": ["disc"]}, train=4)
+    assert not built.refresh(Selection(detectors=("patchcore",))).failed
+    return built
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]}, train=4)
-    assert not workshop.refresh(Selection(detectors=("patchcore",))).failed
-    return workshop.home
+def home(refreshed: Workshop, tmp_path: Path) -> Path:
+    return refreshed.copied_to(tmp_path / "home").home
 
 
 @pytest.mark.parametrize("command", ["plan", "refresh", "check"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,11 @@ class Workshop:
         workshop = cls(home)
         workshop.write(project_file(datasets))
         return workshop
+
+    def copied_to(self, home: Path) -> Workshop:
+        """The same project with all that was computed, to be changed: cheaper than to refresh another one."""
+        shutil.copytree(self.home, home)
+        return Workshop(home)
 
     @property
     def project(self) -> Project:

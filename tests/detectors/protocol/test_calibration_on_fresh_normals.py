@@ -1,4 +1,4 @@
-"""Pitfalls 1 and 18: the operating point on 200 fresh normals per demo cell, and what it still finds."""
+"""Pitfalls 1 and 18: the operating point on a hundred fresh normals per demo cell, and what it still finds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.project import demo_project
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
 
-FRESH = 200
+FRESH = 100
 CONTAMINATION = 0.1
 
 

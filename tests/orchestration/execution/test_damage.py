@@ -23,11 +23,16 @@ CELL = ("alpha/disc", "patchcore")
 ONLY = Selection(detectors=("patchcore",))
 
 
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    built = Workshop.build(tmp_path_factory.mktemp("refreshed") / "home", {"alpha": ["disc"]})
+    assert not built.refresh(ONLY).failed
+    return built
+
+
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]})
-    assert not workshop.refresh(ONLY).failed
-    return workshop
+def workshop(refreshed: Workshop, tmp_path: Path) -> Workshop:
+    return refreshed.copied_to(tmp_path / "home")
 
 
 def only_file(workshop: Workshop, asset: str, name: str) -> Path:
