@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from tests.embedders.open_clip_models import TINY, register_tiny
 from tests.embedders.real_files import needs_real_files, real_image, real_mask, real_weights
 from uad_orchestrator.embedders.create import create_embedder
 from uad_orchestrator.embedders.settings import EmbedderSettings
@@ -74,11 +75,40 @@ def test_weights_of_another_model_are_refused(tmp_path, resnet18):
         embed(tmp_path / "r18.pth", name="vit_tiny_patch16_224")
 
 
-def test_values_that_are_not_finite_are_refused(tmp_path, resnet18):
-    spoilt = {**resnet18, "conv1.weight": resnet18["conv1.weight"] * float("nan")}
-    torch.save(spoilt, tmp_path / "nan.pth")
-    with pytest.raises(WeightsError, match="not finite"):
-        embed(tmp_path / "nan.pth")
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("spoil", [float("nan"), float("inf"), 1e300], ids=["nan", "inf", "beyond float32"])
+def test_values_that_are_not_finite_are_refused(tmp_path, resnet18, suffix, spoil):
+    from safetensors.torch import save_file
+
+    weight = resnet18["conv1.weight"].double()
+    weight[0, 0, 0, 0] = spoil
+    spoilt, path = {**resnet18, "conv1.weight": weight}, tmp_path / f"odd{suffix}"
+    save_file(spoilt, path) if suffix == ".safetensors" else torch.save(spoilt, path)
+    with pytest.raises(WeightsError, match=r"odd\..*'conv1\.weight' holds values that are not finite"):
+        embed(path)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "vit_tiny_patch16_224", f"open_clip/{TINY}"])
+def test_every_family_refuses_them(tmp_path, name):
+    if "/" in name:
+        register_tiny(tmp_path)
+        import open_clip
+
+        model = open_clip.CLIP(**open_clip.get_model_config(TINY))
+    else:
+        import timm
+
+        model = timm.create_model(name, pretrained=False)
+    torch.save({k: v * float("nan") for k, v in model.state_dict().items()}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"odd\.pth: .* not finite"):
+        embed(tmp_path / "odd.pth", name=name)
+
+
+def test_a_sparse_tensor_is_named(tmp_path, resnet18):
+    spoilt = {**resnet18, "conv1.weight": resnet18["conv1.weight"].to_sparse()}
+    torch.save(spoilt, tmp_path / "sparse.pth")
+    with pytest.raises(WeightsError, match=r"conv1\.weight' is a sparse tensor"):
+        embed(tmp_path / "sparse.pth")
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.bool])

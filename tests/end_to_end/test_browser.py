@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -127,6 +129,69 @@ def test_the_command_line_agrees_with_the_click(server: Server) -> None:
     workshop = Workshop(Path(server.log).parent)
     stale = {(node.asset, node.category, node.detector) for node in workshop.plan().stale}
     assert not stale & {(asset, CATEGORY, DETECTOR) for asset in STAGES}
+
+
+LAUNCH = """mutation ($run: ExecutionParams!) {launchRun(executionParams: $run) {
+    __typename ... on LaunchRunSuccess {run {runId}} ... on RunConfigValidationInvalid {errors {message}}}}"""
+ENDED = """query ($id: ID!) {runOrError(runId: $id) {... on Run {status eventConnection {events {
+    ... on ErrorEvent {error {message cause {message}}}}}}}}"""
+RELOADS = """mutation {reloadWorkspace {__typename}
+    reloadRepositoryLocation(repositoryLocationName: "../../other") {__typename}}"""
+
+
+def test_nothing_that_is_posted_leads_out_of_the_project(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither run config, nor partition keys, nor what else the web server takes."""
+    home = server.log.parent
+    other = Workshop.build(tmp_path_factory.mktemp("other"), {"alpha": ["disc"]}).home
+    before = contents(other)
+
+    def launch(key: str, config: dict[str, Any] | None = None, job: str = "cell") -> dict[str, Any]:
+        selector = {
+            "repositoryLocationName": "uad_orchestrator",
+            "repositoryName": "__repository__",
+            "pipelineName": job,
+        }
+        tags = [{"key": "dagster/partition", "value": key}, {"key": "dagster/max_retries", "value": "0"}]
+        run = {"selector": selector, "runConfigData": config or {}, "mode": "default"}
+        return server.ask(LAUNCH, run=run | {"executionMetadata": {"tags": tags}})["launchRun"]
+
+    for entry in ({"home": str(other)}, {"key_prefix": ["x"]}, {"anything": 1}):
+        answer = launch(f"{CATEGORY}|{DETECTOR}", {"resources": {"project_inputs": {"config": entry}}})
+        assert answer["__typename"] == "RunConfigValidationInvalid", answer
+        assert "unexpected config entry" in answer["errors"][0]["message"]
+
+    keys = [
+        f"../../{other.name}|{DETECTOR}",
+        f"{other}|{DETECTOR}",
+        f"alpha/%2e%2e|{DETECTOR}",
+        f"{CATEGORY}|../x",
+    ]
+    stored = {"resources": {"io_manager": {"config": {"base_dir": str(other / "stored")}}}}
+    launched = {key: launch(key, stored)["run"]["runId"] for key in keys}
+    launched["../.."] = launch("../..", job="inputs")["run"]["runId"]
+    for key, run_id in launched.items():
+        found = wait_for(lambda run_id=run_id: ended(server, run_id), SLOW / 1000, "the run ends")
+        assert found["status"] == "FAILURE", key
+        assert f"this project has no partition {key!r}" in str(found["eventConnection"]), key
+    server.ask(RELOADS)
+    for path in ("logs/..%2f..%2f..%2fuad/yaml", f"logs/..%2f..%2f..%2f{other.name}%2fuad/yaml"):
+        with pytest.raises(HTTPError):
+            urlopen(f"{server.url}/{path}", timeout=60)
+    assert contents(other) == before
+    assert not [path for path in (home / ".uad").rglob("*") if path.name in (other.name, "%2e%2e", "x")]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files below a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def ended(server: Server, run_id: str) -> dict[str, Any] | None:
+    """A run that ended, else None."""
+    found = server.ask(ENDED, id=run_id)["runOrError"]
+    return found if found["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
 
 
 def choose_partition(page: Page, key: str) -> None:

@@ -34,6 +34,12 @@ from uad_orchestrator.orchestration.versions.stores import open_state, open_stor
 pytestmark = pytest.mark.end_to_end
 
 DETECTORS = {"patchcore", "bright", "dino"}
+CANARY = "canary8f3a51"
+SECRETS = {
+    name: f"{CANARY}-{name}"
+    for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "PGPASSWORD", "USER", "LOGNAME")
+}
+"""What the environment of every command holds, and nothing else may."""
 PATIENCE = 300.0
 
 
@@ -62,7 +68,7 @@ def uad(*arguments: str | Path) -> Answer:
         check=False,
         capture_output=True,
         text=True,
-        env=clean_environment(),
+        env=clean_environment(**SECRETS),
         timeout=PATIENCE,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
@@ -82,6 +88,16 @@ def copied(refreshed: tuple[Path, Answer], tmp_path: Path) -> Workshop:
     home = tmp_path / "home"
     shutil.copytree(refreshed[0], home)
     return Workshop(home)
+
+
+def test_nothing_of_the_environment_is_kept_or_said(refreshed: tuple[Path, Answer]) -> None:
+    home, answer = refreshed
+    told = uad("why", "metrics_report", "alpha/disc", "patchcore", "--home", home)
+    assert (answer.status, told.status) == (0, 0)
+    assert all(CANARY not in text for said in (answer, told) for text in (said.out, said.err))
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert {"provenance.json", "uad.duckdb", "runs.db"} <= {path.name for path in files}
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
 
 
 def test_init_writes_a_project_once(tmp_path: Path) -> None:

@@ -14,17 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from uad_orchestrator.images.completeness import missing_end, sound_png
-from uad_orchestrator.images.decode import (
-    ImageError,
-    check_header,
-    decode_image,
-    image_digest,
-    image_mode,
-    image_size,
-    read_image,
-    read_mask,
-)
+from uad_orchestrator.images.damage.completeness import damaged_chunk, missing_part
+from uad_orchestrator.images.decode import ImageError, decode_image, read_image, read_mask
+from uad_orchestrator.images.file_facts import check_header, image_digest, image_mode, image_size
 
 SHAPE = (23, 31)
 
@@ -205,7 +197,7 @@ def test_a_jpeg_whose_end_is_zeros_is_cut_short_despite_its_thumbnail(tmp_path: 
     thumbnail = b"\xff\xda..\xff\xd9"
     path.write_bytes(thumbnail + data[: len(data) // 2] + bytes(len(data) // 2))
     with path.open("rb") as stream:
-        assert missing_end(stream, "JPEG") == (
+        assert missing_part(stream, "JPEG") == (
             "cut short: a JPEG file ends with an end marker, this one does not"
         )
 
@@ -290,7 +282,7 @@ def test_a_plain_png_is_decoded_as_pillow_decodes_it(rgb: np.ndarray, writer: st
         data = stream.getvalue()
     else:
         data = cv2.imencode(".png", pixels if grey else rgb[..., ::-1])[1].tobytes()
-    assert sound_png(data)
+    assert damaged_chunk(data) is None
     assert np.array_equal(decode_image(data, "x"), by_pillow_alone(data))
 
 

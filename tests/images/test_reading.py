@@ -19,15 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from uad_orchestrator.images import tiff_bands
-from uad_orchestrator.images.decode import (
-    check_header,
-    decode_image,
-    hidden_share,
-    image_mode,
-    image_size,
-    read_image,
-    read_mask,
-)
+from uad_orchestrator.images.decode import decode_image, hidden_share, read_image, read_mask
+from uad_orchestrator.images.file_facts import check_header, image_mode, image_size
 from uad_orchestrator.images.header import ImageError, ImageTooLarge, open_header
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.remarks import encoded_remarks, file_remarks

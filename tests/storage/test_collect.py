@@ -14,7 +14,7 @@ import pytest
 from tests.storage.conftest import Put
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
-from uad_orchestrator.storage.collect import collect_garbage
+from uad_orchestrator.storage.collect import collect_garbage, remove_dead_drafts
 
 DEAD_PID = 2**22 + 1  # above what Linux gives out
 
@@ -108,6 +108,19 @@ def test_leftovers_of_dead_writers_go_those_of_living_stay(store: ArtifactStore)
     report = collect_garbage(store, set())
     assert report.bytes == 3 * 4
     assert {path.name[-4:] for path in store.location.scratch.iterdir()} == {"dddd", "eeee", "ffff"}
+
+
+def test_drafts_of_a_container_of_the_same_name_are_left_alone(store: ArtifactStore) -> None:
+    """Their numbers mean other processes here, or none."""
+    host = socket.gethostname()
+    for process in (f"{DEAD_PID}.1700000000.00000000", f"{DEAD_PID}.1700000000", f"{DEAD_PID}"):
+        (store.location.scratch / f"{host}-{process}-aaaa").mkdir(parents=True)
+    removed = {path.name for path in remove_dead_drafts(store)}
+    assert removed == {f"{host}-{DEAD_PID}.1700000000-aaaa", f"{host}-{DEAD_PID}-aaaa"}
+    (left,) = store.location.scratch.iterdir()
+    for seconds, count in ((7200, 0), (2 * 86400, 1)):
+        age(left, seconds)
+        assert len(collect_garbage(store, set()).leftovers) == count
 
 
 def test_folders_that_never_counted_go_when_old(

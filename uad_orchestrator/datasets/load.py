@@ -18,7 +18,8 @@ from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, MaskFile, 
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, refuse_equal_stems
 from uad_orchestrator.datasets.strictness import MaskRule, Strictness
-from uad_orchestrator.images.decode import ImageError, image_digest
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.file_facts import image_digest
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.spelling import choose_from
 from uad_orchestrator.storage.file_names import table_name

@@ -120,7 +120,7 @@ def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_nam
 
     Raises:
         WeightsError: a tensor the network needs is missing, of another shape, not finite, or a kernel that is
-            zero throughout (a layer cut off when the file was made), or holds no floating-point values.
+            zero throughout (a layer cut off when the file was made), is sparse, or holds no floating-point values.
     """
     needed = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     if missing := [name for name in needed if name not in tensors]:
@@ -137,13 +137,15 @@ def load_weights(network: Any, tensors: Mapping[str, Any], path: Path, model_nam
             )
         if given.is_meta:
             continue
+        if given.layout != tensor.layout:
+            raise WeightsError(f"{path}: {name!r} is a sparse tensor, {model_name} needs a plain one")
         if tensor.is_floating_point() and not given.is_floating_point():
             raise WeightsError(
                 f"{path}: {name!r} holds {str(given.dtype).removeprefix('torch.')} values, "
                 f"{model_name} needs floating point"
             )
-        if given.is_floating_point() and not bool(given.isfinite().all()):
-            raise WeightsError(f"{path}: {name!r} holds values that are not finite")
+        if given.is_floating_point() and not bool(given.to(tensor.dtype).isfinite().all()):
+            raise WeightsError(f"{path}: {name!r} holds values that are not finite as {tensor.dtype}")
         if given.ndim > 1 and not bool(given.any()):
             raise WeightsError(
                 f"{path}: {name!r} is zero throughout: the file does not hold this layer. "

@@ -9,11 +9,10 @@ from uad_orchestrator.images.decode import (
     ImageError,
     RgbImage,
     decode_image,
-    image_mode,
-    image_size,
     read_image,
     read_mask,
 )
+from uad_orchestrator.images.file_facts import image_mode, image_size
 from uad_orchestrator.images.formats import ImageFormat, sources_from, to_rgb
 from uad_orchestrator.images.source import ImageSource
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from uad_orchestrator.images.decode import RgbImage, image_size, read_image
+from uad_orchestrator.images.decode import RgbImage, read_image
+from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks
 from uad_orchestrator.images.source import ImageSource, open_bands

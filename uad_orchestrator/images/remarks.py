@@ -1,15 +1,23 @@
-"""What reading a file leaves out: further pictures and channels behind the first, and what its alpha would hide."""
+"""What a result has to say of its file: pictures and channels that are not read, what alpha hides, an end of zeros."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
-from uad_orchestrator.images.decode import encoded_header, hidden_share, read_bytes, read_header
-from uad_orchestrator.images.header import Header
+from uad_orchestrator.images.damage.zero_tail import zero_tail
+from uad_orchestrator.images.decode import hidden_share, read_bytes
+from uad_orchestrator.images.file_facts import encoded_header, read_header
+from uad_orchestrator.images.header import Header, errors_name, open_header
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.storage.regular_file import open_regular
 
-RemarkKind = Literal["several", "unread", "hidden", "size", "channels", "brightness", "sharpness"]
+RemarkKind = Literal["several", "unread", "hidden", "zeros", "size", "channels", "brightness", "sharpness"]
+
+
+_STORED_AS_THEY_ARE = ("TIFF", "BMP", "PPM")
+"""Formats that mostly do not compress pixels."""
 
 
 class Remark(NamedTuple):
@@ -33,11 +41,13 @@ def file_remarks(
 ) -> tuple[Remark, ...]:
     """What a result of this image has to say about it, decoded only where there is an alpha channel.
 
+    An end of zeros is looked for where pixels are stored as they are: a copy that was broken off looks like this.
+
     Args:
         path: the image's file.
         reading: how it is read.
         header: the file's, where it has been read; None: it is read.
-        decode: whether it may be decoded; else nothing is said of what alpha hides.
+        decode: whether its pixels may be looked at; else nothing is said of what alpha hides, nor of zeros.
 
     Returns:
         Them; none for a file of one picture that hides nothing.
@@ -47,7 +57,11 @@ def file_remarks(
     """
     header = header or read_header(path)
     data = read_bytes(Path(path)) if decode and _may_hide(header, reading) else None
-    return _remarks(header, data, str(path), reading)
+    said = _remarks(header, data, str(path), reading)
+    if not decode or header.format not in _STORED_AS_THEY_ARE:
+        return said
+    with errors_name(path), open_regular(path) as stream:
+        return said + _zeros(stream, header)
 
 
 def encoded_remarks(data: bytes, name: str, reading: ReadingSettings = PLAIN_READING) -> tuple[Remark, ...]:
@@ -56,7 +70,21 @@ def encoded_remarks(data: bytes, name: str, reading: ReadingSettings = PLAIN_REA
     Raises:
         ImageError: the file cannot be read.
     """
-    return _remarks(encoded_header(data, name, reading), data, name, reading)
+    header = encoded_header(data, name, reading)
+    said = _remarks(header, data, name, reading)
+    if header.format not in _STORED_AS_THEY_ARE:
+        return said
+    with errors_name(name):
+        return said + _zeros(io.BytesIO(data), header)
+
+
+def _zeros(stream: BinaryIO, header: Header) -> tuple[Remark, ...]:
+    image = open_header(stream)[1]
+    share = zero_tail(stream, header.format, image)
+    if not share:
+        return ()
+    text = f"the last {_percent(share)} of its bytes are all zero: is it black there, or was the file copied in part?"
+    return (Remark("zeros", text),)
 
 
 def _may_hide(header: Header, reading: ReadingSettings) -> bool:

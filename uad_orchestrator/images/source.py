@@ -11,14 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from uad_orchestrator.images.decode import (
-    ImageError,
-    RgbImage,
-    decode_image,
-    image_digest,
-    image_size,
-    read_bytes,
-)
+from uad_orchestrator.images.decode import ImageError, RgbImage, decode_image, read_bytes
+from uad_orchestrator.images.file_facts import image_digest, image_size
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import Remark, encoded_remarks, file_remarks
 from uad_orchestrator.images.tiff_bands import TiffBands, can_read_bands

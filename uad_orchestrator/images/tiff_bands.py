@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from uad_orchestrator.images.damage.tiff_segments import COPY_AGAIN, segments_of
+from uad_orchestrator.images.decoders.pixels import CODEC_ERRORS
 from uad_orchestrator.images.depth import to_full_range
-from uad_orchestrator.images.header import Header, errors_name, open_header, refuse_depth, refuse_size
+from uad_orchestrator.images.header import (
+    Header,
+    Refused,
+    errors_name,
+    open_header,
+    refuse_depth,
+    refuse_size,
+)
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.storage.regular_file import open_regular
 
@@ -59,13 +68,7 @@ class TiffBands:
         across = -(-width // columns)
         with errors_name(self.path):
             for number in range(top // rows * across, -(-bottom // rows) * across):
-                self._stream.seek(page.dataoffsets[number])
-                data = self._stream.read(page.databytecounts[number])
-                if len(data) < page.databytecounts[number]:
-                    raise OSError("cut short: the file ends before its pixels do")
-                segment, (_, _, y, x, _), shape = page.decode(data, number)
-                if segment is None:  # nothing was written there
-                    segment = np.full((*shape[1:],), page.nodata, page.dtype)[np.newaxis]
+                segment, (_, _, y, x, _), _ = self._decoded(number)
                 block = segment.reshape(segment.shape[-3:])[: height - y, : width - x]
                 first, last = max(y, top), min(y + block.shape[0], bottom)
                 band[first - top : last - top, x : x + block.shape[1]] = block[first - y : last - y]
@@ -78,6 +81,20 @@ class TiffBands:
         """Close the file."""
         self._stream.close()
 
+    def _decoded(self, number: int) -> Any:
+        """What tifffile gives of a strip or tile, once what can be said of damage was said."""
+        length = self._page.databytecounts[number]
+        self._stream.seek(self._page.dataoffsets[number])
+        data = self._stream.read(length)
+        if len(data) < length:
+            raise OSError("cut short: the file ends before its pixels do")
+        if damage := self._segments.fault(data):
+            raise OSError(f"damaged: {self._segments.name(number)} {damage}. {COPY_AGAIN}")
+        try:
+            return self._page.decode(data, number)
+        except CODEC_ERRORS as error:
+            raise OSError(f"damaged: {self._segments.name(number)}: {error}. {COPY_AGAIN}") from error
+
     def _open(self, digest: str | None) -> None:
         import tifffile
 
@@ -87,6 +104,9 @@ class TiffBands:
         self._header: Header = open_header(self._stream)[0]
         refuse_size(self._header, self.reading)
         refuse_depth(self._header, self.reading)
+        self._segments = segments_of(self._stream, None)
+        if reason := self._segments.missing(self._stream.seek(0, io.SEEK_END)):
+            raise Refused(reason)
         self._stream.seek(0)
         self._page = tifffile.TiffFile(self._stream).pages.first
         self.size = self._header.size
@@ -113,6 +133,6 @@ def can_read_bands(path: Path) -> bool:
                 return False
             stream.seek(page.dataoffsets[0])
             page.decode(stream.read(page.databytecounts[0]), 0)  # some need a package that may not be there
-    except (OSError, ValueError, KeyError, IndexError, TypeError, ImportError, tifffile.TiffFileError):
-        return False
+    except (OSError, ValueError, KeyError, IndexError, TypeError, ImportError, *CODEC_ERRORS):
+        return False  # reading it at once says why
     return True

@@ -91,7 +91,7 @@ class RoiMask(Roi):
 
     def recipe(self) -> dict[str, Any]:
         """As of every step, with the digest of the file in place of its path; ImageError if it is missing."""
-        from uad_orchestrator.images.decode import image_digest
+        from uad_orchestrator.images.file_facts import image_digest
 
         return {**super().recipe(), "path": None, "sha256": image_digest(self.path)}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import socket
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -15,13 +14,10 @@ from pathlib import Path
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.artifacts.locations import folder_usage
-from uad_orchestrator.storage.processes import is_alive
+from uad_orchestrator.storage.processes import FOREIGN_SECONDS, is_alive, is_visible
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
 logger = logging.getLogger(__name__)
-
-FOREIGN_DRAFT_SECONDS = 24 * 3600.0
-"""Whether another host's writer is alive cannot be seen: its draft stays this long after its last change."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def remove_dead_drafts(store: ArtifactStore) -> list[Path]:
     removed = []
     for draft in sorted(scratch.iterdir()) if scratch.is_dir() else ():
         writer = _writer_of(draft.name)
-        if writer is not None and writer[0] == socket.gethostname() and not is_alive(writer[1]):
+        if writer is not None and is_visible(*writer) and not is_alive(writer[1]):
             shutil.rmtree(draft, ignore_errors=True)
             removed.append(draft)
     return removed
@@ -194,10 +190,9 @@ def _may_be_alive(draft: str, changed: float) -> bool:
     writer = _writer_of(draft)
     if writer is None:
         return False  # something set aside
-    host, process = writer
-    if host == socket.gethostname():
-        return is_alive(process)
-    return time.time() - changed < FOREIGN_DRAFT_SECONDS
+    if is_visible(*writer):
+        return is_alive(writer[1])
+    return time.time() - changed < FOREIGN_SECONDS
 
 
 def _writer_of(draft: str) -> tuple[str, str] | None:

@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from functools import cache
+from pathlib import Path
 
 _CLOCK_SECONDS = 3.0
 """By how much the start of a process may seem to differ from one look to the next: the clock is set meanwhile."""
 
 
+FOREIGN_SECONDS = 86400.0
+"""How long something stays that a process left which cannot be seen from here, and may live."""
+
+_FIRST_NAMESPACE = 0xEFFFFFFC
+"""The number of the process namespace that a Linux machine starts with; containers have others."""
+
+
 @cache
 def this_process() -> str:
-    """This process, in words that no later one has: ``<pid>.<start>``, seconds since the epoch."""
+    """This process, in words that no later one has: ``<pid>.<start>.<place>``, the start in seconds since the epoch.
+
+    The place is left out where the system has no word for it.
+    """
     import psutil
 
-    return f"{os.getpid()}.{round(psutil.Process().create_time())}"
+    words = [str(os.getpid()), str(round(psutil.Process().create_time())), this_place()]
+    return ".".join(filter(None, words))
+
+
+@cache
+def this_place() -> str:
+    """Among which processes this one's number counts: two containers may share a host name and a folder, but not these.
+
+    Returns:
+        Eight hexadecimal digits: of a machine the same after it starts anew; "" where the system does not say.
+    """
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+        machine = "/etc/machine-id" if namespace == _FIRST_NAMESPACE else "/proc/sys/kernel/random/boot_id"
+        return hashlib.sha256(f"{Path(machine).read_text().strip()} {namespace}".encode()).hexdigest()[:8]
+    except OSError:
+        return ""
+
+
+def is_visible(host: str, process: str) -> bool:
+    """Whether ``is_alive`` can tell of a process: it was started among those that this one sees.
+
+    Args:
+        host: where it ran, by name.
+        process: from ``this_process``; of earlier versions, which noted no place, the host's name decides.
+    """
+    return host == socket.gethostname() and _parts(process)[2] in ("", this_place())
 
 
 def is_alive(process: str) -> bool:
-    """Whether a process of this host lives.
+    """Whether a process that can be seen from here lives.
 
     Args:
         process: from ``this_process``; earlier versions noted the number alone, which then decides.
@@ -28,7 +67,7 @@ def is_alive(process: str) -> bool:
     """
     import psutil
 
-    pid, _, started = process.partition(".")
+    pid, started, _ = _parts(process)
     if not pid.isdigit():
         return False
     try:
@@ -39,3 +78,8 @@ def is_alive(process: str) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _parts(process: str) -> list[str]:
+    """Number, start and place; "" for what was not noted."""
+    return [*process.split("."), "", ""][:3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from uad_orchestrator.detectors.anomalib.names import BANK_MODELS, KNOWN_MODELS,
 from uad_orchestrator.detectors.anomalib.trusted_files import UntrustedFile
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.images.formats import sources_from
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference import Bundle, infer, load_bundle, save_bundle
@@ -103,6 +105,24 @@ def test_a_lightning_checkpoint_is_told_from_an_exported_one(trained, tmp_path: 
     renamed.write_bytes(item.files[".ckpt"].read_bytes())
     detector = create_detector("vision_padim_anomalib", checkpoint=renamed, trusted_checkpoints=item.trusted)
     with pytest.raises(ValueError, match=r"a Lightning checkpoint is called \.ckpt"):
+        detector.fit(textures(2))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
+def test_values_that_are_not_finite_are_refused(trained, tmp_path: Path, suffix: str) -> None:
+    import torch
+
+    path = tmp_path / f"odd{suffix}"
+    stored = torch.load(trained["padim"].files[suffix], weights_only=False)
+    tensors = stored["model"].state_dict() if suffix == ".pt" else stored["state_dict"]
+    name = next(name for name in tensors if name.startswith("model.") and "conv1" in name)
+    tensors[name][0] = float("nan")
+    torch.save(stored, path)
+    trusted = [hashlib.sha256(path.read_bytes()).hexdigest()]
+    detector = create_detector(
+        "vision_padim_anomalib", checkpoint=path, trusted_checkpoints=trusted, device="cpu"
+    )
+    with pytest.raises(WeightsError, match=rf"odd\{suffix}: '.*conv1.*' holds values that are not finite"):
         detector.fit(textures(2))
 
 

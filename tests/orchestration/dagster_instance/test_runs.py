@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from dagster import DagsterRunStatus
 
 from tests.orchestration.dagster_instance.contracts import contract
-from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
+from uad_orchestrator.orchestration.dagster_instance import dead_runs
+from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs, process_tags
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.dagster_instance.runs import CellAtWork, cells_at_work, chosen_assets
@@ -103,3 +105,22 @@ def test_a_dead_run_is_failed_and_its_slots_are_freed() -> None:
         (record,) = instance.get_run_records()
         assert record.dagster_run.status is DagsterRunStatus.FAILURE
         assert storage.get_concurrency_info("gpu").active_slot_count == 0
+
+
+def test_a_run_of_a_container_of_the_same_name_is_left_alone_for_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its number means another process here, or none."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    here = process_tags() | {"uad/pid": str(child.pid)}
+    with dg.DagsterInstance.local_temp() as instance:
+        for number, place in enumerate((here.get("uad/pid_place", ""), "00000000")):
+            tags = here | {"uad/pid_place": place}
+            run = dg.DagsterRun(
+                run_id=f"{number}", job_name="cell", status=DagsterRunStatus.STARTED, tags=tags
+            )
+            instance.add_run(run)
+        assert fail_dead_runs(instance) == ["0"]
+        monkeypatch.setattr(dead_runs, "FOREIGN_SECONDS", 0.0)
+        assert fail_dead_runs(instance) == ["1"]

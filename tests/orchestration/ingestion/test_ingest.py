@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.orchestration.workshop import Workshop, defective_image, normal_image, write_image
 from uad_orchestrator.cli.app import app
-from uad_orchestrator.images.decode import image_digest
+from uad_orchestrator.images.file_facts import image_digest
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.checks.threshold_steady import compare_thresholds

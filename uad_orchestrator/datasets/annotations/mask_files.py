@@ -13,7 +13,8 @@ from uad_orchestrator.datasets.annotations.image_rows import ImageRow, is_normal
 from uad_orchestrator.datasets.annotations.marks import AnnotatedImage, Box, Shape
 from uad_orchestrator.datasets.annotations.rasterise import box_around, draw, in_pixels
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.images.decode import ImageError, image_size
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.images.header import reason_of, size_words
 
 

@@ -21,11 +21,12 @@ from uad_orchestrator.datasets.checks.same_picture import Likeness, Picture, lik
 from uad_orchestrator.datasets.leaks import leak, with_earlier
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetProblem
-from uad_orchestrator.images.decode import ImageError, image_size, read_bytes
+from uad_orchestrator.images.decode import ImageError, read_bytes
+from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.images.header import reason_of
 from uad_orchestrator.threads import available_threads
 
-_VERSION = 4
+_VERSION = 5
 _THUMB, _SMALL = 16, 128
 _BITS = 64
 """Of a pHash."""

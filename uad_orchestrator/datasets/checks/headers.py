@@ -14,7 +14,8 @@ from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.manifest import Manifest, Split
 from uad_orchestrator.datasets.problems import DatasetError, DatasetProblem
 from uad_orchestrator.datasets.strictness import Strictness
-from uad_orchestrator.images.decode import ImageError, checked_header
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.file_facts import checked_header
 from uad_orchestrator.images.header import Header, reason_of, size_words
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks

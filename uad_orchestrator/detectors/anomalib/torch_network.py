@@ -132,6 +132,7 @@ def read_exported(content: bytes, name: str, network: str | None) -> Any:
 
     Raises:
         ValueError: there is no module of anomalib in it, or one of another class than the detector's name says.
+        WeightsError: its network holds values that are not finite.
         ImportError: anomalib is not installed.
     """
     require_extra("anomalib", extra="anomalib", what=f"the checkpoint {name}")
@@ -152,7 +153,7 @@ def read_exported(content: bytes, name: str, network: str | None) -> Any:
             f"{name}: holds a {type(module).__name__}, which is no {model_class(network).__name__}: "
             f"the detector for it is {detector_name(held)}"
         )
-    return module
+    return _finite(module, name)
 
 
 def read_lightning(content: bytes, name: str, network: str, *, safely: bool = False) -> Any:
@@ -167,17 +168,18 @@ def read_lightning(content: bytes, name: str, network: str, *, safely: bool = Fa
 
     Raises:
         ValueError: its tensors are not those of the class.
-        WeightsError: the class cannot be built without weights that are not on this machine.
+        WeightsError: its network holds values that are not finite, or the class cannot be built without weights that
+            are not on this machine.
     """
     wanted = model_class(network)
     require_sound(io.BytesIO(content), name)
     try:
         try:
-            return _restored(wanted, content, weights_only=True)
+            module = _restored(wanted, content, weights_only=True)
         except pickle.UnpicklingError:
             if safely:
                 raise
-            return _restored(wanted, content, weights_only=False)
+            module = _restored(wanted, content, weights_only=False)
     except OSError as error:
         raise WeightsError(
             f"{name}: to build {wanted.__name__}, anomalib wants its backbone's own weights first ({error}). "
@@ -189,6 +191,18 @@ def read_lightning(content: bytes, name: str, network: str, *, safely: bool = Fa
             f"{name}: is no Lightning checkpoint of {wanted.__name__} ({reason}). "
             "The detector's name says which model it is: vision_<name>_anomalib"
         ) from error
+    return _finite(module, name)
+
+
+def _finite(module: Any, name: str) -> Any:
+    """The module, once its network's tensors are known to be finite; those of its post-processor need not be."""
+    for tensor_name, tensor in module.model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsError(
+                f"{name}: {tensor_name!r} holds values that are not finite: "
+                "training went astray, or the file was changed"
+            )
+    return module
 
 
 def _restored(wanted: Any, content: bytes, *, weights_only: bool) -> Any:

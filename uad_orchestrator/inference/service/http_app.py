@@ -24,7 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from uad_orchestrator.images.decode import ImageError, encoded_header
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.file_facts import encoded_header
 from uad_orchestrator.images.header import ImageTooLarge
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.source import ImageSource, encoded_source

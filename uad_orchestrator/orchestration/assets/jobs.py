@@ -40,7 +40,7 @@ def benchmark_definitions(
         ],
         jobs=list(jobs.values()),
         resources={
-            name_in_dagster(project, PROJECT_INPUTS): ProjectInputs.of(project),
+            name_in_dagster(project, PROJECT_INPUTS): ProjectInputs.of(project, partitions),
             name_in_dagster(project, EMBEDDERS): embedders or EmbedderPool(),
         },
     )

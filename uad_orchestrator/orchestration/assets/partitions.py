@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.versions.graph import Dimension
+from uad_orchestrator.orchestration.versions.graph import SEPARATOR, Dimension
 from uad_orchestrator.project import Project
 
 
@@ -21,6 +21,13 @@ class Partitions:
     category: dg.StaticPartitionsDefinition
     detector: dg.StaticPartitionsDefinition
     cell: dg.MultiPartitionsDefinition
+
+    def has(self, key: str) -> bool:
+        """Whether there is such a partition: a category, a detector or a cell."""
+        category, separator, detector = key.partition(SEPARATOR)
+        if not separator:
+            return self.category.has_partition_key(key) or self.detector.has_partition_key(key)
+        return self.category.has_partition_key(category) and self.detector.has_partition_key(detector)
 
     def of(self, dimension: Dimension) -> dg.PartitionsDefinition | None:
         """The definition for a node of the graph; None for an unpartitioned one."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
 
+from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, report_inputs
@@ -22,7 +21,6 @@ from uad_orchestrator.orchestration.versions.stores import (
     open_store,
 )
 from uad_orchestrator.project import Project, read_project
-from uad_orchestrator.project.settings import PoolSettings
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
 PROJECT_INPUTS = "project_inputs"
@@ -34,7 +32,7 @@ INPUTS_TAG = "uad/inputs"
 AnyContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
 
 
-class ProjectInputs(dg.ConfigurableResource):
+class ProjectInputs:
     """The project as it stands when the run starts.
 
     On setup it reads uad.yaml again, fingerprints what the run's cell reads and reports what changed as
@@ -42,28 +40,23 @@ class ProjectInputs(dg.ConfigurableResource):
     once. The names in Dagster are those the definitions were loaded with, whatever uad.yaml says of them by now.
     """
 
-    home: str
-    key_prefix: list[str] = Field([])
-    name_prefix: list[str] = Field([])
-    pools: dict[str, str] = Field({})
-    _state: ProjectState = PrivateAttr()
-    _store: ArtifactStore = PrivateAttr()
+    def __init__(self, loaded: Project, partitions: Partitions, context: dg.InitResourceContext) -> None:
+        self._loaded = loaded
+        run = context.run
+        partition = run.tags.get(PARTITION_TAG) if run else None
+        if partition is not None and not partitions.has(partition):  # Dagster launches runs of any
+            raise dg.Failure(f"this project has no partition {partition!r}", allow_retries=False)
+        self._read(context.instance, run, partition)
 
     @classmethod
-    def of(cls, project: Project) -> ProjectInputs:
-        """What the runs of a loaded project are given."""
-        names = project.dagster
-        return cls(
-            home=str(project.home),
-            key_prefix=list(names.key_prefix),
-            name_prefix=list(names.name_prefix),
-            pools=names.pools.model_dump(exclude_none=True),
-        )
+    def of(cls, project: Project, partitions: Partitions) -> dg.ResourceDefinition:
+        """What the runs of a loaded project are given.
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Read the project and report the inputs that changed since they were last recorded."""
-        run = context.run
-        self._read(context.instance, run, run.tags.get(PARTITION_TAG) if run else None)
+        A run's config has no say in it: whoever launches a run could lead it to another project's files.
+        """
+        return dg.ResourceDefinition(
+            lambda context: cls(project, partitions, context), config_schema={}, description=cls.__doc__
+        )
 
     def _read(
         self, instance: dg.DagsterInstance | None, run: dg.DagsterRun | None, partition: str | None
@@ -79,15 +72,10 @@ class ProjectInputs(dg.ConfigurableResource):
             report_inputs(instance, project, readable, self._store)
 
     def _project(self) -> Project:
-        project = read_project(Path(self.home))
-        names = project.dagster.model_copy(
-            update={
-                "key_prefix": tuple(self.key_prefix),
-                "name_prefix": tuple(self.name_prefix),
-                "pools": PoolSettings(**self.pools),
-            }
-        )
-        return project.model_copy(update={"dagster": names})
+        names = self._loaded.dagster
+        now = read_project(self._loaded.home)
+        kept = {name: getattr(names, name) for name in ("key_prefix", "name_prefix", "pools")}
+        return now.model_copy(update={"dagster": now.dagster.model_copy(update=kept)})
 
     @property
     def state(self) -> ProjectState:

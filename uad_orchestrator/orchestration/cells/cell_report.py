@@ -15,7 +15,8 @@ from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
-from uad_orchestrator.images.decode import image_size, read_image, read_mask_values
+from uad_orchestrator.images.decode import read_image, read_mask_values
+from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.metrics.cell import CellMetrics
 from uad_orchestrator.metrics.pixels.regions import regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth

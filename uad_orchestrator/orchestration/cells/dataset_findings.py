@@ -25,7 +25,7 @@ from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.storage.digests import digest_of
 
-CHECKS_VERSION = 2
+CHECKS_VERSION = 3
 """Raised when the checks find something else in the same files."""
 
 CHECKS: Mapping[str, Callable[[Manifest, Remember], list[DatasetProblem]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,7 @@ from uad_orchestrator.orchestration.assets.materialize import DAMAGED
 from uad_orchestrator.orchestration.assets.partitions import project_partitions
 from uad_orchestrator.orchestration.assets.resources import INPUTS_TAG
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-from uad_orchestrator.orchestration.dagster_instance.dead_runs import NOT_TRIED_AGAIN
+from uad_orchestrator.orchestration.dagster_instance.dead_runs import NOT_TRIED_AGAIN, process_tags
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version
 from uad_orchestrator.orchestration.dagster_instance.job_runs import (
     failed_in,
@@ -27,7 +26,6 @@ from uad_orchestrator.orchestration.dagster_instance.job_runs import (
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, STAGES, Cell
 from uad_orchestrator.project import Project
-from uad_orchestrator.storage.processes import this_process
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's event stream belongs into its log, not into the terminal; failures come back as outcomes."""
@@ -152,7 +150,7 @@ class CellRunner:
             [asset_key(self.project, asset) for asset in assets],
             self.instance,
             partition=partition,
-            tags={**tags, **process_tags(self.refresh_id)},
+            tags={**tags, **refresh_tags(self.refresh_id)},
             run_config=QUIET,
         )
         if was_interrupted(result):
@@ -160,12 +158,9 @@ class CellRunner:
         return result
 
 
-def process_tags(refresh_id: str) -> dict[str, str]:
+def refresh_tags(refresh_id: str) -> dict[str, str]:
     """Tags by which a run of a dead process is recognised; whoever killed it does not want the daemon to try again."""
-    pid, _, started = this_process().partition(".")
-    host = socket.gethostname()
-    ours = {"uad/refresh_id": refresh_id, "uad/host": host, "uad/pid": pid, "uad/pid_started": started}
-    return {**ours, **NOT_TRIED_AGAIN}
+    return {"uad/refresh_id": refresh_id, **process_tags(), **NOT_TRIED_AGAIN}
 
 
 def read_outcome(

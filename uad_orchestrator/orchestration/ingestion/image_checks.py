@@ -8,7 +8,8 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.scan import is_image_name
-from uad_orchestrator.images.decode import IMAGE_SUFFIXES, ImageError, image_mode, image_size, read_image
+from uad_orchestrator.images.decode import IMAGE_SUFFIXES, ImageError, read_image
+from uad_orchestrator.images.file_facts import image_mode, image_size
 from uad_orchestrator.images.header import reason_of
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 

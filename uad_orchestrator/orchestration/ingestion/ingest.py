@@ -178,7 +178,7 @@ class _Ingestion:
 
     def read(self, paths: Sequence[Path], settled_seconds: float) -> list[_IncomingImage]:
         """Digests of the new files; what cannot be read is noted."""
-        from uad_orchestrator.images.decode import image_digest
+        from uad_orchestrator.images.file_facts import image_digest
 
         found = []
         for path in paths:

@@ -8,7 +8,8 @@ from typing import Any
 
 from uad_orchestrator.datasets.load import dataset_folder, scan_dataset
 from uad_orchestrator.datasets.problems import DatasetError
-from uad_orchestrator.images.decode import ImageError, image_size
+from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.images.tiles import tile_grid
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.project import DetectorEntry, Project

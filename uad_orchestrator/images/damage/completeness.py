@@ -1,4 +1,4 @@
-"""Was an image file cut short? Answered from its structure, without decoding, and cheaply.
+"""Was an image file cut short, or changed? Answered from its structure, and cheaply.
 
 Decoders differ here: some fill what is missing with grey and say nothing.
 """
@@ -8,7 +8,12 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+from uad_orchestrator.images.damage.tiff_segments import segments_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -17,17 +22,23 @@ _JPEG_SCAN = b"\xff\xda"
 _TAIL = 1 << 16
 
 
-def missing_end(stream: BinaryIO, image_format: str) -> str | None:
-    """Why the file is incomplete, or None. ``image_format`` is Pillow's name of the format.
+def missing_part(stream: BinaryIO, image_format: str, image: Image | None = None) -> str | None:
+    """Why the file is incomplete, or None.
 
     PNG: the closing chunk is there. JPEG (and MPO, which begins with one): the end marker follows the last
-    scan. BMP: the file is as long as its header says. TIFF files are left to their decoder, which fails on
-    any missing strip.
+    scan. BMP: the file is as long as its header says. TIFF: all strips or tiles are there.
 
-    >>> missing_end(io.BytesIO(b"\\x89PNG..."), "PNG")
+    Args:
+        stream: the file.
+        image_format: Pillow's name of the format.
+        image: Pillow's, of a TIFF file that it has a mode for.
+
+    >>> missing_part(io.BytesIO(b"\\x89PNG..."), "PNG")
     'cut short: a PNG file ends with an IEND chunk, this one does not'
     """
     size = stream.seek(0, io.SEEK_END)
+    if image_format == "TIFF":
+        return segments_of(stream, image).missing(size)
     if image_format == "PNG" and _PNG_END not in _tail(stream, size):
         return "cut short: a PNG file ends with an IEND chunk, this one does not"
     if image_format in ("JPEG", "MPO") and not _jpeg_ends(stream, size):
@@ -40,28 +51,30 @@ def missing_end(stream: BinaryIO, image_format: str) -> str | None:
     return None
 
 
-def sound_png(data: bytes) -> bool:
-    """Whether every chunk of a PNG file is as it was written, by its checksum, up to the last.
+def damaged_chunk(data: bytes) -> str | None:
+    """Which part of a PNG file is not as it was written, by the checksums of its chunks; None: none that matters.
+
+    Text and the like may be damaged: no decoder reads it.
 
     Args:
         data: the bytes of a file that begins like a PNG.
 
-    Returns:
-        False where a chunk is damaged or missing; whether it can be read nevertheless is for a decoder to say.
-
-    >>> sound_png(_PNG_START + _PNG_END), sound_png(_PNG_START + _PNG_END[:-1])
-    (True, False)
+    >>> damaged_chunk(_PNG_START + _PNG_END), damaged_chunk(_PNG_START + _PNG_END[:-1])
+    (None, 'damaged: no chunk can be read from byte 8 on')
     """
     view, at = memoryview(data), len(_PNG_START)
     while at + 12 <= len(view):
         (length,) = struct.unpack_from(">I", view, at)
-        end = at + 8 + length
-        if end + 4 > len(view) or struct.unpack_from(">I", view, end)[0] != zlib.crc32(view[at + 4 : end]):
-            return False
-        if view[at + 4 : at + 8] == b"IEND":
-            return True
+        name, end = bytes(view[at + 4 : at + 8]), at + 8 + length
+        if end + 4 > len(view):
+            break
+        needed = name[:1].isupper()
+        if needed and struct.unpack_from(">I", view, end)[0] != zlib.crc32(view[at + 4 : end]):
+            return f"damaged: the checksum of the {name.decode('latin-1')} chunk at byte {at} differs"
+        if name == b"IEND":
+            return None
         at = end + 4
-    return False
+    return f"damaged: no chunk can be read from byte {at} on"
 
 
 def _jpeg_ends(stream: BinaryIO, size: int) -> bool:
