@@ -226,7 +226,7 @@ def _environment(board: Leaderboard) -> Environment:
         warnings_anchor=warnings_anchor,
         warned={(row.category_key, row.detector): row.warnings for row in board.rows},
         column=column,
-        overview=_names(averaged("operating point", "cost")),
+        overview=_names(averaged("operating point")) + board.line_metrics + _names(averaged("cost")),
         at_threshold=_names(metrics_of("operating point")),
         at_threshold_headlines=_names(headlines("operating point")),
         headlines=_names(metric for metric in headlines("image", "pixel") if metric.always),

@@ -202,6 +202,7 @@ def build_report(
         image_operating_point=found.image_point,
         pixel_operating_point=found.pixel_point,
         segmentation=found.segmentation,
+        review=None,
         timings=_timings(bank, scores, maps, metrics_seconds),
         bank=_bank_report(bank),
         roi=roi,
