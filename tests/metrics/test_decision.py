@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.stats import binomtest
 
 from uad_orchestrator.metrics import OperatingPoint, Pin, calibrate, decide, pinned_point, review_from
 from uad_orchestrator.metrics.conformal import scores_needed
-from uad_orchestrator.metrics.decision import shares_in_review
+from uad_orchestrator.metrics.decision import in_review, review_report
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
 
 AT = date(2026, 11, 27)
@@ -56,9 +58,29 @@ def test_review_begins_below_the_threshold_or_says_why_it_does_not(scores: list[
     else:
         assert found.threshold == at_false_positive_rate(scores, rate, "validation").threshold
         assert found.threshold < point.threshold
-        in_review, n = shares_in_review(scores, point.threshold, found.threshold)
         decisions = [decide(score, point.threshold, found.threshold) for score in scores]
-        assert (in_review, n) == (decisions.count("review"), len(scores))
+        assert in_review(scores, point.threshold, found.threshold) == decisions.count("review")
+
+
+def test_the_report_counts_good_and_defective_images_in_the_grey_zone() -> None:
+    threshold, begin = OperatingPoint(0.5, "validation", 99, 0.01), OperatingPoint(0.3, "validation", 99, 0.1)
+    scored = [(0.2, 0), (0.4, 0), (0.5, 0), (0.6, 0), (0.45, 1), (0.9, 1)]
+    rows = [
+        SimpleNamespace(image=str(i), score=s, label=label, defect_type="")
+        for i, (s, label) in enumerate(scored)
+    ]
+    found = review_report(begin, threshold, rows)
+    assert (found.share_in_review, found.defects_in_review) == (0.5, 0.5)
+    exact = binomtest(2, 4).proportion_ci(0.95, "exact")
+    interval = found.intervals["share_in_review"]
+    assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high))
+    assert (interval.n_normal, interval.n_anomalous) == (4, 0)
+    good = review_report(begin, threshold, rows[:4])
+    assert good.defects_in_review is None and good.reasons == {
+        "defects_in_review": "no defective test images"
+    }
+    few = review_report(review_from([0.1] * 12, 0.05, threshold), threshold, rows)
+    assert few.threshold is few.share_in_review is None and "19 or more" in few.reasons["share_in_review"]
 
 
 def test_without_an_image_threshold_there_is_no_review() -> None:

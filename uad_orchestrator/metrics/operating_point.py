@@ -159,11 +159,16 @@ class OperatingPoint:
         """Why no false-positive rate is guaranteed; empty where one is."""
         if math.isnan(self.threshold):
             return f"no threshold: {self.reason}"
-        if self.pinned is not None and self.pinned.fpr is None:
+        if self.is_pinned_value:
             return "the threshold was pinned as a value, not taken from normals"
         if self.origin == OPTIMISTIC:
             return "the model may have been trained on the normals that set the threshold"
         return "" if self.largest_group else "how many images its groups have was not recorded"
+
+    @property
+    def is_pinned_value(self) -> bool:
+        """Whether people gave the value itself, so that no normals stand behind it."""
+        return self.pinned is not None and self.pinned.threshold is not None
 
     @property
     def _law(self) -> RateLaw:
