@@ -14,6 +14,7 @@ import pytest
 from tests.cli.invoke import uad
 from tests.orchestration.workshop import Workshop, computed, defective_image, normal_image, write_image
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.inference import BundleError
 from uad_orchestrator.metrics import Costs, Outcome, cheapest_threshold
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
@@ -22,6 +23,7 @@ from uad_orchestrator.orchestration.cells.artifact_files import MAPS, METRICS_FI
 from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult
+from uad_orchestrator.orchestration.services.cell_bundle import cell_bundle
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
@@ -168,6 +170,11 @@ def test_a_pinned_cell_is_measured_again_and_nothing_is_scored(workshop: Worksho
     )
     assert f"image threshold {SAID}" in since.stdout.splitlines()[0]
 
+    bundle = cell_bundle(run_of(workshop))
+    assert (bundle.calibration.image_point.threshold, bundle.calibration.image_point.source) == (0.5, SAID)
+    assert "The image threshold was " + SAID in bundle.documents["MODEL_CARD.md"]
+    assert cell_bundle(run_of(workshop), 0.2).calibration.image_point.pinned is None
+
     workshop.edit(lambda values: (values.pop("operating_points"), values.pop("costs")))
     assert run_of(workshop).store.holds(run_of(workshop).key("metrics_report")), (
         "what was measured before is there"
@@ -217,6 +224,12 @@ def test_a_grey_zone_is_measured(workshop: Workshop) -> None:
     rows = json.loads(uad("leaderboard", "--home", workshop.home, "--json").stdout)["rows"]
     shown = {row["detector"]: (row["review_threshold"], row["share_in_review"]) for row in rows}
     assert shown == {"patchcore": (review.threshold, review.share_in_review), "dino": (None, None)}
+
+    calibration = cell_bundle(run_of(workshop)).calibration
+    assert calibration.review_threshold == review.threshold
+    workshop.edit(lambda values: values["detectors"]["patchcore"].update(review={"from_fpr": 0.06}))
+    with pytest.raises(BundleError, match="no grey zone: review would begin at"):
+        cell_bundle(run_of(workshop))
 
     pin(workshop, threshold=-1.0)
     begin = points_in_use.review_point(run_of(workshop))
