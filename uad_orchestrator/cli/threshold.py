@@ -39,6 +39,12 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
             "--cost", help="The cheapest by `costs` of uad.yaml. Reads test labels, and is marked so."
         ),
     ] = False,
+    test_labels: Annotated[
+        bool,
+        typer.Option(
+            "--test-labels", help="It was found by looking at test labels, as with the report's sliders."
+        ),
+    ] = False,
     clear: Annotated[
         bool, typer.Option("--clear", help="Back to the threshold calibrated on normals.")
     ] = False,
@@ -78,6 +84,7 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
                 value=value,
                 fpr=fpr,
                 cheapest=cost,
+                on_test_labels=test_labels,
                 by=by or getpass.getuser(),
                 at=date.today(),
                 why=why,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult
 from uad_orchestrator.orchestration.services.cell_bundle import cell_bundle
+from uad_orchestrator.orchestration.services.reports import save_report
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
@@ -221,12 +223,19 @@ def test_a_grey_zone_is_measured(workshop: Workshop) -> None:
     normals = [score for score, label in zip(scores, labels, strict=True) if label == 0]
     assert review is not None and review.threshold is not None and threshold is not None
     assert review.share_in_review == np.mean([review.threshold < score <= threshold for score in normals])
-    rows = json.loads(uad("leaderboard", "--home", workshop.home, "--json").stdout)["rows"]
-    shown = {row["detector"]: (row["review_threshold"], row["share_in_review"]) for row in rows}
+    board = json.loads(uad("leaderboard", "--home", workshop.home, "--json").stdout)["rows"]
+    shown = {row["detector"]: (row["review_threshold"], row["share_in_review"]) for row in board}
     assert shown == {"patchcore": (review.threshold, review.share_in_review), "dino": (None, None)}
 
     calibration = cell_bundle(run_of(workshop)).calibration
     assert calibration.review_threshold == review.threshold
+    page = save_report(workshop.project, workshop.home / "report.html").read_text()
+    told = next(
+        json.loads(data) for data in re.findall(r'json">(.*?)</script>', page) if '"patchcore"' in data
+    )
+    assert told["image"] == {"values": scores, "threshold": threshold, "review": review.threshold}
+    rows = read_scores(run_of(workshop).directory("score_table"))
+    assert told["pixel"]["values"] == list(points_in_use.map_maxima(run_of(workshop), rows).values())
     workshop.edit(lambda values: values["detectors"]["patchcore"].update(review={"from_fpr": 0.06}))
     with pytest.raises(BundleError, match="no grey zone: review would begin at"):
         cell_bundle(run_of(workshop))
@@ -256,6 +265,10 @@ class TestCommand:
         (pinned,) = workshop.project.operating_points[CELL.category].values()
         assert pinned.image is not None and (pinned.image.threshold, pinned.image.by) == (0.5, "anna")
         assert pinned.image.chosen_on is None and pinned.image.why == "line audit"
+        assert (
+            self.choose(workshop, "--value", 0.5, "--test-labels", "--dry-run")["pin"]["chosen_on"]
+            == "test labels"
+        )
         scores, labels = scores_of(workshop, "test")
         outcome = Outcome.of(scores, labels, 0.5)
         assert (told["after"]["misses"]["count"], told["after"]["false_alarms"]["count"]) == (

@@ -113,6 +113,7 @@ def choose(
     value: float | None = None,
     fpr: float | None = None,
     cheapest: bool = False,
+    on_test_labels: bool = False,
     by: str,
     at: date,
     why: str = "",
@@ -125,6 +126,7 @@ def choose(
         value: the threshold itself.
         fpr: the false-positive rate that it is taken from the normals by.
         cheapest: that of the least expected cost by the project's ``costs``; it reads test labels.
+        on_test_labels: a value or a rate was found by looking at what the test images are.
         by: who chooses.
         at: when.
         why: the reason.
@@ -147,8 +149,11 @@ def choose(
     calibrated, before = _points(run, of)
     pin, after = None, calibrated
     if value is not None or fpr is not None:
-        chosen_on = "test labels" if cheapest else None if fpr is None else "normals"
-        pin = Pin(threshold=value, fpr=fpr, chosen_on=chosen_on, by=by, at=at, why=why)
+        of_value = None if fpr is None else "normals"
+        chosen_on = "test labels" if cheapest or on_test_labels else of_value
+        pin = Pin.model_validate(
+            {"threshold": value, "fpr": fpr, "chosen_on": chosen_on, "by": by, "at": at, "why": why}
+        )
         after = pinned_point(pin, calibrated, _normals(run, of) if fpr is not None else ())
         if after.reason:
             raise ChoiceError(f"{run.cell}: {after.reason.partition(f'; {pin}')[0]}")
