@@ -60,7 +60,7 @@ def test_the_figures_at_a_threshold_are_those_of_the_catalogue() -> None:
     assert set(threshold_metrics([0.1, 0.9], [0, 1], 0.5).figures()) == rows
     for schema in (OperatingPointReport, SegmentationReport):
         assert set(schema.model_fields) == rows | {"threshold", "source", "n", "reasons", "intervals"} | (
-            {"contamination", "guaranteed_rate", "false_positive_limit", "false_positive_rate_from"}
+            {"contamination", "guaranteed_rate", "false_positive_limit", "false_positive_rate_from", "pinned"}
             if schema is OperatingPointReport
             else set()
         )

@@ -34,6 +34,10 @@ def content() -> dict[str, Any]:
         "without_mask": ["tile/test/stain/007.png"],
         "image_operating_point": point, "pixel_operating_point": point,
         "segmentation": {name: value for name, value in point.items() if name != "contamination"},
+        "review": {
+            "from_fpr": 0.1, "threshold": 0.4, "source": "validation", "n": 20, "share_in_review": 0.125,
+            "defects_in_review": None, "intervals": {}, "reasons": {"defects_in_review": "no defective images"},
+        },
         "roi": {"pixels": "excluded", "regions_outside": {"tile/test/stain/003.png": 1}},
         "timings": dict.fromkeys(seconds, 1.0) | {"seconds_per_image_p95": 2.0},
         "bank": {
@@ -70,11 +74,13 @@ def test_the_figures_of_a_threshold_are_what_may_be_undefined() -> None:
 def test_a_report_of_schema_1_is_still_read() -> None:
     written = json.loads(MetricsReport(**content()).to_json())
     earlier = {
-        n: v for n, v in written.items() if n not in ("unlabelled", "segmentation", "intervals", "roi")
+        n: v
+        for n, v in written.items()
+        if n not in ("unlabelled", "segmentation", "intervals", "roi", "review")
     }
     report = MetricsReport.from_json(json.dumps(earlier | {"schema_version": 1}))
-    assert (report.schema_version, report.unlabelled, report.segmentation) == (4, [], None)
-    assert (report.intervals, report.roi) == ({}, None)
+    assert (report.schema_version, report.unlabelled, report.segmentation) == (5, [], None)
+    assert (report.intervals, report.roi, report.review) == ({}, None, None)
 
 
 def test_what_a_threshold_promises_follows_from_reports_that_do_not_say_it() -> None:
@@ -97,7 +103,7 @@ def test_intervals_of_schema_3_are_not_read_as_they_did_not_hold() -> None:
         part.pop("intervals")
     written["segmentation"].pop("intervals")
     report = MetricsReport.from_json(json.dumps(written | {"intervals": bootstrap, "schema_version": 3}))
-    assert (report.schema_version, report.intervals, report.image_operating_point.intervals) == (4, {}, {})
+    assert (report.schema_version, report.intervals, report.image_operating_point.intervals) == (5, {}, {})
     assert report.metrics == MetricsReport(**content()).metrics
     assert report.interval("image_auroc") is report.interval("recall") is None
     with pytest.raises(ValidationError, match="replicates"):

@@ -25,6 +25,7 @@ from uad_orchestrator.detectors.protocol.tiling_settings import (
 )
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.embedders.settings import EmbedderSettings
+from uad_orchestrator.metrics import Costs, Pin
 from uad_orchestrator.preprocessing.augmentation import AugmentSettings
 from uad_orchestrator.preprocessing.settings import STEP_METHODS
 from uad_orchestrator.project import settings
@@ -58,6 +59,9 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "tiling": (TilingSettings,),
     "embedder": (EmbedderSettings,),
     "evaluation": (settings.EvaluationSettings,),
+    "costs": (Costs,),
+    "operating_points": (settings.CellPins, Pin),
+    "review": (settings.ReviewSettings,),
     "dagster": (settings.DagsterSettings,),
     "pools": (settings.PoolSettings,),
     "automation": (settings.AutomationSettings,),

@@ -8,7 +8,7 @@ import numpy as np
 
 from uad_orchestrator.metrics.catalogue import NEWCOMBE
 from uad_orchestrator.metrics.cell.intervals import rate_intervals
-from uad_orchestrator.metrics.image_metrics import image_metrics, threshold_metrics
+from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, image_metrics, threshold_metrics
 from uad_orchestrator.metrics.intervals import interval_of_auroc
 from uad_orchestrator.metrics.report import (
     BankReport,
@@ -17,6 +17,7 @@ from uad_orchestrator.metrics.report import (
     IntervalReport,
     MetricsReport,
     OperatingPointReport,
+    ReviewReport,
     Runtime,
     Timings,
 )
@@ -97,6 +98,7 @@ def report(
         per_defect=[_defect(kind, tested, point.threshold) for kind in DEFECTS],
         unlabelled=[],
         segmentation=None,
+        review=None,
         roi=None,
         image_operating_point=OperatingPointReport(
             threshold=point.threshold,
@@ -129,6 +131,25 @@ def report(
         versions={"memory_bank": "ab" * 32, "score_table": "cd" * 32, "metrics_report": "ef" * 32},
         packages={"numpy": np.__version__},
         runtime=Runtime(device="cpu", batch_size=8, workers=1, host="line7"),
+    )
+
+
+def review(normals: int = 3, defects: int = 2) -> ReviewReport:
+    """A grey zone with so many of the 12 normal and 15 defective test images in it."""
+    intervals = rate_intervals(
+        ThresholdMetrics(6.0, tp=defects, fp=normals, tn=12 - normals, fn=15 - defects)
+    )
+    return ReviewReport(
+        from_fpr=0.3,
+        threshold=5.8,
+        source="leave_one_image_out",
+        n=20,
+        share_in_review=normals / 12,
+        defects_in_review=defects / 15,
+        intervals={
+            "share_in_review": intervals["false_positive_rate"],
+            "defects_in_review": intervals["recall"],
+        },
     )
 
 

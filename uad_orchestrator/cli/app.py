@@ -23,6 +23,7 @@ from uad_orchestrator.cli import (
     robustness,
     serve,
     start,
+    threshold,
     trust,
 )
 from uad_orchestrator.cli.terminal.output import escape_what_no_terminal_takes
@@ -36,8 +37,8 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why, grid.leaderboard, grid.report,
-    infer.infer, serve.serve, robustness.robustness, ingest.ingest, trust.trust, start.check, start.ui, housekeeping.gc,
-    housekeeping.sql,
+    threshold.threshold, infer.infer, serve.serve, robustness.robustness, ingest.ingest, trust.trust, start.check,
+    start.ui, housekeeping.gc, housekeeping.sql,
 )  # fmt: skip
 
 for command in COMMANDS:

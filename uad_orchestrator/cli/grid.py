@@ -97,6 +97,14 @@ def leaderboard(
     category: Categories = None,
     detector: Detectors = None,
     format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Best first in each category: image_auroc, recall, cost, ...",
+            show_default="by name",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """All cells side by side."""
@@ -105,7 +113,7 @@ def leaderboard(
     with speaking():
         project = open_project(home)
         selection = select(project, category, detector)
-        print_board(project, BoardFormat.JSON if as_json else format, selection)
+        print_board(project, BoardFormat.JSON if as_json else format, selection, sort)
     raise typer.Exit(FAILED if say_unreachable(selection.away(project)) else 0)
 
 
@@ -265,14 +273,29 @@ def print_result(result: RefreshResult) -> None:
     )
 
 
-def print_board(project: Project, style: BoardFormat, selection: Selection | None = None) -> None:
-    """The leaderboard on standard output; of all cells where none are selected."""
+def print_board(
+    project: Project, style: BoardFormat, selection: Selection | None = None, sort: str | None = None
+) -> None:
+    """The leaderboard on standard output; of all cells where none are selected. ``cost`` sorts by the expected cost."""
     from uad_orchestrator.orchestration.cells.board import current_board
     from uad_orchestrator.orchestration.versions.selection import Selection
     from uad_orchestrator.orchestration.versions.stores import open_state, open_store
     from uad_orchestrator.reporting.board.board_text import render_leaderboard
 
+    metric = "expected_cost" if sort == "cost" else sort
+    if metric == "expected_cost" and project.costs is None:
+        note(
+            "Error: --sort cost needs what wrong decisions cost: add e.g. "
+            f"`costs: {{false_alarm: 1, miss: 50, defect_rate: 0.002}}` to {project.home / 'uad.yaml'}"
+        )
+        raise typer.Exit(WRONG_USAGE)
     board = current_board(open_state(project), open_store(project), selection or Selection())
+    if metric is not None:
+        try:
+            board = board.sorted_by(metric)
+        except ValueError as error:
+            note(f"Error: {error}")
+            raise typer.Exit(WRONG_USAGE) from error
     typer.echo(
         render_leaderboard(board, style.value, width=shutil.get_terminal_size((120, 24)).columns), nl=False
     )

@@ -79,7 +79,10 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     bit_depth: BitDepth = None,
     max_megapixels: MaxMegapixels = None,
 ) -> None:
-    """Inspect images: score, label, defects. Exit status 0 all normal, 3 something anomalous, 1 an error."""
+    """Inspect images: score, label, decision, defects.
+
+    Exit status 0 all normal, 3 something anomalous, 4 something to be reviewed and nothing anomalous, 1 an error.
+    """
     from uad_orchestrator.cli.terminal.inspection import CSV, JSON, TEXT, Inspection, Outputs
     from uad_orchestrator.inference.bundle_files import load_bundle
 

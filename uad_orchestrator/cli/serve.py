@@ -89,7 +89,8 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
             body_seconds=body_seconds,
             drain_seconds=drain_seconds,
         )
-        with RequestQueue(model.detector(device), batch_size) as requests:
+        review = model.calibration.review_point
+        with RequestQueue(model.detector(device), batch_size, review) as requests:
             app = create_app(model, requests, limits, access)
             note(f"{'http' if tls is None else 'https'}://{host}:{port}/infer (Ctrl-C stops it)")
             config = server_config(app, host, port, limits, tls=tls, log=log_format.value)

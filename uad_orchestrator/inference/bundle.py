@@ -15,6 +15,7 @@ from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
+from uad_orchestrator.metrics.decision import review_from
 from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
 from uad_orchestrator.postprocess.finishing import MapScale
@@ -40,6 +41,8 @@ class Calibration:
         maxima: the largest values of their anomaly maps, without those that the pixel threshold left aside.
         normal_maps: statistics of these maps (``NormalMapStatistics.summary``).
         map_scale: what ``maps.normalisation`` takes from them; None where it is off.
+        review_point: the lower threshold, above which a person looks at a part; its contamination is
+            ``review.from_fpr``. None: nothing is reviewed.
     """
 
     image_point: OperatingPoint
@@ -48,6 +51,7 @@ class Calibration:
     maxima: tuple[float, ...]
     normal_maps: Mapping[str, float | int | None]
     map_scale: MapScale | None = None
+    review_point: OperatingPoint | None = None
 
     def at(self, rate: float) -> Calibration:
         """The calibration with the thresholds of another false-positive rate.
@@ -56,7 +60,8 @@ class Calibration:
             rate: the probability with which a new normal image may exceed them.
 
         Returns:
-            A copy; its thresholds are NaN, with the reason, where the normals are too few for the rate.
+            A copy; its thresholds are NaN, with the reason, where the normals are too few for the rate; so is the
+            begin of review where it would not lie below the image threshold.
 
         Raises:
             ValueError: ``rate`` is not in (0, 0.5).
@@ -66,11 +71,20 @@ class Calibration:
             found = at_false_positive_rate(scores, rate, known.origin, largest_group=known.largest_group)
             return replace(found, left_aside=known.left_aside)
 
+        image, review = point(self.scores, self.image_point), self.review_point
+        if review is not None:
+            review = review_from(self.scores, review.contamination, image)
         return replace(
             self,
-            image_point=point(self.scores, self.image_point),
+            image_point=image,
             pixel_point=point(self.maxima, self.pixel_point),
+            review_point=review,
         )
+
+    @property
+    def review_threshold(self) -> float | None:
+        """Where review begins; NaN where it was asked for and cannot be, None where it was not."""
+        return None if self.review_point is None else self.review_point.threshold
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.bundle import BundleError
+from uad_orchestrator.metrics.operating_point import Pin
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics
 from uad_orchestrator.storage.regular_file import read_regular
 
@@ -42,6 +43,15 @@ class StoredPoint(BaseModel):
     rank: int | None = Field(default=None, ge=1)
     guaranteed_rate: FiniteFloat | None = None
     false_positive_limit: FiniteFloat | None = None
+    pinned: dict[str, Any] | None = None
+    calibrated_on: str | None = None
+
+    @field_validator("pinned")
+    @classmethod
+    def _pin(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        if values is not None:
+            Pin.model_validate(values)
+        return values
 
 
 def _point(values: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +90,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if place := next(_not_finite(values), None):
         raise BundleError(f"{path}: {place} is NaN or infinite: no export writes that")
     return values
+
+
+def check_review(image_point: Mapping[str, Any], review_point: Mapping[str, Any] | None, path: Path) -> None:
+    """Review ends at the image threshold, so it begins below it.
+
+    Raises:
+        BundleError: it does not.
+    """
+    if review_point is None or None in (begin := review_point["threshold"], end := image_point["threshold"]):
+        return
+    if begin >= end:
+        raise BundleError(
+            f"{path}: review_point.threshold is {begin!r}, which is not below the image threshold {end!r}: no "
+            "export writes that"
+        )
 
 
 def check_arrays_file(path: Path) -> None:

@@ -30,6 +30,7 @@ from uad_orchestrator.inference.bundle_check import (
     MapStatistics,
     Point,
     check_arrays_file,
+    check_review,
     check_state,
     read_json,
 )
@@ -80,6 +81,8 @@ class BundleManifest(BaseModel):
     map_scale: MapScale | None = None
     reading: dict[str, Any] | None = None
     """Where its images are not read as their files say; left out otherwise, so that earlier versions read it."""
+    review_point: Point | None = None
+    """Where review begins; left out where nothing is reviewed, likewise."""
 
 
 def save_bundle(
@@ -114,7 +117,8 @@ def save_bundle(
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_text(text)
         manifest = _manifest(bundle, weights, preset)
-        values = manifest.model_dump(mode="json", exclude=set() if manifest.reading else {"reading"})
+        unused = {name for name in ("reading", "review_point") if getattr(manifest, name) is None}
+        values = manifest.model_dump(mode="json", exclude=unused)
         (aside / MANIFEST).write_text(json.dumps(values, indent=1, allow_nan=False))
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         lines = [f"{file_digest(path)}  {path.relative_to(aside).as_posix()}\n" for path in files]
@@ -151,6 +155,7 @@ def load_bundle(
     """
     checked = _check_digests(directory, signed_by)
     manifest = _read_manifest(directory / MANIFEST)
+    check_review(manifest.image_point, manifest.review_point, directory / MANIFEST)
     model = str(manifest.recipe.get("model"))
     try:
         settings = detector_spec(model).cut(manifest.settings)
@@ -207,6 +212,7 @@ def _manifest(
         normal_maps=dict(calibration.normal_maps),
         map_scale=calibration.map_scale,
         reading=bundle.reading.to_json() or None,
+        review_point=None if calibration.review_point is None else calibration.review_point.stored(),
     )
 
 
@@ -239,6 +245,9 @@ def _calibration(manifest: BundleManifest) -> Calibration:
         maxima=manifest.maxima,
         normal_maps=manifest.normal_maps,
         map_scale=manifest.map_scale,
+        review_point=None
+        if manifest.review_point is None
+        else OperatingPoint.from_json(manifest.review_point),
     )
 
 

@@ -28,7 +28,8 @@ from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSetti
 from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
-from uad_orchestrator.metrics.operating_point import NO_MAP
+from uad_orchestrator.metrics.decision import Decision, decide
+from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.metrics.thresholds import exceeds
 from uad_orchestrator.postprocess.regions import find_regions
 from uad_orchestrator.threads import ordered_map
@@ -54,6 +55,7 @@ def infer(
     batch_size: int | None = None,
     on_unreadable: OnUnreadable | None = None,
     reading: ReadingSettings | None = None,
+    review_point: OperatingPoint | None = None,
 ) -> Iterator[InferenceResult]:
     """Score images with a fitted detector; results come one by one, in the images' order.
 
@@ -69,6 +71,8 @@ def infer(
             batch come when the batch is through: take 1 where images arrive one at a time.
         on_unreadable: told about each file that cannot be read; the others go on. None: it is raised.
         reading: how files are read; None: as those that a bundle was fitted on, else as they say themselves.
+        review_point: the lower threshold, above which a part is for a person to look at; None: that of a bundle, else
+            nothing is reviewed.
 
     Returns:
         An iterator over the results; an image is read when its turn comes.
@@ -93,12 +97,13 @@ def infer(
     else:
         bundle = _open(model)
         detector, own_reading = bundle.detector(), bundle.reading
+        review_point = review_point or bundle.calibration.review_point
     if not hasattr(detector, "state_"):
         raise RuntimeError(f"this {type(detector).__name__} is not fitted yet: call fit first")
     caches = detector.stream.cache is not None
     as_sources = sources_from if caches else iter_sources
     sources = as_sources(images, input_format, reading or own_reading)  # type: ignore[arg-type]
-    wanted = _Wanted(include_maps, include_images)
+    wanted = _Wanted(include_maps, include_images, review_point)
     return _results(detector, sources, wanted, batch_size, on_unreadable)
 
 
@@ -106,6 +111,7 @@ def infer(
 class _Wanted:
     maps: bool
     images: bool
+    review_point: OperatingPoint | None
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,9 @@ def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted
         reasons["label"] = detector.image_point_.reason
     else:
         label = int(response.score > detector.threshold_)
+    decision, why_none = _decision(detector, response.score, wanted.review_point)
+    if why_none:
+        reasons["decision"] = why_none
     started = time.perf_counter()
     has_map = response.patch_grid is not None
     anomaly_map = detector.anomaly_map(response) if wanted.maps and has_map else None
@@ -248,4 +257,15 @@ def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted
         reasons,
         image,
         read.remarks,
+        decision,
     )
+
+
+def _decision(
+    detector: Detector, score: float, review_point: OperatingPoint | None
+) -> tuple[Decision | None, str]:
+    """Pass, review or reject; where nothing is decided, why."""
+    found = decide(score, detector.threshold_, None if review_point is None else review_point.threshold)
+    if found is not None:
+        return found, ""
+    return None, detector.image_point_.reason or (review_point.reason if review_point else "")

@@ -39,6 +39,9 @@ def _lines(bundle: Bundle, report: MetricsReport, warnings: Sequence[str]) -> It
     yield "|---|---|---|---|---|---|---|"
     yield _point("image score", calibration.image_point)
     yield _point("map pixel", calibration.pixel_point)
+    if calibration.review_point is not None:
+        yield _point("begin of review", calibration.review_point)
+    yield from _of_people(bundle, report)
     if warnings:
         yield from ("", "## Warnings of the benchmark", "", *(f"- {warning}" for warning in warnings))
     yield from ("", "## Metrics on the test images", "")
@@ -58,10 +61,32 @@ def _lines(bundle: Bundle, report: MetricsReport, warnings: Sequence[str]) -> It
     yield from ("", "Made with " + ", ".join(f"{name} {v}" for name, v in report.packages.items()) + ".")
 
 
+def _of_people(bundle: Bundle, report: MetricsReport) -> Iterator[str]:
+    """What was not taken from normals alone, and what people have to do with a result."""
+    known = bundle.calibration
+    points = {"image": known.image_point, "pixel": known.pixel_point}
+    pins = {name: point.pinned for name, point in points.items() if point.pinned is not None}
+    for name, pin in pins.items():
+        yield from ("", f"The {name} threshold was {pin}.")
+    if any(pin.on_test_labels for pin in pins.values()):
+        yield "What was chosen on test labels is flattered by the figures below, which are of the same images."
+    if known.review_point is not None:
+        yield from (
+            "",
+            "A person looks at what scores above the begin of review and not above the image threshold.",
+        )
+        shares = {} if report.review is None else report.review.shares()
+        kinds = zip(("good", "defective"), shares.values(), strict=False)
+        found = [f"{share:.1%} of the {kind} ones" for kind, share in kinds if share is not None]
+        yield f"Of the test images that is {' and '.join(found) or 'not known'}."
+
+
 def _point(what: str, point: OperatingPoint) -> str:
     threshold = "none" if point.reason else f"{point.threshold:.6g}"
     known = " | ".join("nothing" if point.unguaranteed else f"{rate:.3g}" for rate in point.promise.values())
-    return f"| {what} | {threshold} | {point.source} | {point.n} | {point.contamination:g} | {known} |"
+    source = point.source.replace("|", "\\|")
+    asked = "" if point.is_pinned_value else f"{point.contamination:g}"
+    return f"| {what} | {threshold} | {source} | {point.n} | {asked} | {known} |"
 
 
 def _interval(report: MetricsReport, name: str) -> str:

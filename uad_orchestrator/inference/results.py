@@ -10,6 +10,7 @@ import numpy as np
 
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.remarks import Remark
+from uad_orchestrator.metrics.decision import Decision
 from uad_orchestrator.postprocess.regions import DefectRegion
 from uad_orchestrator.storage.file_names import printable
 
@@ -50,8 +51,10 @@ class InferenceResult:
         regions: the defects, that with the largest map value first; empty where nothing is above the pixel
             threshold, None where there is no map or no pixel threshold.
         timings: where its time went.
-        reasons: why ``label``, ``anomaly_map`` or ``regions`` is None, by that name.
+        reasons: why ``label``, ``decision``, ``anomaly_map`` or ``regions`` is None, by that name.
         image: ``(H, W, 3)`` RGB, uint8 or uint16, where it was asked for.
+        decision: ``pass``, ``review`` or ``reject``; ``review`` only where the bundle has a grey zone. None where there
+            is no threshold, or no begin of the review that was asked for.
         remarks: what speaks against trusting the result: pixels that alpha hides, another size or look than the
             detector was fitted on.
     """
@@ -66,17 +69,19 @@ class InferenceResult:
     reasons: Mapping[str, str] = field(default_factory=dict)
     image: RgbImage | None = None
     remarks: tuple[Remark, ...] = ()
+    decision: Decision | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as JSON values.
 
         Returns:
-            ``image``, ``score``, ``label``, ``regions``, ``seconds``, ``reasons`` and ``warnings``.
+            ``image``, ``score``, ``label``, ``decision``, ``regions``, ``seconds``, ``reasons`` and ``warnings``.
         """
         return {
             "image": printable(self.name),
             "score": self.score,
             "label": self.label,
+            "decision": self.decision,
             "regions": None if self.regions is None else [region.to_json() for region in self.regions],
             "seconds": asdict(self.timings) | {"total": self.timings.total},
             "reasons": dict(self.reasons),

@@ -8,6 +8,8 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 - a whole cell under a dataset's protocol: ``evaluate_cell``, ``PROTOCOLS``, ``MetricsReport``
 - thresholds from normal images: ``calibrate``, ``at_false_positive_rate``, ``exceeds``; normals that are none:
   ``odd_scores``
+- thresholds from people, and what they cost on a line: ``Pin``, ``pinned_point``, ``Costs``, ``Outcome``,
+  ``cheapest_threshold``; parts that a person looks at: ``decide``, ``review_from``
 - how far a small test set can be trusted: ``auroc_interval``, ``rate_interval``, ``mean_auroc_interval``; which of two
   detectors is better: ``auroc_replicates``, ``interval``, ``within_noise``
 """
@@ -15,7 +17,9 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
 from uad_orchestrator.metrics.catalogue import METRICS, Metric
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
+from uad_orchestrator.metrics.costs import Costs, Outcome, cheapest_threshold
 from uad_orchestrator.metrics.curves import Curve
+from uad_orchestrator.metrics.decision import decide, review_from
 from uad_orchestrator.metrics.image_metrics import (
     ImageMetrics,
     ThresholdMetrics,
@@ -29,7 +33,7 @@ from uad_orchestrator.metrics.intervals import (
     mean_auroc_interval,
     rate_interval,
 )
-from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin, SegmentationPoint
 from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_pixels
@@ -38,13 +42,14 @@ from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import ScoredImage
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.metrics.thresholds import at_false_positive_rate, calibrate, exceeds
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate, calibrate, exceeds, pinned_point
 
 __all__ = [
     "METRICS",
     "PROTOCOLS",
     "CellMetrics",
     "Channel",
+    "Costs",
     "Curve",
     "EvaluationProtocol",
     "GroundTruth",
@@ -54,6 +59,8 @@ __all__ = [
     "MetricsReport",
     "NormalPixels",
     "OperatingPoint",
+    "Outcome",
+    "Pin",
     "PixelCounts",
     "ScoredImage",
     "SegmentationPoint",
@@ -64,7 +71,9 @@ __all__ = [
     "auroc_interval",
     "auroc_replicates",
     "calibrate",
+    "cheapest_threshold",
     "count_pixels",
+    "decide",
     "evaluate_cell",
     "exceeds",
     "image_curves",
@@ -73,7 +82,9 @@ __all__ = [
     "interval_of_auroc",
     "mean_auroc_interval",
     "odd_scores",
+    "pinned_point",
     "rate_interval",
+    "review_from",
     "threshold_metrics",
     "within_noise",
 ]

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-Scope = Literal["image", "pixel", "operating point", "cost"]
-"""What a metric is taken of: image scores, pooled pixels, what the image threshold does, time and memory."""
+Scope = Literal["image", "pixel", "operating point", "review", "line", "cost"]
+"""What a metric is taken of: image scores, pooled pixels, what the image threshold does, the grey zone below it, what
+both mean on a line with the project's ``costs``, time and memory."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -52,7 +53,7 @@ class Metric:
     scope: Scope
     explanation: str
     follows: str
-    kind: Literal["ratio", "seconds", "count", "bytes"] = "ratio"
+    kind: Literal["ratio", "value", "seconds", "count", "bytes"] = "ratio"
     direction: Literal["higher", "lower"] = "higher"
     always: bool = True
     limits: tuple[float, ...] | None = None
@@ -177,6 +178,23 @@ METRICS: tuple[Metric, ...] = (
         "iou", "IoU", "operating point",
         "Defects above the threshold, as a share of all that is defective or above it.",
         "`sklearn.metrics.jaccard_score`", averaged=False, on_board=False,
+    ),
+    Metric(
+        "share_in_review", "in review", "review",
+        "Share of normal test images in the grey zone, which a person looks at.",
+        "above the conformal threshold of `review.from_fpr`, not above the image threshold",
+        direction="lower", always=False, averaged=False, interval=CLOPPER_PEARSON,
+    ),
+    Metric(
+        "defects_in_review", "defects in review", "review",
+        "Share of defective test images in the grey zone.",
+        "likewise", always=False, averaged=False, interval=CLOPPER_PEARSON,
+    ),
+    Metric(
+        "expected_cost", "expected cost", "line",
+        "Cost of wrong decisions per part of the line, by `costs`.",
+        "defect_rate × miss × P(miss) + (1 - defect_rate) × false_alarm × P(false alarm)",
+        "value", "lower", always=False, averaged=False,
     ),
     Metric(
         "seconds_per_image_p50", "time p50", "cost",

@@ -1,11 +1,14 @@
-"""Thresholds with where they come from and what they promise, and how they are written."""
+"""Thresholds with where they come from, normals or people, and what they promise, and how they are written."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from datetime import date
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from uad_orchestrator.metrics.conformal import RateLaw, conformal_rank, scores_needed
 
@@ -20,8 +23,60 @@ OPTIMISTIC = "train (optimistic)"
 
 _BY_GROUP = "leave_one_group_out"
 
+TEST_LABELS = "chosen on test labels"
+"""Said wherever a threshold is shown that was chosen by looking at what the test images are."""
+
 NO_MAP = "this model gives no anomaly map"
 """Why there is no map, no pixel threshold and no pixel metric."""
+
+
+class Pin(BaseModel):
+    """A threshold instead of the calibrated one: as a value, or as the false-positive rate that normals give it by.
+
+    As a rate it is taken from the normals that calibrate each time, so it follows them; as a value it stays.
+
+    >>> pin = Pin(threshold=0.4, chosen_on="test labels", by="anna", at=date(2026, 11, 27), why="misses cost most")
+    >>> str(pin)
+    'pinned by anna on 2026-11-27: misses cost most; chosen on test labels'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold: FiniteFloat | None = Field(None, description="its value; anomalous means score > threshold")
+    fpr: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="the false-positive rate that it is taken from the calibration normals by; instead of `threshold`",
+    )
+    chosen_on: Literal["normals", "test labels"] | None = Field(
+        None, description="what it was chosen on, `normals` or `test labels`; default: nobody says"
+    )
+    by: str = Field(min_length=1, description="who pinned it")
+    at: date = Field(description="when, e.g. 2026-11-27")
+    why: str = Field("", description="the reason")
+
+    @property
+    def on_test_labels(self) -> bool:
+        """Whether test labels had a say in it: then the figures of the test images flatter it."""
+        return self.chosen_on == "test labels"
+
+    def __str__(self) -> str:
+        reason = f": {self.why}" if self.why else ""
+        return f"pinned by {self.by} on {self.at}{reason}{f'; {TEST_LABELS}' if self.on_test_labels else ''}"
+
+    @field_validator("by", "why")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        if not text.isprintable():
+            raise ValueError("holds a line break or a control character: write it on one line")
+        return text.strip()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.threshold is None) == (self.fpr is None):
+            raise ValueError("needs one of `threshold: <value>` and `fpr: <rate>`")
+        return self
 
 
 @dataclass(frozen=True)
@@ -34,12 +89,15 @@ class OperatingPoint:
             ``leave_one_group_out`` (either may end in ``, refilled`` or ``, scaled by 10 refilled``), ``calibration
             folder`` (normals a checkpoint has not seen),
             ``train (optimistic)`` (those it may have seen), or ``none: <reason>``; remarks follow behind ``; ``.
-        n: how many normals it was taken from.
+            Of a pinned threshold: by whom, when and why, and whether it was chosen on test labels.
+        n: how many normals it was taken from; 0 where it was pinned as a value.
         contamination: the nominal false-positive rate.
         left_aside: the names of normals that it was not taken from, their scores being far above all others.
         set_by: the name of the normal that alone sets it, the next score being three times smaller or more.
         largest_group: most images of one group (a part, a camera) among the normals; None: it was not recorded.
         rank: its place among the ``n`` scores; None: the conformal rank of ``contamination``, at most ``n``.
+        pinned: who chose it, when and why; None: it is the calibrated one.
+        calibrated_on: of a pinned one, which normals the calibrated one comes from.
     """
 
     threshold: float
@@ -50,11 +108,13 @@ class OperatingPoint:
     set_by: str | None = None
     largest_group: int | None = 1
     rank: int | None = None
+    pinned: Pin | None = None
+    calibrated_on: str | None = None
 
     @property
     def origin(self) -> str:
         """The source without remarks on the normals' number: where other scores of the same images are from."""
-        source = self.source
+        source = self.source if self.calibrated_on is None else self.calibrated_on
         for remark in (_ASIDE, _FEW, _SET_BY):
             source = source.split(remark, 1)[0]
         return source
@@ -99,9 +159,16 @@ class OperatingPoint:
         """Why no false-positive rate is guaranteed; empty where one is."""
         if math.isnan(self.threshold):
             return f"no threshold: {self.reason}"
+        if self.is_pinned_value:
+            return "the threshold was pinned as a value, not taken from normals"
         if self.origin == OPTIMISTIC:
             return "the model may have been trained on the normals that set the threshold"
         return "" if self.largest_group else "how many images its groups have was not recorded"
+
+    @property
+    def is_pinned_value(self) -> bool:
+        """Whether people gave the value itself, so that no normals stand behind it."""
+        return self.pinned is not None and self.pinned.threshold is not None
 
     @property
     def _law(self) -> RateLaw:
@@ -134,8 +201,10 @@ class OperatingPoint:
         """
         values = {**asdict(self), "left_aside": list(self.left_aside)}
         values["threshold"] = None if math.isnan(self.threshold) else self.threshold
+        values["pinned"] = self.pinned and self.pinned.model_dump(mode="json", exclude_defaults=True)
         group = _usual_group(self.origin)
         usual: dict[str, Any] = {"left_aside": [], "set_by": None, "largest_group": group, "rank": None}
+        usual |= {"pinned": None, "calibrated_on": None}
         return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +231,8 @@ class OperatingPoint:
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         known["threshold"] = math.nan if values["threshold"] is None else values["threshold"]
         known["left_aside"] = tuple(values.get("left_aside", ()))
+        if known.get("pinned") is not None:
+            known["pinned"] = Pin.model_validate(known["pinned"])
         point = cls(**known)
         if "largest_group" in values:
             return point

@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from uad_orchestrator.metrics.catalogue import find
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SINCE: dict[int, dict[str, Any]] = {
     2: {"unlabelled": [], "segmentation": None, "roi": None},
     3: {"without_mask": []},
+    5: {"review": None},
 }
 """What each version added, with what an older report says of it: nothing of the kind was there."""
 _INTERVALS_HOLD = 4
@@ -119,7 +120,7 @@ class DefectReport(_WithReasons):
         return dict(self.metrics)
 
 
-_NO_FIGURES = ("contamination", "false_positive_rate_from")
+_NO_FIGURES = ("contamination", "false_positive_rate_from", "pinned")
 
 
 class _AtThreshold(_WithReasons):
@@ -160,6 +161,9 @@ class OperatingPointReport(_AtThreshold):
         description="the normals that the rate is of, where there are no good test images: each against the "
         "threshold that the others set",
     )
+    pinned: Pin | None = Field(
+        None, description="who chose the threshold instead of the calibrated one, when and why"
+    )
 
     @property
     def promise(self) -> dict[str, float | None]:
@@ -180,6 +184,26 @@ class OperatingPointReport(_AtThreshold):
 
 class SegmentationReport(_AtThreshold):
     """SegF1's threshold: mean + 3 std of the pixels of ``n`` maps of held-out normals."""
+
+
+class ReviewReport(_WithReasons):
+    """The grey zone below the image threshold, whose parts a person looks at, and what lies in it."""
+
+    from_fpr: float = Field(gt=0, lt=0.5, description="share of good parts, at most, at or beyond its begin")
+    threshold: Figure = Field(description="above it review begins; it ends at the image threshold")
+    source: str
+    n: int = Field(ge=0, description="normals it was taken from")
+    share_in_review: Figure = Field(description="of the good test images")
+    defects_in_review: Figure = Field(description="share of the defective test images")
+    intervals: Intervals
+
+    def figures(self) -> dict[str, float | None]:
+        """Its threshold, and the metrics of ``metrics.catalogue`` that are taken of it."""
+        return {"threshold": self.threshold} | self.shares()
+
+    def shares(self) -> dict[str, float | None]:
+        """The metrics of ``metrics.catalogue`` that are taken of it."""
+        return {"share_in_review": self.share_in_review, "defects_in_review": self.defects_in_review}
 
 
 class UnlabelledSplit(_Part):
@@ -281,6 +305,7 @@ class MetricsReport(_WithReasons):
     segmentation: SegmentationReport | None = Field(
         description="where SegF1 is taken; null where the protocol does not ask for it"
     )
+    review: ReviewReport | None = Field(description="the grey zone; null where the detector has no `review`")
     timings: Timings
     bank: BankReport
     roi: RoiReport | None = Field(description="None: whole images are inspected")
@@ -314,6 +339,8 @@ class MetricsReport(_WithReasons):
             return self.metrics[name]
         if metric.scope == "operating point":
             return self.image_operating_point.figures()[name]
+        if metric.scope == "review":
+            return None if self.review is None else self.review.shares()[name]
         costs = self.timings.figures() | {
             f"bank_{part}": value for part, value in self.bank if part != "reasons"
         }
@@ -328,7 +355,8 @@ class MetricsReport(_WithReasons):
         Returns:
             the interval; None where it has none.
         """
-        return (self.image_operating_point.intervals | self.intervals).get(name)
+        of_review = {} if self.review is None else self.review.intervals
+        return (self.image_operating_point.intervals | self.intervals | of_review).get(name)
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from uad_orchestrator.metrics.conformal import conformal_rank, scores_needed
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
 from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
 
 CALIBRATION_VERSION = 1
@@ -60,7 +60,7 @@ def calibrate(
 
     >>> calibrate([0.1, 0.4, 0.2, 0.3], contamination=0.25, source="validation")
     OperatingPoint(threshold=0.4, source='validation', n=4, contamination=0.25, left_aside=(), set_by=None, \
-largest_group=1, rank=None)
+largest_group=1, rank=None, pinned=None, calibrated_on=None)
     >>> calibrate([0.1, 0.2], contamination=0.1, source="validation").source
     'validation; largest of 2 scores, guaranteed 0.33: 9 or more are needed for contamination 0.1'
     """
@@ -141,6 +141,50 @@ def at_false_positive_rate(
     reason = f"{normals} cannot support a false-positive rate of {100 * rate:g} %: "
     reason += f"{scores_needed(rate, group)} or more are needed ({source})"
     return replace(point, threshold=math.nan, source=f"none: {reason}", set_by=None)
+
+
+def pinned_point(
+    pin: Pin, calibrated: OperatingPoint, scores: Sequence[float] | np.ndarray = ()
+) -> OperatingPoint:
+    """The threshold that people chose instead of the calibrated one.
+
+    Args:
+        pin: what they chose.
+        calibrated: the threshold it takes the place of.
+        scores: of a pin by its false-positive rate, the (n,) scores that ``calibrated`` comes from, without those left
+            aside.
+
+    Returns:
+        the threshold, whose source says who pinned it, when and why; NaN with the reason where the normals are too
+        few for the rate.
+
+    Raises:
+        ValueError: a score is not finite.
+
+    >>> from datetime import date
+    >>> pin = Pin(threshold=0.5, by="anna", at=date(2026, 11, 27))
+    >>> point = pinned_point(pin, OperatingPoint(0.4, "validation", n=30, contamination=0.05))
+    >>> point.threshold, point.source, point.origin
+    (0.5, 'pinned by anna on 2026-11-27', 'validation')
+    """
+    if pin.threshold is not None:
+        taken = replace(calibrated, threshold=pin.threshold, n=0, set_by=None, rank=None)
+        source = str(pin)
+    else:
+        assert pin.fpr is not None  # a pin has one of both
+        taken = at_false_positive_rate(
+            scores, pin.fpr, calibrated.origin, largest_group=calibrated.largest_group
+        )
+        source = f"{pin}; false-positive rate {pin.fpr:g} of {taken.n} normals, {calibrated.origin}"
+        if taken.reason:
+            source = f"none: {taken.reason}; {pin}"
+    return replace(
+        taken,
+        source=source,
+        left_aside=calibrated.left_aside,
+        pinned=pin,
+        calibrated_on=calibrated.origin,
+    )
 
 
 def held_out_rate(

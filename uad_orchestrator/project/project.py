@@ -7,10 +7,13 @@ from pathlib import Path
 from pydantic import Field
 
 from uad_orchestrator.images.reading_settings import ReadingSettings
+from uad_orchestrator.metrics.costs import Costs
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.settings import (
+    NO_PINS,
     AutomationSettings,
+    CellPins,
     ChecksSettings,
     DagsterSettings,
     DatasetSettings,
@@ -35,6 +38,8 @@ class Project(Section):
         presets: the file's own presets, by name.
         detectors: the detectors of the grid, by name; one per seed where an entry has ``repeats``.
         evaluation: what differs from the layouts' protocols.
+        costs: what wrong decisions cost on the line; None: nobody says. Never part of a version.
+        operating_points: category key -> detector -> the thresholds that people chose instead of the calibrated ones.
         automation: what happens by itself while Dagster's daemon runs.
         checks: when the asset checks speak up.
         dagster: how the project appears in Dagster.
@@ -54,6 +59,8 @@ class Project(Section):
     presets: dict[str, PresetSettings] = Field({})
     detectors: dict[str, DetectorEntry]
     evaluation: EvaluationSettings = EvaluationSettings()
+    costs: Costs | None = None
+    operating_points: dict[str, dict[str, CellPins]] = Field({})
     automation: AutomationSettings = AutomationSettings()
     checks: ChecksSettings = ChecksSettings()
     dagster: DagsterSettings = DagsterSettings()
@@ -97,6 +104,18 @@ class Project(Section):
             The protocol: that of its layout, with what ``evaluation`` changes.
         """
         return self.evaluation.of(dataset, self.datasets[dataset].layout)
+
+    def pins(self, category: str, detector: str) -> CellPins:
+        """The thresholds that people chose for a cell.
+
+        Args:
+            category: its key, ``dataset/category``.
+            detector: its detector.
+
+        Returns:
+            Both, None where the calibrated one holds.
+        """
+        return self.operating_points.get(category, {}).get(detector, NO_PINS)
 
     def reading(self, dataset: str) -> ReadingSettings:
         """How the images of a dataset are read.

@@ -27,6 +27,7 @@ from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSet
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.reading_settings import MAX_MEGAPIXELS, AlphaRule, ReadingSettings
+from uad_orchestrator.metrics.operating_point import Pin
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
@@ -196,6 +197,33 @@ class RepeatSettings(Section):
         return seeds
 
 
+class ReviewSettings(Section):
+    """The grey zone: parts below the image threshold that a person looks at."""
+
+    from_fpr: float = Field(
+        gt=0,
+        lt=0.5,
+        description="share of good parts, at most, that review and rejection take together; more than `contamination`",
+    )
+
+
+class CellPins(Section):
+    """The thresholds of a cell that people chose instead of the calibrated ones."""
+
+    image: Pin | None = Field(None, description="of image scores; default: the calibrated one")
+    pixel: Pin | None = Field(None, description="of the values of anomaly maps; default: the calibrated one")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> CellPins:
+        if self.image is None and self.pixel is None:
+            raise ValueError("pins nothing: give `image:` or `pixel:`, or take the entry out")
+        return self
+
+
+NO_PINS: CellPins = CellPins.model_construct()
+"""Of a cell whose thresholds are the calibrated ones."""
+
+
 class DetectorEntry(Section):
     """One detector of the grid: a model with its settings, each in the stage that reads it."""
 
@@ -213,6 +241,7 @@ class DetectorEntry(Section):
     )
     tiling: TilingSettings | None = Field(None, description="inspect the image in overlapping tiles")
     repeats: RepeatSettings | None = Field(None, description="the same detector with several seeds")
+    review: ReviewSettings | None = Field(None, description="parts that a person looks at")
     fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")
     scoring: SerializeAsAny[ScoringSettings] = Field(description="what score_table reads")
     maps: MapSettings = Field(description="what anomaly_maps reads")

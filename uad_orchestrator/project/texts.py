@@ -58,6 +58,7 @@ detectors:
     model: vision_patchcore
     coreset: {method: batched_greedy, ratio: 0.1}
     contamination: 0.05         # nominal false-positive rate of the thresholds
+    # review: {from_fpr: 0.1}   # parts below the threshold that a person looks at
   patchcore_robust:
     model: vision_patchcore
     preset: camera_robust

@@ -25,6 +25,7 @@ from uad_orchestrator.reporting.board.remarks import remarks
 from uad_orchestrator.reporting.board.row import PROMISE, LeaderboardRow
 from uad_orchestrator.reporting.cases import ScoredImage
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
+from uad_orchestrator.reporting.threshold_sliders import RateTables, slider_data
 from uad_orchestrator.storage.atomic import new_file
 from uad_orchestrator.storage.provenance import Provenance
 from uad_orchestrator.threads import ordered_map
@@ -32,6 +33,8 @@ from uad_orchestrator.threads import ordered_map
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+    from uad_orchestrator.metrics.costs import Costs
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class CellSection:
         pixel_curves: ``roc``, ``pr`` and ``pro`` (``spro``) of its maps (``PixelCounts.curves``); empty without masks.
         contact_sheet: the JPEG of ``contact_sheet``; None leaves it out.
         provenance: the records of its artifacts, in the order they were made: versions and settings.
+        map_maxima: the largest value of each test image's map; without them the pixel threshold has no slider.
     """
 
     report: MetricsReport
@@ -51,6 +55,7 @@ class CellSection:
     pixel_curves: Mapping[str, Curve] = field(default_factory=dict)
     contact_sheet: bytes | None = None
     provenance: Sequence[Provenance] = ()
+    map_maxima: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def write_report(
     title: str = "Anomaly detection benchmark",
     made_at: datetime | None = None,
     processes: int = 1,
+    costs: Costs | None = None,
 ) -> None:
     """Write the report as one self-contained HTML file.
 
@@ -91,7 +97,9 @@ def write_report(
         made_at: when it was made; now, if not given. The same arguments give the same bytes.
         processes: how many draw the figures; 1: this one alone. More are started anew, as ``multiprocessing``'s
             ``spawn`` does it: a script that asks for them needs ``if __name__ == "__main__"``.
+        costs: of wrong decisions, where the sliders over the thresholds begin with them.
     """
+    tables = RateTables()
     page = _environment(board).get_template("report.html.j2")
     chunks = page.generate(
         title=title,
@@ -104,7 +112,9 @@ def write_report(
             warning: [(picture.caption, data_uri(picture.jpeg)) for picture in shown]
             for warning, shown in (pictures or {}).items()
         },
-        cells=_drawn(cells, processes),
+        cells=_drawn(cells, tables, processes),
+        rates=tables,  # complete once the cells above it on the page are drawn
+        costs=costs,
     )
     with new_file(path) as aside, aside.open("w", encoding="utf-8") as file:
         file.writelines(chunks)
@@ -112,15 +122,16 @@ def write_report(
 
 @dataclass(frozen=True)
 class _DrawnCell:
-    """A section with its figures as SVG and its sheet as a data address."""
+    """A section with its figures as SVG, its sheet as a data address, and what its sliders know."""
 
     section: CellSection
     anchor: str
     figures: Sequence[tuple[str, str]]
     sheet: str | None
+    sliders: Mapping[str, Any] | None
 
 
-def _drawn(cells: Iterable[CellSection], processes: int) -> Iterator[_DrawnCell]:
+def _drawn(cells: Iterable[CellSection], tables: RateTables, processes: int) -> Iterator[_DrawnCell]:
     """Sections with their figures, in order; matplotlib draws in one thread at a time, hence processes."""
 
     def drawn(
@@ -129,7 +140,8 @@ def _drawn(cells: Iterable[CellSection], processes: int) -> Iterator[_DrawnCell]
         report = section.report
         anchor = cell_anchor(f"{report.dataset}/{report.category}", report.detector)
         sheet = data_uri(section.contact_sheet) if section.contact_sheet else None
-        return _DrawnCell(section, anchor, figures(section, anchor), sheet)
+        sliders = slider_data(report, section.scores, section.map_maxima, tables)
+        return _DrawnCell(section, anchor, figures(section, anchor), sheet, sliders)
 
     if processes <= 1:
         yield from (drawn(section, _figures) for section in cells)
@@ -226,7 +238,7 @@ def _environment(board: Leaderboard) -> Environment:
         warnings_anchor=warnings_anchor,
         warned={(row.category_key, row.detector): row.warnings for row in board.rows},
         column=column,
-        overview=_names(averaged("operating point", "cost")),
+        overview=_names(averaged("operating point")) + board.line_metrics + _names(averaged("cost")),
         at_threshold=_names(metrics_of("operating point")),
         at_threshold_headlines=_names(headlines("operating point")),
         headlines=_names(metric for metric in headlines("image", "pixel") if metric.always),

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting.cells import report, score_rows
+from tests.reporting.cells import report, review, score_rows
 from uad_orchestrator.metrics import catalogue
-from uad_orchestrator.metrics.catalogue import METRICS, Metric, find
+from uad_orchestrator.metrics.catalogue import METRICS, Metric, find, metrics_of
+from uad_orchestrator.metrics.costs import Costs
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets import leaderboard as leaderboard_asset
 from uad_orchestrator.orchestration.cells.check_rules import metrics_kept
@@ -47,7 +48,7 @@ NOT_A_METRIC = {
     ),
     *("false_positive_rate_from", "n_test_normal", "n_test_anomalous", "n_test_masked"),
     *("image_auroc_interval", "intervals", "within_noise_of", "contamination", "reasons"),
-    *("threshold", "threshold_source", "pixel_threshold", "pixel_threshold_source"),
+    *("threshold", "review_threshold", "threshold_source", "pixel_threshold", "pixel_threshold_source"),
     *("guaranteed_rate", "false_positive_limit", "pixel_guaranteed_rate", "pixel_false_positive_limit"),
 }
 
@@ -171,7 +172,8 @@ def test_a_rise_is_a_loss_where_lower_is_better(invented: Metric) -> None:
 def test_every_field_of_a_row_is_a_metric_or_said_to_be_none() -> None:
     fields = set(published_fields())
     assert fields >= NOT_A_METRIC
-    on_board = {metric.name for metric in METRICS if metric.on_board and metric.always}
+    of_line = {metric.name for metric in metrics_of("review", "line")}
+    on_board = {metric.name for metric in METRICS if metric.on_board and metric.always} | of_line
     assert fields - NOT_A_METRIC == on_board | set(catalogue.board_metrics())
     assert all(find(name) is not None for name in fields - NOT_A_METRIC)
     assert list(json.loads(LeaderboardRow(dataset="d", category="c", detector="x", status="fresh").model_dump_json()))[
@@ -196,11 +198,11 @@ def test_tables_and_pages_ask_for_the_metrics_of_the_catalogue_and_for_all_of_th
         monkeypatch.setattr(module, "column", noted)
     limits = ("spro_0.05", "seg_f1", "aupimo", "map_max_auroc")
     cells = {
-        ("mvtec_ad/bottle", "dino"): report(),
+        ("mvtec_ad/bottle", "dino"): report().model_copy(update={"review": review()}),
         ("mvtec_ad/screw", "dino"): report("screw"),
         ("mvtec_loco/pins", "dino"): report("pins", dataset="mvtec_loco", limits=limits),
     }
-    board = build_leaderboard(cells)
+    board = build_leaderboard(cells, costs=Costs(false_alarm=1, miss=50, defect_rate=0.01))
     for text in ("md", "table"):
         render_leaderboard(board, text, width=400)  # type: ignore[arg-type]
     sections = [CellSection(cell, score_rows()) for cell in cells.values()]

@@ -27,7 +27,9 @@ from uad_orchestrator.postprocess.map_set import write_map
 from uad_orchestrator.storage.file_names import printable
 
 ANOMALOUS = 3
-"""Exit status: an image is anomalous."""
+"""Exit status: an image is anomalous, and rejected."""
+TO_REVIEW = 4
+"""Exit status: none is anomalous, and one is for a person to look at."""
 
 Style = Literal["text", "json", "csv"]
 TEXT: Style = "text"
@@ -37,8 +39,9 @@ CSV: Style = "csv"
 COLUMNS = (
     *("image", "score", "label", "threshold", "regions", "largest_area", "peak", "seconds", "error"),
     "warnings",
+    "decision",
 )
-WORDS = {0: "normal", 1: "anomalous", None: "no threshold"}
+WORDS = {"pass": "normal", "review": "review", "reject": "anomalous", None: "undecided"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Inspection:
         detector: the detector.
         outputs: where results go.
         reading: how files are read; None: as those that the bundle was fitted on.
-        images, anomalous, undecided, unreadable, with_warnings: counts so far.
+        images, anomalous, to_review, undecided, unreadable, with_warnings: counts so far.
     """
 
     bundle: Bundle
@@ -73,6 +76,7 @@ class Inspection:
     reading: ReadingSettings | None = None
     images: int = 0
     anomalous: int = 0
+    to_review: int = 0
     undecided: int = 0
     unreadable: int = 0
     with_warnings: int = 0
@@ -80,10 +84,12 @@ class Inspection:
 
     @property
     def status(self) -> int:
-        """The exit status: 1 where something could not be read or decided, 3 where something is anomalous."""
+        """The exit status: 1 where something could not be read or decided, 3 where something is anomalous, 4 where
+        something is to be reviewed and nothing is anomalous.
+        """
         if self.unreadable or self.undecided:
             return FAILED
-        return ANOMALOUS if self.anomalous else 0
+        return ANOMALOUS if self.anomalous else TO_REVIEW if self.to_review else 0
 
     def run(self, paths: Sequence[Path], *, keep_going: bool) -> None:
         """Inspect files and the images of folders.
@@ -102,7 +108,10 @@ class Inspection:
         elif self.outputs.style == TEXT:
             note(", ".join(f"{count} {what}" for what, count in self._counts().items()))
         if self.undecided:
-            note(f"Error: there is no threshold: {self.detector.image_point_.reason}")
+            review = self.bundle.calibration.review_point
+            no_threshold = self.detector.image_point_.reason
+            said = f"there is no threshold: {no_threshold}" if no_threshold else "there is no grey zone: "
+            note(f"Error: {said}{review.reason if review and not no_threshold else ''}")
 
     def begin_stream(self) -> None:
         """The head of what is printed line by line."""
@@ -130,11 +139,13 @@ class Inspection:
             batch_size=batch_size,
             on_unreadable=self._note_unreadable if keep_going else None,
             reading=self.reading or self.bundle.reading,
+            review_point=self.bundle.calibration.review_point,
         )
         for result in results:
             self.images += 1
             self.anomalous += result.label == 1
-            self.undecided += result.label is None
+            self.to_review += result.decision == "review"
+            self.undecided += result.decision is None
             self.with_warnings += bool(result.remarks)
             for remark in result.remarks:
                 note(f"Warning: {printable(result.name)}: {remark.text}")
@@ -165,7 +176,8 @@ class Inspection:
 
     def _row(self, result: InferenceResult) -> dict[str, Any]:
         row = result.to_json()
-        return {"image": row.pop("image"), "label": row.pop("label"), "threshold": self._threshold, **row}
+        first = {name: row.pop(name) for name in ("image", "label", "decision")}
+        return {**first, "threshold": self._threshold, **row}
 
     @property
     def _threshold(self) -> float | None:
@@ -180,7 +192,7 @@ class Inspection:
         elif self.outputs.style == CSV:
             self._write_csv(_cells(row))
         elif "error" not in row:
-            label = WORDS[row["label"]]
+            label = WORDS[row["decision"]] if row["label"] is not None else "no threshold"
             regions = "" if row["regions"] is None else f"  {len(row['regions'])} regions"
             typer.echo(f"{label:12}  {row['score']:<10.6g}  {row['image']}{regions}")
 
@@ -189,6 +201,8 @@ class Inspection:
         sys.stdout.flush()
 
     def _head(self) -> dict[str, Any]:
+        review = self.bundle.calibration.review_point
+        of_review = {} if review is None else {"review": review.to_json()}
         return {
             "model": self.bundle.name,
             "threshold": self._threshold,
@@ -196,12 +210,14 @@ class Inspection:
             "thresholds": {
                 "image": self.detector.image_point_.to_json(),
                 "pixel": self.detector.pixel_point_.to_json(),
+                **of_review,
             },
         }
 
     def _counts(self) -> dict[str, int]:
         counts = {"images": self.images, "anomalous": self.anomalous, "unreadable": self.unreadable}
-        return counts | {"with_warnings": self.with_warnings}
+        reviewed = {"to_review": self.to_review} if self.bundle.calibration.review_point else {}
+        return counts | {"with_warnings": self.with_warnings} | reviewed
 
 
 def output_names(paths: Sequence[Path], *, apart: bool = True) -> dict[Path, str]:

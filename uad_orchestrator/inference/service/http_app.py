@@ -88,6 +88,8 @@ class Service:
         """Ready, and what it runs; 503 where nothing inspects images any more."""
         calibration = self.bundle.calibration
         points = {"image": calibration.image_point, "pixel": calibration.pixel_point}
+        if calibration.review_point is not None:
+            points["review"] = calibration.review_point
         alive = self.requests.alive
         return JSONResponse(
             {
@@ -129,8 +131,10 @@ class Service:
             with self.metrics.waiting(self.limits.requests):
                 pixels = await run_in_threadpool(self._checked_size, data, name)
                 result = await self._result(request, encoded_source(data, name, self._reading), pixels)
+                known = self.bundle.calibration
                 values = result.to_json() | {
-                    "threshold": _number(self.bundle.calibration.image_point.threshold)
+                    "threshold": _number(known.image_point.threshold),
+                    "review_threshold": _number(known.review_threshold),
                 }
                 if map_format is not None:
                     values["map"] = await run_in_threadpool(_encoded_map, result, map_format)
@@ -196,8 +200,8 @@ def _encoded_map(result: InferenceResult, map_format: str) -> dict[str, Any] | N
     }
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def _number(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.memory.nearest import WrongDimension
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 
 WARM_UP = (256, 256, 3)
 
@@ -47,11 +48,15 @@ class RequestQueue:
     Args:
         detector: fitted; nobody else may use it meanwhile.
         batch_size: images at most that are inspected together; 1: one by one.
+        review_point: where review begins; None: nothing is reviewed.
     """
 
-    def __init__(self, detector: Detector, batch_size: int = BATCH) -> None:
+    def __init__(
+        self, detector: Detector, batch_size: int = BATCH, review_point: OperatingPoint | None = None
+    ) -> None:
         self.detector = detector
         self.batch_size = batch_size
+        self.review_point = review_point
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -133,7 +138,14 @@ class RequestQueue:
 
         sources = [replace(request.source, digest=digest) for digest, request in waiting.items()]
         try:
-            for result in infer(self.detector, sources, batch_size=len(batch), on_unreadable=unreadable):
+            results = infer(
+                self.detector,
+                sources,
+                batch_size=len(batch),
+                on_unreadable=unreadable,
+                review_point=self.review_point,
+            )
+            for result in results:
                 waiting.pop(next(iter(waiting))).answer.set_result(result)
         except Exception as error:  # goes to whoever sent the image; the next one has its turn
             left = list(waiting.values())

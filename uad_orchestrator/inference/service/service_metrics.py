@@ -46,6 +46,12 @@ class ServiceMetrics:
         self._images = Counter(
             "uad_images", "Images inspected, by label.", ["label"], registry=self._registry
         )
+        self._decisions = Counter(
+            "uad_decisions",
+            "Images inspected, by decision: pass, review, reject.",
+            ["decision"],
+            registry=self._registry,
+        )
         self._remarks = Counter(
             "uad_image_warnings",
             "Warnings of results, by what is unlike the images fitted on, or not read of the file.",
@@ -93,6 +99,7 @@ class ServiceMetrics:
         """An image was inspected; its request took ``seconds``."""
         label = {0: "normal", 1: "anomalous", None: "undecided"}[result.label]
         self._images.labels(label).inc()
+        self._decisions.labels(result.decision or "undecided").inc()
         for remark in result.remarks:
             self._remarks.labels(remark.kind).inc()
         self._seconds.observe(seconds)

@@ -87,13 +87,15 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     image, pixel = report.image_operating_point, report.pixel_operating_point
     at_threshold = {metric.name: report.value(metric.name) for metric in headlines("operating point")}
     costs = {metric.name: report.value(metric.name) for metric in headlines("cost")}
-    intervals = report.intervals | image.intervals
+    intervals = report.intervals | image.intervals | (report.review.intervals if report.review else {})
     metadata: dict[str, Any] = {
         **_defined({"threshold": image.threshold} | at_threshold),
         "threshold_source": image.source,
         **_promise(image),
         **_defined({"pixel_threshold": pixel.threshold} | costs),
+        "pixel_threshold_source": pixel.source,
         **_promise(pixel, "pixel_"),
+        **_review(report),
         **report.counts.model_dump(exclude_none=True),
         **{f"{name}_interval": _interval(found) for name, found in intervals.items()},
         "metrics_json": dg.MetadataValue.path(str(directory / METRICS_FILE)),
@@ -109,6 +111,14 @@ def _describe_report(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any
     if report.reasons:
         metadata["undefined"] = dg.MetadataValue.json(report.reasons)
     return metadata
+
+
+def _review(report: MetricsReport) -> dict[str, Any]:
+    """The grey zone, where there is one."""
+    if report.review is None:
+        return {}
+    shares = _defined({"review_threshold": report.review.threshold} | report.review.shares())
+    return shares | {"review_source": report.review.source}
 
 
 def _promise(point: OperatingPoint | OperatingPointReport, prefix: str = "") -> dict[str, float]:

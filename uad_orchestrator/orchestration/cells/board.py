@@ -41,14 +41,16 @@ def current_board(
         state.project.repeats(),
         selection.away(state.project),
         project_findings(state, store, selection).warnings,
+        state.project.costs,
     )
 
 
 def board_version(state: ProjectState, store: ArtifactStore) -> str:
-    """Digest of what the board shows: each cell's report version, or what keeps it from having one."""
-    failures = FailureLog(Path(state.project.storage.local))
+    """Digest of what the board shows: each cell's report version, or what keeps it from having one; the costs."""
+    failures, costs = FailureLog(Path(state.project.storage.local)), state.project.costs
     shown = {cell.key: _shown(cell, state, store, failures) for cell in state.cells}
-    return digest_of({"asset": "leaderboard", "cells": shown})
+    weighed = {} if costs is None else {"costs": costs.model_dump()}
+    return digest_of({"asset": "leaderboard", "cells": shown, **weighed})
 
 
 def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsReport | None:

@@ -17,7 +17,9 @@ from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.decode import read_image, read_mask_values
 from uad_orchestrator.images.file_facts import image_size
-from uad_orchestrator.metrics.cell import CellMetrics
+from uad_orchestrator.metrics.cell import CellMetrics, Thresholds
+from uad_orchestrator.metrics.decision import review_report
+from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.pixels.regions import regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.report import (
@@ -31,6 +33,7 @@ from uad_orchestrator.metrics.report import (
 )
 from uad_orchestrator.orchestration.cells.artifact_files import read_normal_maps, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.storage.provenance import Provenance
@@ -159,9 +162,8 @@ def draw_contact_sheet(
     elif statistics["mean"] is None:
         scale = HeatmapScale.from_maps(maps.read(row.image, row.defect_type) for row in rows)
     else:
-        pixel_threshold = read_operating_point(run.directory("anomaly_maps")).threshold
-        scale = HeatmapScale.from_summary(statistics, pixel_threshold)
-    threshold = read_operating_point(run.directory("score_table")).threshold
+        scale = HeatmapScale.from_summary(statistics, pixel_point(run).threshold)
+    threshold = image_point(run).threshold
     title = f"{run.cell.category} · {run.cell.detector}"
     cases = ordered_map(case, choose_cases(rows), threads=threads, ahead=threads)
     return contact_sheet(cases, threshold=threshold, scale=scale, title=title)
@@ -171,11 +173,22 @@ def build_report(
     run: CellRun,
     found: CellMetrics,
     rows: Sequence[ScoreRow],
+    thresholds: Thresholds,
+    review: OperatingPoint | None,
     roi: RoiReport | None,
     *,
     metrics_seconds: float,
 ) -> MetricsReport:
-    """The cell's metrics.json, of all images that were scored, those of splits without labels too."""
+    """The cell's metrics.json.
+
+    Args:
+        found: what was measured.
+        rows: all images that were scored, those of splits without labels too.
+        thresholds: those it was measured at.
+        review: where review begins; None: nothing is reviewed.
+        roi: what the region of interest did; None: there is none.
+        metrics_seconds: what measuring took.
+    """
     unlabelled = Counter(row.role for row in rows if row.role != "test")
     bank, scores, maps = (run.provenance(a) for a in ("memory_bank", "score_table", "anomaly_maps"))
     manifest = run.state.manifest(run.cell.category)
@@ -189,7 +202,7 @@ def build_report(
         counts=Counts(
             n_train=len(manifest.train),
             n_validation=len(manifest.validation),
-            n_calibration=found.image_point.n,
+            n_calibration=read_operating_point(run.directory("score_table")).n,
             n_test_normal=sum(row.label == 0 for row in rows),
             n_test_anomalous=sum(row.label == 1 for row in rows),
             n_test_masked=sum(bool(record.masks) for record in manifest.test if record.label == 1),
@@ -200,9 +213,10 @@ def build_report(
         per_defect=found.per_defect,
         without_mask=list(found.without_mask),
         unlabelled=[UnlabelledSplit(split=split, n=n) for split, n in unlabelled.items()],
-        image_operating_point=found.image_point,
-        pixel_operating_point=found.pixel_point,
+        image_operating_point=found.image_point.model_copy(update={"pinned": thresholds.image.pinned}),
+        pixel_operating_point=found.pixel_point.model_copy(update={"pinned": thresholds.pixel.pinned}),
         segmentation=found.segmentation,
+        review=None if review is None else review_report(review, thresholds.image, rows),
         timings=_timings(bank, scores, maps, metrics_seconds),
         bank=_bank_report(bank),
         roi=roi,

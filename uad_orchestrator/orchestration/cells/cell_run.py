@@ -99,10 +99,11 @@ def recipe_of(run: CellRun, asset: str, key: ArtifactKey, run_id: str) -> Proven
 
 
 def _settings(run: CellRun, asset: str) -> dict[str, Any]:
-    """The contents of the settings inputs a node reads, in the project file's words."""
+    """The contents of the settings inputs a node reads, and what people chose, in the project file's words."""
     read = [
         name
         for name in NODES[asset].reads
         if NODES[name].group == "settings" or name == "evaluation_protocol"
     ]
-    return {name: dict(run.state.input(name, run.cell).content) for name in read}
+    of_inputs = {name: dict(run.state.input(name, run.cell).content) for name in read}
+    return of_inputs | run.state.chosen(asset, run.cell)

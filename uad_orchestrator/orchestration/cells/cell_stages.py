@@ -18,16 +18,15 @@ from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.protocol.calibration import FOLDER, largest_group
 from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fit_noting_look
-from uad_orchestrator.detectors.protocol.maps import MapRecipe, calibrate_maps
+from uad_orchestrator.detectors.protocol.maps import MapRecipe, NormalMaps, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.source import ImageSource, read_digest
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
-from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
-from uad_orchestrator.metrics.operating_point import SegmentationPoint
-from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.metrics.cell import evaluate_cell
+from uad_orchestrator.metrics.thresholds import calibrate, pinned_point
 from uad_orchestrator.orchestration.cells.artifact_files import (
     CONTACT_SHEET,
     EMBEDDINGS,
@@ -35,7 +34,6 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
     METRICS_FILE,
     TRAININGS,
     finite_or_none,
-    read_normal_maps,
     read_operating_point,
     write_curves,
     write_normal_maps,
@@ -49,6 +47,11 @@ from uad_orchestrator.orchestration.cells.cell_report import (
     draw_contact_sheet,
 )
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, ChangedWhileRead, StageResult
+from uad_orchestrator.orchestration.cells.points_in_use import (
+    normal_maxima,
+    review_point,
+    thresholds_in_use,
+)
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
@@ -153,10 +156,11 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
     )
     names = run.state.manifest(run.cell.category).map_names
     maps, threads = MapSet(directory / MAPS, names), available_threads()
+    removal = _removal_threshold(run, normals)
 
     def write(scored: tuple[ScoreRow, Response]) -> Path:
         row, response = scored
-        made = recipe.anomaly_map(response, normals.scale, normals.point.threshold)
+        made = recipe.anomaly_map(response, normals.scale, removal)
         return maps.write(row.image, row.map_folder, made)
 
     with_grids = (
@@ -174,6 +178,15 @@ def make_anomaly_maps(run: CellRun, embedders: EmbedderPool, directory: Path) ->
     return StageResult(metrics=metrics, facts={"maps": count, "pixel_threshold_source": normals.point.source})
 
 
+def _removal_threshold(run: CellRun, normals: NormalMaps) -> float:
+    """The pixel threshold that small regions are removed by: the one in use."""
+    pin = run.state.project.pins(run.cell.category, run.cell.detector).pixel
+    if pin is None or not run.entry.maps.min_area:
+        return normals.point.threshold
+    maxima = [] if pin.fpr is None else normal_maxima(run, normals.scale, normals.point)
+    return pinned_point(pin, normals.point, maxima).threshold
+
+
 def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> StageResult:
     """Evaluate scores and maps against the ground truth; write metrics.json, curves and the contact sheet."""
     started = time.perf_counter()
@@ -189,15 +202,19 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     without_maps = any(row.grid_shape is None for row in rows)
     preset = resolve_preset(run.entry.preset, run.state.project.presets)
     roi = RegionOfInterest(preset, truth, run.state.project.evaluation.roi_metrics)
+    thresholds, review = thresholds_in_use(run), review_point(run)
+    held_out = (
+        [] if thresholds.image.is_pinned_value else normals
+    )  # theirs is the rate of calibrated thresholds
     found = evaluate_cell(
         rows,
         None if without_maps else lambda row: maps.read(row.image, row.defect_type),
         lambda row: truth.of(row.image, in_channels=bool(protocol.spro_limits)),
         protocol=protocol,
-        thresholds=read_thresholds(scores, maps_directory),
+        thresholds=thresholds,
         inspected=lambda row: roi.counted(row.image),
-        held_out=[row.score for row in normals],
-        held_out_groups=[groups.get(row.image, row.image) for row in normals],
+        held_out=[row.score for row in held_out],
+        held_out_groups=[groups.get(row.image, row.image) for row in held_out],
     )
     write_curves(found.pixel_curves, directory)
     replicates = None
@@ -213,21 +230,11 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
         sheet = draw_contact_sheet(run, rows, None if without_maps else maps, truth)
         (directory / CONTACT_SHEET).write_bytes(sheet)
     outside, seconds = roi.report(row.image for row in rows), time.perf_counter() - started
-    report = build_report(run, found, scored, outside, metrics_seconds=seconds)
+    report = build_report(run, found, scored, thresholds, review, outside, metrics_seconds=seconds)
     (directory / METRICS_FILE).write_text(report.to_json())
     return StageResult(
         metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds
     )
-
-
-def read_thresholds(scores: Path, maps: Path) -> Thresholds:
-    """The thresholds that the score table and the map set of a cell come with."""
-    pixel_point, normals = read_operating_point(maps), read_normal_maps(maps)
-    count = int(normals["maps"] or 0)
-    segmentation = SegmentationPoint.of_normal_maps(
-        normals["mean"], normals["std"], count, pixel_point.origin
-    )
-    return Thresholds(read_operating_point(scores), pixel_point, segmentation)
 
 
 def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.orchestration.cells import check_rules
-from uad_orchestrator.orchestration.cells.artifact_files import OPERATING_POINT, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
 from uad_orchestrator.orchestration.cells.dataset_findings import (
@@ -22,6 +21,7 @@ from uad_orchestrator.orchestration.cells.dataset_findings import (
     faults_among,
 )
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
+from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
@@ -98,17 +98,16 @@ def _warning(run: CellRun, check: str, message: str, images: tuple[str, ...] = (
 
 def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
     checks, scores = run.state.project.checks, run.directory("score_table")
-    rows, image_point = read_scores(scores), read_operating_point(scores)
-    pixel_point = read_operating_point(run.directory("anomaly_maps", OPERATING_POINT))  # no map is read
+    rows, image, pixel = read_scores(scores), image_point(run), pixel_point(run)
     holds_normals = bool(run.provenance("score_table").facts.get("holds_normals"))
     report, before = run.provenance("metrics_report"), _report_before(run)
     level, drop = checks.false_positive_level, checks.metric_drop
     verdicts = {
         "scores_usable": check_rules.scores_usable(rows),
-        "false_positive_rate": check_rules.false_positive_rate(rows, image_point, level),
-        "enough_normals": check_rules.enough_normals(image_point, pixel_point),
-        "calibrated_on_unseen": check_rules.calibrated_on_unseen(image_point, holds_normals),
-        "odd_normals": check_rules.odd_normals(rows, image_point, pixel_point),
+        "false_positive_rate": check_rules.false_positive_rate(rows, image, level),
+        "enough_normals": check_rules.enough_normals(image, pixel),
+        "calibrated_on_unseen": check_rules.calibrated_on_unseen(image, holds_normals),
+        "odd_normals": check_rules.odd_normals(rows, image, pixel),
     }
     if before is not None:
         verdicts["metrics_kept"] = check_rules.metrics_kept(before.metrics, report.metrics, drop)

@@ -104,8 +104,10 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
     a probability below ``level``: the threshold promises too much; and where so few, or fewer, had: it is too high,
     and defects below it are missed for nothing.
     """
-    if math.isnan(point.threshold):
-        return Verdict(True, f"there is no threshold: {point.source}", {"threshold_source": point.source})
+    if math.isnan(point.threshold) or point.is_pinned_value:
+        none = f"there is no threshold: {point.source}"
+        said = point.unguaranteed if point.is_pinned_value else none
+        return Verdict(True, said, {"threshold_source": point.source})
     normals = _normals(rows)
     above = {role: [row for row in of if row.score > point.threshold] for role, of in normals.items()}
     tested, seen = len(normals["test"]), len(above["test"])

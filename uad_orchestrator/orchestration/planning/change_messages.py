@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from uad_orchestrator.metrics.operating_point import Pin
 from uad_orchestrator.storage.lineage.differences import changes, items_changed
 
 Content = Mapping[str, Any]
@@ -70,3 +71,29 @@ def checkpoint_words(before: Content, after: Content) -> list[str]:
 
 def _short(digest: str | None) -> str:
     return "none" if digest is None else f"sha256 {digest[:8]}.."
+
+
+CHOSEN = ("operating_point", "review")
+"""Among the settings of an artifact: what people chose for the cell."""
+
+
+def chosen_words(before: Content, after: Content) -> list[str]:
+    """What people chose otherwise, between the settings of two artifacts.
+
+    >>> pin = {"fpr": 0.01, "by": "anna", "at": "2026-11-27", "why": "too many alarms"}
+    >>> chosen_words({}, {"operating_point": {"image": pin}})
+    ['image threshold pinned by anna on 2026-11-27: too many alarms']
+    >>> chosen_words({"operating_point": {"pixel": pin}, "review": {"from_fpr": 0.1}}, {})
+    ['pixel threshold no longer pinned', 'no review any more']
+    """
+    was, now = (settings.get("operating_point") or {} for settings in (before, after))
+    words = [
+        f"{of} threshold {Pin.model_validate(now[of])}" if of in now else f"{of} threshold no longer pinned"
+        for of in ("image", "pixel")
+        if was.get(of) != now.get(of)
+    ]
+    old, new = before.get("review"), after.get("review")
+    if old != new:
+        listed = ", ".join(change.in_short() for change in changes(old or {}, new or {}))
+        words.append(f"review changed: {listed}" if new else "no review any more")
+    return words

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from uad_orchestrator.orchestration.planning.change_messages import input_words
+from uad_orchestrator.orchestration.planning.change_messages import chosen_words, input_words
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.state import Input, ProjectState
 from uad_orchestrator.storage.artifact_key import ArtifactKey
@@ -48,6 +48,7 @@ class Reasons:
                 found.append(f"now reads {name}")
             else:
                 found.extend(self._input_changed(self.state.input(name, cell), cell, earlier))
+        found += chosen_words(before.settings, self.state.chosen(asset, cell))
         return tuple(found) or ("its recipe changed",)
 
     def _input_changed(self, now: Input, cell: Cell, earlier: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uad_orchestrator.orchestration.planning.change_messages import input_words
+from uad_orchestrator.orchestration.planning.change_messages import CHOSEN, chosen_words, input_words
 from uad_orchestrator.orchestration.planning.reasons import read_content
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
@@ -43,8 +43,13 @@ class Explanation:
 
     def __str__(self) -> str:
         if self.comparison is None:
-            return "\n".join([str(self.tree), *([self.note] if self.note else [])])
+            return "\n".join([str(self.tree), *self.chosen(), *([self.note] if self.note else [])])
         return "\n".join([*self.headlines(), "", *self.comparison.lines()])
+
+    def chosen(self) -> list[str]:
+        """What people chose in it and above it: pinned thresholds with who, when and why, and review."""
+        made = (node.provenance for node in self.tree.walk())
+        return list(dict.fromkeys(word for one in made if one for word in chosen_words({}, one.settings)))
 
     def headlines(self) -> list[str]:
         """``image_auroc 0.981 -> 0.957: preset camera_robust changed: gamma 1.0 -> 1.2``."""
@@ -59,7 +64,7 @@ class Explanation:
         since = None
         if self.comparison is not None:
             since = self.comparison.to_json() | {"causes": list(self.causes), "headlines": self.headlines()}
-        return self.tree.to_json() | {"note": self.note, "since": since}
+        return self.tree.to_json() | {"note": self.note, "since": since, "chosen": self.chosen()}
 
 
 def explain(
@@ -165,6 +170,9 @@ def _causes(found: Comparison, cell: Cell, state: ProjectState, store: ArtifactS
         for change in step.circumstances:
             if change.place == "stage_version" and NODES[step.name].group == "benchmark":
                 yield f"code version of {step.name} {change.before} -> {change.after}"
+        settings = [change for change in step.settings if change.place.partition(".")[0] in CHOSEN]
+        if settings and NODES[step.name].group == "benchmark":
+            yield from chosen_words(*_settings_of(step, cell, store))
         for read in step.inputs:
             reference = InputReference.parse(read.name)
             if read.before is None or read.after is None:
@@ -173,6 +181,12 @@ def _causes(found: Comparison, cell: Cell, state: ProjectState, store: ArtifactS
                 yield from words(reference.asset, read.before, read.after)
             elif reference.cell is not None:
                 yield f"{read.name.partition('@')[2]} changed"
+
+
+def _settings_of(step: Comparison, cell: Cell, store: ArtifactStore) -> list[dict[str, Any]]:
+    """Those of both versions of a cell's artifact."""
+    keys = (cell.artifact_key(step.name, version) for version in (step.before, step.after))
+    return [store.provenance(key).settings for key in keys]
 
 
 def _cell_named(report: str) -> Cell:

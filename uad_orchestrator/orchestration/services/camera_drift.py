@@ -17,8 +17,9 @@ from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
 from uad_orchestrator.orchestration.cells.artifact_files import finite_or_none, read_map_scale
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, RegionOfInterest
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
-from uad_orchestrator.orchestration.cells.cell_stages import open_detector, read_thresholds
+from uad_orchestrator.orchestration.cells.cell_stages import open_detector
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.cells.points_in_use import thresholds_in_use
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.preprocessing.drift import LEVELS, Drift, DriftKind, drifted
@@ -108,7 +109,7 @@ class FittedCell:
         """The cell from the store."""
         state = DetectorState.load(run.directory("memory_bank"))
         maps = run.directory("anomaly_maps")
-        points = read_thresholds(run.directory("score_table"), maps)
+        points = thresholds_in_use(run)
         detector = open_detector(run, embedders)
         detector.restore(state, points.image, points.pixel, read_map_scale(maps))
         return cls(run, detector, state, points)

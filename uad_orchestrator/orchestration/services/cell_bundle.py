@@ -13,10 +13,10 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
     METRICS_FILE,
     read_map_scale,
     read_normal_maps,
-    read_operating_point,
 )
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.cell_warnings import cell_warnings
+from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point, review_point
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.preprocessing.presets import resolve_preset
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE
@@ -30,7 +30,7 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
 
     Raises:
         MissingUpstream: the cell is not computed in the version it should have.
-        BundleError: its normals cannot support that rate.
+        BundleError: its normals cannot support that rate, or the begin of the review that it asks for.
     """
     entry = run.entry
     bundle = Bundle(
@@ -48,6 +48,11 @@ def cell_bundle(run: CellRun, false_positive_rate: float | None = None) -> Bundl
     bundle = replace(bundle, calibration=_with_normals(bundle, run))
     if false_positive_rate is not None:
         bundle = replace(bundle, calibration=_supported(bundle.calibration.at(false_positive_rate)))
+    review = bundle.calibration.review_point
+    if review is not None and review.reason and not bundle.calibration.image_point.reason:
+        raise BundleError(
+            f"{run.cell}: there is no grey zone: {review.reason}. Or take `review` out of uad.yaml"
+        )
     return replace(bundle, documents=_documents(bundle, run))
 
 
@@ -65,12 +70,13 @@ def _supported(calibration: Calibration) -> Calibration:
 def _calibration(run: CellRun) -> Calibration:
     maps = run.directory("anomaly_maps")
     return Calibration(
-        image_point=read_operating_point(run.directory("score_table")),
-        pixel_point=read_operating_point(maps),
+        image_point=image_point(run),
+        pixel_point=pixel_point(run),
         scores=(),
         maxima=(),
         normal_maps=read_normal_maps(maps),
         map_scale=read_map_scale(maps),
+        review_point=review_point(run),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError
-from uad_orchestrator.orchestration.cells.artifact_files import MAPS, read_operating_point
+from uad_orchestrator.orchestration.cells.artifact_files import MAPS
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
+from uad_orchestrator.orchestration.cells.points_in_use import pixel_point
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
@@ -65,6 +66,6 @@ def _category_maps(run: CellRun) -> CategoryMaps:
     return CategoryMaps(
         manifest=manifest,
         maps=MapSet(directory / MAPS, manifest.map_names),
-        pixel_point=read_operating_point(directory),
+        pixel_point=pixel_point(run),
         version=run.key("anomaly_maps").version,
     )

@@ -11,6 +11,7 @@ from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import read_contact_sheet, read_curves
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.points_in_use import map_maxima
 from uad_orchestrator.orchestration.services.warning_pictures import warning_pictures
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.state import ProjectState
@@ -31,7 +32,8 @@ def save_report(project: Project, output: Path | None = None) -> Path:
     processes = max(1, min(available_threads() // 2, len(state.cells) // CELLS_PER_PROCESS))
     board = current_board(state, store)
     pictures = {warning: warning_pictures(state, store, warning) for warning in board.warnings}
-    write_report(path, board, cell_sections(state, store), pictures=pictures, processes=processes)
+    sections = cell_sections(state, store)
+    write_report(path, board, sections, pictures=pictures, processes=processes, costs=project.costs)
     return path
 
 
@@ -46,10 +48,12 @@ def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSec
 
 def _section(run: CellRun, report: MetricsReport) -> CellSection:
     directory = run.directory("metrics_report")
+    scores = read_scores(run.directory("score_table"))
     return CellSection(
         report,
-        scores=read_scores(run.directory("score_table")),
+        scores=scores,
         pixel_curves=read_curves(directory),
         contact_sheet=read_contact_sheet(directory),
         provenance=[run.provenance(asset) for asset in STAGES],
+        map_maxima=map_maxima(run, scores),
     )

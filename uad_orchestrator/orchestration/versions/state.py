@@ -133,12 +133,32 @@ class ProjectState:
         key = (asset, cell)
         if key not in self._versions:
             recipe = {"stage_version": self.stage_version(asset, cell), "reads": self.reads(asset, cell)}
-            self._versions[key] = digest_of({"asset": asset} | recipe)
+            self._versions[key] = digest_of({"asset": asset, **recipe, **self.chosen(asset, cell)})
         return self._versions[key]
 
     def reads(self, asset: str, cell: Cell) -> dict[str, str]:
         """The versions of what ``asset`` reads for a cell."""
         return {name: self.version(name, cell) for name in NODES[asset].reads}
+
+    def chosen(self, asset: str, cell: Cell) -> dict[str, Any]:
+        """What people chose for a cell that ``asset`` depends on: pinned thresholds, and where review begins.
+
+        They act on scores and maps that are there. So they are part of the recipe of the metrics alone, and of the
+        maps where small regions are removed by the pixel threshold.
+
+        Returns:
+            ``operating_point`` and ``review``, each where there is one: a cell without keeps the version it had.
+        """
+        if asset not in ("anomaly_maps", "metrics_report"):
+            return {}
+        entry, pins = self.entry(cell), self.project.pins(cell.category, cell.detector)
+        if asset == "anomaly_maps":
+            pins = pins.model_copy(update={"image": None} | ({} if entry.maps.min_area else {"pixel": None}))
+        points = pins.model_dump(mode="json", exclude_defaults=True)
+        found = {"operating_point": points} if points else {}
+        if asset == "metrics_report" and entry.review is not None:
+            found["review"] = entry.review.model_dump(mode="json")
+        return found
 
     def stage_version(self, asset: str, cell: Cell) -> int:
         """The version constant of the code behind a computed node; of the score table with that of its threshold."""

@@ -24,6 +24,7 @@ from uad_orchestrator.project.errors import (
     shown,
 )
 from uad_orchestrator.project.parsing.findings import Findings
+from uad_orchestrator.project.parsing.operating_points import check_review
 from uad_orchestrator.project.parsing.repeats import check_repeats
 from uad_orchestrator.project.settings import DetectorEntry
 from uad_orchestrator.spelling import choose_from, did_you_mean
@@ -53,10 +54,12 @@ def read_detector(
     if len(findings.problems) > before:
         return None
     stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder, "tiling": tiling}
-    given = {key: entry[key] for key in ("model", "preset", "checkpoint", "repeats") if key in entry}
+    own = ("model", "preset", "checkpoint", "repeats", "review")
+    given = {key: entry[key] for key in own if key in entry}
     read = findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
     if read is not None:
         check_repeats(read, findings)
+        check_review(read, spec, findings)
         _check_calibration_folder(read, findings)
     return read
 

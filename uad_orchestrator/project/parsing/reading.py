@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.metrics.costs import Costs
 from uad_orchestrator.metrics.protocol import PROTOCOLS
 from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
@@ -15,6 +16,7 @@ from uad_orchestrator.project.known_categories import read_known
 from uad_orchestrator.project.parsing.datasets import look_for_categories, read_datasets, refuse_twins
 from uad_orchestrator.project.parsing.detectors import missing_files, read_detector
 from uad_orchestrator.project.parsing.findings import Findings
+from uad_orchestrator.project.parsing.operating_points import check_points, read_points
 from uad_orchestrator.project.parsing.paths import impossible_paths
 from uad_orchestrator.project.parsing.repeats import MARK, expand_repeats
 from uad_orchestrator.project.parsing.yaml_text import parse_project
@@ -69,6 +71,10 @@ def _read_sections(
     runtime = findings.section(RuntimeSettings, values.get("runtime"), ("runtime",))
     images = findings.section(ImagesSettings, values.get("images"), ("images",))
     evaluation = findings.section(EvaluationSettings, values.get("evaluation"), ("evaluation",))
+    costs = None
+    if given := findings.mapping(values.get("costs"), ("costs",)):
+        costs = findings.check(Costs, given, ("costs",))
+    points = read_points(values.get("operating_points"), findings)
     automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
     checks = findings.section(ChecksSettings, values.get("checks"), ("checks",))
     dagster = findings.section(DagsterSettings, values.get("dagster"), ("dagster",))
@@ -83,7 +89,7 @@ def _read_sections(
     if findings.problems:
         return None
     found, unreachable = look_for_categories(datasets, catalogue, read_known(storage, list(datasets)))
-    return Project(
+    project = Project(
         home=home,
         storage=storage,
         runtime=runtime,
@@ -92,6 +98,8 @@ def _read_sections(
         presets=presets,
         detectors=expand_repeats(detectors),
         evaluation=evaluation,
+        costs=costs,
+        operating_points=points,
         automation=automation,
         checks=checks,
         dagster=dagster,
@@ -100,6 +108,8 @@ def _read_sections(
         unreachable=unreachable,
         missing_files={dotted(problem.place): problem.what for problem in missing},
     )
+    check_points(project, catalogue, findings)
+    return project
 
 
 def _check_protocols(

@@ -91,7 +91,14 @@ def _all_keys(board: Leaderboard) -> tuple[str, ...]:
         if any(row.reasons.get(name) != NOT_MEASURED for row in board.rows) or not board.rows
     ]
     at_threshold = with_intervals(_names_of(averaged("operating point")))
-    keys = (*with_intervals(measured), "threshold", *PROMISE, *at_threshold, *_costs())
+    keys = (
+        *with_intervals(measured),
+        "threshold",
+        *PROMISE,
+        *at_threshold,
+        *with_intervals(board.line_metrics),
+        *_costs(),
+    )
     return tuple(
         key
         for key in keys
@@ -213,7 +220,7 @@ def _markdown(board: Leaderboard) -> str:
     best, tied = board.best(), board.within_noise()
     at_threshold = with_intervals(_names_of(averaged("operating point")))
     operation = ("threshold", "threshold_source", *PROMISE, *at_threshold)
-    keys = (*with_intervals(board.metrics), *operation, *_costs())
+    keys = (*with_intervals(board.metrics), *operation, *with_intervals(board.line_metrics), *_costs())
     heads = ["category", "detector", *(column(key).heading for key in keys), "status"]
 
     def figures(row: LeaderboardRow) -> Iterable[str]:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, in_reading_order
+from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, in_reading_order, metrics_of
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
 from uad_orchestrator.reporting.board.repeats import with_repeats
 from uad_orchestrator.reporting.board.row import OTHER_METRICS, PROMISE, BoardCell, LeaderboardRow, Status
 from uad_orchestrator.reporting.board.ties import with_ties
+from uad_orchestrator.spelling import choose_from
 
 if TYPE_CHECKING:
-    from uad_orchestrator.metrics.report import MetricsReport
+    from uad_orchestrator.metrics.costs import Costs
+    from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
 
 SHOWN_DECIMALS = 3
 
@@ -49,6 +51,12 @@ class Leaderboard(BaseModel):
         """The metrics of images and pixels that any row has, in reading order."""
         return in_reading_order({*board_metrics(), *(name for row in self.rows for name in row.metrics)})
 
+    @cached_property
+    def line_metrics(self) -> tuple[str, ...]:
+        """The figures of the grey zone and of the line's costs that any row has."""
+        names = [metric.name for metric in metrics_of("review", "line")]
+        return tuple(name for name in names if any(row.value(name) is not None for row in self.rows))
+
     def counts(self) -> dict[Status, int]:
         """How many cells are fresh, stale, missing, failed.
 
@@ -75,7 +83,8 @@ class Leaderboard(BaseModel):
         marked: set[tuple[str, str, str]] = set()
         for key in {row.category_key for row in self.rows}:
             rivals = [row for row in self.compared if row.category_key == key and row.status == "fresh"]
-            for metric in (*self.metrics, *(cost.name for cost in headlines("cost"))):
+            lower = (*metrics_of("line"), *headlines("cost"))
+            for metric in (*self.metrics, *(cost.name for cost in lower)):
                 values = {row.detector: row.value(metric) for row in rivals if row.value(metric) is not None}
                 marked.update((key, detector, metric) for detector in best_of(values, metric))
         return marked
@@ -93,6 +102,32 @@ class Leaderboard(BaseModel):
             if (row.category_key, row.detector, "image_auroc") not in best
             and any((row.category_key, other, "image_auroc") in best for other in row.within_noise_of)
         }
+
+    def sorted_by(self, metric: str) -> Leaderboard:
+        """The board with the best rows of each category first; rows without a value, or not fresh, come last.
+
+        Args:
+            metric: its name in ``metrics.catalogue``.
+
+        Returns:
+            a copy; the seeds of a detector with repeats stay behind their mean.
+
+        Raises:
+            ValueError: no row has such a figure; says which there are.
+        """
+        sortable = [*self.metrics, *OTHER_METRICS]
+        if metric not in sortable:
+            raise ValueError(f"no figure of the board is called {metric!r}: {choose_from(metric, sortable)}")
+        known = find(metric)
+        sign = 1 if known is not None and known.direction == "lower" else -1
+        of_mean = {(row.category_key, row.detector): row for row in self.compared}
+
+        def place(row: LeaderboardRow) -> tuple[object, ...]:
+            ranked = of_mean.get((row.category_key, row.repeat_of or row.detector), row)
+            value = ranked.value(metric) if ranked.status == "fresh" else None
+            return row.category_key, value is None, sign * (value or 0), ranked.detector, row is not ranked
+
+        return self.model_copy(update={"rows": tuple(sorted(self.rows, key=place))})
 
     def to_json(self) -> str:
         """The board as JSON.
@@ -143,6 +178,7 @@ def build_leaderboard(
     repeats: Mapping[str, Sequence[str]] | None = None,
     unreachable: Mapping[str, str] | None = None,
     warnings: Sequence[CellWarning] = (),
+    costs: Costs | None = None,
 ) -> Leaderboard:
     """The board of all cells of a project.
 
@@ -152,6 +188,7 @@ def build_leaderboard(
         repeats: per detector of the project file with several seeds, the detectors it became.
         unreachable: datasets and categories whose images cannot be read now, and why.
         warnings: of the cells and their categories.
+        costs: what wrong decisions cost; None: nobody says, and rows have no expected cost.
 
     Returns:
         A row per cell, and the means of each dataset.
@@ -162,7 +199,9 @@ def build_leaderboard(
     outcomes = {key: _outcome(cell) for key, cell in cells.items()}
     said = Counter((warning.category, warning.detector) for warning in warnings)
     rows = [
-        _row(*key, outcomes[key], said[key] + said[key[0], None])  # of the cell, and of its whole category
+        _row(
+            *key, outcomes[key], said[key] + said[key[0], None], costs
+        )  # of the cell, and of its whole category
         for key in sorted(outcomes)
     ]
     replicates = {
@@ -193,11 +232,13 @@ def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
     return cell if isinstance(cell, BoardCell) else BoardCell("fresh", cell)
 
 
-def _row(category_key: str, detector: str, cell: BoardCell, warnings: int) -> LeaderboardRow:
+def _row(
+    category_key: str, detector: str, cell: BoardCell, warnings: int, costs: Costs | None
+) -> LeaderboardRow:
     dataset, separator, category = category_key.partition("/")
     if not (dataset and separator and category):
         raise ValueError(f"the category key {category_key!r} is not of the form dataset/category")
-    figures = {} if cell.report is None else _figures(cell.report)
+    figures = {} if cell.report is None else _figures(cell.report, costs)
     version = figures.pop("version", None)
     return LeaderboardRow(
         dataset=dataset,
@@ -223,13 +264,16 @@ def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
     return tuple(completed)
 
 
-def _figures(report: MetricsReport) -> dict[str, Any]:
+def _figures(report: MetricsReport, costs: Costs | None) -> dict[str, Any]:
     """A report's share of a row, under the published names."""
     image, pixel = report.image_operating_point, report.pixel_operating_point
-    reasons = {**image.reasons, **report.timings.reasons}
+    expected, no_cost = _expected_cost(image, costs)
+    of_review = {} if report.review is None else report.review.reasons
+    reasons = {**image.reasons, **report.timings.reasons, **of_review, **no_cost}
+    measured = [name for name in OTHER_METRICS if name not in expected]
     intervals = {
         name: (found.low, found.high)
-        for name in (*report.metrics, *OTHER_METRICS)
+        for name in (*report.metrics, *measured)
         if (found := report.interval(name)) is not None
     }
     return {
@@ -247,8 +291,23 @@ def _figures(report: MetricsReport) -> dict[str, Any]:
         "contamination": image.contamination,
         "false_positive_rate_from": image.false_positive_rate_from,
         **report.counts.model_dump(include={"n_test_normal", "n_test_anomalous", "n_test_masked"}),
-        **{name: report.value(name) for name in OTHER_METRICS},
+        "review_threshold": None if report.review is None else report.review.threshold,
+        **{name: report.value(name) for name in measured},
+        **expected,
         "reasons": report.reasons
         | {name: why for name, why in reasons.items() if name in (*OTHER_METRICS, *PROMISE)}
         | {f"pixel_{name}": pixel.reasons[name] for name in PROMISE if name in pixel.reasons},
     }
+
+
+def _expected_cost(
+    at: OperatingPointReport, costs: Costs | None
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The expected cost of a part, and why it is not known; no reason where nobody asks for it."""
+    if costs is None:
+        return {"expected_cost": None}, {}
+    for rate in ("false_positive_rate", "recall"):
+        if at.figures()[rate] is None:
+            return {"expected_cost": None}, {"expected_cost": at.reasons[rate]}
+    assert at.false_positive_rate is not None and at.recall is not None
+    return {"expected_cost": costs.expected(at.false_positive_rate, 1 - at.recall)}, {}

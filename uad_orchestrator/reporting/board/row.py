@@ -133,6 +133,17 @@ class LeaderboardRow(BaseModel):
     false_positive_rate_from: str | None = Field(
         None, description="the held-out normals that the rate is of, where there are no normal test images"
     )
+    review_threshold: float | None = Field(
+        None,
+        description="above it, and not above the image threshold, a person looks at a part: the grey zone",
+    )
+    share_in_review: float | None = Field(
+        None, description="share of the normal test images in the grey zone"
+    )
+    defects_in_review: float | None = Field(None, description="share of the defective test images in it")
+    expected_cost: float | None = Field(
+        None, description="of wrong decisions, per part of the line; null without `costs` in the project file"
+    )
     n_test_normal: int | None = Field(None, description="normal test images")
     n_test_anomalous: int | None = Field(None, description="defective test images")
     n_test_masked: int | None = Field(

@@ -57,3 +57,5 @@ document.getElementById("open-all")?.addEventListener("click", event => {
   cells.forEach(cell => { cell.open = open; });
   event.target.textContent = open ? "Close all" : "Open all";
 });
+
+{% include "sliders.js" %}

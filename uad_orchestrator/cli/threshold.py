@@ -1,0 +1,168 @@
+"""``uad threshold``: choose an operating point, look at what it does, and pin it in uad.yaml."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uad_orchestrator.cli.terminal.completion import complete_category, complete_detector
+from uad_orchestrator.cli.terminal.options import Home, Json
+from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
+
+if TYPE_CHECKING:
+    from uad_orchestrator.orchestration.services.threshold_choice import Choice, Side
+    from uad_orchestrator.orchestration.versions.graph import Cell
+    from uad_orchestrator.project import Project
+
+SHOWN_IMAGES = 20
+
+
+def threshold(  # noqa: PLR0913, PLR0917 - a command's options
+    category: Annotated[
+        str, typer.Argument(help="dataset/category, or the category.", autocompletion=complete_category)
+    ],
+    detector: Annotated[str, typer.Argument(help="The detector.", autocompletion=complete_detector)],
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE", help="Take it from the normals by this false-positive rate, and follow them."
+        ),
+    ] = None,
+    value: Annotated[float | None, typer.Option(metavar="X", help="This very threshold.")] = None,
+    cost: Annotated[
+        bool,
+        typer.Option(
+            "--cost", help="The cheapest by `costs` of uad.yaml. Reads test labels, and is marked so."
+        ),
+    ] = False,
+    test_labels: Annotated[
+        bool,
+        typer.Option(
+            "--test-labels", help="It was found by looking at test labels, as with the report's sliders."
+        ),
+    ] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Back to the threshold calibrated on normals.")
+    ] = False,
+    pixel: Annotated[
+        bool, typer.Option("--pixel", help="The threshold of map pixels, not of image scores.")
+    ] = False,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="The reason.")] = "",
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who chooses.", show_default="the name you are logged in by"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it does.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Pin the threshold of a cell in uad.yaml, with who, when and why; nothing is scored again."""
+    from pydantic import ValidationError
+
+    from uad_orchestrator.orchestration.cells.cell_run import CellRun
+    from uad_orchestrator.orchestration.services.threshold_choice import ChoiceError, choose
+    from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.project.pinning import Of, PinningError, write_pin
+
+    if sum((fpr is not None, value is not None, cost, clear)) != 1:
+        note("Error: say which threshold: one of --fpr RATE, --value X, --cost and --clear")
+        raise typer.Exit(WRONG_USAGE)
+    of: Of = "pixel" if pixel else "image"
+    with speaking():
+        project = open_project(home)
+        cell = _cell(project, category, detector)
+        run = CellRun(cell, open_state(project), open_store(project))
+        try:
+            chosen = choose(
+                run,
+                of,
+                value=value,
+                fpr=fpr,
+                cheapest=cost,
+                on_test_labels=test_labels,
+                by=by or getpass.getuser(),
+                at=date.today(),
+                why=why,
+            )
+            write_pin(project.home, cell.category, cell.detector, of, chosen.pin, dry_run=dry_run)
+        except (ChoiceError, PinningError) as error:
+            note(f"Error: {error}")
+            raise typer.Exit(FAILED) from error
+        except ValidationError as error:
+            for fault in error.errors():
+                option = {"threshold": "value"}.get(name := str(fault["loc"][0]), name)
+                note(f"Error: --{option} is {fault['input']!r}: {fault['msg']}")
+            raise typer.Exit(WRONG_USAGE) from error
+        if as_json:
+            print_json(_json(cell, of, chosen, written=not dry_run))
+        else:
+            typer.echo("\n".join(_lines(cell, of, chosen)))
+            said = "nothing was written" if dry_run else f"{project.home / 'uad.yaml'} has it now"
+            narrow = f"--category '{cell.category}' --detector '{cell.detector}'"
+            note(said if dry_run else f"{said}: `uad refresh {narrow}` measures the cell at it")
+
+
+def _cell(project: Project, category: str, detector: str) -> Cell:
+    """The one cell; wrong usage where the names fit none or several."""
+    from uad_orchestrator.cli.terminal.selecting import select
+    from uad_orchestrator.orchestration.versions.graph import Cell
+
+    selection = select(project, [category], [detector])
+    found = [cell for key in project.cells() if selection.covers(cell := Cell(*key))]
+    if len(found) != 1:
+        note(
+            f"Error: {len(found)} cells match ({'; '.join(map(str, found[:9]))}): name one category and one detector"
+        )
+        raise typer.Exit(WRONG_USAGE)
+    return found[0]
+
+
+def _json(cell: Cell, of: str, chosen: Choice, *, written: bool) -> dict[str, Any]:
+    return {
+        "category": cell.category,
+        "detector": cell.detector,
+        "of": of,
+        "pin": None if chosen.pin is None else chosen.pin.model_dump(mode="json", exclude_defaults=True),
+        "before": chosen.before.to_json(),
+        "after": chosen.after.to_json(),
+        "changed": {
+            "above": [image for image, above in chosen.changed.items() if above],
+            "below": [image for image, above in chosen.changed.items() if not above],
+        },
+        "written": written,
+    }
+
+
+def _lines(cell: Cell, of: str, chosen: Choice) -> Iterator[str]:
+    yield f"{cell}: {of} threshold"
+    for name, side in (("in use", chosen.before), ("chosen", chosen.after)):
+        threshold = "none" if side.point.reason else f"{side.point.threshold:.6g}"
+        yield f"  {name}  {threshold}  {side.point.source}"
+        yield from (f"    {line}" for line in _outcome(side))
+    for above, word in ((True, "now above it"), (False, "not above it any more")):
+        images = [image for image, is_above in chosen.changed.items() if is_above == above]
+        more = f", and {len(images) - SHOWN_IMAGES} more" if len(images) > SHOWN_IMAGES else ""
+        if images:
+            yield f"  {word}: {', '.join(images[:SHOWN_IMAGES])}{more}"
+
+
+def _outcome(side: Side) -> Iterator[str]:
+    if side.outcome is None:
+        return
+    told = side.to_json()
+    for key, name, kind in (("false_alarms", "false alarms", "good"), ("misses", "misses", "defective")):
+        found = told[key]
+        if not found["of"]:
+            yield f"{name}: no {kind} test images"
+            continue
+        low, high = found["interval"]
+        line = f"{name}: {found['count']} of {found['of']} {kind} test images ({100 * low:.2g} to {100 * high:.2g} %)"
+        thousand = found["per_1000_parts"]
+        yield line if thousand is None else f"{line}, {thousand:.3g} per 1,000 parts"
+    if told["expected_cost"] is not None:
+        yield f"expected cost: {told['expected_cost']:.4g} per part"

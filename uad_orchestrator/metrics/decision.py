@@ -1,0 +1,150 @@
+"""Pass, review or reject: what becomes of a part, where scores below the threshold may be looked at by a person.
+
+The grey zone ends at the threshold and begins at a lower one: the conformal quantile, of the same normals, of a larger
+false-positive rate. So the share of good parts that reach a person or are rejected is at most that rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from uad_orchestrator.metrics.bootstrap import LEVEL
+from uad_orchestrator.metrics.catalogue import CLOPPER_PEARSON
+from uad_orchestrator.metrics.intervals import rate_interval
+from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.pixels.statistics import ScoredImage
+from uad_orchestrator.metrics.report import IntervalReport, ReviewReport
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+
+Decision = Literal["pass", "review", "reject"]
+
+
+def decide(score: float, threshold: float, review_threshold: float | None = None) -> Decision | None:
+    """What becomes of a part.
+
+    Args:
+        score: its image score.
+        threshold: above it the part is rejected; NaN: there is none.
+        review_threshold: above it a person looks at the part; NaN: it was asked for, but there is none; None: it was
+            not asked for, and nothing is reviewed.
+
+    Returns:
+        the decision; None where a threshold is NaN.
+
+    >>> [decide(score, threshold=0.5, review_threshold=0.3) for score in (0.3, 0.4, 0.6)]
+    ['pass', 'review', 'reject']
+    >>> decide(0.4, threshold=0.5), decide(0.4, threshold=0.5, review_threshold=math.nan)
+    ('pass', None)
+    """
+    if math.isnan(threshold) or (review_threshold is not None and math.isnan(review_threshold)):
+        return None
+    if score > threshold:
+        return "reject"
+    return "review" if review_threshold is not None and score > review_threshold else "pass"
+
+
+def review_from(
+    scores: Sequence[float] | np.ndarray, from_fpr: float, threshold: OperatingPoint
+) -> OperatingPoint:
+    """Where review begins.
+
+    Args:
+        scores: (n,) scores of the normals that calibrate, without those that the threshold left aside.
+        from_fpr: the share of good parts, at most, that review and rejection take together; in (0, 0.5).
+        threshold: the image threshold, where review ends.
+
+    Returns:
+        the lower threshold; NaN with the reason where the normals are too few for the rate, where there is no image
+        threshold, or where it would not lie below that.
+
+    Raises:
+        ValueError: the rate is outside (0, 0.5), or a score is not finite.
+
+    >>> point = OperatingPoint(98.5, "validation", n=99, contamination=0.01)
+    >>> review_from(range(99), 0.05, point).threshold
+    94.0
+    >>> review_from(range(12), 0.05, point).reason
+    '12 normals cannot support a false-positive rate of 5 %: 19 or more are needed (validation)'
+    """
+    if math.isnan(threshold.threshold):
+        reason = f"none: there is no image threshold: {threshold.reason}"
+        return OperatingPoint(math.nan, reason, threshold.n, from_fpr)
+    found = at_false_positive_rate(scores, from_fpr, threshold.origin, largest_group=threshold.largest_group)
+    if found.threshold >= threshold.threshold:
+        reason = (
+            f"review would begin at {found.threshold:.6g}, which is not below the image threshold "
+            f"{threshold.threshold:.6g} ({threshold.source}): raise review.from_fpr, or the threshold"
+        )
+        return replace(found, threshold=math.nan, source=f"none: {reason}")
+    return found
+
+
+def in_review(scores: Sequence[float] | np.ndarray, threshold: float, review_threshold: float) -> int:
+    """How many of some images a person would look at.
+
+    Args:
+        scores: (n,) their scores.
+        threshold: where review ends; not NaN, as the next.
+        review_threshold: where it begins.
+
+    Returns:
+        their number.
+
+    >>> in_review([0.1, 0.35, 0.5, 0.9], threshold=0.5, review_threshold=0.3)
+    2
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    return int(np.count_nonzero((values > review_threshold) & (values <= threshold)))
+
+
+def review_report(
+    begin: OperatingPoint, threshold: OperatingPoint, rows: Sequence[ScoredImage]
+) -> ReviewReport:
+    """What the grey zone holds of the test images.
+
+    Args:
+        begin: where it begins; its contamination is ``from_fpr``.
+        threshold: the image threshold, where it ends.
+        rows: the labelled test images with their scores.
+
+    Returns:
+        the shares of good and of defective images, with exact intervals; None with the reason where undefined.
+    """
+    shares: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    intervals: dict[str, IntervalReport] = {}
+    for name, label, kind in (("share_in_review", 0, "good"), ("defects_in_review", 1, "defective")):
+        scores = [row.score for row in rows if row.label == label]
+        shares[name] = None
+        if begin.reason:
+            reasons[name] = f"no review: {begin.reason}"
+        elif not scores:
+            reasons[name] = f"no {kind} test images"
+        else:
+            count, n = in_review(scores, threshold.threshold, begin.threshold), len(scores)
+            low, high = rate_interval(count, n)
+            shares[name] = count / n
+            intervals[name] = IntervalReport(
+                low=low,
+                high=high,
+                level=LEVEL,
+                method=CLOPPER_PEARSON,
+                n_normal=0 if label else n,
+                n_anomalous=n if label else 0,
+            )
+    if begin.reason:
+        reasons["threshold"] = begin.reason
+    return ReviewReport(
+        from_fpr=begin.contamination,
+        threshold=begin.threshold,
+        source=begin.source,
+        n=begin.n,
+        reasons=reasons,
+        intervals=intervals,
+        **shares,
+    )
