@@ -162,15 +162,10 @@ def test_nothing_that_is_posted_leads_out_of_the_project(
         assert answer["__typename"] == "RunConfigValidationInvalid", answer
         assert "unexpected config entry" in answer["errors"][0]["message"]
 
-    keys = [
-        f"../../{other.name}|{DETECTOR}",
-        f"{other}|{DETECTOR}",
-        f"alpha/%2e%2e|{DETECTOR}",
-        f"{CATEGORY}|../x",
-    ]
     stored = {"resources": {"io_manager": {"config": {"base_dir": str(other / "stored")}}}}
+    keys = (f"../../{other.name}|{DETECTOR}", f"{CATEGORY}|../%2e%2e")
     launched = {key: launch(key, stored)["run"]["runId"] for key in keys}
-    launched["../.."] = launch("../..", job="inputs")["run"]["runId"]
+    launched[str(other)] = launch(str(other), job="inputs")["run"]["runId"]
     for key, run_id in launched.items():
         found = wait_for(lambda run_id=run_id: ended(server, run_id), SLOW / 1000, "the run ends")
         assert found["status"] == "FAILURE", key
@@ -180,7 +175,7 @@ def test_nothing_that_is_posted_leads_out_of_the_project(
         with pytest.raises(HTTPError):
             urlopen(f"{server.url}/{path}", timeout=60)
     assert contents(other) == before
-    assert not [path for path in (home / ".uad").rglob("*") if path.name in (other.name, "%2e%2e", "x")]
+    assert not [path for path in (home / ".uad").rglob("*") if path.name in (other.name, "%2e%2e")]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
