@@ -24,7 +24,7 @@ from uad_orchestrator.orchestration.dagster_instance.event_log import (
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES, STAGES, partition_of
 from uad_orchestrator.orchestration.versions.state import ProjectState
-from uad_orchestrator.orchestration.versions.stores import open_state, open_store, remember_input
+from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import load_project
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
@@ -65,8 +65,7 @@ def fill(home: Path, instance: dg.DagsterInstance) -> None:
         if asset not in CELL_ASSETS
         for cell in state.cells
     }
-    for found in report_inputs(instance, project, inputs.values()):
-        remember_input(store, found)
+    report_inputs(instance, project, inputs.values(), store)
     for asset in CELL_ASSETS:
         numbers = last_numbers(instance, project, NODES[asset].reads)
         for cell in state.cells:

@@ -47,6 +47,43 @@ def test_a_broken_dagster_store_is_named_and_said_how_to_mend(
     assert all(done["reused"] for done in again["materialized"] if done["asset"] in STAGES)
 
 
+@pytest.mark.parametrize("text", [b"telemetry: {enabled: [", b"\xd9\xff", b"- a list", b"run_monitoring: 3"])
+def test_broken_settings_of_dagster_are_named_and_said_how_to_mend(home: Path, text: bytes) -> None:
+    settings = home / ".uad/dagster/dagster.yaml"
+    settings.write_bytes(text)
+    found = uad("plan", "--home", home)
+    assert found.exit_code == 1 and str(settings) in found.stderr and "remove it" in found.stderr
+    settings.unlink()
+    assert uad("plan", "--home", home).exit_code == 0
+
+
+def test_damage_that_is_met_in_the_midst_of_a_command_is_named_too(home: Path) -> None:
+    database = home / ".uad/dagster/history/runs/index.db"
+    with sqlite3.connect(database) as events:
+        events.execute("PRAGMA writable_schema = ON")
+        ((page,),) = events.execute("SELECT rootpage FROM sqlite_master WHERE name = 'event_logs'")
+        ((size,),) = events.execute("PRAGMA page_size")
+    data = bytearray(database.read_bytes())
+    data[(page - 1) * size : page * size] = bytes(range(256)) * (size // 256)
+    database.write_bytes(data)
+    found = uad("refresh", "--home", home)
+    assert found.exit_code == 1 and str(home / ".uad/dagster") in found.stderr
+    assert "malformed" in found.stderr and "move that folder aside" in found.stderr
+
+
+def test_a_damaged_index_says_how_to_mend_it(home: Path) -> None:
+    index = home / ".uad/uad.duckdb"
+    data = bytearray(index.read_bytes())
+    index.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    found = uad(
+        "sql", "FROM materialization JOIN lineage USING (asset) JOIN metric USING (asset)", "--home", home
+    )
+    assert found.exit_code == 2 and str(index) in found.stderr and "uad lineage rebuild" in found.stderr
+    assert "lineage rebuild" not in uad("sql", "FROM nothing", "--home", home).stderr
+    assert uad("lineage", "rebuild", "--home", home).exit_code == 0
+    assert uad("sql", "FROM materialization JOIN lineage USING (asset)", "--home", home).exit_code == 0
+
+
 def test_a_locked_dagster_store_is_waited_for_and_then_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

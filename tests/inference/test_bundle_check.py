@@ -261,3 +261,17 @@ def test_any_damage_of_the_arrays_is_refused_or_finite(bundle_folder: Path, data
         except BundleError:
             return
         assert np.isfinite(loaded.state.arrays["bank"]).all()
+
+
+def test_a_note_of_what_was_fitted_on_that_no_fit_writes_is_named(copied: Path) -> None:
+    rewrite_facts(copied, lambda values: values["fitted_on"].pop("exact_sizes"))
+    with pytest.raises(BundleError, match=r"state\.json: fitted_on: is not what a fit writes .*exact_sizes"):
+        load_bundle(copied)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300])
+def test_a_name_that_no_file_has_is_named(copied: Path, name: str) -> None:
+    with (copied / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{'0' * 64}  {name}\n")
+    with pytest.raises(BundleError, match=r"SHA256SUMS is damaged: 'a.* is no file's name"):
+        load_bundle(copied)

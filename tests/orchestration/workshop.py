@@ -18,6 +18,7 @@ from uad_orchestrator.orchestration.planning.plan import Plan, Planner
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import Project, load_project
+from uad_orchestrator.storage.atomic import new_file, write_text
 
 SIDE = 64
 EMBEDDER = {"name": "filter_bank", "image_size": SIDE}
@@ -42,11 +43,10 @@ def defective_image(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write RGB or grey pixels as PNG; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write RGB or grey pixels as PNG, aside and renamed; parents are made."""
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    if not cv2.imwrite(str(path), stored):
-        raise OSError(path)
+    with new_file(path) as aside:
+        aside.write_bytes(cv2.imencode(".png", stored)[1].tobytes())
 
 
 def write_category(folder: Path, seed: int, *, train: int = 6) -> None:
@@ -114,8 +114,8 @@ class Workshop:
         return load_project(self.home)
 
     def write(self, values: dict[str, Any]) -> None:
-        """Write the project file."""
-        (self.home / "uad.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        """Write the project file, aside and renamed."""
+        write_text(self.home / "uad.yaml", yaml.safe_dump(values, sort_keys=False))
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the project file in place."""

@@ -407,3 +407,10 @@ def test_messages_hold_no_credentials():
     url = "s3://key:s3cr3t@bucket/a?token=s3cr3t"  # pragma: allowlist secret
     for text in (f"runtime: {{device: '{url}'}}", f"storage: {{keep: '{url}', password: s3cr3t}}"):
         assert "s3cr3t" not in "\n".join(map(str, problems_of(text)))
+
+
+def test_a_list_of_thousands_of_wrong_values_does_not_hide_the_rest() -> None:
+    problems = [SettingProblem(("a", n), "is 1, should be text") for n in range(3000)]
+    error = ProjectError(HOME, [*problems, SettingProblem(("b",), "unknown key")])
+    assert len(error.problems) == 3001
+    assert len(str(error).splitlines()) == 202 and str(error).endswith("... and 2801 more")

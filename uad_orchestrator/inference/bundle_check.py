@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
+from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fitted_on
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.bundle import BundleError
 from uad_orchestrator.metrics.operating_point import Pin
@@ -158,6 +159,12 @@ def check_state(state: DetectorState, directory: Path) -> None:
     except (KeyError, TypeError) as error:
         raise BundleError(
             f"{directory}/state.json: images: expected name, digest and group of each"
+        ) from error
+    try:
+        fitted_on(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{directory}/state.json: {FITTED_ON}: is not what a fit writes ({type(error).__name__}: {error})"
         ) from error
     suffixes = {name.removeprefix("bank") for name in state.arrays if name.startswith("bank")}
     layers = state.facts.get("layers")

@@ -330,9 +330,13 @@ def _check_digests(directory: Path, signed_by: Path | None) -> dict[str, str]:
             raise BundleError(f"{directory / DIGESTS} is damaged: {needed} is not in it")
     for name, digest in listed.items():
         path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()):
+        try:
+            inside, there = path.resolve().is_relative_to(directory.resolve()), path.is_file()
+        except (ValueError, OSError) as error:  # a NUL character, a name too long
+            raise BundleError(f"{directory / DIGESTS} is damaged: {name!r:.80} is no file's name") from error
+        if not inside:
             raise BundleError(f"{directory / DIGESTS} is damaged: {name} lies outside the bundle")
-        if not path.is_file():
+        if not there:
             raise BundleError(f"{path} is missing: the bundle is not complete; copy it again")
         if (found := file_digest(path)) != digest:
             raise BundleError(

@@ -43,6 +43,10 @@ class SettingProblem:
         return f"{message}; {self.advice}" if self.advice else message
 
 
+SHOWN_PROBLEMS = 200
+"""Problems of a project file that are listed; a list of three thousand values, each wrong, hides all others."""
+
+
 class ProjectError(Exception):
     """A project file that cannot be used; lists every problem found, in the file's order.
 
@@ -55,7 +59,10 @@ class ProjectError(Exception):
         self.path = path
         self.problems = tuple(sorted(problems, key=lambda p: (p.line or 0, dotted(p.place))))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n".join([f"{path}: {count}", *(f"  {problem}" for problem in self.problems)]))
+        lines = [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
+        if (more := len(self.problems) - SHOWN_PROBLEMS) > 0:
+            lines.append(f"  ... and {more} more")
+        super().__init__("\n".join([f"{path}: {count}", *lines]))
 
 
 def dotted(place: Place) -> str:

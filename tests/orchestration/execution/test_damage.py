@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.soundness import index_rows
 from tests.orchestration.workshop import Workshop, computed, normal_image, write_image
 from uad_orchestrator.orchestration.cells.board import current_board
 from uad_orchestrator.orchestration.dagster_instance import event_log
@@ -172,22 +173,12 @@ def board(workshop: Workshop) -> list:
 
 
 def test_a_lost_index_is_made_again_and_holds_what_the_live_one_held(workshop: Workshop) -> None:
-    queries = {
-        "materialization": "SELECT asset, category, detector, version, reused, bytes FROM materialization ORDER BY ALL",
-        "lineage": "FROM lineage ORDER BY ALL",
-        "metric": "FROM metric ORDER BY ALL",
-    }
-
-    def rows() -> dict[str, list[tuple]]:
-        index = open_index(open_store(workshop.project))
-        return {table: index.sql(query).rows for table, query in queries.items()}
-
-    live = rows()
+    live = index_rows(workshop.project)
     assert {row[0] for row in live["materialization"]} >= {"normal_images", "memory_bank", "metrics_report"}
     (workshop.home / ".uad/uad.duckdb").unlink()
-    assert rows() == live
+    assert index_rows(workshop.project) == live
     assert open_index(open_store(workshop.project)).rebuild() == len(live["materialization"])
-    assert rows() == live
+    assert index_rows(workshop.project) == live
 
 
 def test_what_nothing_reads_is_found_by_check_and_mended_on_demand(workshop: Workshop) -> None:
@@ -195,8 +186,9 @@ def test_what_nothing_reads_is_found_by_check_and_mended_on_demand(workshop: Wor
     bank = only_file(workshop, "memory_bank", "state.npz")
     flip(bank)
     flip(only_file(workshop, "anomaly_maps", "provenance.json"))
+    flip(only_file(workshop, "ground_truth", "content.json"))
     found = {problem.where: str(problem) for problem in artifact_problems(workshop.project)}
-    assert [place.split("/")[0] for place in found] == ["anomaly_maps", "memory_bank"]
+    assert [place.split("/")[0] for place in found] == ["anomaly_maps", "ground_truth", "memory_bank"]
     assert all("--rehash" in text for text in found.values()) and str(bank) in "".join(found.values())
     with open_instance(workshop.project) as instance:
         result = refresh(workshop.project, instance, selection=ONLY, rehash=True)

@@ -56,7 +56,13 @@ def speaking() -> Iterator[None]:
     except (ProjectError, ArtifactError) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
-    except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+    except (
+        FileNotFoundError,
+        FileExistsError,
+        NotADirectoryError,
+        IsADirectoryError,
+        PermissionError,
+    ) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
     except OSError as error:

@@ -1,14 +1,20 @@
-"""Dagster's instance of a project: where runs and events are recorded."""
+"""Dagster's instance of a project: where runs and events are recorded.
+
+Not public API of Dagster here: the class of what its own checks of types raise.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
+from dagster._check import CheckError
 
 from uad_orchestrator.orchestration.versions.stores import InstanceError
 from uad_orchestrator.project import Project
@@ -70,11 +76,13 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     """The instance in use, opened; close it, or use it in a ``with`` statement.
 
     Raises:
-        InstanceError: its databases are damaged, locked, or of a later Dagster.
+        InstanceError: its databases are damaged, locked, or of a later Dagster; or its ``dagster.yaml`` is no
+            settings of Dagster's.
     """
     from alembic.util.exc import CommandError
     from filelock import FileLock
     from sqlalchemy.exc import SQLAlchemyError
+    from yaml import YAMLError
 
     home = prepare_dagster_home(project)
     # Opening a new home makes its databases, and two processes that do so at once leave one that cannot be
@@ -86,6 +94,27 @@ def open_instance(project: Project) -> dg.DagsterInstance:
             return instance
         except (SQLAlchemyError, CommandError) as error:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
+        except (YAMLError, UnicodeDecodeError, CheckError, dg.DagsterError) as error:
+            raise InstanceError(_wrong_settings(home, project, error)) from error
+
+
+@contextmanager
+def damage_named(project: Project) -> Iterator[None]:
+    """While an instance is in use: databases whose damage is met only now are named as when it is opened.
+
+    Raises:
+        InstanceError: a database of its is damaged.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        if (
+            type(error) is not DatabaseError
+        ):  # those derived from it tell of locks, full disks, wrong questions
+            raise
+        raise InstanceError(_cannot_be_opened(dagster_home(project), project, error)) from error
 
 
 def _cannot_be_opened(home: Path, project: Project, error: Exception) -> str:
@@ -96,6 +125,14 @@ def _cannot_be_opened(home: Path, project: Project, error: Exception) -> str:
         f"Dagster's store in {home} cannot be opened: {said}. Nothing computed is lost with it: move that folder "
         "aside, then `uad refresh` finds the artifacts and records them again"
     )
+
+
+def _wrong_settings(home: Path, project: Project, error: Exception) -> str:
+    said = " ".join(str(error).split())[:300]
+    remedy = (
+        "mend it, or remove it: uad writes a new one" if home == project_dagster_home(project) else "mend it"
+    )
+    return f"{home / 'dagster.yaml'} cannot be read as Dagster's settings ({said}): {remedy}"
 
 
 def _lock_of(home: Path, project: Project) -> Path:

@@ -35,6 +35,7 @@ from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import (
+    input_key,
     inputs_stamp,
     make_demo_images,
     open_index,
@@ -151,8 +152,15 @@ def refresh(
 
 
 def set_aside_damaged(state: ProjectState, store: ArtifactStore, selection: Selection) -> None:
-    """Look through all artifacts that the selected cells stand on, those too that nothing is going to read."""
-    for cell in (cell for cell in state.cells if selection.covers(cell)):
+    """Look through all artifacts that the selected cells stand on, those too that nothing is going to read.
+
+    Contents of inputs are among them: they are put back.
+    """
+    cells = [cell for cell in state.cells if selection.covers(cell)]
+    for found in state.inputs(cells):
+        with suppress(ArtifactError, ProvenanceError):
+            store.open_dir(input_key(found))
+    for cell in cells:
         for asset in STAGES:
             with suppress(InputUnavailable, ArtifactError, ProvenanceError):
                 store.open_dir(cell.artifact_key(asset, state.version(asset, cell)))

@@ -146,6 +146,8 @@ class LineageIndex:
                     columns = tuple(column[0] for column in cursor.description or ())
                     return SqlResult(columns, cursor.fetchall() if columns else [])
                 except duckdb.Error as error:
+                    if self._is_damage(error):
+                        raise self._damaged(error) from error
                     raise LineageError(f"the query failed: {error}") from error
 
     def history(self, asset: str, category: str | None, detector: str | None) -> SqlResult:
@@ -302,13 +304,19 @@ class LineageIndex:
             opened = self._open(self.path)
         except LineageHeldError:
             return False
-        with opened as connection:
-            connection.begin()
-            connection.execute(TABLES)
-            self._require_schema(connection)
-            insert_events(connection, self.pending.read(files))
-            self._renew_views(connection)
-            connection.commit()
+        import duckdb
+
+        events = self.pending.read(files)
+        try:
+            with opened as connection:
+                connection.begin()
+                connection.execute(TABLES)
+                self._require_schema(connection)
+                insert_events(connection, events)
+                self._renew_views(connection)
+                connection.commit()
+        except duckdb.Error as error:
+            raise self._damaged(error) from error
         for file in files:
             file.unlink(missing_ok=True)
         return True
@@ -360,9 +368,16 @@ class LineageIndex:
                 raise LineageHeldError(
                     f"{path} is open elsewhere: close it there, try again ({error})"
                 ) from error
-            raise LineageError(
-                f"{path} cannot be opened: run `uad lineage rebuild` to make it anew ({error})"
-            ) from error
+            raise self._damaged(error) from error
+
+    def _is_damage(self, error: Exception) -> bool:
+        """Whether a query failed for the index, not for what was asked: DuckDB has no class for that."""
+        return "Corrupt database" in str(error) or str(self.path) in str(error)
+
+    def _damaged(self, error: Exception) -> LineageError:
+        return LineageError(
+            f"{self.path} cannot be read: run `uad lineage rebuild` to make it anew ({error})"
+        )
 
     def _open_patiently(self) -> Any:
         """The index, to read; tried again, at random moments, while another process holds it."""
