@@ -112,8 +112,9 @@ def _rows_without(
         points, rows = points[eligible], np.searchsorted(eligible, rows)
         bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
         parts = [slice(int(start), int(stop)) for start, stop in bounds]
-    if recipe.coreset.method == "density":
-        banks = list(density_without(points, rows, parts, recipe.seed, device=device))
+    seed, coreset = recipe.seed, recipe.coreset
+    if coreset.method == "density":
+        banks = list(density_without(points, rows, parts, seed, device=device))
     else:
-        banks = list(greedy_without(points, rows, parts, device=device))
+        banks = list(greedy_without(points, rows, parts, seed, coreset.starting_points, device=device))
     return banks if eligible is None else [eligible[numbers] for numbers in banks]
