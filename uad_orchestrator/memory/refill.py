@@ -10,7 +10,8 @@ therefore cost about as much as one coreset, not one each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -35,6 +36,7 @@ def greedy_without(
     seed: int,
     starting_points: int = 10,
     *,
+    barred: Iterable[np.ndarray] | None = None,
     device: str = "cpu",
 ) -> Iterator[np.ndarray]:
     """Coresets of the greedy k-centre search (``greedy_order``), gone on with where the rows of a part went.
@@ -45,6 +47,7 @@ def greedy_without(
         parts: patches ``[start, stop)`` that are not there; some rows of others are.
         seed: of the coreset, as the next is.
         starting_points: random points that its search started from.
+        barred: for each part ``(n,)`` bool, the patches that may not be in a coreset without it; None: all may.
         device: where patches are compared; what is chosen is the same on each.
 
     Returns:
@@ -55,14 +58,16 @@ def greedy_without(
     turn = np.argsort(order_of_choice(points, chosen, seed, starting_points, device=device))
     near = _NearestRows(points, chosen, device)
     farthest = np.argsort(-near.squared[:, 0], kind="stable")
-    for part in parts:
+    for part, kept_out in zip(parts, repeat(None) if barred is None else barred, strict=False):
         gone = near.gone_with_later(part, turn, NEIGHBOURS)
+        if kept_out is not None:
+            gone |= kept_out[chosen]
         orphans, how_far = near.orphans(part, gone)
         missing = int(gone.sum())
         beside = _first_of(farthest, near.kept_by_others(part, gone), BESIDE * missing)
         numbers = np.concatenate([orphans, beside])
         distances = np.concatenate([how_far, near.squared[beside, 0]])
-        anew = distances > 0
+        anew = distances > 0 if kept_out is None else (distances > 0) & ~kept_out[numbers]
         numbers, distances = numbers[anew], distances[anew]
         if most := min(missing, len(numbers)):
             numbers = numbers[choose_of_field(points[numbers], distances, most, everything=True)]
@@ -70,7 +75,13 @@ def greedy_without(
 
 
 def density_without(
-    points: np.ndarray, chosen: np.ndarray, parts: Sequence[slice], seed: int, *, device: str = "cpu"
+    points: np.ndarray,
+    chosen: np.ndarray,
+    parts: Sequence[slice],
+    seed: int,
+    *,
+    barred: Iterable[np.ndarray] | None = None,
+    device: str = "cpu",
 ) -> Iterator[np.ndarray]:
     """Coresets of the weighted draw of ``density_rows``, gone on with: the same draws, by the measure that is left.
 
@@ -79,6 +90,7 @@ def density_without(
         chosen: ``(m,)``.
         parts: slices of patches.
         seed: of the coreset.
+        barred: as in ``greedy_without``.
         device: where the nearest are found; their distances are taken on the CPU.
 
     Returns:
@@ -86,14 +98,18 @@ def density_without(
     """
     draws = density_draws(len(points), seed)
     near = _NearestRows(points, density_measure(len(points), len(chosen), seed), device)
-    for part in parts:
+    for part, kept_out in zip(parts, repeat(None) if barred is None else barred, strict=False):
         squared = near.squared[:, 0].astype(np.float64)
         orphans, how_far = near.orphans(part, near.gone(part))
         squared[orphans] = how_far
         with np.errstate(divide="ignore"):
             keys = draws / squared
         keys[chosen] = keys[part] = np.inf
-        stays = chosen[~_within(chosen, part)]
+        stays = ~_within(chosen, part)
+        if kept_out is not None:
+            keys[kept_out] = np.inf
+            stays &= ~kept_out[chosen]
+        stays = chosen[stays]
         drawn = np.argsort(keys, kind="stable")[: len(chosen) - len(stays)]
         yield np.sort(np.concatenate([stays, drawn[np.isfinite(keys[drawn])]]))
 

@@ -66,8 +66,22 @@ def test_nothing_of_the_image_is_left_and_the_bank_is_as_large_as_before(name: s
             kept, there = np.isin(rows, state.arrays[f"rows{layer}"]), state.arrays[f"rows{layer}"]
             where = np.searchsorted(there, rows[kept])
             assert np.array_equal(without.arrays[f"bank{layer}"][kept], before[where])
-            if "weights" in state.arrays:
-                assert np.array_equal(without.arrays["weights"][kept], state.arrays["weights"][where])
+
+
+@pytest.mark.parametrize("discriminator", ["lof", "nearest", "unaligned_lof"])
+def test_rows_weigh_what_they_would_weigh_without_the_image(discriminator: str) -> None:
+    train = sources(textures(9, size=(48, 48)))
+    fitted = detector("softpatch", discriminator=discriminator, threshold=0.2)
+    state = fitted.fit_state(train)
+    every = detector("softpatch", discriminator=discriminator, threshold=0.0, coreset={"method": "none"})
+    patches = state.facts["patches"] // len(train)
+    groups = [image.group for image in train]
+    for at, without in enumerate(fitted.states_without(state, train, groups)):
+        weights = every.fit_state(train[:at] + train[at + 1 :]).arrays["weights"]
+        rows = without.arrays["rows"]
+        among_others = np.where(rows < at * patches, rows, rows - patches)
+        np.testing.assert_allclose(without.arrays["weights"], weights[among_others], rtol=1e-5)
+        assert without.arrays["weights"].max() <= np.quantile(weights, 0.8) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino"])

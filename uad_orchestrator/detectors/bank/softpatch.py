@@ -34,6 +34,7 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource, whole_of
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
+from uad_orchestrator.memory.weights_without import KnownNeighbours, known_anywhere, known_at_places
 
 
 class SoftPatch(BankDetector):
@@ -60,6 +61,7 @@ class SoftPatch(BankDetector):
             settings.coreset,
             settings.seed,
             weigh=self._weigh,
+            weigh_without=None if settings.discriminator == "gaussian" else self._weigh_without,
             left_out=settings.threshold,
             index=settings.index,
             augment=settings.augment,
@@ -92,6 +94,46 @@ class SoftPatch(BankDetector):
             found = outlier_weights(points, settings.discriminator, settings.lof_k, views, device=device)
             weights |= zip(numbers, np.split(found, len(alike)), strict=True)
         return np.concatenate([weights[number].ravel() for number in range(len(images))])
+
+    def _weigh_without(self, images: list[ImageRows], gone: Sequence[slice]) -> Iterator[np.ndarray]:
+        nearest, places = self.fit_settings.discriminator == "nearest", self._known_neighbours(images, gone)
+        starts = np.cumsum([0, *(len(image.rows) for image in images)])
+        fitted: np.ndarray | None = None
+        for span in gone:
+            weights = np.full(starts[-1], np.inf, np.float32)
+            for numbers, patches, known in places:
+                beside = slice(*np.searchsorted(numbers, [span.start, span.stop]).tolist())
+                found = known.nearest(beside) if nearest else known.lof(beside)
+                if found is None:  # no image is left to compare with: as at the fit
+                    fitted = self._weigh(images) if fitted is None else fitted
+                    found = fitted[patches]
+                weights[patches] = found
+            weights[starts[span.start] : starts[span.stop]] = np.inf
+            yield weights
+
+    def _known_neighbours(
+        self, images: list[ImageRows], gone: Sequence[slice]
+    ) -> list[tuple[np.ndarray, np.ndarray, KnownNeighbours]]:
+        """Of patches compared with each other: numbers of the images (of each whole, its first tile's), and theirs."""
+        settings, device = self.fit_settings, self.stream.device
+        starts = np.cumsum([0, *(len(image.rows) for image in images)])
+        if settings.discriminator == "unaligned_lof":
+            ends = _starts_of_wholes(images)
+            first = np.searchsorted(starts, ends[:-1])
+            most = max(int(np.diff(np.searchsorted(first, [span.start, span.stop]))[0]) for span in gone)
+            points = np.concatenate([image.rows for image in images])
+            known = known_anywhere(points, ends, settings.lof_k, settings.seed, most, device=device)
+            return [(first, np.arange(len(points)), known)]
+        views, places = len(images[0].inspected), []
+        for numbers in map(np.array, _by_place(images)):
+            most = max(int(np.diff(np.searchsorted(numbers, [span.start, span.stop]))[0]) for span in gone)
+            points = np.concatenate(
+                [images[at].rows.reshape(views, -1, images[at].rows.shape[1]) for at in numbers]
+            )
+            k = 1 if settings.discriminator == "nearest" else settings.lof_k
+            patches = np.concatenate([np.arange(starts[at], starts[at + 1]) for at in numbers])
+            places.append((numbers, patches, known_at_places(points, k, views, most, device=device)))
+        return places
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
