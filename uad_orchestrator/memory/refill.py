@@ -16,7 +16,12 @@ from itertools import repeat
 import numpy as np
 
 from uad_orchestrator.memory.coreset import density_draws, density_measure
-from uad_orchestrator.memory.greedy_search import choose_of_field, integer_points, order_of_choice
+from uad_orchestrator.memory.greedy_search import (
+    choose_of_field,
+    integer_points,
+    lower,
+    order_of_choice,
+)
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 NEIGHBOURS = 4
@@ -56,7 +61,7 @@ def greedy_without(
     """
     points = integer_points(points)
     turn = np.argsort(order_of_choice(points, chosen, seed, starting_points, device=device))
-    near = _NearestRows(points, chosen, device)
+    near = _NearestRows(points, chosen, device, whole=True)
     farthest = np.argsort(-near.squared[:, 0], kind="stable")
     for part, kept_out in zip(parts, repeat(None) if barred is None else barred, strict=False):
         gone = near.gone_with_later(part, turn, NEIGHBOURS)
@@ -125,13 +130,14 @@ class _NearestRows:
         points: ``(n, p)`` float32.
         rows: ``(m,)`` the coreset's numbers, ascending.
         device: where the nearest rows are found.
+        whole: points are whole numbers, of ``integer_points``.
 
     Attributes:
         squared: ``(n, k)`` float32 squared distances from the nearest rows, ascending.
     """
 
-    def __init__(self, points: np.ndarray, rows: np.ndarray, device: str) -> None:
-        self._points, self._rows, self._device = points, rows, device
+    def __init__(self, points: np.ndarray, rows: np.ndarray, device: str, whole: bool = False) -> None:
+        self._points, self._rows, self._device, self._whole = points, rows, device, whole
         self._search = NearestNeighbors(points[rows], device=device)
         self.squared, self._index = _found(self._search, points, min(KNOWN, len(rows)))
 
@@ -175,9 +181,16 @@ class _NearestRows:
         if gone.all():
             squared[:] = 1  # as far as any
         elif asked.any():
-            others = NearestNeighbors(self._points[self._rows[~gone]], device=self._device)
-            squared[asked] = _found(others, self._points[orphans[asked]], 1)[0][:, 0]
+            squared[asked] = self._from_those_that_stay(self._points[orphans[asked]], ~gone)
         return orphans, squared
+
+    def _from_those_that_stay(self, points: np.ndarray, stays: np.ndarray) -> np.ndarray:
+        rows = self._points[self._rows[stays]]
+        if self._whole:  # exact, however it is added up
+            squared = np.full(len(points), np.inf, np.float32)
+            lower(squared, points, np.einsum("np,np->n", points, points), rows)
+            return squared
+        return _found(NearestNeighbors(rows, device=self._device), points, 1)[0][:, 0]
 
 
 def _found(search: NearestNeighbors, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -160,6 +160,20 @@ def test_a_group_is_left_out_together_wherever_its_images_stand() -> None:
     assert [answers[1].score, answers[4].score] == expected
 
 
+@pytest.mark.parametrize("most", [5e9, 0])
+def test_copies_of_an_image_are_answered_each(most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refilled_module, "LONG_SEARCH", most)
+    monkeypatch.setattr(refilled_module, "SAMPLED", 3)
+    train = sources(textures(9))
+    fitted = detector("patchcore")
+    state = fitted.fit_state(train)
+    once = [r.score for r in fitted.calibration_responses(state, train, train, True)]
+    again = [r.score for r in fitted.calibration_responses(state, train, [*train, train[0], train[0]], True)]
+    if most:
+        assert again == [*once, once[0], once[0]]
+    assert len(again) == 11 and again[9] == again[10] == again[0]
+
+
 def test_the_source_of_both_thresholds_says_how_images_were_left_out() -> None:
     train = sources(textures(12))
     sources_of = {}

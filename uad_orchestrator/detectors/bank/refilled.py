@@ -114,22 +114,24 @@ def _banks_without(
         for numbers in _rows_without(points, rows, recipe, parts, None, device):
             yield _Bank(numbers, None)
         return
-    weights = patches.weights(recipe.weigh)
+    if recipe.weigh_without is None:
+        weights, without = patches.weights(recipe.weigh), None
+    else:
+        of_each = recipe.weigh_without(patches.weighed(), [slice(0, 0), *spans])
+        weights, without = next(of_each), tee(of_each)
     # its rows among them, should a last digit of a weight be another than at the fit
     eligible = np.union1d(eligible_patches(weights, recipe.left_out), rows)
     bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
     own = [slice(int(start), int(stop)) for start, stop in bounds]
     points, rows = points[eligible], np.searchsorted(eligible, rows)
-    if recipe.weigh_without is None:
+    if without is None:
         for numbers in _rows_without(points, rows, recipe, own, None, device):
             yield _Bank(eligible[numbers], weights[eligible[numbers]])
         return
-    # the weights of a part are taken from one side, what may not come into its bank from the other
-    ours, theirs = tee(recipe.weigh_without(patches.weighed(), spans))
-    barred = (_left_out(each, recipe.left_out)[eligible] for each in theirs)
+    barred = (_left_out(each, recipe.left_out)[eligible] for each in without[0])
     banks = _rows_without(points, rows, recipe, own, barred, device)
-    for numbers, without in zip(banks, ours, strict=True):
-        yield _Bank(eligible[numbers], without[eligible[numbers]])
+    for numbers, each in zip(banks, without[1], strict=True):
+        yield _Bank(eligible[numbers], each[eligible[numbers]])
 
 
 def _left_out(weights: np.ndarray, left_out: float) -> np.ndarray:
