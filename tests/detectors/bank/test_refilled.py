@@ -258,8 +258,10 @@ def test_sampled_groups_are_refilled_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", ["patchcore", "softpatch", "superadd", "patchknn"])
 def test_a_good_part_of_all_patches_leaves_no_holes(name: str) -> None:
+    """But SoftPatch's rows weigh less with the image than without it."""
     train = sources(textures(9, size=(48, 48)))
-    for ratio, ending in ((0.2, "refilled"), (0.25, "leave_one_image_out")):
+    thick = "refilled" if name == "softpatch" else "leave_one_image_out"
+    for ratio, ending in ((0.2, "refilled"), (0.25, thick)):
         coreset = {"method": "density" if name == "superadd" else "batched_greedy", "ratio": ratio}
         fitted = detector(name, coreset=coreset).fit(train)
         assert fitted.image_point_.origin.endswith(ending)

@@ -36,11 +36,14 @@ SAMPLED = 10
 def groups_to_refill(state: DetectorState, recipe: BankRecipe) -> int:
     """For how many groups a bank is refilled; what is counted decides, never time.
 
-    For none where holes matter little: where every patch, a random part of them or a good part was kept. A bank that
-    is searched through an index is left as it is: an index per image would cost more than all searches.
+    For none where holes matter little: where every patch, a random part of them or a good part was kept, and rows
+    weigh the same without an image. A bank that is searched through an index is left as it is: an index per image would
+    cost more than all searches.
     """
     rows, patches = len(state.arrays["bank"]), state.facts["patches"]
-    if not by_distance(recipe.coreset) or "cells" in state.arrays or rows >= patches // HARDLY_THINNED:
+    if not by_distance(recipe.coreset) or "cells" in state.arrays:
+        return 0
+    if rows >= patches // HARDLY_THINNED and recipe.weigh_without is None:
         return 0
     groups = len({image["group"] for image in state.facts["images"]})
     dimension = min(recipe.coreset.projection_dim, state.facts["dimension"])
