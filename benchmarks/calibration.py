@@ -150,7 +150,7 @@ def false_alarms(arguments: argparse.Namespace) -> dict[str, float]:
     """The mean rate of fresh demo normals above the thresholds of all cells, and what the ranks promise."""
     from uad_orchestrator.project import demo_project
 
-    rates, promised = [], []
+    rates, promised, of_images = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             cache = _cache(Path(folder, str(seed)))
@@ -160,7 +160,8 @@ def false_alarms(arguments: argparse.Namespace) -> dict[str, float]:
                     rate, rank_rate = _false_alarm_rate(entry, train, fresh, cache)
                     rates.append(rate)
                     promised.append(rank_rate)
-    error = np.std(rates, ddof=1) / np.sqrt(len(rates))
+                of_images.append(np.mean(rates[-len(entries) :]))  # cells of the same images err alike
+    error = np.std(of_images, ddof=1) / np.sqrt(len(of_images))
     return {
         "rate": float(np.mean(rates)), "promised": float(np.mean(promised)),
         "standard error": float(error), "cells": len(rates),
