@@ -2,7 +2,8 @@
 
 The control: half of the normals are fitted and the other half is scored as unseen; then the halves change places. The
 scores of the fitted half, each image left out, over the unseen ones should be 1, in the median and in the 90 %
-quantile, which is where thresholds lie. Real images are taken where they are at hand, and else made-up ones. More:
+quantile, which is where thresholds lie. Real images are taken where they are at hand, and else made-up ones.
+``python -m benchmarks calibration`` runs it all, in short; one measure at length, on images of your own, too:
 
     python -m benchmarks.calibration control --root FOLDER --category NAME --weights FILE --splits 20
     python -m benchmarks.calibration false_alarms --seeds 15
@@ -149,9 +150,9 @@ def false_alarms(arguments: argparse.Namespace) -> dict[str, float]:
     """The mean rate of fresh demo normals above the thresholds of all cells, and what the ranks promise."""
     from uad_orchestrator.project import demo_project
 
-    rates, promised = [], []
+    rates, promised, of_images = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             cache = _cache(Path(folder, str(seed)))
             entries = demo_project(Path(folder)).detectors.values()
             for train, fresh in _demo_normals(seed):
@@ -159,7 +160,8 @@ def false_alarms(arguments: argparse.Namespace) -> dict[str, float]:
                     rate, rank_rate = _false_alarm_rate(entry, train, fresh, cache)
                     rates.append(rate)
                     promised.append(rank_rate)
-    error = np.std(rates, ddof=1) / np.sqrt(len(rates))
+                of_images.append(np.mean(rates[-len(entries) :]))  # cells of the same images err alike
+    error = np.std(of_images, ddof=1) / np.sqrt(len(of_images))
     return {
         "rate": float(np.mean(rates)), "promised": float(np.mean(promised)),
         "standard error": float(error), "cells": len(rates),
@@ -277,6 +279,7 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ratios", type=float, nargs="+", default=list(RATIOS))
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--first-seed", type=int, default=0)
     return parser.parse_args(given)
 
 

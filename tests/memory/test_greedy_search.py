@@ -13,7 +13,7 @@ from tests.memory.devices import DEVICES
 from uad_orchestrator.memory import device as device_module
 from uad_orchestrator.memory import greedy_search
 from uad_orchestrator.memory.coreset import project, random_projection, select_coreset
-from uad_orchestrator.memory.greedy_search import greedy_order, integer_points
+from uad_orchestrator.memory.greedy_search import greedy_order, integer_points, order_of_choice
 
 
 def farthest_choices(points: np.ndarray, order: np.ndarray) -> list[tuple[float, float]]:
@@ -52,6 +52,16 @@ def test_the_order_is_that_of_the_plain_search_however_it_is_cut_into_pieces(
     assert order.shape == (m,) and len(set(order.tolist())) == m, "a row is chosen once, duplicates included"
     for chosen, farthest in farthest_choices(integer_points(embeddings.copy()), order):
         assert chosen == pytest.approx(farthest, rel=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_the_choice_is_found_again_from_the_rows(seed: int, device: str) -> None:
+    points = np.random.default_rng(seed).standard_t(4, (3000, 6)).astype(np.float32)
+    order = greedy_order(points.copy(), 400, seed, starting_points=5)
+    chosen = np.sort(order)
+    found = order_of_choice(integer_points(points), chosen, seed, starting_points=5, device=device)
+    assert np.array_equal(chosen[found], order)
 
 
 @pytest.mark.parametrize("device", DEVICES)

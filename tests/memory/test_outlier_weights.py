@@ -59,7 +59,7 @@ def test_in_blocks_as_at_once(discriminator: module.Discriminator, monkeypatch: 
 def test_each_block_has_the_rows_that_the_one_before_it_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK_VALUES", 300)
     blocks: list[slice] = []
-    module._in_blocks(8, 100, "cpu", blocks.append)
+    module.in_row_blocks(8, 100, "cpu", blocks.append)
     assert [list(range(8))[block] for block in blocks] == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 

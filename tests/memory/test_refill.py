@@ -38,14 +38,16 @@ def test_the_search_goes_on_as_the_plain_one_would(
     )  # every patch beside the hole is looked at, too
     monkeypatch.setattr(refill, "NEIGHBOURS", neighbours)
     points, chosen = scattered(seed), thinned(scattered(seed), 60)
+    turn = {int(row): i for i, row in enumerate(greedy_order(points.copy(), 60, seed=0))}
     squared = cdist(whole := integer_points(points.copy()), whole, "sqeuclidean")
-    for part, found in zip(PARTS, greedy_without(points.copy(), chosen, PARTS), strict=True):
+    for part, found in zip(PARTS, greedy_without(points.copy(), chosen, PARTS, 0), strict=True):
         own = np.isin(np.arange(len(points)), np.arange(part.start, part.stop))
         others = chosen[~own[chosen]]
         beside = {
             int(row)
             for at in chosen[own[chosen]]
             for row in others[squared[at, others].argsort()[:neighbours]]
+            if turn[int(row)] > turn[int(at)]
         }
         if len(beside) == len(others):
             beside = set()  # some rows stay
@@ -54,6 +56,19 @@ def test_the_search_goes_on_as_the_plain_one_would(
             distances = np.where(own, -1, squared[:, bank].min(axis=1))
             bank.append(int(distances.argmax()))
         assert sorted(bank) == found.tolist()
+
+
+def test_what_was_chosen_before_a_row_of_the_image_stays() -> None:
+    """And without the last row alone the coreset is to the row what the plain search finds."""
+    points, last = scattered(4), 59
+    order = greedy_order(points.copy(), last + 1, seed=0)
+    parts = [slice(int(row), int(row) + 1) for row in order]
+    for at, found in enumerate(greedy_without(points.copy(), np.sort(order), parts, 0)):
+        assert np.isin(order[:at], found).all()
+    whole = integer_points(points.copy())
+    distances = cdist(whole, whole[order[:last]], "sqeuclidean").min(axis=1)
+    distances[order[last]] = -1
+    assert found.tolist() == sorted([*order[:last], distances.argmax()])
 
 
 GRIDS = hnp.arrays(
@@ -73,7 +88,7 @@ def test_only_patches_of_others_and_no_more_than_before(
     parts = [slice(a, b) for a, b in zip([0, *edges], [*edges, len(points)], strict=True)]
     own = [(chosen >= part.start) & (chosen < part.stop) for part in parts]
     parts = [part for part, rows in zip(parts, own, strict=True) if not rows.all()]
-    greedy = list(greedy_without(points.copy(), chosen, parts))
+    greedy = list(greedy_without(points.copy(), chosen, parts, 0))
     drawn = list(density_without(points, chosen, parts, seed=0))
     for part, *found in zip(parts, greedy, drawn, strict=True):
         for rows in found:
@@ -90,12 +105,12 @@ def test_the_refills_depend_neither_on_the_device_nor_on_threads(device: str) ->
     for threads in (1, 2):
         with threadpool_limits(threads):
             found = [
-                *greedy_without(points.copy(), chosen, parts, device=device),
+                *greedy_without(points.copy(), chosen, parts, 0, device=device),
                 *density_without(points, chosen, parts, 0, device=device),
             ]
         expected = expected or found
         assert all(map(np.array_equal, found, expected))
-    here = [*greedy_without(points.copy(), chosen, parts), *density_without(points, chosen, parts, 0)]
+    here = [*greedy_without(points.copy(), chosen, parts, 0), *density_without(points, chosen, parts, 0)]
     assert all(map(np.array_equal, here, expected or []))
 
 

@@ -46,7 +46,30 @@ def greedy_order(
     """
     points = integer_points(projected)
     squares = np.einsum("np,np->n", points, points)
+    return _search(points, squares, start_distances(points, squares, seed, starting_points), m, device)
+
+
+def order_of_choice(
+    points: np.ndarray, chosen: np.ndarray, seed: int, starting_points: int = 10, *, device: str = "cpu"
+) -> np.ndarray:
+    """The order in which the search chose its rows: among them alone it takes the same turns.
+
+    Args:
+        points: ``(n, p)`` float32 whole numbers, of ``integer_points``.
+        chosen: ``(m,)`` what ``greedy_order`` chose of them, in any order.
+        seed: of the starting points, as the next is.
+        starting_points: as in ``greedy_order``.
+        device: where rows are compared.
+
+    Returns:
+        ``(m,)`` positions in ``chosen``, the first choice first.
+    """
+    squares = np.einsum("np,np->n", points, points)
     starts = start_distances(points, squares, seed, starting_points)
+    return _search(points[chosen], squares[chosen], starts[chosen], len(chosen), device)
+
+
+def _search(points: np.ndarray, squares: np.ndarray, starts: np.ndarray, m: int, device: str) -> np.ndarray:
     return on_device_or_cpu(
         device,
         "the search for a coreset",

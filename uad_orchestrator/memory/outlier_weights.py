@@ -64,7 +64,7 @@ def outlier_weights(
             f"but there are {images} images: more than {needed} are needed"
         )
     return on_device_or_cpu(
-        _with_float64(device),
+        with_float64(device),
         "outlier weights",
         lambda: _weights(points, discriminator, k, views, device),
         lambda: _weights(points, discriminator, k, views, "cpu"),
@@ -117,27 +117,27 @@ def _feature_space_weights(
     own = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
 
     def nearest(rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return _nearest_of_images(points[rows], own[rows], references, spans, k, device)
+        return neighbours_in_images(points[rows], own[rows], references, spans, k, device)
 
     distances, neighbours = np.empty((len(chosen), k)), np.empty((len(chosen), k), np.int64)
 
     def find(block: slice) -> None:
         distances[block], neighbours[block] = nearest(chosen[block])
 
-    _in_blocks(len(chosen), len(references), device, find)
+    in_row_blocks(len(chosen), len(references), device, find)
     reach = distances[:, -1]
-    density = _density(distances, reach[neighbours])
+    density = reachability_density(distances, reach[neighbours])
     weights = np.empty(len(points), np.float32)
 
     def weigh(block: slice) -> None:
         distances, neighbours = nearest(block)
-        weights[block] = density[neighbours].mean(axis=1) / _density(distances, reach[neighbours])
+        weights[block] = density[neighbours].mean(axis=1) / reachability_density(distances, reach[neighbours])
 
-    _in_blocks(len(points), len(references), device, weigh)
+    in_row_blocks(len(points), len(references), device, weigh)
     return weights
 
 
-def _in_blocks(count: int, values_each: int, device: str, work: Callable[[slice], None]) -> None:
+def in_row_blocks(count: int, values_each: int, device: str, work: Callable[[slice], None]) -> None:
     """Go over ``count`` rows, of which each needs so many distances at once."""
     if device != "cpu":
         in_blocks(
@@ -149,7 +149,7 @@ def _in_blocks(count: int, values_each: int, device: str, work: Callable[[slice]
         work(slice(start, start + size))
 
 
-def _with_float64(device: str) -> str:
+def with_float64(device: str) -> str:
     """The device, or the CPU where the device has no float64."""
     return "cpu" if device.startswith("mps") else device
 
@@ -168,21 +168,21 @@ def _weights(points: np.ndarray, discriminator: Discriminator, k: int, views: in
         weights[:, block] = weigh[discriminator](at - at.mean(axis=1, keepdims=True)).T
 
     rows = len(points)
-    _in_blocks(points.shape[1], rows * max(rows, points.shape[2]), device, fill)
+    in_row_blocks(points.shape[1], rows * max(rows, points.shape[2]), device, fill)
     return weights
 
 
 def _local_outlier_factor(at: np.ndarray, k: int, views: int, device: str) -> np.ndarray:
     """``(locations, rows)`` of ``(locations, rows, p)``."""
-    distances, neighbours = _neighbours(at, k, views, device)
+    distances, neighbours = neighbours_at_location(at, k, views, device)
     location = np.arange(len(at))[:, None, None]
     reach = distances.max(axis=2)
-    density = _density(distances, reach[location, neighbours])
+    density = reachability_density(distances, reach[location, neighbours])
     return density[location, neighbours].mean(axis=2) / density
 
 
 def _nearest(at: np.ndarray, views: int, device: str) -> np.ndarray:
-    distances, _ = _neighbours(at, 1, views, device)
+    distances, _ = neighbours_at_location(at, 1, views, device)
     return distances[..., 0] + 1
 
 
@@ -195,7 +195,7 @@ def _gaussian(at: np.ndarray, device: str) -> np.ndarray:
     return np.sqrt(np.einsum("lip,lip->li", at, whitened)) + 1
 
 
-def _neighbours(at: np.ndarray, k: int, views: int, device: str) -> tuple[np.ndarray, np.ndarray]:
+def neighbours_at_location(at: np.ndarray, k: int, views: int, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Distances and row numbers of the ``k`` nearest other images, both ``(locations, rows, k)``, in no order.
 
     Found by the expanded square; the distances are taken once more from the differences, so that two equal
@@ -218,7 +218,7 @@ def _neighbours(at: np.ndarray, k: int, views: int, device: str) -> tuple[np.nda
     return distances, neighbours
 
 
-def _nearest_of_images(
+def neighbours_in_images(
     queries: np.ndarray, own: np.ndarray, references: np.ndarray, spans: np.ndarray, k: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances (ascending) and reference numbers, ``(n, k)``: the nearest reference of each of ``k`` images.
@@ -250,6 +250,6 @@ def _nearest_of_images(
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(neighbours, order, axis=1)
 
 
-def _density(distances: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def reachability_density(distances: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """The local reachability density: of the last axis, the neighbours."""
     return 1 / (np.maximum(distances, reach).mean(axis=-1) + NO_DIVISION_BY_ZERO)

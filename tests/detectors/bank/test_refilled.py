@@ -66,8 +66,22 @@ def test_nothing_of_the_image_is_left_and_the_bank_is_as_large_as_before(name: s
             kept, there = np.isin(rows, state.arrays[f"rows{layer}"]), state.arrays[f"rows{layer}"]
             where = np.searchsorted(there, rows[kept])
             assert np.array_equal(without.arrays[f"bank{layer}"][kept], before[where])
-            if "weights" in state.arrays:
-                assert np.array_equal(without.arrays["weights"][kept], state.arrays["weights"][where])
+
+
+@pytest.mark.parametrize("discriminator", ["lof", "nearest", "unaligned_lof"])
+def test_rows_weigh_what_they_would_weigh_without_the_image(discriminator: str) -> None:
+    train = sources(textures(9, size=(48, 48)))
+    fitted = detector("softpatch", discriminator=discriminator, threshold=0.2)
+    state = fitted.fit_state(train)
+    every = detector("softpatch", discriminator=discriminator, threshold=0.0, coreset={"method": "none"})
+    patches = state.facts["patches"] // len(train)
+    groups = [image.group for image in train]
+    for at, without in enumerate(fitted.states_without(state, train, groups)):
+        weights = every.fit_state(train[:at] + train[at + 1 :]).arrays["weights"]
+        rows = without.arrays["rows"]
+        among_others = np.where(rows < at * patches, rows, rows - patches)
+        np.testing.assert_allclose(without.arrays["weights"], weights[among_others], rtol=1e-5)
+        assert without.arrays["weights"].max() <= np.quantile(weights, 0.8) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino"])
@@ -144,6 +158,20 @@ def test_a_group_is_left_out_together_wherever_its_images_stand() -> None:
     (without,) = fitted.states_without(state, train, ["b"])
     expected = [r.score for r in fitted.respond(without, [train[1], train[4]])]
     assert [answers[1].score, answers[4].score] == expected
+
+
+@pytest.mark.parametrize("most", [5e9, 0])
+def test_copies_of_an_image_are_answered_each(most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refilled_module, "LONG_SEARCH", most)
+    monkeypatch.setattr(refilled_module, "SAMPLED", 3)
+    train = sources(textures(9))
+    fitted = detector("patchcore")
+    state = fitted.fit_state(train)
+    once = [r.score for r in fitted.calibration_responses(state, train, train, True)]
+    again = [r.score for r in fitted.calibration_responses(state, train, [*train, train[0], train[0]], True)]
+    if most:
+        assert again == [*once, once[0], once[0]]
+    assert len(again) == 11 and again[9] == again[10] == again[0]
 
 
 def test_the_source_of_both_thresholds_says_how_images_were_left_out() -> None:
@@ -230,8 +258,10 @@ def test_sampled_groups_are_refilled_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", ["patchcore", "softpatch", "superadd", "patchknn"])
 def test_a_good_part_of_all_patches_leaves_no_holes(name: str) -> None:
+    """But SoftPatch's rows weigh less with the image than without it."""
     train = sources(textures(9, size=(48, 48)))
-    for ratio, ending in ((0.2, "refilled"), (0.25, "leave_one_image_out")):
+    thick = "refilled" if name == "softpatch" else "leave_one_image_out"
+    for ratio, ending in ((0.2, "refilled"), (0.25, thick)):
         coreset = {"method": "density" if name == "superadd" else "batched_greedy", "ratio": ratio}
         fitted = detector(name, coreset=coreset).fit(train)
         assert fitted.image_point_.origin.endswith(ending)

@@ -41,6 +41,10 @@ class ImageRows(NamedTuple):
 WeighPatches = Callable[[list[ImageRows]], np.ndarray]
 """From the projected patches of all images to the ``(n,)`` outlier weight of each."""
 
+WeighWithout = Callable[[list[ImageRows], Sequence[slice]], Iterator[np.ndarray]]
+"""Likewise as it would be without some of the images, for each of several spans of them; those of the images that are
+gone are infinite."""
+
 
 @dataclass(frozen=True)
 class BankRecipe:
@@ -54,6 +58,7 @@ class BankRecipe:
         columns: the part of each embedding that is kept, e.g. one layer of several; None: all of it.
         max_rows: at most so many rows are kept, whatever the coreset's ratio.
         weigh: gives each patch an outlier weight, kept with its row; None: there are none.
+        weigh_without: gives them as they would be without some images.
         left_out: the share of the patches, those of the largest weights, that never comes into the bank.
         index: how the bank is searched; None: exactly.
         precision: what embeddings are kept in; None: chosen.
@@ -67,6 +72,7 @@ class BankRecipe:
     columns: slice | None = None
     max_rows: int | None = None
     weigh: WeighPatches | None = None
+    weigh_without: WeighWithout | None = None
     left_out: float = 0.0
     index: IndexSettings | None = None
     precision: Precision | None = None
@@ -96,9 +102,13 @@ class Patches(NamedTuple):
 
     def weights(self, weigh: WeighPatches) -> np.ndarray:
         """``(n,)`` float32 outlier weights."""
+        return weigh(self.weighed())
+
+    def weighed(self) -> list[ImageRows]:
+        """The images with their projected patches."""
         assert self.points is not None  # projected for this
         parts = np.split(self.points, self.starts[1:-1])
-        return weigh([image._replace(rows=part) for image, part in zip(self.images, parts, strict=True)])
+        return [image._replace(rows=part) for image, part in zip(self.images, parts, strict=True)]
 
 
 def in_groups(images: Sequence[ImageSource]) -> list[ImageSource]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import tee
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,11 +36,14 @@ SAMPLED = 10
 def groups_to_refill(state: DetectorState, recipe: BankRecipe) -> int:
     """For how many groups a bank is refilled; what is counted decides, never time.
 
-    For none where holes matter little: where every patch, a random part of them or a good part was kept. A bank that
-    is searched through an index is left as it is: an index per image would cost more than all searches.
+    For none where holes matter little: where every patch, a random part of them or a good part was kept, and rows
+    weigh the same without an image. A bank that is searched through an index is left as it is: an index per image would
+    cost more than all searches.
     """
     rows, patches = len(state.arrays["bank"]), state.facts["patches"]
-    if not by_distance(recipe.coreset) or "cells" in state.arrays or rows >= patches // HARDLY_THINNED:
+    if not by_distance(recipe.coreset) or "cells" in state.arrays:
+        return 0
+    if rows >= patches // HARDLY_THINNED and recipe.weigh_without is None:
         return 0
     groups = len({image["group"] for image in state.facts["images"]})
     dimension = min(recipe.coreset.projection_dim, state.facts["dimension"])
@@ -70,50 +75,84 @@ def refilled_banks(
     kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
     with stream.caching():
         patches = gather(stream, fitted, recipe, precision, kept)
-        weights = None if recipe.weigh is None else patches.weights(recipe.weigh)
-        parts = [_patches_of(group, state, patches.starts) for group in groups]
-        banks = _rows_without(patches, rows, weights, recipe, parts, stream.device)
+        spans = [_images_of(group, state) for group in groups]
+        banks = list(_banks_without(patches, rows, recipe, spans, stream.device))
         starts = patches.starts
         del patches
-        added = np.setdiff1d(np.concatenate(banks), rows)
+        added = np.setdiff1d(np.concatenate([bank.rows for bank in banks]), rows)
         (found,) = collect_rows(stream, fitted, recipe, precision, starts, kept, (added,))
     del kept
-    for numbers in banks:
+    for numbers, weights in banks:
         known = np.isin(numbers, rows)
         bank = np.empty((len(numbers), found.shape[1]), np.float32)
         bank[known] = state.arrays["bank"][np.searchsorted(rows, numbers[known])]
         bank[~known] = found[np.searchsorted(added, numbers[~known])]
         arrays = {"bank": bank, "rows": numbers, "row_starts": np.searchsorted(numbers, starts)}
         if weights is not None:
-            arrays["weights"] = weights[numbers]
+            arrays["weights"] = weights
         yield DetectorState(arrays, state.facts)
 
 
-def _patches_of(group: str, state: DetectorState, starts: np.ndarray) -> slice:
-    """The numbers of a group's patches; its images stand side by side."""
+class _Bank(NamedTuple):
+    """The numbers of a bank's rows among all patches, and their weights, where there are any."""
+
+    rows: np.ndarray
+    weights: np.ndarray | None
+
+
+def _images_of(group: str, state: DetectorState) -> slice:
+    """The numbers of a group's images, which stand side by side."""
     own = [number for number, image in enumerate(state.facts["images"]) if image["group"] == group]
-    return slice(int(starts[own[0]]), int(starts[own[-1] + 1]))
+    return slice(own[0], own[-1] + 1)
+
+
+def _banks_without(
+    patches: Patches, rows: np.ndarray, recipe: BankRecipe, spans: list[slice], device: str
+) -> Iterator[_Bank]:
+    """Per span of images a bank without them, of the others' patches that may come into the bank."""
+    points, starts = patches.points, patches.starts
+    assert points is not None  # by distance, or there would be no holes
+    parts = [slice(int(starts[span.start]), int(starts[span.stop])) for span in spans]
+    if recipe.weigh is None:
+        for numbers in _rows_without(points, rows, recipe, parts, None, device):
+            yield _Bank(numbers, None)
+        return
+    if recipe.weigh_without is None:
+        weights, without = patches.weights(recipe.weigh), None
+    else:
+        of_each = recipe.weigh_without(patches.weighed(), [slice(0, 0), *spans])
+        weights, without = next(of_each), tee(of_each)
+    # its rows among them, should a last digit of a weight be another than at the fit
+    eligible = np.union1d(eligible_patches(weights, recipe.left_out), rows)
+    bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
+    own = [slice(int(start), int(stop)) for start, stop in bounds]
+    points, rows = points[eligible], np.searchsorted(eligible, rows)
+    if without is None:
+        for numbers in _rows_without(points, rows, recipe, own, None, device):
+            yield _Bank(eligible[numbers], weights[eligible[numbers]])
+        return
+    barred = (_left_out(each, recipe.left_out)[eligible] for each in without[0])
+    banks = _rows_without(points, rows, recipe, own, barred, device)
+    for numbers, each in zip(banks, without[1], strict=True):
+        yield _Bank(eligible[numbers], each[eligible[numbers]])
+
+
+def _left_out(weights: np.ndarray, left_out: float) -> np.ndarray:
+    """``(n,)`` bool, the patches that may not come into the bank: of those that are there, the largest weights."""
+    there = np.isfinite(weights)
+    return weights > np.quantile(weights[there], 1 - left_out)
 
 
 def _rows_without(
-    patches: Patches,
+    points: np.ndarray,
     rows: np.ndarray,
-    weights: np.ndarray | None,
     recipe: BankRecipe,
     parts: list[slice],
+    barred: Iterable[np.ndarray] | None,
     device: str,
-) -> list[np.ndarray]:
-    """Per part the numbers of the rows of a bank without it; of the patches that may come into the bank."""
-    points, eligible = patches.points, None
-    assert points is not None  # by distance, or there would be no holes
-    if weights is not None:
-        # its rows among them, should a last digit of a weight be another than at the fit
-        eligible = np.union1d(eligible_patches(weights, recipe.left_out), rows)
-        points, rows = points[eligible], np.searchsorted(eligible, rows)
-        bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
-        parts = [slice(int(start), int(stop)) for start, stop in bounds]
-    if recipe.coreset.method == "density":
-        banks = list(density_without(points, rows, parts, recipe.seed, device=device))
-    else:
-        banks = list(greedy_without(points, rows, parts, device=device))
-    return banks if eligible is None else [eligible[numbers] for numbers in banks]
+) -> Iterator[np.ndarray]:
+    """Per part the numbers of the rows of a bank without it."""
+    seed, coreset = recipe.seed, recipe.coreset
+    if coreset.method == "density":
+        return density_without(points, rows, parts, seed, barred=barred, device=device)
+    return greedy_without(points, rows, parts, seed, coreset.starting_points, barred=barred, device=device)

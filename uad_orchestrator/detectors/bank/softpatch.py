@@ -14,6 +14,7 @@ them to a fifth (a fresh ``torch.nn.Linear`` from 1024 to 128), which ``lof`` do
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource, whole_of
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
+from uad_orchestrator.memory.weights_without import KnownNeighbours, known_anywhere, known_at_places
 
 
 class SoftPatch(BankDetector):
@@ -60,6 +62,7 @@ class SoftPatch(BankDetector):
             settings.coreset,
             settings.seed,
             weigh=self._weigh,
+            weigh_without=None if settings.discriminator == "gaussian" else self._weigh_without,
             left_out=settings.threshold,
             index=settings.index,
             augment=settings.augment,
@@ -93,6 +96,42 @@ class SoftPatch(BankDetector):
             weights |= zip(numbers, np.split(found, len(alike)), strict=True)
         return np.concatenate([weights[number].ravel() for number in range(len(images))])
 
+    def _weigh_without(self, images: list[ImageRows], gone: Sequence[slice]) -> Iterator[np.ndarray]:
+        nearest, compared = self.fit_settings.discriminator == "nearest", self._compared(images, gone)
+        starts = _starts(images)
+        fitted: np.ndarray | None = None
+        for span in gone:
+            weights = np.full(starts[-1], np.inf, np.float32)
+            for numbers, patches, known in compared:
+                beside = slice(*np.searchsorted(numbers, [span.start, span.stop]).tolist())
+                found = known.nearest(beside) if nearest else known.lof(beside)
+                if found is None:  # no image is left to compare with: as at the fit
+                    fitted = self._weigh(images) if fitted is None else fitted
+                    found = fitted[patches]
+                weights[patches] = found
+            weights[starts[span.start] : starts[span.stop]] = np.inf
+            yield weights
+
+    def _compared(self, images: list[ImageRows], gone: Sequence[slice]) -> list[_Compared]:
+        """All images, or the tiles of each place, with the neighbours that are needed where some are gone."""
+        settings, device, starts = self.fit_settings, self.stream.device, _starts(images)
+        if settings.discriminator == "unaligned_lof":
+            points, ends = np.concatenate([image.rows for image in images]), _starts_of_wholes(images)
+            numbers = np.searchsorted(starts, ends[:-1])
+            most = _most(numbers, gone)
+            known = known_anywhere(points, ends, settings.lof_k, settings.seed, most, device=device)
+            return [_Compared(numbers, np.arange(len(points)), known)]
+        k = 1 if settings.discriminator == "nearest" else settings.lof_k
+        views = len(images[0].inspected)
+        compared = []
+        for numbers in map(np.array, _by_place(images)):
+            patches = np.concatenate([np.arange(starts[at], starts[at + 1]) for at in numbers])
+            alike = [images[at].rows for at in numbers]
+            points = np.concatenate([rows.reshape(views, -1, rows.shape[1]) for rows in alike])
+            known = known_at_places(points, k, views, _most(numbers, gone), device=device)
+            compared.append(_Compared(numbers, patches, known))
+        return compared
+
     def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
         settings = self.scoring_settings
         squared = found.squared
@@ -100,6 +139,25 @@ class SoftPatch(BankDetector):
             squared = squared * bank.weights[found.rows]
         patches = squared.mean(axis=1)
         return aggregate(patches, settings.aggregation, settings.topk), patches
+
+
+class _Compared(NamedTuple):
+    """Images whose patches are weighed among each other: their numbers (of a whole image its first tile's), those of
+    their patches, and the patches' neighbours."""
+
+    images: np.ndarray
+    patches: np.ndarray
+    known: KnownNeighbours
+
+
+def _starts(images: list[ImageRows]) -> np.ndarray:
+    """Where each image's patches begin, and the end."""
+    return np.cumsum([0, *(len(image.rows) for image in images)])
+
+
+def _most(numbers: np.ndarray, gone: Sequence[slice]) -> int:
+    """How many of the images are gone at once, at most."""
+    return max(int(((numbers >= span.start) & (numbers < span.stop)).sum()) for span in gone)
 
 
 def _by_place(images: list[ImageRows]) -> list[list[int]]:

@@ -135,12 +135,13 @@ def responses_without(
     for image in images:
         of_group.setdefault(group_of[image.digest], []).append(image)
     made = zip(of_group.values(), states(list(of_group)), strict=True)
-    waiting: dict[str, Response] = {}
+    waiting: dict[str, list[Response]] = {}  # copies of an image are answered each
     for image in images:
-        if image.digest not in waiting:
+        if not waiting.get(image.digest):
             group, state = next(made)
-            waiting |= zip((each.digest for each in group), respond(state, group), strict=True)
-        yield waiting.pop(image.digest)
+            for each, response in zip(group, respond(state, group), strict=True):
+                waiting.setdefault(each.digest, []).append(response)
+        yield waiting[image.digest].pop(0)
 
 
 def scaled_responses(
@@ -160,9 +161,10 @@ def scaled_responses(
     Returns:
         The responses, in order: scores and patch grids by one ratio.
     """
-    known = dict(zip((image.digest for image in some), refilled, strict=True))
+    answers = list(refilled)
+    known = dict(zip((image.digest for image in some), answers, strict=True))
     holed = sum(response.score for response in left_out(some))
-    ratio = sum(response.score for response in known.values()) / holed if holed > 0 else 1.0
+    ratio = sum(response.score for response in answers) / holed if holed > 0 else 1.0
     others = iter(left_out([image for image in images if image.digest not in known]))
     for image in images:
         yield known[image.digest] if image.digest in known else _scaled(next(others), ratio)
