@@ -10,12 +10,14 @@ import typer
 
 from uad_orchestrator.cli.infer import BitDepth, cell_model, inspecting
 from uad_orchestrator.cli.map_exports import maps, submission
+from uad_orchestrator.cli.onnx_export import onnx
 from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
 
 export = typer.Typer(help="Hand results over.", no_args_is_help=True)
 
 export.command()(maps)
 export.command()(submission)
+export.command()(onnx)
 
 
 @export.callback()

@@ -109,6 +109,20 @@ class TorchEmbedder:
         twin.settings = self.settings.model_copy(update={"compute": None})
         return twin
 
+    def new_network(self, device: Any) -> Network:
+        """The network once more, apart from the one that embeds.
+
+        Args:
+            device: a ``torch.device``.
+
+        Returns:
+            In evaluation mode, with its weights.
+
+        Raises:
+            WeightsError, ValueError: as ``check_shapes``.
+        """
+        return self._load_network(device)
+
     def check_shapes(self) -> None:
         """Hold the weight file against the network by names and shapes alone: neither is given memory.
 

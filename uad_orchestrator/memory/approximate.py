@@ -43,7 +43,7 @@ class ApproximateNeighbors(NearestNeighbors):
         import faiss
 
         self._quantizer = faiss.IndexFlatL2(self.bank.shape[1])
-        self._quantizer.add(np.ascontiguousarray(cells - self._centre))
+        self._quantizer.add(np.ascontiguousarray(cells - self.centre))
         self._index = faiss.IndexIVFFlat(self._quantizer, self.bank.shape[1], len(cells))
         self._index.add(np.ascontiguousarray(self._rows[:, :-1]))
 

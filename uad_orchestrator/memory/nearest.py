@@ -89,11 +89,11 @@ class NearestNeighbors:
             raise ImportError("faiss is not installed: pip install 'uad_orchestrator[faiss]'")
         self.backend = backend
         # the median of some rows will do, and a far outlier does not move it
-        self._centre = np.median(self.bank[:: max(1, len(self.bank) // 1000)], axis=0).astype(np.float32)
+        self.centre = np.median(self.bank[:: max(1, len(self.bank) // 1000)], axis=0).astype(np.float32)
         self._there: DeviceRows | None = on_device_or_cpu(
             device,
             "a memory bank",
-            lambda: DeviceRows(self.bank, self._centre, device),
+            lambda: DeviceRows(self.bank, self.centre, device),
             lambda: None,
         )
 
@@ -206,7 +206,7 @@ class NearestNeighbors:
         """``(m, d + 1)`` queries taken from the centre, and a 1."""
         count, dimension = queries.shape
         asked = np.empty((count, dimension + 1), np.float32)
-        np.subtract(queries, self._centre, out=asked[:, :dimension], casting="same_kind")
+        np.subtract(queries, self.centre, out=asked[:, :dimension], casting="same_kind")
         asked[:, dimension] = 1
         return asked
 
@@ -218,7 +218,7 @@ class NearestNeighbors:
         """
         count, dimension = self.bank.shape
         rows = np.empty((count, dimension + 1), np.float32)
-        centred = np.subtract(self.bank, self._centre, out=rows[:, :dimension])
+        centred = np.subtract(self.bank, self.centre, out=rows[:, :dimension])
         np.einsum("nd,nd->n", centred, centred, out=rows[:, dimension])
         rows[:, dimension] *= -0.5
         return rows
