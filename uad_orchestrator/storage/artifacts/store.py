@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -69,6 +70,7 @@ class ArtifactStore:
             else LocalLocation(Path(root).absolute())
         )
         self._sound: set[tuple[ArtifactKey, str]] = set()
+        self._sound_lock = threading.Lock()  # stages read in threads
 
     def __str__(self) -> str:
         return str(self.location)
@@ -316,7 +318,8 @@ class ArtifactStore:
         new = {n: known for n, known in provenance.checksums.items() if (key, n) not in self._sound}
         fault = find_damage(directory, asked, new)
         if fault is None:
-            self._sound.update((key, name) for name in asked)
+            with self._sound_lock:
+                self._sound.update((key, name) for name in asked)
         return fault
 
     def _open_again_or_set_aside(self, key: ArtifactKey, names: tuple[str, ...]) -> Path:
@@ -337,7 +340,8 @@ class ArtifactStore:
                 raise DamagedArtifact(
                     key, f"{fault}. Delete its folder and refresh the cell ({error})"
                 ) from None
-        self._sound = {sound for sound in self._sound if sound[0] != key}
+        with self._sound_lock:
+            self._sound = {sound for sound in self._sound if sound[0] != key}
         logger.warning("%s; set aside as %s.", fault, place)
         said = f"{fault}. It was set aside as {place}: refresh the cell to compute it again"
         raise DamagedArtifact(key, said)
