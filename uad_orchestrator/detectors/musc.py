@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import unit_rows
-from uad_orchestrator.detectors.bank.building import declared_precision
+from uad_orchestrator.detectors.bank.rows.building import declared_precision
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, Precision
 from uad_orchestrator.detectors.musc_settings import MuscScoring
 from uad_orchestrator.detectors.protocol.aggregation import aggregate

@@ -7,9 +7,9 @@ import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.bank import building as bank_building
 from uad_orchestrator.detectors.bank.bank import Bank
 from uad_orchestrator.detectors.bank.patchcore import reweighting
+from uad_orchestrator.detectors.bank.rows import building as bank_building
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache

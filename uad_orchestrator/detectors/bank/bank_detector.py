@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
-from uad_orchestrator.detectors.bank.patches import BankRecipe
-from uad_orchestrator.detectors.bank.refilled import groups_to_refill, refilled_banks
+from uad_orchestrator.detectors.bank.rows.patches import BankRecipe
+from uad_orchestrator.detectors.bank.rows.refilled import groups_to_refill, refilled_banks
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource

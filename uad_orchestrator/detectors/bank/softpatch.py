@@ -26,8 +26,8 @@ from uad_orchestrator.detectors.bank.bank import (
     select_references,
 )
 from uad_orchestrator.detectors.bank.bank_detector import BankDetector
-from uad_orchestrator.detectors.bank.building import build_bank
-from uad_orchestrator.detectors.bank.patches import BankRecipe, ImageRows
+from uad_orchestrator.detectors.bank.rows.building import build_bank
+from uad_orchestrator.detectors.bank.rows.patches import BankRecipe, ImageRows
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate

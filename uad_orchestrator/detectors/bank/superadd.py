@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import Bank, select_references, unit_rows
-from uad_orchestrator.detectors.bank.building import build_bank, declared_precision
-from uad_orchestrator.detectors.bank.patches import BankRecipe
-from uad_orchestrator.detectors.bank.refilled import groups_to_refill, refilled_banks
+from uad_orchestrator.detectors.bank.rows.building import build_bank, declared_precision
+from uad_orchestrator.detectors.bank.rows.patches import BankRecipe
+from uad_orchestrator.detectors.bank.rows.refilled import groups_to_refill, refilled_banks
 from uad_orchestrator.detectors.bank.superadd_settings import SuperAddFit, SuperAddScoring
 from uad_orchestrator.detectors.bank.token_tiles import tiled_stream
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream

@@ -14,8 +14,8 @@ from uad_orchestrator.detectors.bank.bank import (
     select_references,
 )
 from uad_orchestrator.detectors.bank.bank_detector import BankDetector
-from uad_orchestrator.detectors.bank.building import build_bank
-from uad_orchestrator.detectors.bank.patches import BankRecipe
+from uad_orchestrator.detectors.bank.rows.building import build_bank
+from uad_orchestrator.detectors.bank.rows.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip.patch_knn_settings import PatchKnnFit, PatchKnnScoring
 from uad_orchestrator.detectors.protocol.aggregation import aggregate

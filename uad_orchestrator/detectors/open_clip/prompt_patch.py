@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import opened_bank, rows_left, select_references, unit_rows
-from uad_orchestrator.detectors.bank.building import build_bank
-from uad_orchestrator.detectors.bank.patches import BankRecipe
+from uad_orchestrator.detectors.bank.rows.building import build_bank
+from uad_orchestrator.detectors.bank.rows.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.open_clip.prompt_patch_settings import PromptPatchFit, PromptPatchScoring
 from uad_orchestrator.detectors.open_clip.prompts import prompt_responses, prompt_state, similarities

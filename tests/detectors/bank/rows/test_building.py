@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.detectors.bank.test_bank import NORMALS, detector, sources
-from uad_orchestrator.detectors.bank import building
-from uad_orchestrator.detectors.bank.kept_rows import KeptRows, RowBuffer
+from uad_orchestrator.detectors.bank.rows import building
+from uad_orchestrator.detectors.bank.rows.kept_rows import KeptRows, RowBuffer
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage, EmbeddingStream
 
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from tests.detectors.conftest import CellMeans, textures
 from tests.detectors.protocol.test_calibration import sources
 from uad_orchestrator.detectors import create_detector
-from uad_orchestrator.detectors.bank import refilled as refilled_module
+from uad_orchestrator.detectors.bank.rows import refilled as refilled_module
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource

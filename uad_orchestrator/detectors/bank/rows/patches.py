@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import unit_rows
-from uad_orchestrator.detectors.bank.kept_rows import KeptRows, RowBuffer
+from uad_orchestrator.detectors.bank.rows.kept_rows import KeptRows, RowBuffer
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
 from uad_orchestrator.detectors.embedding.views import View
 from uad_orchestrator.detectors.protocol.settings import CoresetSettings, IndexSettings

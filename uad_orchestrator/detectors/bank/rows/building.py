@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import unit_rows
-from uad_orchestrator.detectors.bank.kept_rows import KeptRows
-from uad_orchestrator.detectors.bank.patches import (
+from uad_orchestrator.detectors.bank.rows.kept_rows import KeptRows
+from uad_orchestrator.detectors.bank.rows.patches import (
     KEPT_BYTES,
     BankRecipe,
     by_distance,

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uad_orchestrator.detectors.bank.kept_rows import KeptRows
-from uad_orchestrator.detectors.bank.patches import (
+from uad_orchestrator.detectors.bank.rows.kept_rows import KeptRows
+from uad_orchestrator.detectors.bank.rows.patches import (
     KEPT_BYTES,
     BankRecipe,
     Patches,
