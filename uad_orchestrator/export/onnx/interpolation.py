@@ -19,13 +19,14 @@ BORDERS = Literal["symmetric", "reflect_101", "replicate"]
 def stretched(values: Any, rows: Any, columns: Any) -> Any:
     """``(h, w)`` or ``(channels, h, w)`` values brought to another height and width by two matrices.
 
-    By products of two axes alone: OpenVINO fails at others where it does not know the sizes beforehand.
+    By products of two axes alone: OpenVINO fails at others where it does not know the sizes beforehand. And by
+    ``reshape``: behind ``unflatten`` the exporter takes the sizes of its example for those of every image.
     """
     if values.ndim == 2:
         return rows @ values @ columns.T
     channels = len(values)
-    tall = (rows @ values.permute(1, 0, 2).flatten(1)).unflatten(1, (channels, -1))
-    return (tall.flatten(0, 1) @ columns.T).unflatten(0, (-1, channels)).permute(1, 0, 2)
+    tall = (rows @ values.permute(1, 0, 2).flatten(1)).reshape(rows.shape[0], channels, -1)
+    return (tall.flatten(0, 1) @ columns.T).reshape(-1, channels, columns.shape[0]).permute(1, 0, 2)
 
 
 def antialiased(count: Any, size: Any, interpolation: Interpolation) -> Any:
@@ -49,11 +50,16 @@ def antialiased(count: Any, size: Any, interpolation: Interpolation) -> Any:
     return kernel / kernel.sum(dim=1, keepdim=True)
 
 
-def hub_positions(count: int, size: Any) -> Any:
-    """How DINOv2's repository resamples ``count`` trained positions (``embedders.position_embedding``).
+def hub_positions(count: int, size: Any, unchanged: Any) -> Any:
+    """One axis of how DINOv2's repository resamples trained positions (``embedders.position_embedding``).
+
+    Args:
+        count: trained positions.
+        size: positions wanted.
+        unchanged: bool tensor, whether both axes are of the trained size: then nothing is resampled.
 
     Returns:
-        ``(size, count)`` float32; where the size is the trained one, nothing is resampled.
+        ``(size, count)`` float32.
     """
     import torch
 
@@ -64,7 +70,7 @@ def hub_positions(count: int, size: Any) -> Any:
     first, last = weights[:, :3].sum(dim=1, keepdim=True), weights[:, -3:].sum(dim=1, keepdim=True)
     resampled = torch.cat([first, weights[:, 3:-3], last], dim=1)
     same = (_centres(size)[:, None] == _centres(count)[None]).float()
-    return torch.where(torch.as_tensor(size) == count, same, resampled)
+    return torch.where(unchanged, same, resampled)
 
 
 def area_or_linear(count: Any, size: Any) -> Any:

@@ -112,14 +112,19 @@ class _Cnn:
 
 class _OpenClip(OpenClipNetwork):
     def __call__(self, batch: Any) -> Any:
-        return super().__call__(batch)[0]
+        import torch
+
+        tokens, grid = self._embedded(batch)
+        taken = self._tokens_by_block(tokens)
+        joint = [self.visual.ln_post(taken[number][0, 1:]) @ self.visual.proj for number in self.blocks]
+        return torch.cat(joint, dim=-1).reshape(*grid, -1)
 
     def _embedded(self, batch: Any) -> tuple[Any, tuple[int, int]]:
         import torch
 
         patches = self.visual.conv1(batch)[0]
         positions = self.visual.positional_embedding
-        trained = positions[1:].unflatten(0, self.visual.grid_size).permute(2, 0, 1)
+        trained = positions[1:].reshape(*self.visual.grid_size, -1).permute(2, 0, 1)
         patches = patches + _resampled(trained, patches.shape[1:], hub=False)
         class_token = self.visual.class_embedding + positions[:1]
         tokens = torch.cat([class_token, patches.flatten(1).T])[None]
@@ -157,7 +162,7 @@ def _with_positions(model: Any, patches: Any, *, hub: bool) -> Any:
 
     tokens = [token for token in (model.cls_token, model.reg_token) if token is not None]
     prefix = 0 if model.no_embed_class else model.num_prefix_tokens
-    trained = model.pos_embed[0, prefix:].unflatten(0, tuple(model.patch_embed.grid_size)).permute(2, 0, 1)
+    trained = model.pos_embed[0, prefix:].reshape(*model.patch_embed.grid_size, -1).permute(2, 0, 1)
     positions = _resampled(trained, patches.shape[1:3], hub=hub).flatten(1).T[None]
     patches = patches.flatten(1, 2)
     if model.no_embed_class:
@@ -167,8 +172,18 @@ def _with_positions(model: Any, patches: Any, *, hub: bool) -> Any:
 
 def _resampled(trained: Any, size: Any, *, hub: bool) -> Any:
     """``(d, M, N)`` trained position embeddings for a grid of another size: ``(d, h, w)``."""
-    matrices = [
-        hub_positions(count, wanted) if hub else antialiased(count, wanted, "bicubic")
-        for count, wanted in zip(trained.shape[1:], size, strict=True)
-    ]
-    return stretched(trained, *matrices)
+    import torch
+
+    counts = tuple(trained.shape[1:])
+    if not hub:
+        return stretched(
+            trained,
+            *(antialiased(count, wanted, "bicubic") for count, wanted in zip(counts, size, strict=True)),
+        )
+    unchanged = torch.stack(
+        [torch.as_tensor(wanted) == count for count, wanted in zip(counts, size, strict=True)]
+    ).all()
+    return stretched(
+        trained,
+        *(hub_positions(count, wanted, unchanged) for count, wanted in zip(counts, size, strict=True)),
+    )

@@ -64,8 +64,11 @@ def _of_embedder(bundle: Bundle) -> Iterator[str]:
     if embedder is None or not any(embedder_spec(embedder.name) is spec for spec in EMBEDDERS):
         name = "its own" if embedder is None else embedder.name
         yield f"embedder {name}: CNNs of torchvision and timm, ViTs of timm and OpenCLIP can be exported"
-    elif embedder.compute in ("float16", "bfloat16"):
+        return
+    if embedder.compute in ("float16", "bfloat16"):
         yield f"embedder.compute: {embedder.compute}: the file computes in float32, which gives other scores"
+    if embedder_spec(embedder.name) is open_clip_vit.SPEC and embedder.resize == "shorter_edge":
+        yield "embedder.resize: shorter_edge of an OpenCLIP ViT: its attention is written for one size; take squash"
 
 
 def _of_images(bundle: Bundle) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _write_graph(bundle: Bundle, size: tuple[int, int] | None, path: Path, opset
     options: dict[str, Any] = {} if size else {"dynamic_axes": dynamic}
     if _has_dynamo(torch):
         options["dynamo"] = False
-    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _attention_in_steps():
         warnings.simplefilter("ignore")  # of tracing: what depends on sizes is written as tensors here
         torch.onnx.export(
             module,
@@ -116,6 +117,19 @@ def _write_graph(bundle: Bundle, size: tuple[int, int] | None, path: Path, opset
             opset_version=opset,
             **options,
         )
+
+
+@contextmanager
+def _attention_in_steps() -> Iterator[None]:
+    """torch takes attention in one step where no gradient is asked for, which ONNX has no operation for."""
+    import torch
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _has_dynamo(torch: Any) -> bool:
