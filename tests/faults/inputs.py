@@ -108,12 +108,12 @@ class _Box:
         theirs.close()
 
     def try_one(self, seed: int) -> Outcome:
-        self.connection.send(seed)
         try:
+            self.connection.send(seed)
             if self.connection.poll(MOST_SECONDS):
                 return self.connection.recv()
             fault = f"no end within {MOST_SECONDS:g} s"
-        except EOFError:
+        except (EOFError, OSError):  # closed, or reset where it died before it read
             self.process.join()
             fault = f"the process died (exit status {self.process.exitcode})"
         self.close()

@@ -125,7 +125,7 @@ def _kill_a_refresh(home: Path, draws: random.Random, seconds: float, *, real: b
     except (ProcessLookupError, psutil.NoSuchProcess):
         return _Kill("nothing", "it had ended before", ())
     _, alive = psutil.wait_procs([process, *children], timeout=15)
-    left = [f"{' '.join(orphan.cmdline()[-3:])} outlives the refresh" for orphan in alive]
+    left = [f"{orphan} outlives the refresh" for orphan in alive]
     return _Kill(f"{victim} {'of a command' if real else 'forked'}", moment, tuple(left))
 
 
@@ -155,20 +155,19 @@ def run_command(arguments: list[str]) -> None:
 
 
 def _await_moment(process: psutil.Process, home: Path, draws: random.Random, seconds: float) -> str:
-    """Wait for the moment to kill at: a random one, or a random one while a store is being written."""
-    drafts, deadline = home / ".uad/scratch", time.monotonic() + seconds
+    """Wait for the moment to kill at: any one, or one while the first, second, ... artifact is written."""
     if draws.random() < 0.5:
         time.sleep(draws.uniform(0, seconds))
         return "at some moment"
-    skipped = draws.randrange(6)
+    drafts, skipped = home / ".uad/scratch", draws.randrange(6)
     seen: set[str] = set()
-    while time.monotonic() < deadline and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         seen |= {draft.name for draft in drafts.glob("*")}
         if len(seen) > skipped:
             time.sleep(draws.choice([0, 0, draws.uniform(0, 0.05)]))
             return "while an artifact was written"
         time.sleep(0.001)
-    return "when it wrote no more"
+    raise psutil.NoSuchProcess(process.pid)
 
 
 def _workers(children: list[psutil.Process]) -> list[psutil.Process]:

@@ -22,8 +22,8 @@ from tests.faults.outcomes import Outcome, Tally
 from tests.faults.soundness import figures, losses
 from tests.orchestration.workshop import Workshop
 
-MOST_SECONDS = 300.0
-"""Of one command among the others."""
+MOST_SECONDS = 1200.0
+"""Of one command among the others, on a busy machine."""
 
 REFRESHES = (["refresh"], ["refresh", "--workers", "2"], ["refresh", "--category", "alpha/disc"])
 QUESTIONS = (

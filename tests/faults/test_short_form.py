@@ -36,7 +36,8 @@ def test_killed_refreshes_lose_nothing(tmp_path: Path) -> None:
     """The first is the command itself, the parent of two workers, killed while one of them writes."""
     tally = try_kills(2, 0, tmp_path, ["disc"])
     assert not tally.faults, tally
-    assert tally.outcomes[0].what == "the parent of a command"
+    first = tally.outcomes[0]
+    assert (first.what, first.came) == ("the parent of a command", "while an artifact was written")
 
 
 def test_damaged_files_are_read_right_or_named(inputs: Inputs) -> None:
@@ -45,7 +46,7 @@ def test_damaged_files_are_read_right_or_named(inputs: Inputs) -> None:
     assert len({outcome.what.partition(":")[0] for outcome in tally.outcomes}) > 10
 
 
-@pytest.mark.parametrize("seed", [2, 7, 13])
+@pytest.mark.parametrize("seed", [2, 13])
 def test_damaged_state_is_mended_or_named(inputs: Inputs, seed: int) -> None:
     outcome = try_state(inputs.grid, inputs.files, random.Random(seed), seed)
     assert outcome.fault is None, outcome
@@ -73,8 +74,10 @@ def test_what_is_lost_is_seen(inputs: Inputs, tmp_path: Path) -> None:
 
 
 def test_hours_of_ticks_ask_for_no_run_twice(tmp_path: Path) -> None:
-    tally = try_ticks(0.3, 3, tmp_path)
+    tally = try_ticks(0.25, 2, tmp_path)
     assert not tally.faults, tally
+    for sensor in ("new_checkpoints", "stale_cells"):
+        assert int(tally.figures[f"{sensor}: runs asked for"]) > 0
 
 
 def test_a_trap_goes_off_where_it_is_unpickled(tmp_path: Path) -> None:

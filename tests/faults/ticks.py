@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import dagster as dg
@@ -33,7 +34,7 @@ from uad_orchestrator.orchestration.versions.graph import Cell
 STEP = {NEW_CHECKPOINTS: 30.0, STALE_CELLS: 60.0, RECALIBRATE: 3600.0}
 """Seconds from tick to tick, as a project has them that says nothing else (the schedule hourly)."""
 
-CHANGES_PER_HOUR = 0.5
+CHANGES_PER_HOUR = 6.0
 LOST, FAILED = 0.1, 0.1
 """Shares of runs that die before they begin, and of those that fail."""
 
@@ -60,15 +61,24 @@ def try_ticks(hours: float, seed: int, folder: Path) -> Tally:
     tally = Tally("hours")
     for name, part in ((NEW_CHECKPOINTS, _checkpoints), (STALE_CELLS, _stale), (RECALIBRATE, _schedule)):
         with _moved_clock() as clock:
-            faults, growth = [], _Growth(int(hours * 3600 / STEP[name]))
-            for number, fault in enumerate(part(folder / name, clock, hours, random.Random(seed))):
-                faults += [f"tick {number}: {fault}"] if fault else []
+            faults, asked, growth = [], 0, _Growth(int(hours * 3600 / STEP[name]))
+            for number, tick in enumerate(part(folder / name, clock, hours, random.Random(seed))):
+                faults += [f"tick {number}: {tick.fault}"] if tick.fault else []
+                asked += tick.asked
                 growth.look(number)
         if growth.bytes > MOST_GROWTH and growth.ticks >= FEWEST_TICKS:
             faults.append(f"memory grew by {growth.bytes / 2**20:.1f} MiB")
         tally.add(Outcome(name, f"{growth.ticks} ticks", seed, "; ".join(faults[:5]) or None))
+        tally.figures[f"{name}: runs asked for"] = str(asked)
         tally.figures[f"{name}: memory grew by"] = f"{growth.bytes / 2**20:.1f} MiB"
     return tally
+
+
+class Tick(NamedTuple):
+    """How many runs a tick asked for, and what was wrong with it."""
+
+    asked: int
+    fault: str | None
 
 
 @dataclass
@@ -130,12 +140,12 @@ class _Daemon:
             self.under_way.remove(run)
 
 
-def _checkpoints(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iterator[str | None]:
+def _checkpoints(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iterator[Tick]:
     """``new_checkpoints``: each change of a file asks for its cells, once where the run comes through."""
     workshop = Workshop.build(home, {"alpha": ["disc", "ring"]}, train=1)
     files = {"cnn": "a.pth", "other": "b.pth"}
     for name in files.values():
-        drop(workshop, name, b"0", int(clock[0] * 1e9))
+        drop(workshop, name, b"0", int((clock[0] - 3600) * 1e9))
     workshop.edit(with_weights)
     served: dict[str, set[int]] = defaultdict(set)
     changes = dict.fromkeys(files.values(), 0)
@@ -144,7 +154,7 @@ def _checkpoints(home: Path, clock: Clock, hours: float, draws: random.Random) -
         daemon = _Daemon(ledger, clock, draws, lambda key: changes[files[Cell.from_key(key).detector]])
 
         def done(key: str, read: int) -> None:
-            ledger.record_inputs(Cell.from_key(key), ["checkpoint"])
+            ledger.record_again("checkpoint", Cell.from_key(key))  # as a run does, whatever is recorded
             served[key].add(read)
 
         ledger.record_inputs(
@@ -156,16 +166,16 @@ def _checkpoints(home: Path, clock: Clock, hours: float, draws: random.Random) -
                 name = draws.choice(list(changes))
                 changes[name] += 1
                 drop(workshop, name, b"x" * (changes[name] + 1), int(clock[0] * 1e9))
-            fault = None
-            for request in ticks.look():
+            fault, requests = None, ticks.look()
+            for request in requests:
                 key = str(request.partition_key)
                 if daemon.read(key) in served[key]:
                     fault = f"{key} was asked for again after it had been computed"
                 fault = daemon.take(request) or fault
-            yield fault
+            yield Tick(len(requests), fault)
 
 
-def _stale(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iterator[str | None]:
+def _stale(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iterator[Tick]:
     """``stale_cells``: what is stale is asked for, once where the run comes through; at the end nothing is."""
     workshop = Workshop.build(home, {"alpha": ["disc"]}, train=1)
     with open_instance(workshop.project) as instance:
@@ -183,13 +193,13 @@ def _stale(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iter
             daemon.work(done)
             if draws.random() < CHANGES_PER_HOUR * STEP[STALE_CELLS] / 3600:
                 change_preset(workshop, 1 + number / 10_000)
-            fault = None
-            for request in ticks.look():
+            fault, requests = None, ticks.look()
+            for request in requests:
                 fault = daemon.take(request) or fault
-            yield fault
+            yield Tick(len(requests), fault)
 
 
-def _schedule(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iterator[str | None]:
+def _schedule(home: Path, clock: Clock, hours: float, draws: random.Random) -> Iterator[Tick]:
     """``recalibrate``: asks once where images have arrived, and not while the last one is at work."""
     workshop = Workshop.build(home, {"alpha": ["disc"]}, train=1)
     workshop.edit(lambda values: values["datasets"]["alpha"].update(layout="folder", incoming="arriving"))
@@ -202,7 +212,7 @@ def _schedule(home: Path, clock: Clock, hours: float, draws: random.Random) -> I
         arrived = workshop.home / "arriving/disc/0.png"
         for _ in _steps(clock, hours, STEP[RECALIBRATE]):
             daemon.work(lambda key, read: arrived.unlink(missing_ok=True))
-            if draws.random() < CHANGES_PER_HOUR:
+            if draws.random() < 0.5:
                 write_image(arrived, normal_image(1))
             with dg.build_schedule_context(
                 instance, scheduled_execution_time=datetime.fromtimestamp(clock[0], UTC)
@@ -213,7 +223,7 @@ def _schedule(home: Path, clock: Clock, hours: float, draws: random.Random) -> I
             for request in requests:
                 key = f"recalibrate at {clock[0]}"
                 daemon.take(dg.RunRequest(run_key=key, job_name=RECALIBRATE, tags=request.tags))
-            yield fault
+            yield Tick(len(requests), fault)
 
 
 def _steps(clock: Clock, hours: float, seconds: float) -> Iterator[None]:
