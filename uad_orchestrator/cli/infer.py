@@ -11,7 +11,7 @@ import typer
 
 from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
 from uad_orchestrator.cli.terminal.output import FAILED, INTERRUPTED, WRONG_USAGE, note
-from uad_orchestrator.cli.terminal.selecting import select
+from uad_orchestrator.cli.terminal.selecting import select_one
 
 if TYPE_CHECKING:
     from uad_orchestrator.cli.terminal.inspection import Inspection
@@ -117,16 +117,9 @@ def cell_model(
 
     with speaking():
         project = open_project(home)
-        state = open_state(project)
-        selection = select(project, category, detector)
-        found = [cell for cell in state.cells if selection.covers(cell)]
-        if len(found) != 1:
-            listed = "; ".join(f"--category {cell.category} --detector {cell.detector}" for cell in found[:9])
-            there = f"{len(found)} cells match ({listed})" if found else "no cell matches"
-            note(f"Error: {there}: name one category and one detector of {project.home / 'uad.yaml'}")
-            raise typer.Exit(WRONG_USAGE)
+        cell = select_one(project, category, detector)
         try:
-            return cell_bundle(CellRun(found[0], state, open_store(project)), false_positive_rate)
+            return cell_bundle(CellRun(cell, open_state(project), open_store(project)), false_positive_rate)
         except MissingUpstream as error:
             note(f"Error: {error}")
             raise typer.Exit(FAILED) from error

@@ -10,7 +10,7 @@ import typer
 from uad_orchestrator.cli.infer import BundleFolder, SignedBy, Weights, inspecting
 from uad_orchestrator.cli.terminal.options import Home
 from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note, print_json, speaking
-from uad_orchestrator.cli.terminal.selecting import select
+from uad_orchestrator.cli.terminal.selecting import select_one
 
 if TYPE_CHECKING:
     from uad_orchestrator.export.onnx import OnnxExport
@@ -62,15 +62,8 @@ def _cell(home: Path | None, category: str | None, detector: str | None) -> Cell
     from uad_orchestrator.project.load import open_project
 
     project = open_project(home)
-    state = open_state(project)
-    selection = select(project, [category or "*"], [detector or "*"])
-    found = [cell for cell in state.cells if selection.covers(cell)]
-    if len(found) != 1:
-        listed = "; ".join(f"{cell.category} {cell.detector}" for cell in found[:9])
-        there = f"{len(found)} cells match ({listed})" if found else "no cell matches"
-        note(f"Error: {there}: name one category and one detector of {project.home / 'uad.yaml'}")
-        raise typer.Exit(WRONG_USAGE)
-    return CellRun(found[0], state, open_store(project))
+    cell = select_one(project, [category or "*"], [detector or "*"])
+    return CellRun(cell, open_state(project), open_store(project))
 
 
 def _say(exported: OnnxExport, as_json: bool) -> None:

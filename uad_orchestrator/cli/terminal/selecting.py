@@ -40,3 +40,18 @@ def select_from(
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
     return selection
+
+
+def select_one(project: Project, category: list[str] | None, detector: list[str] | None) -> Cell:
+    """The one cell of the project that the globs name; wrong usage where they name none or several."""
+    from uad_orchestrator.orchestration.versions.graph import Cell
+
+    cells = [Cell(*key) for key in project.cells()]
+    selection = select_from(cells, category, detector)
+    found = [cell for cell in cells if selection.covers(cell)]
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(f"category {cell.category}, detector {cell.detector}" for cell in found[:9])
+    there = f"{len(found)} cells match ({listed})" if found else "no cell matches"
+    note(f"Error: {there}: name one category and one detector of {project.home / 'uad.yaml'}")
+    raise typer.Exit(WRONG_USAGE)
