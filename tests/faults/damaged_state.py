@@ -85,9 +85,10 @@ def _refresh_as_advised(home: Path) -> tuple[str, Result]:
         advised = "move Dagster's store aside"
         shutil.move(home / ".uad/dagster", home / "aside")
         refreshed = uad("refresh", "--home", home)
-    if _says(refreshed, "dagster.yaml", "remove it"):
+    settings = home / ".uad/dagster/dagster.yaml"
+    if _says(refreshed, str(settings), "s a directory" if settings.is_dir() else "remove it"):
         advised = "remove dagster.yaml"
-        (home / ".uad/dagster/dagster.yaml").unlink()
+        settings.rmdir() if settings.is_dir() else settings.unlink()
         refreshed = uad("refresh", "--home", home)
     asked = [uad("sql", f"FROM {table}", "--home", home) for table in INDEXED]
     if any(_says(answer, "uad.duckdb", "run `uad lineage rebuild`") for answer in asked):

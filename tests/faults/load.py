@@ -38,7 +38,13 @@ ACTORS = (*((command,) for command in REFRESHES), QUESTIONS, QUESTIONS[::-1], QU
 CHANGE_SECONDS = 20.0
 """From one change of the project's files to the next."""
 
-MEANWHILE = ("changed while", "is tried again", "is open in another process", "was never made", "in version")
+MEANWHILE = (
+    "changed while",
+    "is tried again",
+    "is open in another process",
+    "was never made",
+    "no such file",
+)
 """Words of errors that are true of a project that somebody changes at the same time."""
 
 PAGES = (
@@ -93,7 +99,8 @@ def _run(home: Path, command: list[str], seed: int) -> Outcome:
     if done.returncode == 0:
         return Outcome(command[0], "done", seed)
     told = "Traceback" not in done.stderr and any(words in done.stderr for words in MEANWHILE)
-    fault = None if told else f"ends with {done.returncode}: {done.stderr[-600:]}"
+    said = "; ".join(line for line in done.stderr.splitlines() if not line.startswith("Warning: "))
+    fault = None if told else f"ends with {done.returncode}: {said[-600:]}"
     return Outcome(command[0], "says that the project changed meanwhile", seed, fault)
 
 

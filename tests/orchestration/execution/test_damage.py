@@ -187,8 +187,14 @@ def test_what_nothing_reads_is_found_by_check_and_mended_on_demand(workshop: Wor
     flip(bank)
     flip(only_file(workshop, "anomaly_maps", "provenance.json"))
     flip(only_file(workshop, "ground_truth", "content.json"))
+    flip(only_file(workshop, "leaderboard", "provenance.json"))
     found = {problem.where: str(problem) for problem in artifact_problems(workshop.project)}
-    assert [place.split("/")[0] for place in found] == ["anomaly_maps", "ground_truth", "memory_bank"]
+    assert [place.split("/")[0] for place in found] == [
+        "anomaly_maps",
+        "ground_truth",
+        "leaderboard",
+        "memory_bank",
+    ]
     assert all("--rehash" in text for text in found.values()) and str(bank) in "".join(found.values())
     with open_instance(workshop.project) as instance:
         result = refresh(workshop.project, instance, selection=ONLY, rehash=True)

@@ -53,6 +53,11 @@ def board_version(state: ProjectState, store: ArtifactStore) -> str:
     return digest_of({"asset": "leaderboard", "cells": shown, **weighed})
 
 
+def board_key(version: str) -> ArtifactKey:
+    """Where the board of a version is kept."""
+    return ArtifactKey("leaderboard", None, None, None, version)
+
+
 def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsReport | None:
     """The cell's current report; None if there is none in the version it should have."""
     key = _report_key(cell, state)
@@ -63,7 +68,7 @@ def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsR
 
 def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
     """Store the board as an artifact, once per version."""
-    key = ArtifactKey("leaderboard", None, None, None, version)
+    key = board_key(version)
     if store.exists(key):
         return
     inputs = {

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import dagster as dg
 
+from uad_orchestrator.orchestration.cells.board import board_key, board_version
 from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
@@ -141,7 +142,9 @@ def refresh(
         on_cell(outcome)
     if tasks or plan.inputs or plan.rerecorded:
         result.rerecorded = rerecord(state, instance, selection)
-    if selection.names("leaderboard") and (tasks or board_is_stale(plan)):
+    if selection.names("leaderboard") and (
+        tasks or board_is_stale(plan) or (rehash and board_is_lost(state, store))
+    ):
         result.add(CellRunner(project, instance, refresh_id).run_leaderboard())
     result.warnings, faults = project_findings(state, store, selection)
     result.failed += [Failed("dataset_category", name, None, str(error)) for name, error in faults.items()]
@@ -154,7 +157,7 @@ def refresh(
 def set_aside_damaged(state: ProjectState, store: ArtifactStore, selection: Selection) -> None:
     """Look through all artifacts that the selected cells stand on, those too that nothing is going to read.
 
-    Contents of inputs are among them: they are put back.
+    Contents of inputs are among them, which are put back, and the board, which is made again.
     """
     cells = [cell for cell in state.cells if selection.covers(cell)]
     for found in state.inputs(cells):
@@ -164,6 +167,8 @@ def set_aside_damaged(state: ProjectState, store: ArtifactStore, selection: Sele
         for asset in STAGES:
             with suppress(InputUnavailable, ArtifactError, ProvenanceError):
                 store.open_dir(cell.artifact_key(asset, state.version(asset, cell)))
+    with suppress(ArtifactError, ProvenanceError):
+        store.open_dir(board_key(board_version(state, store)))
 
 
 def group_tasks(tasks: Sequence[CellTask], state: ProjectState) -> list[Group]:
@@ -191,3 +196,8 @@ def rerecord(state: ProjectState, instance: dg.DagsterInstance, selection: Selec
 def board_is_stale(plan: Plan) -> bool:
     """Whether the plan names the leaderboard."""
     return any(node.asset == "leaderboard" for node in plan.stale)
+
+
+def board_is_lost(state: ProjectState, store: ArtifactStore) -> bool:
+    """Whether the store does not hold the board as it should be now: it was set aside as damaged, say."""
+    return not store.holds(board_key(board_version(state, store)))
