@@ -24,6 +24,7 @@ GREY = ((ROWS * 5 + COLUMNS * 3) % 251 + 4).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(1, 256, GREY.shape, dtype=np.uint8)
 STRIP = 32
 IMAGE, OFFSETS, LENGTHS = 8, 273, 279
+FILL_ORDER, PREDICTOR = 266, 317
 
 
 def tiff(
@@ -171,12 +172,48 @@ def test_deflate_is_turned_and_ordered_like_what_is_not_compressed(orientation: 
         assert np.array_equal(decode_image(deflated.getvalue(), "a"), decode_image(stream.getvalue(), "b"))
 
 
-def by_pillow(mode: str, compression: str) -> bytes:
+def by_pillow(mode: str, compression: str, tags: dict[int, int] | None = None) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.dstack([NOISE, GREY, NOISE])).convert(mode).save(
-        stream, "TIFF", compression=compression
+        stream, "TIFF", compression=compression, tiffinfo=tags or {}
     )
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_deflate_with_the_lowest_bit_first_is_held_to_its_checksum(mode: str) -> None:
+    data = bytearray(by_pillow(mode, "tiff_adobe_deflate", {FILL_ORDER: 2}))
+    usual = by_pillow(mode, "tiff_adobe_deflate")
+    assert np.array_equal(decode_image(bytes(data), "a.tif"), decode_image(usual, "b.tif"))
+    tags = Image.open(io.BytesIO(data)).tag_v2
+    data[tags[OFFSETS][0] + int(tags[LENGTHS][0] * 0.8)] ^= 8
+    with pytest.raises(ImageError, match=r"a\.tif: .*damaged: strip 1 of \d+ cannot be inflated"):
+        decode_image(bytes(data), "a.tif")
+
+
+def test_jpeg_of_two_channels_is_libtiffs_alone() -> None:
+    assert decode_image(by_pillow("LA", "jpeg"), "a.tif").shape == (*GREY.shape, 3)
+
+
+def test_deflated_differences_of_floats_are_read_whatever_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tifffile, "TiffFile", without_imagecodecs)
+    reading = ReadingSettings(value_range=(0, 255))
+    data = [by_pillow("F", "tiff_adobe_deflate", {PREDICTOR: 3}), by_pillow("F", "raw")]
+    assert np.array_equal(*(decode_image(each, "a.tif", reading) for each in data))
+
+
+def test_what_tifffile_cannot_decode_alone_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tifffile, "TiffFile", without_imagecodecs)
+    with pytest.raises(ImageError, match="pip install imagecodecs") as caught:
+        decode_image(by_pillow("L", "tiff_adobe_deflate"), "a.tif")
+    assert "damaged" not in str(caught.value)
+
+
+def without_imagecodecs(stream: io.BytesIO) -> tifffile.TiffFile:
+    """Its words where the package is missing."""
+    raise ValueError("<PREDICTOR.FLOATINGPOINT: 3> requires the 'imagecodecs' package")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "1", "CMYK", "LA"])

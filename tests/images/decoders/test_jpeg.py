@@ -81,18 +81,30 @@ def test_masks_are_looked_at_as_well(tmp_path) -> None:
         lambda data: data.replace(
             b"JFIF\0\1", b"JFIF\0\x09"
         ),  # a version nobody knows: a warning of another kind
-        lambda data: data[:-2] + bytes(2) + data[-2:],  # what some cameras pad with
         lambda data: data + bytes(300),  # behind the end
         lambda data: (
             data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x07" + data[2:]
         ),  # a transform nobody knows
     ],
-    ids=["version", "padding", "behind", "transform"],
+    ids=["version", "behind", "transform"],
 )
 def test_what_takes_nothing_from_the_picture_is_no_damage(odd: Callable[[bytes], bytes]) -> None:
     data = jpeg()
     assert odd(data) != data
     assert np.array_equal(decode_image(odd(data), "a.jpg"), decode_image(data, "a.jpg"))
+
+
+@pytest.mark.parametrize("zeros", [1, 2, 16, 600])
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"restart_marker_blocks": 8}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_zeros_before_the_end_marker_are_what_some_cameras_fill_files_up_with(
+    mode: str, settings: dict[str, object], zeros: int
+) -> None:
+    data = jpeg(mode, **settings)
+    filled_up = data[:-2] + bytes(zeros) + data[-2:]
+    assert np.array_equal(decode_image(filled_up, "a.jpg"), decode_image(data, "a.jpg"))
+    with pytest.raises(ImageError, match="extraneous bytes"):
+        decode_image(data[:-2] + b"\x5a" * 600 + data[-2:], "a.jpg")
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from uad_orchestrator.images.damage.jpeg_stream import JpegDamage, decode_strictly
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -21,6 +23,9 @@ _NO_ZEROS = (5, 32773)
 """LZW and PackBits: what they write holds no long run of zeros, and has no checksum."""
 _SECTOR = bytes(512)
 _WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS_PER_STRIP, _PLANES = 256, 257, 259, 277, 278, 284
+_FILL_ORDER, _LOWEST_FIRST = 266, 2
+_TURNED_ROUND = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Each byte with its lowest bit first."""
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _TILE_WIDTH, _TILE_HEIGHT, _JPEG_TABLES = 322, 323, 347
 
@@ -38,6 +43,7 @@ class Segments:
         lengths: of them, in bytes; 0 where the file does not say.
         compression: TIFF's number of it.
         tables: what JPEG segments share.
+        lowest_first: each byte's lowest bit stands first, in all but JPEG segments.
     """
 
     word: str
@@ -46,6 +52,7 @@ class Segments:
     lengths: tuple[int, ...]
     compression: int
     tables: bytes = b""
+    lowest_first: bool = False
 
     def missing(self, size: int) -> str | None:
         """Why the picture is incomplete in a file of so many bytes; None where it is not."""
@@ -83,7 +90,7 @@ class Segments:
             return f"has {len(_SECTOR)} zeros in a row, which its compression never writes"
         if inflate and self.compression in DEFLATE:
             try:
-                zlib.decompress(segment)
+                zlib.decompress(segment.translate(_TURNED_ROUND) if self.lowest_first else segment)
             except zlib.error as error:
                 return f"cannot be inflated ({error})"
         if self.compression == _JPEG:
@@ -121,7 +128,9 @@ def _segments(tags: Mapping[int, Any]) -> Segments:
     offsets, lengths = _numbers(offsets), _numbers(lengths)
     known = (*lengths, *(0 for _ in offsets[len(lengths) :]))[: len(offsets)]
     tables = tags.get(_JPEG_TABLES, b"")
-    return Segments(word, expected, offsets, known, int(tags.get(_COMPRESSION, UNCOMPRESSED)), bytes(tables))
+    compression = int(tags.get(_COMPRESSION, UNCOMPRESSED))
+    lowest_first = int(tags.get(_FILL_ORDER, 1)) == _LOWEST_FIRST
+    return Segments(word, expected, offsets, known, compression, bytes(tables), lowest_first)
 
 
 def _numbers(value: Any) -> tuple[int, ...]:
@@ -138,10 +147,8 @@ def _tags_of(stream: BinaryIO) -> Mapping[int, Any]:
 
 
 def _jpeg_fault(segment: bytes) -> str | None:
-    import simplejpeg
-
     try:
-        simplejpeg.decode_jpeg(segment, "GRAY", strict=True)
-    except ValueError as error:
-        return f"is a JPEG that cannot be decoded ({error})"
+        decode_strictly(segment, "GRAY")
+    except JpegDamage as damage:
+        return f"is a damaged JPEG ({damage})"
     return None

@@ -1,15 +1,12 @@
-"""JPEG by libjpeg-turbo, whose warnings are errors here: it goes on from damage in the middle of a file and only warns.
-
-Neither Pillow nor OpenCV hands these warnings on.
-"""
+"""JPEG by libjpeg-turbo, which lets other threads work meanwhile, and whose pixels are those of Pillow."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from uad_orchestrator.images.damage.jpeg_stream import JpegDamage, decode_strictly
+
 _COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
-_DAMAGE = ("Corrupt JPEG data", "Premature end")
-"""How its warnings of damage begin; others are about versions and markers, and take nothing from the picture."""
 
 
 def decode_jpeg(data: bytes, mode: str) -> np.ndarray | None:
@@ -26,18 +23,14 @@ def decode_jpeg(data: bytes, mode: str) -> np.ndarray | None:
     Raises:
         OSError: the picture is damaged.
     """
-    import simplejpeg
-
     if mode not in _COLOURS:
         return None
     try:
-        pixels = simplejpeg.decode_jpeg(data, _COLOURS[mode], strict=True)
-    except ValueError as error:
-        if str(error).startswith(_DAMAGE):
-            raise OSError(
-                f"damaged: {error}. Copy the file again from where it came; if its picture is right, save it anew"
-            ) from None
-        return None
-    if mode == "CMYK":
+        pixels = decode_strictly(data, _COLOURS[mode])
+    except JpegDamage as damage:
+        raise OSError(
+            f"damaged: {damage}. Copy the file again from where it came; if its picture is right, save it anew"
+        ) from None
+    if pixels is None or mode == "CMYK":
         return None
     return pixels[..., 0] if mode == "L" else pixels

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 CODEC_ERRORS = (zlib.error, RuntimeError)
 """What tifffile's decoders raise on damage beside ValueError: its own, and imagecodecs' where that is installed."""
 
-_BITS, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES = 258, 262, 266, 277
+_BITS, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PREDICTOR = 258, 262, 266, 277, 317
 _GREY, _RGB = 1, 2
+_OF_FLOATS = 3
+"""The predictor that tifffile knows with imagecodecs alone."""
 _BIG_ENDIAN = b"MM"
 
 
@@ -76,11 +78,12 @@ def _is_tifffiles(data: bytes, header: Header, image: Image) -> bool:
 
 
 def _is_plain_tiff(header: Header, image: Image) -> bool:
-    """Grey, black being 0, or RGB, of full depth: what tifffile gives as it stands."""
+    """Grey, black being 0, or RGB, of full depth: what tifffile gives as it stands, whatever is installed."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     colours = (int(tags.get(_PHOTOMETRIC, -1)), int(tags.get(_SAMPLES, 1)))
     full_depth = set(tags.get(_BITS, ())) == {header.bits}
-    return colours in ((_GREY, 1), (_RGB, 3)) and full_depth and int(tags.get(_FILL_ORDER, 1)) == 1
+    plain_bytes = int(tags.get(_FILL_ORDER, 1)) == 1 and int(tags.get(_PREDICTOR, 1)) != _OF_FLOATS
+    return colours in ((_GREY, 1), (_RGB, 3)) and full_depth and plain_bytes
 
 
 def _raw_mode(image: Image) -> str:
@@ -184,11 +187,11 @@ def _decode_odd_tiff(data: bytes, header: Header, with_alpha: bool) -> np.ndarra
             page: Any = file.pages.first
             pixels = np.asarray(page.asarray(maxworkers=1))
             planes_first = int(page.planarconfig) == 2 and pixels.ndim == 3
-    except NotImplementedError as error:  # its own decoders are few
-        raise Refused(
-            f"{error}: pip install imagecodecs, or save it without compression, at 8 or 16 bits"
-        ) from None
-    except (ValueError, *CODEC_ERRORS) as error:
+    except (ValueError, ImportError, *CODEC_ERRORS) as error:
+        if isinstance(error, NotImplementedError | ImportError) or "'imagecodecs'" in str(error):
+            raise Refused(  # its own decoders are few
+                f"{error}: pip install imagecodecs, or save it without compression, at 8 or 16 bits"
+            ) from None
         raise OSError(f"damaged: {error}. {COPY_AGAIN}") from error
     if planes_first:
         pixels = np.moveaxis(pixels, 0, -1)
