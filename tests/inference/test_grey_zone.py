@@ -119,6 +119,12 @@ def test_bundles_without_either_are_written_as_before(bundle_folder: Path, bundl
         (lambda values: values["review_point"].update(threshold=1e9), "not below the image threshold"),
         (lambda values: values["review_point"].update(by="anna"), "by"),
         (lambda values: values["image_point"].update(pinned={"threshold": 1, "by": "a"}), "pinned"),
+        (
+            lambda values: values["image_point"].update(
+                pinned={"threshold": 1e9, "by": "a", "at": "2026-11-27"}
+            ),
+            "but 1000000000.0 was pinned|but 1e9 was pinned",
+        ),
     ],
 )
 def test_what_no_export_writes_is_refused(folder: Path, change: Any, said: str) -> None:
