@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,8 @@ from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC
-from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.metrics.operating_point import OPTIMISTIC, Pin
+from uad_orchestrator.metrics.thresholds import calibrate, pinned_point
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
 from uad_orchestrator.orchestration.code_location import build_definitions
@@ -137,6 +138,18 @@ def test_constant_and_infinite_scores_are_found() -> None:
     assert check_rules.scores_usable(rows("test", [0.1, 0.2])).passed
     assert not check_rules.scores_usable(rows("test", [0.5, 0.5, 0.5])).passed
     assert not check_rules.scores_usable(rows("test", [0.1, math.inf])).passed
+
+
+def test_a_pinned_value_fails_where_half_of_the_normals_lie_above_it() -> None:
+    table = rows("calibration", [0.1, 0.2, 0.3]) + rows("test", [0.25, 0.4])
+    for value, passed, said in (
+        (0.25, True, "1 of 3 calibration normals and 1 of 2 normal test images"),
+        (0.24, False, "1 of 3 calibration normals and 2 of 2 normal test images"),
+    ):
+        pin = Pin(threshold=value, by="anna", at=date(2026, 11, 27))
+        point = pinned_point(pin, calibrate([0.1, 0.2, 0.3], 0.25, "validation"))
+        verdict = check_rules.false_positive_rate(table, point, 0.01)
+        assert verdict.passed == passed and said in verdict.said and not verdict.is_error
 
 
 def test_false_positives_by_chance_pass_and_too_many_fail() -> None:
@@ -312,15 +325,16 @@ def test_a_version_with_worse_metrics_fails_and_says_what_changed(workshop: Work
         found = evaluations(workshop, "metrics_report", CELL)
         return {name: evaluation.passed for name, evaluation in found.items()}
 
-    assert check() == {"metrics_kept": True}  # there is none before
+    others = {"pinned_points": True}
+    assert check() == {"metrics_kept": True, **others}  # there is none before
     path = workshop.home / "data/alpha/disc/ground_truth/scratch/000_mask.png"
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     write_image(path, 255 - mask)
     workshop.refresh()
-    assert check() == {"metrics_kept": False}
+    assert check() == {"metrics_kept": False, **others}
     write_image(path, mask)
     workshop.refresh()
-    assert check() == {"metrics_kept": True}  # back to the better one
+    assert check() == {"metrics_kept": True, **others}  # back to the better one
 
 
 def test_every_check_has_partitions_and_words(workshop: Workshop) -> None:

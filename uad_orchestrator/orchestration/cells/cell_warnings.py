@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells import check_rules
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
 from uad_orchestrator.orchestration.cells.dataset_findings import (
@@ -101,6 +103,7 @@ def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
     rows, image, pixel = read_scores(scores), image_point(run), pixel_point(run)
     holds_normals = bool(run.provenance("score_table").facts.get("holds_normals"))
     report, before = run.provenance("metrics_report"), _report_before(run)
+    figures = run.directory("metrics_report", METRICS_FILE) / METRICS_FILE
     level, drop = checks.false_positive_level, checks.metric_drop
     verdicts = {
         "scores_usable": check_rules.scores_usable(rows),
@@ -108,6 +111,7 @@ def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
         "enough_normals": check_rules.enough_normals(image, pixel),
         "calibrated_on_unseen": check_rules.calibrated_on_unseen(image, holds_normals),
         "odd_normals": check_rules.odd_normals(rows, image, pixel),
+        "pinned_points": check_rules.pinned_points(MetricsReport.from_json(figures.read_bytes())),
     }
     if before is not None:
         verdicts["metrics_kept"] = check_rules.metrics_kept(before.metrics, report.metrics, drop)

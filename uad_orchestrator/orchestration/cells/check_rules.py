@@ -6,7 +6,7 @@ A refresh, the board and the report say the same of a cell (``cell_warnings``).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,12 +25,18 @@ from uad_orchestrator.metrics.catalogue import find
 from uad_orchestrator.metrics.conformal import LIMIT_LEVEL, RateLaw, scores_needed
 from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
 from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
+from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+from uad_orchestrator.orchestration.cells.points_in_use import scores_digest
+from uad_orchestrator.project.pinning import Of
 
 USUAL_MOST = CalibrationSettings().max_images
 """Normals that calibrate at most, where the project file does not say another number."""
 
 SHOWN = 20
 """Problems listed in a result; the rest is counted."""
+
+_ByRole = Mapping[str, Sequence[ScoreRow]]
+"""Normals that calibrate, and normal test images."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,20 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
     the number above the r-th smallest of n calibration scores follows a beta-binomial law with parameters n + 1 - r
     and r (Vovk, "Conditional validity of inductive conformal predictors", 2012). It fails where so many, or more, had
     a probability below ``level``: the threshold promises too much; and where so few, or fewer, had: it is too high,
-    and defects below it are missed for nothing.
+    and defects below it are missed for nothing. Of a threshold that was pinned as a value no law is known: it fails
+    where half of these normals, or more, lie above it.
     """
-    if math.isnan(point.threshold) or point.is_pinned_value:
+    if math.isnan(point.threshold):
         none = f"there is no threshold: {point.source}"
-        said = point.unguaranteed if point.is_pinned_value else none
-        return Verdict(True, said, {"threshold_source": point.source})
+        return Verdict(True, none, {"threshold_source": point.source})
     normals = _normals(rows)
     above = {role: [row for row in of if row.score > point.threshold] for role, of in normals.items()}
+    if point.is_pinned_value:
+        return _pinned_rate(normals, above, point)
+    return _rate_by_law(normals, above, point, level)
+
+
+def _rate_by_law(normals: _ByRole, above: _ByRole, point: OperatingPoint, level: float) -> Verdict:
     tested, seen = len(normals["test"]), len(above["test"])
     law = RateLaw.of_rank(point.place, point.n, point.largest_group or 1)
     so_few, so_many = law.chances(tested)
@@ -151,6 +163,51 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
         )
         return Verdict(False, said, figures, is_error=False)
     return Verdict(True, said, figures, is_error=False)
+
+
+def _pinned_rate(normals: _ByRole, above: _ByRole, point: OperatingPoint) -> Verdict:
+    counts = {role: (len(above[role]), len(normals[role])) for role in normals}
+    figures = {"threshold_source": point.source} | {
+        f"{role}_rate": _share(count, of) for role, (count, of) in counts.items()
+    }
+    kinds = {"calibration": "calibration normals", "test": "normal test images"}
+    listed = " and ".join(f"{count} of {of} {kinds[role]}" for role, (count, of) in counts.items() if of)
+    said = f"{point.unguaranteed}; {listed or 'no normals'} lie above it"
+    alarms, seen = (sum(both) for both in zip(*counts.values(), strict=True))
+    most = seen > 0 and 2 * alarms >= seen
+    if most:
+        said += ": it calls half of the good parts anomalous, or more. Choose it anew with `uad threshold`"
+    return Verdict(not most, said, figures, is_error=False)
+
+
+def pinned_points(report: MetricsReport) -> Verdict:
+    """Thresholds that were pinned as values are of the scores that there are, and some defect lies above them.
+
+    One that is pinned by its false-positive rate follows the normals.
+
+    Args:
+        report: of the cell.
+    """
+    points: dict[Of, OperatingPointReport] = {
+        "image": report.image_operating_point,
+        "pixel": report.pixel_operating_point,
+    }
+    pinned = [of for of, at in points.items() if at.pinned is not None and at.pinned.threshold is not None]
+    said = [f"the {of} threshold: {fault}" for of in pinned for fault in _pin_faults(of, points[of], report)]
+    if said:
+        advice = "look at it again with `uad threshold`"
+        return Verdict(False, f"{'; '.join(said)}: {advice}", {"pinned": pinned}, is_error=False)
+    return Verdict(True, "no pinned value is in question", {"pinned": pinned})
+
+
+def _pin_faults(of: Of, at: OperatingPointReport, report: MetricsReport) -> Iterator[str]:
+    pin = at.pinned
+    assert pin is not None
+    if pin.scores is not None and pin.scores != scores_digest(report.versions, of):
+        yield f"{at.threshold:.6g}, {pin}, was chosen when memory bank or settings of the scores were others"
+    if at.recall == 0:
+        whose = "defective test image" if of == "image" else "pixel of a defect"
+        yield f"no {whose} lies above {at.threshold:.6g}, {pin}"
 
 
 def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = None) -> Verdict:

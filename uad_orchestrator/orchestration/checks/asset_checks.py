@@ -1,6 +1,7 @@
 """The asset checks of the code location, each per partition: one cell's pass never hides another's failure.
 
-They judge the latest materialisation, whatever the project file says by now. A click on an asset runs its checks,
+They judge the latest materialisation, whatever the project file says by now; those of a score table and of maps the
+calibrated threshold that comes with it, whatever was pinned instead. A click on an asset runs its checks,
 too. The job ``cell``, and with it ``uad refresh``, leaves them out: each costs a run as much as one more asset does. A
 refresh says what the same rules find (``cells/cell_warnings``), in its summary, on the board and in the report.
 They cannot be reported outside a run instead: Dagster 1.13 takes one runless result per check and partition, and
@@ -19,10 +20,11 @@ import dagster as dg
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
 from uad_orchestrator.orchestration.cells import check_rules
-from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, read_operating_point
 from uad_orchestrator.orchestration.cells.check_rules import Verdict
 from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version, materializations
@@ -149,6 +151,12 @@ def odd_maps(subject: Subject) -> Verdict:
     return check_rules.odd_maps(read_operating_point(subject.directory()))
 
 
+def pinned_points(subject: Subject) -> Verdict:
+    """Thresholds that people pinned as values are of the scores that there are, and find something."""
+    report = MetricsReport.from_json((subject.directory() / METRICS_FILE).read_bytes())
+    return check_rules.pinned_points(report)
+
+
 def metrics_kept(subject: Subject) -> Verdict:
     """No metric fell by more than `checks.metric_drop` against the version before."""
     now, *earlier = subject.versions()
@@ -168,7 +176,7 @@ CHECKS: Mapping[str, tuple[Judge, ...]] = {
     "dataset_category": (images_decodable, masks_match, no_test_image_in_training),
     "score_table": (scores_usable, false_positive_rate, enough_normals, calibrated_on_unseen, odd_normals),
     "anomaly_maps": (odd_maps,),
-    "metrics_report": (metrics_kept,),
+    "metrics_report": (metrics_kept, pinned_points),
 }
 """The checks of each asset."""
 
