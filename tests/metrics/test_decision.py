@@ -34,7 +34,8 @@ def test_a_decision_agrees_with_the_label_and_with_the_order_of_scores(
     assert decide(score, threshold) == ("reject" if score > threshold else "pass")
 
 
-def test_without_a_threshold_nothing_is_decided() -> None:
+def test_without_a_threshold_or_a_score_nothing_is_decided() -> None:
+    assert decide(math.nan, 0.5) is decide(math.nan, 0.5, 0.3) is None
     assert decide(1.0, math.nan) is decide(1.0, math.nan, 0.5) is decide(1.0, 0.5, math.nan) is None
 
 

@@ -34,14 +34,14 @@ def decide(score: float, threshold: float, review_threshold: float | None = None
             not asked for, and nothing is reviewed.
 
     Returns:
-        the decision; None where a threshold is NaN.
+        the decision; None where the score or a threshold is NaN.
 
     >>> [decide(score, threshold=0.5, review_threshold=0.3) for score in (0.3, 0.4, 0.6)]
     ['pass', 'review', 'reject']
     >>> decide(0.4, threshold=0.5), decide(0.4, threshold=0.5, review_threshold=math.nan)
     ('pass', None)
     """
-    if math.isnan(threshold) or (review_threshold is not None and math.isnan(review_threshold)):
+    if any(math.isnan(value) for value in (score, threshold, review_threshold or 0.0)):
         return None
     if score > threshold:
         return "reject"

@@ -52,7 +52,8 @@ def with_held_out_rate(
     """The false-positive rate of the normals that calibrate, where no good image is tested."""
     if report.false_positive_rate is not None or math.isnan(point.threshold):
         return report
-    rate = held_out_rate(held_out, point.contamination, groups)
+    largest_group = 1 if point.pinned is None else point.largest_group or 1
+    rate = held_out_rate(held_out, point.contamination, groups, largest_group=largest_group)
     if math.isnan(rate):
         return report
     reasons = {name: why for name, why in report.reasons.items() if name != "false_positive_rate"}
