@@ -26,7 +26,7 @@ from pydantic import (
 from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fitted_on
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.bundle import BundleError
-from uad_orchestrator.metrics.operating_point import Pin
+from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics
 from uad_orchestrator.storage.regular_file import read_regular
 

@@ -28,9 +28,9 @@ from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSetti
 from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
-from uad_orchestrator.metrics.decision import Decision, decide
-from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.metrics.thresholds import exceeds
+from uad_orchestrator.metrics.thresholds.decision import Decision, decide
+from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.postprocess.regions import find_regions
 from uad_orchestrator.threads import ordered_map
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from uad_orchestrator.metrics.operating_point import Pin
+from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.parsing.operating_points import SECTION
 from uad_orchestrator.project.parsing.reading import project_from_text

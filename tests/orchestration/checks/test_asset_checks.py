@@ -17,8 +17,8 @@ from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC, Pin
 from uad_orchestrator.metrics.thresholds import calibrate, pinned_point
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, Pin
 from uad_orchestrator.orchestration.cells import check_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
 from uad_orchestrator.orchestration.code_location import build_definitions

@@ -11,7 +11,7 @@ import pytest
 
 from tests.reporting.cells import report, review
 from uad_orchestrator.metrics import Pin
-from uad_orchestrator.metrics.costs import Costs
+from uad_orchestrator.metrics.thresholds.costs import Costs
 from uad_orchestrator.reporting.board.board_text import render_leaderboard
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
 from uad_orchestrator.reporting.board.remarks import remarks

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
 from uad_orchestrator.metrics.report.figures import Figure, Intervals, WithReasons, nan_as_none
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin
 
 _NO_FIGURES = ("contamination", "false_positive_rate_from", "pinned")
 

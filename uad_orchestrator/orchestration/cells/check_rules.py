@@ -22,10 +22,10 @@ from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.detectors.protocol.settings import CalibrationSettings
 from uad_orchestrator.metrics.catalogue import find
-from uad_orchestrator.metrics.conformal import LIMIT_LEVEL, RateLaw, scores_needed
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
-from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
 from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+from uad_orchestrator.metrics.thresholds.conformal import LIMIT_LEVEL, RateLaw, scores_needed
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, OperatingPoint
+from uad_orchestrator.metrics.thresholds.outliers import odd_scores, stands_alone
 from uad_orchestrator.orchestration.cells.points_in_use import scores_digest
 from uad_orchestrator.project.pinning import Of
 

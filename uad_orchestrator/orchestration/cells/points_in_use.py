@@ -14,9 +14,9 @@ from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.metrics.cell import Thresholds
-from uad_orchestrator.metrics.decision import review_from
-from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.thresholds import pinned_point
+from uad_orchestrator.metrics.thresholds.decision import review_from
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.orchestration.cells.artifact_files import (
     MAPS,
     OPERATING_POINT,

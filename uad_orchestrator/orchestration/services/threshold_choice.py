@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
-from uad_orchestrator.metrics.costs import Costs, Outcome, cheapest_threshold
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
 from uad_orchestrator.metrics.thresholds import pinned_point
+from uad_orchestrator.metrics.thresholds.costs import Costs, Outcome, cheapest_threshold
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin
 from uad_orchestrator.orchestration.cells.artifact_files import OPERATING_POINT, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.points_in_use import (

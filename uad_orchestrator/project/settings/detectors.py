@@ -13,7 +13,7 @@ from pydantic import (
 from uad_orchestrator.detectors.protocol.settings import MapSettings, ScoringSettings, Settings
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.metrics.operating_point import Pin
+from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.project.settings.section import Section
 
 

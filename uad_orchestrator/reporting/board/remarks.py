@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uad_orchestrator.metrics.catalogue import find, in_reading_order
-from uad_orchestrator.metrics.operating_point import TEST_LABELS
+from uad_orchestrator.metrics.thresholds.operating_point import TEST_LABELS
 from uad_orchestrator.reporting.board.columns import column
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 from uad_orchestrator.reporting.board.means import NOT_MEASURED

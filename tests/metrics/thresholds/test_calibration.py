@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate
 from uad_orchestrator.metrics.cell.point_reports import point_report, with_held_out_rate
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint, Pin
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds, held_out_rate, pinned_point
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, OperatingPoint, Pin
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))

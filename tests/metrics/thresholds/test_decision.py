@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 
 from uad_orchestrator.metrics import OperatingPoint, Pin, calibrate, decide, pinned_point, review_from
-from uad_orchestrator.metrics.conformal import scores_needed
-from uad_orchestrator.metrics.decision import in_review, review_report
+from uad_orchestrator.metrics.cell.point_reports import review_report
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.metrics.thresholds.conformal import scores_needed
+from uad_orchestrator.metrics.thresholds.decision import in_review
 
 AT = date(2026, 11, 27)
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=60)

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from uad_orchestrator.metrics.conformal import conformal_rank, scores_needed
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
-from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
+from uad_orchestrator.metrics.thresholds.conformal import conformal_rank, scores_needed
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin
+from uad_orchestrator.metrics.thresholds.outliers import odd_scores, stands_alone
 
 CALIBRATION_VERSION = 1
 """Raised when the same scores give another threshold."""

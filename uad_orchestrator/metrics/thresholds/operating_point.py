@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
-from uad_orchestrator.metrics.conformal import RateLaw, conformal_rank, scores_needed
+from uad_orchestrator.metrics.thresholds.conformal import RateLaw, conformal_rank, scores_needed
 
 _FEW = "; largest of "
 _ASIDE = "; left aside, far above the other "
@@ -139,7 +139,7 @@ class OperatingPoint:
         """The chance, at most, that a new normal lies above it; NaN where nothing is guaranteed.
 
         ``(n + 1 - rank) / (n + 1)``: at most ``contamination`` where the normals are enough for that, and where they
-        are single images; of an image of a new group where they come in groups (see ``metrics.conformal``).
+        are single images; of an image of a new group where they come in groups (see ``metrics.thresholds.conformal``).
 
         >>> OperatingPoint(0.4, "validation", n=4, contamination=0.05).guaranteed_rate
         0.2
