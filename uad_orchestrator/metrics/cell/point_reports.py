@@ -100,7 +100,7 @@ def review_report(
         scores = [row.score for row in rows if row.label == label]
         shares[name] = None
         if begin.reason:
-            reasons[name] = f"no review: {begin.reason}"
+            reasons[name] = begin.reason
         elif not scores:
             reasons[name] = f"no {kind} test images"
         else:

@@ -31,7 +31,7 @@ from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raised when the rules find something else in the same artifacts."""
 
 
