@@ -174,7 +174,7 @@ def _false_alarm_rate(
     from uad_orchestrator.detectors.create import build_detector
     from uad_orchestrator.detectors.embedding.open_stream import open_stream
     from uad_orchestrator.detectors.protocol.spec import StageSettings
-    from uad_orchestrator.metrics.thresholds import conformal_rank
+    from uad_orchestrator.metrics.thresholds.conformal import conformal_rank
     from uad_orchestrator.preprocessing.presets import resolve_preset
 
     stream = open_stream(entry.embedder, preset=resolve_preset(entry.preset), cache=cache)

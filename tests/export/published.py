@@ -8,7 +8,7 @@ import numpy as np
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest, Split
 from uad_orchestrator.export.category_maps import CategoryMaps
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.map_set import MapSet
 
 SIZE = (6, 8)

@@ -18,7 +18,7 @@ from tests.export.published import SIZE, category_maps, record
 from uad_orchestrator.datasets.layouts.mvtec_ad2 import CATEGORIES
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError
 from uad_orchestrator.export.submission import Rescale, write_submission
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 
 @pytest.fixture

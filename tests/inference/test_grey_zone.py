@@ -85,6 +85,17 @@ def test_what_cannot_be_decided_says_why(
     assert (result.decision, result.label, result.reasons["decision"]) == (None, 0, "too few normals")
 
 
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_that_is_not_finite_decides_nothing(
+    reviewing: Bundle, images: dict[str, Path], score: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = reviewing.detector()
+    respond = detector.respond
+    monkeypatch.setattr(detector, "respond", lambda *a: (replace(r, score=score) for r in respond(*a)))
+    with pytest.raises(ValueError, match="nothing can be decided"):
+        list(infer(detector, images.values()))
+
+
 def test_a_bundle_takes_grey_zone_and_pins_along(reviewing: Bundle, tmp_path: Path) -> None:
     pin = Pin(
         threshold=reviewing.calibration.image_point.threshold, by="anna", at=date(2026, 11, 27), why="audit"
@@ -119,6 +130,12 @@ def test_bundles_without_either_are_written_as_before(bundle_folder: Path, bundl
         (lambda values: values["review_point"].update(threshold=1e9), "not below the image threshold"),
         (lambda values: values["review_point"].update(by="anna"), "by"),
         (lambda values: values["image_point"].update(pinned={"threshold": 1, "by": "a"}), "pinned"),
+        (
+            lambda values: values["image_point"].update(
+                pinned={"threshold": 1e9, "by": "a", "at": "2026-11-27"}
+            ),
+            "but 1000000000.0 was pinned|but 1e9 was pinned",
+        ),
     ],
 )
 def test_what_no_export_writes_is_refused(folder: Path, change: Any, said: str) -> None:

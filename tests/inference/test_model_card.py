@@ -10,7 +10,7 @@ from uad_orchestrator.inference.model_card import model_card
 from uad_orchestrator.metrics import Pin, pinned_point
 from uad_orchestrator.metrics.catalogue import metrics_of
 from uad_orchestrator.metrics.intervals import interval_of_auroc
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 
 def test_each_metric_and_what_the_threshold_does_is_a_line() -> None:

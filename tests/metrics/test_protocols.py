@@ -14,9 +14,9 @@ from tests.metrics.made_pixels import Row, brute_force_spro, smooth_maps
 from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.intervals import evenly_weighted, interval_of_auroc, left_out_interval
-from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
+from uad_orchestrator.metrics.thresholds.operating_point import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
 POINTS = Thresholds(

@@ -231,7 +231,7 @@ def test_a_faulty_category_stops_before_anything_is_computed(home: Path) -> None
 def test_findings_are_taken_once_per_version_of_the_files(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from uad_orchestrator.orchestration.cells import dataset_findings as findings
+    from uad_orchestrator.orchestration.cells.findings import dataset_findings as findings
     from uad_orchestrator.orchestration.versions.stores import open_state
 
     taken: list[str] = []
@@ -280,7 +280,7 @@ def test_what_was_found_is_kept_when_a_check_is_broken_off(tmp_path: Path) -> No
 
 
 def test_an_image_that_was_too_large_is_taken_once_the_limit_is_raised(home: Path) -> None:
-    from uad_orchestrator.orchestration.cells.dataset_findings import refuse_faulty
+    from uad_orchestrator.orchestration.cells.findings.dataset_findings import refuse_faulty
     from uad_orchestrator.orchestration.versions.stores import open_state
 
     edit(home, images={"max_megapixels": 0.001})
@@ -293,7 +293,7 @@ def test_an_image_that_was_too_large_is_taken_once_the_limit_is_raised(home: Pat
 def test_an_error_is_forgotten_once_it_is_mended(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from uad_orchestrator.datasets.checks import masks
     from uad_orchestrator.images.decode import ImageError
-    from uad_orchestrator.orchestration.cells.dataset_findings import dataset_findings
+    from uad_orchestrator.orchestration.cells.findings.dataset_findings import dataset_findings
     from uad_orchestrator.orchestration.versions.stores import open_state
 
     def deny(path: Path, *_: Any) -> None:

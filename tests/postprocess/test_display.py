@@ -7,9 +7,9 @@ import pytest
 
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
 from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
-from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.thresholds.operating_point import SegmentationPoint
 from uad_orchestrator.postprocess.display import display_map
 
 MAP = np.random.default_rng(0).gamma(2.0, 1.0, (20, 30)).astype(np.float32)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import difflib
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -178,7 +180,44 @@ def test_the_project_has_the_point(home: Path) -> None:
     assert load_project(home).pins("line7/housing", "patchcore").image == PIN
     assert load_project(home).pins("line7/lid", "patchcore").image is None
     assert (home / "uad.yaml").stat().st_mode & 0o777 == 0o640
-    assert [path.name for path in home.iterdir()] == ["uad.yaml"]
+    assert {path.name for path in home.iterdir()} == {"uad.yaml", ".uad"}
+
+
+def test_of_two_at_once_the_second_sees_the_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, reads, other = pinning.read_regular, iter(range(9)), ThreadPoolExecutor(1)
+    later: list[Future[str]] = []
+
+    def overtaken(path: Path) -> bytes:
+        """The second reading is the last look before the file is replaced: then another one comes."""
+        found = read(path)
+        if next(reads) == 1:
+            later.append(other.submit(write_pin, home, "line7/lid", "other", "image", PIN))
+            with suppress(TimeoutError):
+                later[0].result(timeout=0.5)
+        return found
+
+    monkeypatch.setattr(pinning, "read_regular", overtaken)
+    write_pin(home, "line7/housing", "patchcore", "image", PIN)
+    with pytest.raises(PinningError, match="was changed while"):
+        later[0].result()
+    assert load_project(home).pins("line7/housing", "patchcore").image == PIN
+
+
+def test_a_file_that_must_not_be_written_to_is_left_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinning.os, "access", lambda path, mode: False)  # root may write to any
+    with pytest.raises(PinningError, match="is read-only"):
+        write_pin(home, "line7/housing", "patchcore", "image", PIN)
+    assert (home / "uad.yaml").read_text() == PROJECT
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_what_was_put_at_the_end_and_taken_out_again_leaves_no_trace(newline: str) -> None:
+    text = PROJECT.replace("\n", newline)
+    assert with_pin(with_pin(text, place(), PIN), place(), None) == text
+    spaced = text + newline
+    assert with_pin(spaced, place(), PIN).startswith(spaced + "operating_points:")
 
 
 def test_a_link_to_the_file_stays_one(home: Path, tmp_path: Path) -> None:
@@ -212,4 +251,4 @@ def test_a_file_that_changes_meanwhile_is_left_alone(home: Path, monkeypatch: py
     with pytest.raises(PinningError, match="was changed while"):
         write_pin(home, "line7/housing", "patchcore", "image", PIN)
     assert (home / "uad.yaml").read_text() == PROJECT + "# by an editor\n"
-    assert [path.name for path in home.iterdir()] == ["uad.yaml"]
+    assert {path.name for path in home.iterdir()} == {"uad.yaml", ".uad"}

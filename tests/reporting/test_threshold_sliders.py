@@ -1,4 +1,4 @@
-"""The report's sliders in headless Chromium: they say what ``metrics.costs`` says, by mouse, keys and on phones."""
+"""The report's sliders in headless Chromium: they say what ``Outcome`` says, by mouse, keys and on phones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.reporting.cells import report, review, score_rows
 from uad_orchestrator.metrics import Costs, Outcome
-from uad_orchestrator.metrics.decision import in_review
+from uad_orchestrator.metrics.thresholds.decision import in_review
 from uad_orchestrator.reporting.board.leaderboard import build_leaderboard
 from uad_orchestrator.reporting.html_report import CellSection, write_report
 from uad_orchestrator.reporting.threshold_sliders import RateTables, slider_data

@@ -296,6 +296,5 @@ def print_board(
         except ValueError as error:
             note(f"Error: {error}")
             raise typer.Exit(WRONG_USAGE) from error
-    typer.echo(
-        render_leaderboard(board, style.value, width=shutil.get_terminal_size((120, 24)).columns), nl=False
-    )
+    width = shutil.get_terminal_size((120, 24)).columns
+    typer.echo(render_leaderboard(board, style.value, width=width, sorted_by=metric), nl=False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uad_orchestrator.orchestration.services.threshold_choice import Choice, Side
     from uad_orchestrator.orchestration.versions.graph import Cell
     from uad_orchestrator.project import Project
+    from uad_orchestrator.project.pinning import Of
 
 SHOWN_IMAGES = 20
 
@@ -67,10 +68,13 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
     from uad_orchestrator.orchestration.services.threshold_choice import ChoiceError, choose
     from uad_orchestrator.orchestration.versions.stores import open_state, open_store
     from uad_orchestrator.project.load import open_project
-    from uad_orchestrator.project.pinning import Of, PinningError, write_pin
+    from uad_orchestrator.project.pinning import PinningError, write_pin
 
     if sum((fpr is not None, value is not None, cost, clear)) != 1:
         note("Error: say which threshold: one of --fpr RATE, --value X, --cost and --clear")
+        raise typer.Exit(WRONG_USAGE)
+    if clear and (why or by is not None or test_labels):
+        note("Error: --clear takes the entry out, so --why, --by and --test-labels have no place in it")
         raise typer.Exit(WRONG_USAGE)
     of: Of = "pixel" if pixel else "image"
     with speaking():
@@ -85,7 +89,7 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
                 fpr=fpr,
                 cheapest=cost,
                 on_test_labels=test_labels,
-                by=by or getpass.getuser(),
+                by=_user() if by is None else by,
                 at=date.today(),
                 why=why,
             )
@@ -102,9 +106,25 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
             print_json(_json(cell, of, chosen, written=not dry_run))
         else:
             typer.echo("\n".join(_lines(cell, of, chosen)))
-            said = "nothing was written" if dry_run else f"{project.home / 'uad.yaml'} has it now"
-            narrow = f"--category '{cell.category}' --detector '{cell.detector}'"
-            note(said if dry_run else f"{said}: `uad refresh {narrow}` measures the cell at it")
+            note("nothing was written" if dry_run else _said(project, cell, of, chosen))
+
+
+def _user() -> str:
+    """The name that one is logged in by; wrong usage where there is none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        note("Error: nobody is logged in here by a name: say who chooses with --by NAME")
+        raise typer.Exit(WRONG_USAGE) from error
+
+
+def _said(project: Project, cell: Cell, of: Of, chosen: Choice) -> str:
+    """What was written, and what to do next."""
+    if chosen.pin is None and getattr(project.pins(cell.category, cell.detector), of) is None:
+        return f"no {of} threshold is pinned for {cell}: nothing was changed"
+    done = "does not have it any more" if chosen.pin is None else "has it now"
+    narrow = f"--category '{cell.category}' --detector '{cell.detector}'"
+    return f"{project.home / 'uad.yaml'} {done}: `uad refresh {narrow}` measures the cell anew"
 
 
 def _cell(project: Project, category: str, detector: str) -> Cell:
@@ -161,7 +181,7 @@ def _outcome(side: Side) -> Iterator[str]:
             yield f"{name}: no {kind} test images"
             continue
         low, high = found["interval"]
-        line = f"{name}: {found['count']} of {found['of']} {kind} test images ({100 * low:.2g} to {100 * high:.2g} %)"
+        line = f"{name}: {found['count']} of {found['of']} {kind} test images ({100 * low:.3g} to {100 * high:.3g} %)"
         thousand = found["per_1000_parts"]
         yield line if thousand is None else f"{line}, {thousand:.3g} per 1,000 parts"
     if told["expected_cost"] is not None:

@@ -19,7 +19,7 @@ from uad_orchestrator.detectors.protocol.spec import DetectorSpec, StageSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, fitted_images
 from uad_orchestrator.detectors.registry import DETECTORS, detector_names, detector_spec
 from uad_orchestrator.detectors.tiled import TiledDetector
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 __all__ = [
     "DETECTORS",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import with_faults
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.map_set import MapSet
 
 Progress = Callable[[str, int, int], None]

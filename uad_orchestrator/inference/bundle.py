@@ -15,9 +15,9 @@ from uad_orchestrator.detectors.registry import detector_spec, required_packages
 from uad_orchestrator.embedders.create import embedder_recipe
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
-from uad_orchestrator.metrics.decision import review_from
-from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.metrics.thresholds.decision import review_from
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
 

@@ -10,15 +10,23 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    field_validator,
+    model_validator,
+)
 
 from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fitted_on
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.bundle import BundleError
-from uad_orchestrator.metrics.operating_point import Pin
+from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics
 from uad_orchestrator.storage.regular_file import read_regular
 
@@ -53,6 +61,15 @@ class StoredPoint(BaseModel):
         if values is not None:
             Pin.model_validate(values)
         return values
+
+    @model_validator(mode="after")
+    def _of_its_pin(self) -> Self:
+        value = (self.pinned or {}).get("threshold")
+        if value is not None and (self.threshold != value or self.n):
+            raise ValueError(
+                f"threshold is {self.threshold!r} of {self.n} normals, but {value!r} was pinned, of none"
+            )
+        return self
 
 
 def _point(values: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from uad_orchestrator.inference.bundle_check import (
 )
 from uad_orchestrator.inference.bundle_preset import read_preset, write_preset
 from uad_orchestrator.inference.signature import SIGNATURE, check_signature, signature_of
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.plugins import PluginError, installed
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.storage.atomic import new_folder

@@ -28,9 +28,9 @@ from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSetti
 from uad_orchestrator.images.remarks import Remark
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
-from uad_orchestrator.metrics.decision import Decision, decide
-from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.metrics.thresholds import exceeds
+from uad_orchestrator.metrics.thresholds.decision import Decision, decide
+from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.postprocess.regions import find_regions
 from uad_orchestrator.threads import ordered_map
 
@@ -81,7 +81,8 @@ def infer(
         RuntimeError: the detector is not fitted.
         BundleError: the bundle cannot be used; says why.
         ImageError: a file cannot be read, or has another bit depth than the images fitted on; names it.
-        ValueError: an array is not of ``input_format`` (says which, and what it is), or ``batch_size`` < 1.
+        ValueError: an array is not of ``input_format`` (says which, and what it is), ``batch_size`` < 1, or the score
+            of an image is not finite.
 
     >>> from uad_orchestrator.detectors import create_detector
     >>> normals = np.random.default_rng(0).integers(90, 110, (4, 64, 64, 3), dtype=np.uint8)
@@ -218,6 +219,8 @@ def _read(
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:
+    if not math.isfinite(response.score):
+        raise ValueError(f"{response.name}: its score is {response.score}, by which nothing can be decided")
     reasons: dict[str, str] = {}
     label = None
     if math.isnan(detector.threshold_):

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.metrics.catalogue import find
-from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 
 def model_card(bundle: Bundle, report: MetricsReport, warnings: Sequence[str] = ()) -> str:

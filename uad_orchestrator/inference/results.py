@@ -10,7 +10,7 @@ import numpy as np
 
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.remarks import Remark
-from uad_orchestrator.metrics.decision import Decision
+from uad_orchestrator.metrics.thresholds.decision import Decision
 from uad_orchestrator.postprocess.regions import DefectRegion
 from uad_orchestrator.storage.file_names import printable
 

@@ -17,9 +17,7 @@ What is public is named here; ``catalogue`` says of each metric what it is calle
 from uad_orchestrator.metrics.bootstrap import Interval, auroc_replicates, interval, within_noise
 from uad_orchestrator.metrics.catalogue import METRICS, Metric
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
-from uad_orchestrator.metrics.costs import Costs, Outcome, cheapest_threshold
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.decision import decide, review_from
 from uad_orchestrator.metrics.image_metrics import (
     ImageMetrics,
     ThresholdMetrics,
@@ -33,8 +31,6 @@ from uad_orchestrator.metrics.intervals import (
     mean_auroc_interval,
     rate_interval,
 )
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin, SegmentationPoint
-from uad_orchestrator.metrics.outliers import odd_scores
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.metrics.pixels.in_threads import count_pixels
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels, SharedRates
@@ -43,6 +39,10 @@ from uad_orchestrator.metrics.pixels.statistics import ScoredImage
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate, calibrate, exceeds, pinned_point
+from uad_orchestrator.metrics.thresholds.costs import Costs, Outcome, cheapest_threshold
+from uad_orchestrator.metrics.thresholds.decision import decide, review_from
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin, SegmentationPoint
+from uad_orchestrator.metrics.thresholds.outliers import odd_scores
 
 __all__ = [
     "METRICS",

@@ -7,6 +7,7 @@ has to say what the file said before, but for that entry.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from uad_orchestrator.metrics.operating_point import Pin
+from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.project.catalogue import installed_catalogue
 from uad_orchestrator.project.parsing.operating_points import SECTION
 from uad_orchestrator.project.parsing.reading import project_from_text
@@ -49,17 +50,28 @@ def write_pin(
         the file's text with the change.
 
     Raises:
-        PinningError: the file was changed by others meanwhile, or its text cannot be changed in one place.
+        PinningError: the file was changed by others meanwhile, must not be written to, or its text cannot be changed in
+            one place.
         ProjectError: the project would be wrong with it.
     """
+    from filelock import FileLock
+
     path = (home / PROJECT_FILE).resolve()  # a link stays one
     before = read_regular(path)
     text = before.decode("utf-8")
     changed = with_pin(text, (SECTION, category, detector, of), pin)
-    project_from_text(changed.removeprefix(_BOM), home, installed_catalogue(), allow_missing_files=True)
+    catalogue = installed_catalogue()
+    project = project_from_text(changed.removeprefix(_BOM), home, catalogue, allow_missing_files=True)
     if dry_run or changed == text:
         return changed
-    with new_file(path) as aside:
+    if not os.access(path, os.W_OK):  # it could be replaced all the same
+        raise PinningError(
+            f"{path} is read-only: nothing was written; let it be written to, then run the command again"
+        )
+    local = Path(project.storage.local)
+    local.mkdir(parents=True, exist_ok=True)
+    only_writer = FileLock(local / "project_file.lock")  # of two at once the second sees the first
+    with only_writer, new_file(path) as aside:
         aside.write_bytes(changed.encode("utf-8"))
         shutil.copymode(path, aside)
         if read_regular(path) != before:
@@ -161,8 +173,9 @@ def _set(
     new = place[len(found)]
     if isinstance(held, yaml.MappingNode) and held.value and not held.flow_style:
         lines = _block({new: rest}, held.value[0][0].start_mark.column, newline)
-        if held is root:  # below the comments that end the file, too
-            return _line_after(text, len(text), newline + lines, newline)
+        if held is root:  # below the comments that end the file, too, and set apart
+            apart = "" if text.endswith(2 * newline) else newline
+            return _line_after(text, len(text), apart + lines, newline)
         return _line_after(text, _end(held), lines, newline)
     if isinstance(held, yaml.MappingNode) and held.value:
         at = _end(held.value[-1][1])
@@ -185,7 +198,11 @@ def _removed(text: str, root: yaml.Node | None, place: Sequence[str]) -> str:
     assert isinstance(holder, yaml.MappingNode)
     if not holder.flow_style:
         start, end = text.rfind("\n", 0, key.start_mark.index) + 1, text.find("\n", _end(value))
-        return _spliced(text, start, len(text) if end < 0 else end + 1, "")
+        left, rest = text[:start], "" if end < 0 else text[end + 1 :]
+        if holder is root and not rest:  # the blank line that the section was set apart by
+            newline = "\r\n" if left.endswith("\r\n") else "\n"
+            left = left.removesuffix(newline) if left.endswith(2 * newline) else left
+        return left + rest
     keys = [pair[0] for pair in holder.value]
     number = keys.index(key)
     if number + 1 < len(keys):

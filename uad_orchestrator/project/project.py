@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from uad_orchestrator.images.reading_settings import ReadingSettings
-from uad_orchestrator.metrics.costs import Costs
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.thresholds.costs import Costs
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.settings import (
     NO_PINS,

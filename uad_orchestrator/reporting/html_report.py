@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from uad_orchestrator.metrics.costs import Costs
+    from uad_orchestrator.metrics.thresholds.costs import Costs
 
 
 @dataclass(frozen=True)

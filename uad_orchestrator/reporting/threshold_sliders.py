@@ -1,7 +1,7 @@
 """What the report's sliders over both thresholds need to know of a cell: a value per test image, nothing of its pixels.
 
 The page counts; what is hard to compute, the exact intervals of rates, it looks up in tables from here. So it says the
-same as ``metrics.costs``.
+same as ``metrics.thresholds.costs``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tests.detectors.conftest import CellMeans, textures, with_spot
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.settings import MapSettings
-from uad_orchestrator.metrics.conformal import conformal_rank
+from uad_orchestrator.metrics.thresholds.conformal import conformal_rank
 from uad_orchestrator.postprocess import finishing
 
 TRAIN, VALIDATION = textures(12), textures(14, seed=5)

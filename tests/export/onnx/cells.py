@@ -13,7 +13,7 @@ from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.bundle import Bundle, Calibration
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.preprocessing.presets import resolve_preset
 
 RESNET = {

@@ -17,7 +17,6 @@ from uad_orchestrator.metrics import MetricsReport, OperatingPoint, PixelCounts,
 from uad_orchestrator.metrics.bootstrap import interval
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.image_metrics import threshold_metrics
-from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.left_out import outline_of
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import ImageOutcome, PixelStatistics, ThresholdCounts
@@ -25,6 +24,7 @@ from uad_orchestrator.metrics.pixels.weighed_pixels import weighed_by_regions
 from uad_orchestrator.metrics.protocol import PROTOCOLS, EvaluationProtocol
 from uad_orchestrator.metrics.report import Timings
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds
+from uad_orchestrator.metrics.thresholds.operating_point import SegmentationPoint
 
 POINT = OperatingPoint(0.5, "validation", 20, 0.05)
 SEGMENTATION = SegmentationPoint(0.5, "validation", 8)

@@ -15,11 +15,11 @@ from uad_orchestrator.metrics import OperatingPoint
 from uad_orchestrator.metrics.catalogue import CLOPPER_PEARSON, JACKKNIFE, find
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
 from uad_orchestrator.metrics.intervals import interval_of_auroc, left_out_interval, rate_interval
-from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels import statistics
 from uad_orchestrator.metrics.pixels.in_threads import count_in_threads
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.thresholds.operating_point import SegmentationPoint
 
 POINT = OperatingPoint(0.9, "validation", 20, 0.05)
 PIXEL_POINT = OperatingPoint(2.0, "validation", 20, 0.05)

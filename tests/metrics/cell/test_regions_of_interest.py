@@ -14,10 +14,10 @@ from scipy.ndimage import label
 from tests.metrics.made_pixels import area_up_to, brute_force_aupro
 from uad_orchestrator.metrics import OperatingPoint, PixelCounts
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds, evaluate_cell
-from uad_orchestrator.metrics.operating_point import SegmentationPoint
 from uad_orchestrator.metrics.pixels.regions import REGION_UNIT, region_weights, regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.thresholds.operating_point import SegmentationPoint
 
 EIGHT = np.ones((3, 3))
 """Pixels that touch at a corner are one region."""

@@ -10,10 +10,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uad_orchestrator.metrics import PixelCounts
 from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
-from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.pixels.regions import regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.protocol import PROTOCOLS
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, SegmentationPoint
 
 
 @settings(max_examples=30)

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -247,6 +246,36 @@ def test_a_grey_zone_is_measured(workshop: Workshop) -> None:
     )
 
 
+def test_a_pinned_value_that_does_not_fit_the_scores_is_said(workshop: Workshop) -> None:
+    uad("threshold", "disc", "patchcore", "--value", "1e-9", "--by", "anna", "--home", workshop.home)
+    pinned = workshop.project.pins(CELL.category, CELL.detector).image
+    assert pinned is not None and pinned.scores is not None
+    pin(workshop, threshold=1e-9, scores=pinned.scores)
+    pin(workshop, of="pixel", threshold=1e9, scores="0" * 12)
+    found = {warning.check: warning.message for warning in refresh(workshop).warnings}
+    assert "21 of 21 calibration normals and" in found["false_positive_rate"]
+    assert "image threshold" not in found["pinned_points"], "its scores are those it was chosen for"
+    assert "the pixel threshold: 1e+09" in found["pinned_points"]
+    assert "settings of the scores were others" in found["pinned_points"]
+    assert "no pixel of a defect lies above 1e+09" in found["pinned_points"]
+
+    state = open_state(workshop.project)
+    reads = state.reads("score_table", CELL) | state.reads("anomaly_maps", CELL)
+    assert points_in_use.scores_digest(reads, "image") == pinned.scores
+    for name, concerned in {
+        "memory_bank": {"image", "pixel"},
+        "map_settings": {"pixel"},
+        "test_images": set(),
+    }.items():
+        other = reads | {name: "another"}
+        changed = {
+            of
+            for of in ("image", "pixel")
+            if points_in_use.scores_digest(other, of) != points_in_use.scores_digest(reads, of)
+        }
+        assert changed == concerned, name
+
+
 class TestCommand:
     """``uad threshold``."""
 
@@ -328,6 +357,10 @@ class TestCommand:
         )
         assert "false alarms:" in found.stdout and "misses:" in found.stdout
         assert "nothing was written" in found.stderr
+        all_above = uad("threshold", "disc", "patchcore", "--value=-1", "--dry-run", "--home", workshop.home)
+        assert " to 100 %)" in all_above.stdout
+        cleared = uad("threshold", "disc", "patchcore", "--clear", "--home", workshop.home)
+        assert "no image threshold is pinned for alpha/disc x patchcore" in cleared.stderr
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -337,11 +370,21 @@ class TestCommand:
             (["--fpr", "0.7"], "--fpr is 0.7: Input should be less than 0.5"),
             (["--value", "nan"], "--value is nan"),
             (["--value", "1", "--why", "a\nb"], "on one line"),
+            (["--value", "1", "--by", " "], "--by is ' '"),
+            (["--clear", "--why", "enough"], "--why, --by and --test-labels have no place"),
         ],
     )
     def test_wrong_usage(self, workshop: Workshop, options: list[str], said: str) -> None:
         found = uad("threshold", "disc", "patchcore", *options, "--home", workshop.home)
         assert found.exit_code == 2 and said in found.stderr
+
+    def test_one_without_a_name_has_to_give_it(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("getpass.getuser", lambda: {}["uid not found"])
+        found = uad("threshold", "disc", "patchcore", "--value", "1", "--home", workshop.home)
+        assert found.exit_code == 2 and "--by NAME" in found.stderr
+        self.choose(workshop, "--value", 1, "--by", "anna", "--dry-run")
 
     def test_names_that_there_are_not(self, workshop: Workshop) -> None:
         found = uad("threshold", "disk", "patchcore", "--value", "1", "--home", workshop.home)
@@ -356,4 +399,3 @@ def test_a_home_without_points_has_the_recipes_it_had(workshop: Workshop) -> Non
     assert [state.chosen(asset, CELL) for asset in STAGES] == [{}] * 4
     provenance = run_of(workshop).provenance("metrics_report")
     assert set(provenance.settings) == {"evaluation_protocol"}
-    assert Path(workshop.home / "uad.yaml").exists()

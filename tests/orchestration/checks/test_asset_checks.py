@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,9 @@ from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC
-from uad_orchestrator.metrics.thresholds import calibrate
-from uad_orchestrator.orchestration.cells import check_rules
+from uad_orchestrator.metrics.thresholds import calibrate, pinned_point
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, Pin
+from uad_orchestrator.orchestration.cells.findings import dataset_rules, figure_rules, threshold_rules
 from uad_orchestrator.orchestration.checks.asset_checks import CHECKS, Subject, verdict_of
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
@@ -49,9 +50,9 @@ def rows(role: str, scores: list[float], label: int = 0) -> list[ScoreRow]:
 def test_a_sound_category_passes(category: Path) -> None:
     found = manifest(category)
     for rule in (
-        check_rules.images_decodable,
-        check_rules.masks_match,
-        check_rules.no_test_image_in_training,
+        dataset_rules.images_decodable,
+        dataset_rules.masks_match,
+        dataset_rules.no_test_image_in_training,
     ):
         assert rule(found).passed
 
@@ -61,7 +62,7 @@ def test_damage_in_the_middle_of_an_image_is_found(category: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
     path.write_bytes(bytes(data))
-    verdict = check_rules.images_decodable(manifest(category))
+    verdict = dataset_rules.images_decodable(manifest(category))
     assert (verdict.passed, verdict.is_error) == (False, True)
     assert "train/good/000.png" in verdict.said
 
@@ -76,7 +77,7 @@ def test_damage_in_the_middle_of_an_image_is_found(category: Path) -> None:
 )
 def test_a_mask_that_does_not_match_is_found(category: Path, mask: np.ndarray, said: str) -> None:
     write_image(category / "ground_truth/scratch/000_mask.png", mask)
-    verdict = check_rules.masks_match(manifest(category))
+    verdict = dataset_rules.masks_match(manifest(category))
     assert not verdict.passed
     assert said in verdict.said
     assert "000_mask.png" in verdict.said
@@ -84,7 +85,7 @@ def test_a_mask_that_does_not_match_is_found(category: Path, mask: np.ndarray, s
 
 def test_a_training_image_among_the_test_images_is_found(category: Path) -> None:
     (category / "test/good/copy.png").write_bytes((category / "train/good/003.png").read_bytes())
-    verdict = check_rules.no_test_image_in_training(manifest(category))
+    verdict = dataset_rules.no_test_image_in_training(manifest(category))
     assert not verdict.passed
     assert "test/good/copy.png" in verdict.said
     assert "train/good/003.png" in verdict.said
@@ -92,12 +93,12 @@ def test_a_training_image_among_the_test_images_is_found(category: Path) -> None
 
 def test_thresholds_from_normals_the_checkpoint_may_have_seen_are_found() -> None:
     optimistic = calibrate([0.1] * 30, 0.05, OPTIMISTIC)
-    bank, network = (check_rules.calibrated_on_unseen(optimistic, holds) for holds in (True, False))
+    bank, network = (threshold_rules.calibrated_on_unseen(optimistic, holds) for holds in (True, False))
     assert (bank.passed, bank.is_error) == (False, True)
     assert (network.passed, network.is_error) == (False, False)
     few = calibrate([0.1] * 3, 0.05, OPTIMISTIC)
-    assert not check_rules.calibrated_on_unseen(few, True).passed
-    assert check_rules.calibrated_on_unseen(calibrate([0.1] * 30, 0.05, "validation"), True).passed
+    assert not threshold_rules.calibrated_on_unseen(few, True).passed
+    assert threshold_rules.calibrated_on_unseen(calibrate([0.1] * 30, 0.05, "validation"), True).passed
 
 
 SCORES = [0.31, 0.36, 0.35, 0.33, 0.4, 0.38, 0.34, 0.32, 0.37]
@@ -117,26 +118,38 @@ def test_an_odd_normal_is_named_whether_it_counts_or_not(
     table = rows("calibration", scores) + rows("test", [0.3, 9.0])
     names = [row.image for row in table if row.role == "calibration"]
     point = calibrate(scores, 0.1, "validation", robust=robust, names=names)
-    verdict = check_rules.odd_normals(table, point)
+    verdict = threshold_rules.odd_normals(table, point)
     assert (verdict.passed, verdict.is_error, verdict.images) == (False, False, (names[-1],))
     assert said in verdict.said
     assert names[-1] in verdict.said
-    assert check_rules.false_positive_rate(table, point, 0.01).passed, "what was left aside may lie above"
+    assert threshold_rules.false_positive_rate(table, point, 0.01).passed, "what was left aside may lie above"
 
 
 def test_ordinary_normals_pass_and_an_odd_map_is_named() -> None:
     table = rows("calibration", SCORES)
     point = calibrate(SCORES, 0.1, "validation", robust=True)
-    assert check_rules.odd_normals(table, point).passed
-    assert check_rules.odd_normals(table, point, point).passed
-    verdict = check_rules.odd_normals(table, point, replace(point, left_aside=("calibration3.png",)))
+    assert threshold_rules.odd_normals(table, point).passed
+    assert threshold_rules.odd_normals(table, point, point).passed
+    verdict = threshold_rules.odd_normals(table, point, replace(point, left_aside=("calibration3.png",)))
     assert (verdict.passed, verdict.images) == (False, ("calibration3.png",))
 
 
 def test_constant_and_infinite_scores_are_found() -> None:
-    assert check_rules.scores_usable(rows("test", [0.1, 0.2])).passed
-    assert not check_rules.scores_usable(rows("test", [0.5, 0.5, 0.5])).passed
-    assert not check_rules.scores_usable(rows("test", [0.1, math.inf])).passed
+    assert figure_rules.scores_usable(rows("test", [0.1, 0.2])).passed
+    assert not figure_rules.scores_usable(rows("test", [0.5, 0.5, 0.5])).passed
+    assert not figure_rules.scores_usable(rows("test", [0.1, math.inf])).passed
+
+
+def test_a_pinned_value_fails_where_half_of_the_normals_lie_above_it() -> None:
+    table = rows("calibration", [0.1, 0.2, 0.3]) + rows("test", [0.25, 0.4])
+    for value, passed, said in (
+        (0.25, True, "1 of 3 calibration normals and 1 of 2 normal test images"),
+        (0.24, False, "1 of 3 calibration normals and 2 of 2 normal test images"),
+    ):
+        pin = Pin(threshold=value, by="anna", at=date(2026, 11, 27))
+        point = pinned_point(pin, calibrate([0.1, 0.2, 0.3], 0.25, "validation"))
+        verdict = threshold_rules.false_positive_rate(table, point, 0.01)
+        assert verdict.passed == passed and said in verdict.said and not verdict.is_error
 
 
 def test_false_positives_by_chance_pass_and_too_many_fail() -> None:
@@ -144,7 +157,7 @@ def test_false_positives_by_chance_pass_and_too_many_fail() -> None:
     point = calibrate(calibration, 0.1, "validation")
     for above, passes in ((10, True), (16, True), (40, False), (100, False)):
         tested = rows("test", [2.0] * above + [0.0] * (100 - above))
-        verdict = check_rules.false_positive_rate(rows("calibration", calibration) + tested, point, 0.01)
+        verdict = threshold_rules.false_positive_rate(rows("calibration", calibration) + tested, point, 0.01)
         assert verdict.passed == passes, (above, verdict.said)
         assert not verdict.is_error
 
@@ -154,7 +167,7 @@ def test_too_few_false_positives_fail_too_and_say_what_was_expected() -> None:
     point = calibrate(calibration, 0.1, "validation")
     for tested, above, passes in ((20, 0, True), (100, 3, True), (100, 1, False), (300, 0, False)):
         table = rows("calibration", calibration) + rows("test", [2.0] * above + [0.0] * (tested - above))
-        verdict = check_rules.false_positive_rate(table, point, 0.01)
+        verdict = threshold_rules.false_positive_rate(table, point, 0.01)
         assert (verdict.passed, verdict.is_error) == (passes, False), (above, verdict.said)
         assert ("The threshold is too high" in verdict.said) != passes
     assert verdict.said.startswith(
@@ -169,7 +182,7 @@ def test_whatever_the_level_some_count_is_expected(level: float) -> None:
     point = calibrate(range(20), 0.01, "validation")
     for above, passes in ((0, True), (1, True), (2, False)):
         table = rows("calibration", range(20)) + rows("test", [30.0] * above + [0.0] * (20 - above))
-        verdict = check_rules.false_positive_rate(table, point, level)
+        verdict = threshold_rules.false_positive_rate(table, point, level)
         assert (verdict.passed, "0 to 1 are expected" in verdict.said) == (passes, True)
 
 
@@ -184,7 +197,7 @@ def test_honest_cells_are_flagged_as_rarely_as_the_level_says(n: int, contaminat
         flagged = {"many": 0, "few": 0}
         for above, times in zip(counts.tolist(), many.tolist(), strict=True):
             scores = [2.0] * above + [-1.0] * (tested - above)
-            verdict = check_rules.false_positive_rate(rows("test", scores), point, level)
+            verdict = threshold_rules.false_positive_rate(rows("test", scores), point, level)
             if not verdict.passed:
                 flagged["few" if "so few by chance" in verdict.said else "many"] += times
         assert max(flagged.values()) <= cells * level + 4 * math.sqrt(cells * level), (tested, flagged)
@@ -192,26 +205,31 @@ def test_honest_cells_are_flagged_as_rarely_as_the_level_says(n: int, contaminat
 
 def test_normals_too_few_for_the_contamination_are_said_with_what_they_support() -> None:
     few = calibrate(range(12), 0.05, "leave_one_image_out")
-    verdict = check_rules.enough_normals(few)
+    verdict = threshold_rules.enough_normals(few)
     assert (verdict.passed, verdict.is_error) == (False, False)
     assert verdict.said == (
         "contamination 0.05 is asked for, 0.077 is guaranteed: 12 normals set the threshold, 19 are needed "
         "(with 95% confidence the rate is at most 0.22). Add normals, or ask for what they support: "
         "contamination 0.077"
     )
-    assert check_rules.enough_normals(calibrate(range(12), 0.077, "validation")).passed
-    assert "contamination 0" not in check_rules.enough_normals(calibrate([1.0], 0.05, "validation")).said[60:]
-    many = check_rules.enough_normals(calibrate(range(200), 0.002, "validation")).said
+    assert threshold_rules.enough_normals(calibrate(range(12), 0.077, "validation")).passed
+    assert (
+        "contamination 0"
+        not in threshold_rules.enough_normals(calibrate([1.0], 0.05, "validation")).said[60:]
+    )
+    many = threshold_rules.enough_normals(calibrate(range(200), 0.002, "validation")).said
     assert "Add normals, with `calibration: {max_images: 499}`, or ask for" in many
-    groups = check_rules.enough_normals(calibrate(range(12), 0.05, "leave_one_group_out", largest_group=6))
+    groups = threshold_rules.enough_normals(
+        calibrate(range(12), 0.05, "leave_one_group_out", largest_group=6)
+    )
     assert "0.33 is guaranteed for an image of a new group: 12 normals" in groups.said
     assert "19 at least are needed" in groups.said
     assert groups.said.endswith("Add groups"), "no contamination is supported"
     enough = calibrate(range(19), 0.05, "validation")
-    assert check_rules.enough_normals(enough).passed
-    assert check_rules.enough_normals(enough, few).said.startswith("of map pixels: contamination 0.05")
+    assert threshold_rules.enough_normals(enough).passed
+    assert threshold_rules.enough_normals(enough, few).said.startswith("of map pixels: contamination 0.05")
     for silent in (calibrate([], 0.05, "none: one image"), calibrate(range(3), 0.05, OPTIMISTIC)):
-        assert check_rules.enough_normals(silent).passed, "said by other checks already"
+        assert threshold_rules.enough_normals(silent).passed, "said by other checks already"
 
 
 def test_a_map_that_alone_sets_the_pixel_threshold_is_named() -> None:
@@ -220,10 +238,10 @@ def test_a_map_that_alone_sets_the_pixel_threshold_is_named() -> None:
     assert point.set_by == names[2]
     assert point.source.endswith("; set by one image, train/good/2.png: the next has 1.2")
     assert point.origin == "validation"
-    verdict = check_rules.odd_maps(point)
+    verdict = threshold_rules.odd_maps(point)
     assert (verdict.passed, verdict.is_error, verdict.images) == (False, False, (names[2],))
     calm = calibrate([1.0, 1.1, 1.3, 1.2], 0.1, "validation", names=names)
-    assert check_rules.odd_maps(calm).passed and calm.set_by is None
+    assert threshold_rules.odd_maps(calm).passed and calm.set_by is None
     assert calibrate([1.0] * 30 + [5.0], 0.2, "validation").set_by is None, "the threshold lies below it"
     assert calibrate([0.0, 0.0, 5.0, 0.0], 0.1, "validation", names=names).set_by == names[2], (
         "copies score 0"
@@ -231,25 +249,25 @@ def test_a_map_that_alone_sets_the_pixel_threshold_is_named() -> None:
     assert calibrate([0.0] * 4, 0.1, "validation", names=names).set_by is None
     table = rows("calibration", SCORES)
     of_images = calibrate(SCORES, 0.1, "validation")
-    assert check_rules.odd_normals(table, of_images, point).images == (names[2],)
+    assert threshold_rules.odd_normals(table, of_images, point).images == (names[2],)
 
 
 def test_a_threshold_of_other_scores_is_an_error() -> None:
     calibration = list(np.linspace(0, 1, 99))
     point = replace(calibrate(calibration, 0.1, "validation"), threshold=0.5)
-    verdict = check_rules.false_positive_rate(rows("calibration", calibration), point, 0.01)
+    verdict = threshold_rules.false_positive_rate(rows("calibration", calibration), point, 0.01)
     assert (verdict.passed, verdict.is_error) == (False, True)
 
 
 def test_no_threshold_is_no_failure() -> None:
     point = calibrate([], 0.1, "none: one reference image")
-    assert check_rules.false_positive_rate(rows("test", [1.0]), point, 0.01).passed
+    assert threshold_rules.false_positive_rate(rows("test", [1.0]), point, 0.01).passed
 
 
 def test_a_fallen_and_a_lost_metric_are_found() -> None:
     before = {"image_auroc": 0.98, "pixel_auroc": 0.9, "gone": 0.5}
-    assert check_rules.metrics_kept(before, {"image_auroc": 0.97, "pixel_auroc": 0.95}, 0.02).passed
-    verdict = check_rules.metrics_kept(before, {"image_auroc": 0.95, "pixel_auroc": None}, 0.02)
+    assert figure_rules.metrics_kept(before, {"image_auroc": 0.97, "pixel_auroc": 0.95}, 0.02).passed
+    verdict = figure_rules.metrics_kept(before, {"image_auroc": 0.95, "pixel_auroc": None}, 0.02)
     assert not verdict.passed
     assert "image_auroc 0.9800 -> 0.9500" in verdict.said
     assert "pixel_auroc 0.9000 -> undefined" in verdict.said
@@ -312,15 +330,16 @@ def test_a_version_with_worse_metrics_fails_and_says_what_changed(workshop: Work
         found = evaluations(workshop, "metrics_report", CELL)
         return {name: evaluation.passed for name, evaluation in found.items()}
 
-    assert check() == {"metrics_kept": True}  # there is none before
+    others = {"pinned_points": True}
+    assert check() == {"metrics_kept": True, **others}  # there is none before
     path = workshop.home / "data/alpha/disc/ground_truth/scratch/000_mask.png"
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     write_image(path, 255 - mask)
     workshop.refresh()
-    assert check() == {"metrics_kept": False}
+    assert check() == {"metrics_kept": False, **others}
     write_image(path, mask)
     workshop.refresh()
-    assert check() == {"metrics_kept": True}  # back to the better one
+    assert check() == {"metrics_kept": True, **others}  # back to the better one
 
 
 def test_every_check_has_partitions_and_words(workshop: Workshop) -> None:

@@ -13,10 +13,10 @@ import pytest
 from tests.reporting.cells import report, review, score_rows
 from uad_orchestrator.metrics import catalogue
 from uad_orchestrator.metrics.catalogue import METRICS, Metric, find, metrics_of
-from uad_orchestrator.metrics.costs import Costs
 from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.metrics.thresholds.costs import Costs
 from uad_orchestrator.orchestration.assets import leaderboard as leaderboard_asset
-from uad_orchestrator.orchestration.cells.check_rules import metrics_kept
+from uad_orchestrator.orchestration.cells.findings.figure_rules import metrics_kept
 from uad_orchestrator.orchestration.versions.stores import open_index, open_store
 from uad_orchestrator.project.load import open_project
 from uad_orchestrator.reporting import html_report

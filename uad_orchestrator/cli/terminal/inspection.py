@@ -22,7 +22,7 @@ from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.inference.watch import images_below
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.map_set import write_map
 from uad_orchestrator.storage.file_names import printable
 

@@ -14,7 +14,7 @@ from uad_orchestrator.detectors.anomalib.results import RawResult
 from uad_orchestrator.detectors.embedding.placement import PatchCells, PreparedImage, RoiPatches, on_original
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.metrics.operating_point import NO_MAP
+from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP
 
 GREY = 0.5
 """What lies outside for a model that is trained here, as a share of full scale."""

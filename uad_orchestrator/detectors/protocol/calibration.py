@@ -18,7 +18,7 @@ import numpy as np
 from uad_orchestrator.detectors.protocol.settings import CalibrationSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, groups_by_digest
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC
 
 FOLDER = "calibration folder"
 """The source of thresholds from the normals that ``calibration: {folder: ...}`` names."""

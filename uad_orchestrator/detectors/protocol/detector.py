@@ -33,8 +33,8 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, Response, 
 from uad_orchestrator.embedders.torch_embedder import ran_on
 from uad_orchestrator.images.decode import RgbImage
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.threads import available_threads, ordered_map
 

@@ -17,8 +17,8 @@ from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.detectors.protocol.tiling_settings import TilingSettings
 from uad_orchestrator.embedders.protocol import Region
-from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.metrics.thresholds import calibrate
+from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.postprocess import finishing
 from uad_orchestrator.postprocess.anomaly_map import anomaly_map, gaussian_blur, resize_to_image
 from uad_orchestrator.postprocess.blending import Blend, blend_tiles

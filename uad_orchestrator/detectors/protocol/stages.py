@@ -16,7 +16,7 @@ from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileGrid, TileSource
-from uad_orchestrator.metrics.operating_point import NO_MAP, OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 
 __all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images", "groups_by_digest"]

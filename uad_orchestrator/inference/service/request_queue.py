@@ -16,7 +16,7 @@ from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.infer import infer
 from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.memory.nearest import WrongDimension
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 WARM_UP = (256, 256, 3)
 

@@ -21,11 +21,11 @@ from uad_orchestrator.metrics.cell.point_reports import (
 )
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.image_metrics import ImageMetrics, image_metrics
-from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.pixels.spro import GroundTruth
 from uad_orchestrator.metrics.pixels.statistics import Images, ScoredImage, whole_image
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
 from uad_orchestrator.metrics.report import DefectReport, OperatingPointReport, SegmentationReport
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 METRICS_VERSION = 3
 """Raised when the figures of unchanged maps and scores, or their intervals, change."""

@@ -10,11 +10,11 @@ from uad_orchestrator.metrics.cell.intervals import Intervals, PixelIntervals
 from uad_orchestrator.metrics.cell.point_reports import Thresholds, no_threshold
 from uad_orchestrator.metrics.curves import Curve, mean_curve
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics
-from uad_orchestrator.metrics.operating_point import NO_MAP
 from uad_orchestrator.metrics.pixels.left_out import points_of
 from uad_orchestrator.metrics.pixels.pimo import NormalPixels
 from uad_orchestrator.metrics.pixels.statistics import Images, PixelPass, PixelStatistics, ScoredImage
 from uad_orchestrator.metrics.protocol import EvaluationProtocol
+from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP
 
 
 @dataclass(frozen=True)

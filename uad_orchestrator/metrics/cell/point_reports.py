@@ -7,16 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from uad_orchestrator.metrics.bootstrap import LEVEL
+from uad_orchestrator.metrics.catalogue import CLOPPER_PEARSON
 from uad_orchestrator.metrics.cell.intervals import Intervals
 from uad_orchestrator.metrics.image_metrics import ThresholdMetrics, threshold_metrics
-from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
-from uad_orchestrator.metrics.report import OperatingPointReport, SegmentationReport
+from uad_orchestrator.metrics.intervals import rate_interval
+from uad_orchestrator.metrics.pixels.statistics import ScoredImage
+from uad_orchestrator.metrics.report import (
+    IntervalReport,
+    OperatingPointReport,
+    ReviewReport,
+    SegmentationReport,
+)
 from uad_orchestrator.metrics.thresholds import held_out_rate
+from uad_orchestrator.metrics.thresholds.decision import in_review
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, SegmentationPoint
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The thresholds of a cell, all from normal images it was not fitted on.
+    """The thresholds that a cell is measured at: from normal images it was not fitted on, or pinned by people.
 
     Attributes:
         image: of image scores.
@@ -52,7 +62,8 @@ def with_held_out_rate(
     """The false-positive rate of the normals that calibrate, where no good image is tested."""
     if report.false_positive_rate is not None or math.isnan(point.threshold):
         return report
-    rate = held_out_rate(held_out, point.contamination, groups)
+    largest_group = 1 if point.pinned is None else point.largest_group or 1
+    rate = held_out_rate(held_out, point.contamination, groups, largest_group=largest_group)
     if math.isnan(rate):
         return report
     reasons = {name: why for name, why in report.reasons.items() if name != "false_positive_rate"}
@@ -67,6 +78,54 @@ def segmentation_report(
 ) -> SegmentationReport:
     """SegF1's threshold, with what it does where that is known."""
     return SegmentationReport(intervals=intervals, **_at_point(point, found, missing))
+
+
+def review_report(
+    begin: OperatingPoint, threshold: OperatingPoint, rows: Sequence[ScoredImage]
+) -> ReviewReport:
+    """What the grey zone holds of the test images.
+
+    Args:
+        begin: where it begins; its contamination is ``from_fpr``.
+        threshold: the image threshold, where it ends.
+        rows: the labelled test images with their scores.
+
+    Returns:
+        the shares of good and of defective images, with exact intervals; None with the reason where undefined.
+    """
+    shares: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    intervals: dict[str, IntervalReport] = {}
+    for name, label, kind in (("share_in_review", 0, "good"), ("defects_in_review", 1, "defective")):
+        scores = [row.score for row in rows if row.label == label]
+        shares[name] = None
+        if begin.reason:
+            reasons[name] = begin.reason
+        elif not scores:
+            reasons[name] = f"no {kind} test images"
+        else:
+            count, n = in_review(scores, threshold.threshold, begin.threshold), len(scores)
+            low, high = rate_interval(count, n)
+            shares[name] = count / n
+            intervals[name] = IntervalReport(
+                low=low,
+                high=high,
+                level=LEVEL,
+                method=CLOPPER_PEARSON,
+                n_normal=0 if label else n,
+                n_anomalous=n if label else 0,
+            )
+    if begin.reason:
+        reasons["threshold"] = begin.reason
+    return ReviewReport(
+        from_fpr=begin.contamination,
+        threshold=begin.threshold,
+        source=begin.source,
+        n=begin.n,
+        reasons=reasons,
+        intervals=intervals,
+        **shares,
+    )
 
 
 def _at_point(

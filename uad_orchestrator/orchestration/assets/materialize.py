@@ -17,7 +17,7 @@ from uad_orchestrator.orchestration.cells.cell_run import (
     StageResult,
     recipe_of,
 )
-from uad_orchestrator.orchestration.cells.dataset_findings import refuse_faulty
+from uad_orchestrator.orchestration.cells.findings.dataset_findings import refuse_faulty
 from uad_orchestrator.orchestration.dagster_instance.event_log import URI
 from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES

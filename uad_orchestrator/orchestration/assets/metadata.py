@@ -10,8 +10,8 @@ import dagster as dg
 
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
 from uad_orchestrator.metrics.catalogue import headlines
-from uad_orchestrator.metrics.operating_point import OperatingPoint
 from uad_orchestrator.metrics.report import IntervalReport, MetricsReport, OperatingPointReport
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.orchestration.cells.artifact_files import (
     MAPS,
     METRICS_FILE,

@@ -11,7 +11,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.protocol.maps import NormalMaps
 from uad_orchestrator.metrics.curves import Curve
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.storage.array_file import read_arrays, write_arrays
 

@@ -8,7 +8,7 @@ from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, REPLICATES, read_replicates
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
+from uad_orchestrator.orchestration.cells.findings.cell_warnings import project_findings
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState

@@ -18,8 +18,7 @@ from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.decode import read_image, read_mask_values
 from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.metrics.cell import CellMetrics, Thresholds
-from uad_orchestrator.metrics.decision import review_report
-from uad_orchestrator.metrics.operating_point import OperatingPoint
+from uad_orchestrator.metrics.cell.point_reports import review_report
 from uad_orchestrator.metrics.pixels.regions import regions_outside
 from uad_orchestrator.metrics.pixels.spro import Channel, GroundTruth
 from uad_orchestrator.metrics.report import (
@@ -31,6 +30,7 @@ from uad_orchestrator.metrics.report import (
     Timings,
     UnlabelledSplit,
 )
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.orchestration.cells.artifact_files import read_normal_maps, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point

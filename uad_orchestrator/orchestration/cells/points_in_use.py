@@ -6,7 +6,7 @@ file, and is laid over them here: nothing is scored again for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.metrics.cell import Thresholds
-from uad_orchestrator.metrics.decision import review_from
-from uad_orchestrator.metrics.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.metrics.thresholds import pinned_point
+from uad_orchestrator.metrics.thresholds.decision import review_from
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.orchestration.cells.artifact_files import (
     MAPS,
     OPERATING_POINT,
@@ -28,7 +28,9 @@ from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.postprocess.map_set import MapSet
+from uad_orchestrator.project.pinning import Of
 from uad_orchestrator.project.settings import CellPins
+from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.threads import available_threads, ordered_map
 
 
@@ -103,6 +105,20 @@ def normal_maxima(run: CellRun, scale: MapScale | None, calibrated: OperatingPoi
     )
     threads = min(available_threads(), MAP_THREADS)
     return list(ordered_map(largest, responses, threads=threads, ahead=2 * threads))
+
+
+def scores_digest(versions: Mapping[str, str], of: Of) -> str:
+    """A digest of what the scale of the scores depends on, of maps that of their values: other scores, another digest.
+
+    Args:
+        versions: of what a cell's artifacts read, by name; those of a metrics report will do.
+        of: which threshold.
+
+    Returns:
+        12 digits; the same when only test images were added.
+    """
+    names = ("memory_bank", "scoring_settings", *(("map_settings",) if of == "pixel" else ()))
+    return digest_of({name: versions[name] for name in names})[:12]
 
 
 class MapMaximum(NamedTuple):

@@ -1,8 +1,9 @@
 """The asset checks of the code location, each per partition: one cell's pass never hides another's failure.
 
-They judge the latest materialisation, whatever the project file says by now. A click on an asset runs its checks,
+They judge the latest materialisation, whatever the project file says by now; those of a score table and of maps the
+calibrated threshold that comes with it, whatever was pinned instead. A click on an asset runs its checks,
 too. The job ``cell``, and with it ``uad refresh``, leaves them out: each costs a run as much as one more asset does. A
-refresh says what the same rules find (``cells/cell_warnings``), in its summary, on the board and in the report.
+refresh says what the same rules find (``cells/findings``), in its summary, on the board and in the report.
 They cannot be reported outside a run instead: Dagster 1.13 takes one runless result per check and partition, and
 refuses the second.
 """
@@ -19,11 +20,12 @@ import dagster as dg
 from uad_orchestrator.datasets.manifest import Manifest
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
-from uad_orchestrator.orchestration.cells import check_rules
-from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
-from uad_orchestrator.orchestration.cells.check_rules import Verdict
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, read_operating_point
+from uad_orchestrator.orchestration.cells.findings import dataset_rules, figure_rules, threshold_rules
+from uad_orchestrator.orchestration.cells.findings.verdict import SHOWN, Verdict
 from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version, materializations
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
@@ -100,53 +102,59 @@ Judge = Callable[[Subject], Verdict]
 def images_decodable(subject: Subject) -> Verdict:
     """Every image of the category can be decoded in full."""
     with kept_facts(Path(subject.project.storage.local)) as remember:
-        return check_rules.images_decodable(subject.manifest, remember)
+        return dataset_rules.images_decodable(subject.manifest, remember)
 
 
 def masks_match(subject: Subject) -> Verdict:
     """Every anomalous test image has masks of its own size, with a defect in them."""
     with kept_facts(Path(subject.project.storage.local)) as remember:
-        return check_rules.masks_match(subject.manifest, remember)
+        return dataset_rules.masks_match(subject.manifest, remember)
 
 
 def no_test_image_in_training(subject: Subject) -> Verdict:
     """No image is both trained on and tested, however it was saved."""
     with kept_facts(Path(subject.project.storage.local)) as remember:
-        return check_rules.no_test_image_in_training(subject.manifest, remember)
+        return dataset_rules.no_test_image_in_training(subject.manifest, remember)
 
 
 def scores_usable(subject: Subject) -> Verdict:
     """The scores are finite and not constant."""
-    return check_rules.scores_usable(read_scores(subject.directory()))
+    return figure_rules.scores_usable(read_scores(subject.directory()))
 
 
 def false_positive_rate(subject: Subject) -> Verdict:
     """As many held-out normals lie above the threshold as its rank says, neither more nor fewer."""
     directory, level = subject.directory(), subject.project.checks.false_positive_level
-    return check_rules.false_positive_rate(read_scores(directory), read_operating_point(directory), level)
+    return threshold_rules.false_positive_rate(read_scores(directory), read_operating_point(directory), level)
 
 
 def enough_normals(subject: Subject) -> Verdict:
     """The normals are enough for the false-positive rate that `contamination` asks for."""
-    return check_rules.enough_normals(read_operating_point(subject.directory()))
+    return threshold_rules.enough_normals(read_operating_point(subject.directory()))
 
 
 def calibrated_on_unseen(subject: Subject) -> Verdict:
     """The threshold comes from normals that the model has not seen."""
     provenance = subject.provenance(subject.versions()[0])
     holds_normals = provenance is not None and bool(provenance.facts.get("holds_normals"))
-    return check_rules.calibrated_on_unseen(read_operating_point(subject.directory()), holds_normals)
+    return threshold_rules.calibrated_on_unseen(read_operating_point(subject.directory()), holds_normals)
 
 
 def odd_normals(subject: Subject) -> Verdict:
     """No calibration normal scores far above all others, and no single one sets the threshold."""
     directory = subject.directory()
-    return check_rules.odd_normals(read_scores(directory), read_operating_point(directory))
+    return threshold_rules.odd_normals(read_scores(directory), read_operating_point(directory))
 
 
 def odd_maps(subject: Subject) -> Verdict:
     """No normal's anomaly map lies far above all others, and no single one sets the pixel threshold."""
-    return check_rules.odd_maps(read_operating_point(subject.directory()))
+    return threshold_rules.odd_maps(read_operating_point(subject.directory()))
+
+
+def pinned_points(subject: Subject) -> Verdict:
+    """Thresholds that people pinned as values are of the scores that there are, and find something."""
+    report = MetricsReport.from_json((subject.directory() / METRICS_FILE).read_bytes())
+    return threshold_rules.pinned_points(report)
 
 
 def metrics_kept(subject: Subject) -> Verdict:
@@ -158,7 +166,7 @@ def metrics_kept(subject: Subject) -> Verdict:
         raise dg.Failure(f"version {now[:12]} is not in the store any more", allow_retries=False)
     if before is None:
         return Verdict(True, "there is no earlier version to compare with", {})
-    verdict = check_rules.metrics_kept(before.metrics, made.metrics, subject.project.checks.metric_drop)
+    verdict = figure_rules.metrics_kept(before.metrics, made.metrics, subject.project.checks.metric_drop)
     changed = {} if verdict.passed else {"what_changed": subject.what_changed(before.version, now)}
     figures = {**verdict.figures, **changed, "version_before": before.version}
     return Verdict(verdict.passed, verdict.said, figures, verdict.is_error)
@@ -168,7 +176,7 @@ CHECKS: Mapping[str, tuple[Judge, ...]] = {
     "dataset_category": (images_decodable, masks_match, no_test_image_in_training),
     "score_table": (scores_usable, false_positive_rate, enough_normals, calibrated_on_unseen, odd_normals),
     "anomaly_maps": (odd_maps,),
-    "metrics_report": (metrics_kept,),
+    "metrics_report": (metrics_kept, pinned_points),
 }
 """The checks of each asset."""
 
@@ -187,7 +195,7 @@ def verdict_of(judge: Judge, subject: Subject) -> Verdict:
     try:
         return judge(subject)
     except DatasetError as error:
-        listed = [str(problem) for problem in error.problems[: check_rules.SHOWN]]
+        listed = [str(problem) for problem in error.problems[:SHOWN]]
         return Verdict(False, str(error).splitlines()[0], {"listed": listed or [str(error)]})
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import dagster as dg
 
 from uad_orchestrator.orchestration.cells.board import board_key, board_version
-from uad_orchestrator.orchestration.cells.cell_warnings import project_findings
+from uad_orchestrator.orchestration.cells.findings.cell_warnings import project_findings
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
 from uad_orchestrator.orchestration.execution.cell_runs import (

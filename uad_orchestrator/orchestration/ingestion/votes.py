@@ -15,7 +15,7 @@ import numpy as np
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState
-from uad_orchestrator.metrics.conformal import conformal_rank
+from uad_orchestrator.metrics.thresholds.conformal import conformal_rank
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.cell_stages import open_detector

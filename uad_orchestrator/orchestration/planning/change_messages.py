@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uad_orchestrator.metrics.operating_point import Pin
+from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.storage.lineage.differences import changes, items_changed
 
 Content = Mapping[str, Any]

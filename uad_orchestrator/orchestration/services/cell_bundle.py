@@ -15,7 +15,7 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
     read_normal_maps,
 )
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.cells.cell_warnings import cell_warnings
+from uad_orchestrator.orchestration.cells.findings.cell_warnings import cell_warnings
 from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point, review_point
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.preprocessing.presets import resolve_preset

@@ -21,7 +21,7 @@ from uad_orchestrator.detectors.anomalib.trusted_files import (
 )
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.file_facts import check_header
-from uad_orchestrator.orchestration.cells.dataset_findings import DatasetFinding, dataset_findings
+from uad_orchestrator.orchestration.cells.findings.dataset_findings import DatasetFinding, dataset_findings
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     dagster_home,
     open_instance,

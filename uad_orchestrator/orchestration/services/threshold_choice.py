@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
-from uad_orchestrator.metrics.costs import Costs, Outcome, cheapest_threshold
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
 from uad_orchestrator.metrics.thresholds import pinned_point
+from uad_orchestrator.metrics.thresholds.costs import Costs, Outcome, cheapest_threshold
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin
 from uad_orchestrator.orchestration.cells.artifact_files import OPERATING_POINT, read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.points_in_use import (
@@ -20,6 +20,7 @@ from uad_orchestrator.orchestration.cells.points_in_use import (
     image_point,
     map_maxima,
     pixel_point,
+    scores_digest,
 )
 from uad_orchestrator.project.pinning import Of
 
@@ -151,8 +152,17 @@ def choose(
     if value is not None or fpr is not None:
         of_value = None if fpr is None else "normals"
         chosen_on = "test labels" if cheapest or on_test_labels else of_value
+        scores = None if value is None else _scores_digest(run, of)
         pin = Pin.model_validate(
-            {"threshold": value, "fpr": fpr, "chosen_on": chosen_on, "by": by, "at": at, "why": why}
+            {
+                "threshold": value,
+                "fpr": fpr,
+                "chosen_on": chosen_on,
+                "scores": scores,
+                "by": by,
+                "at": at,
+                "why": why,
+            }
         )
         after = pinned_point(pin, calibrated, _normals(run, of) if fpr is not None else ())
         if after.reason:
@@ -179,6 +189,11 @@ def _points(run: CellRun, of: Of) -> tuple[OperatingPoint, OperatingPoint]:
     if of == "image":
         return read_operating_point(run.directory("score_table")), image_point(run)
     return read_operating_point(run.directory("anomaly_maps", OPERATING_POINT)), pixel_point(run)
+
+
+def _scores_digest(run: CellRun, of: Of) -> str:
+    reads = run.state.reads("score_table", run.cell) | run.state.reads("anomaly_maps", run.cell)
+    return scores_digest(reads, of)
 
 
 def _normals(run: CellRun, of: Of) -> list[float]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.metrics.costs import Costs
 from uad_orchestrator.metrics.protocol import PROTOCOLS
+from uad_orchestrator.metrics.thresholds.costs import Costs
 from uad_orchestrator.preprocessing.roi import RoiMask
 from uad_orchestrator.preprocessing.settings import PresetSettings
 from uad_orchestrator.project.catalogue import Catalogue

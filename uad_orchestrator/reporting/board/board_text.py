@@ -26,7 +26,9 @@ SHOWN_WARNINGS = 20
 BoardFormat = Literal["table", "json", "md", "csv"]
 
 
-def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 120) -> str:
+def render_leaderboard(
+    board: Leaderboard, format: BoardFormat, *, width: int = 120, sorted_by: str | None = None
+) -> str:
     """The board as text, with a newline at its end.
 
     Args:
@@ -34,6 +36,7 @@ def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 
         format: ``table`` (plain text for a terminal, the columns that fit), ``json`` (everything), ``md`` or
             ``csv`` (every column of every cell).
         width: characters per line of ``table``.
+        sorted_by: the metric that the board is sorted by: ``table`` shows it, whatever else fits.
 
     Returns:
         The text.
@@ -42,7 +45,7 @@ def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 
         ValueError: another format.
     """
     renderers: dict[str, Callable[[], str]] = {
-        "table": lambda: _plain_table(board, width),
+        "table": lambda: _plain_table(board, width, sorted_by),
         "json": lambda: board.to_json() + "\n",
         "md": lambda: _markdown(board),
         "csv": lambda: _csv(board),
@@ -52,15 +55,16 @@ def render_leaderboard(board: Leaderboard, format: BoardFormat, *, width: int = 
     return renderers[format]()
 
 
-def leaderboard_table(board: Leaderboard, width: int) -> Group:
+def leaderboard_table(board: Leaderboard, width: int, sorted_by: str | None = None) -> Group:
     """The board for a rich console ``width`` wide: cells, then the means per dataset with their notes.
 
-    Where columns do not fit, the headlines of the catalogue are kept first; a line below says how many are hidden.
+    Where columns do not fit, what it is sorted by and the headlines of the catalogue are kept first; a line below says
+    how many are hidden.
     """
     from rich.console import Group
     from rich.text import Text
 
-    keys = _fitting(board, width)
+    keys = _fitting(board, width, sorted_by)
     hidden = len(_all_keys(board)) - len(keys)
     parts: list[Table | Text] = [_cells_table(board, keys)]
     parts += [
@@ -118,8 +122,8 @@ def _has_ties(board: Leaderboard) -> bool:
     return bool(board.within_noise()) or any(means.within_noise() for means in board.means)
 
 
-def _fitting(board: Leaderboard, width: int) -> list[str]:
-    """The columns that fit, the headlines chosen first, in the board's order."""
+def _fitting(board: Leaderboard, width: int, sorted_by: str | None) -> list[str]:
+    """The columns that fit, what the board is sorted by and the headlines chosen first, in the board's order."""
     keys = _all_keys(board)
     names = (
         max((len(text) for text in column), default=0)
@@ -127,7 +131,7 @@ def _fitting(board: Leaderboard, width: int) -> list[str]:
     )
     left = width - sum(names) - 4
     chosen: list[str] = []
-    first = [metric.name for metric in headlines(*SCOPES) if metric.name in keys]
+    first = [key for key in dict.fromkeys((sorted_by, *_names_of(headlines(*SCOPES)))) if key in keys]
     for key in (*first, *(key for key in keys if key not in first)):
         figures = (len(shown(row, key, tied=True)) for row in board.rows)
         left -= 2 + max(*map(len, _heading(key).split()), *figures, 0)
@@ -205,12 +209,12 @@ def _style(is_best: bool) -> str:
     return "bold green" if is_best else ""
 
 
-def _plain_table(board: Leaderboard, width: int) -> str:
+def _plain_table(board: Leaderboard, width: int, sorted_by: str | None) -> str:
     from rich.console import Console
 
     text = io.StringIO()
     Console(file=text, width=width, color_system=None, legacy_windows=False).print(
-        leaderboard_table(board, width)
+        leaderboard_table(board, width, sorted_by)
     )
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 

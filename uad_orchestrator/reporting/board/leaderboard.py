@@ -18,8 +18,8 @@ from uad_orchestrator.reporting.board.ties import with_ties
 from uad_orchestrator.spelling import choose_from
 
 if TYPE_CHECKING:
-    from uad_orchestrator.metrics.costs import Costs
     from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+    from uad_orchestrator.metrics.thresholds.costs import Costs
 
 SHOWN_DECIMALS = 3
 

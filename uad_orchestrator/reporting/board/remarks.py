@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uad_orchestrator.metrics.catalogue import find, in_reading_order
+from uad_orchestrator.metrics.thresholds.operating_point import TEST_LABELS
 from uad_orchestrator.reporting.board.columns import column
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 from uad_orchestrator.reporting.board.means import NOT_MEASURED
@@ -27,9 +28,16 @@ def remarks(board: Leaderboard) -> list[str]:
     measured: dict[str, int] = {}
     for row in board.compared:
         measured[row.category_key] = measured.get(row.category_key, 0) + (row.model is not None)
-    return [
+    listed = [
         f"{category}{'' if len(detectors) == measured[category] else ' ' + ', '.join(detectors)}: {remark}"
         for (category, remark), detectors in said.items()
+    ]
+    return listed + [
+        f"{row.category_key} {row.detector}: its {of} threshold was {TEST_LABELS}, which flatters its figures"
+        for row in board.rows
+        if not row.repeats  # each seed has its own
+        for of, source in (("image", row.threshold_source), ("pixel", row.pixel_threshold_source))
+        if source is not None and f"; {TEST_LABELS}" in source
     ]
 
 

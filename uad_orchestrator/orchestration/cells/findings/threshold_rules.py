@@ -1,97 +1,29 @@
-"""What the asset checks look for, as pure functions of a manifest, a score table or two reports. No Dagster.
-
-A refresh, the board and the report say the same of a cell (``cell_warnings``).
-"""
+"""What speaks against thresholds, calibrated or pinned: pure functions of scores, operating points and reports."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from uad_orchestrator.datasets.checks.copies import find_copies, find_undecodable
-from uad_orchestrator.datasets.checks.headers import check_category
-from uad_orchestrator.datasets.checks.masks import check_masks
-from uad_orchestrator.datasets.checks.remembered import Remember, find_anew
-from uad_orchestrator.datasets.leaks import find_exact_copies
-from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow
 from uad_orchestrator.detectors.protocol.settings import CalibrationSettings
-from uad_orchestrator.metrics.catalogue import find
-from uad_orchestrator.metrics.conformal import LIMIT_LEVEL, RateLaw, scores_needed
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
-from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
+from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+from uad_orchestrator.metrics.thresholds.conformal import LIMIT_LEVEL, RateLaw, scores_needed
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, OperatingPoint
+from uad_orchestrator.metrics.thresholds.outliers import odd_scores, stands_alone
+from uad_orchestrator.orchestration.cells.findings.verdict import SHOWN, Verdict
+from uad_orchestrator.orchestration.cells.points_in_use import scores_digest
+from uad_orchestrator.project.pinning import Of
 
 USUAL_MOST = CalibrationSettings().max_images
 """Normals that calibrate at most, where the project file does not say another number."""
 
-SHOWN = 20
-"""Problems listed in a result; the rest is counted."""
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found.
-
-    Attributes:
-        passed: nothing speaks against it.
-        said: the result in a sentence.
-        figures: numbers and lists behind it, for the check's page.
-        is_error: a failure makes numbers wrong; otherwise it is for a person to judge.
-        images: the files that speak against it, as the dataset names them.
-    """
-
-    passed: bool
-    said: str
-    figures: Mapping[str, Any]
-    is_error: bool = True
-    images: tuple[str, ...] = ()
-
-
-def images_decodable(manifest: Manifest, remember: Remember = find_anew) -> Verdict:
-    """Every image can be decoded in full: damage in the middle of a file shows in no header."""
-    problems = find_undecodable(manifest, remember)
-    return _of_problems(problems, f"{len(manifest.records)} images can be decoded")
-
-
-def masks_match(manifest: Manifest, remember: Remember = find_anew) -> Verdict:
-    """Every mask can be decoded, is of its image's size, and shows a defect where its image has one.
-
-    A category without any mask passes: its pixel metrics are undefined, and say so themselves.
-    """
-    anomalous = [record for record in manifest.test if record.label == 1]
-    masks = {mask.path for record in anomalous for mask in record.masks}
-    if not masks:
-        return Verdict(True, "no masks are published for this category", {"masks": 0})
-    lacking = [record.path for record in anomalous if not record.masks]
-    problems = [DatasetProblem(path, "an anomalous image without a mask", "warning") for path in lacking]
-    problems += [problem for problem in check_category(manifest) if problem.path in masks]
-    return _of_problems(
-        [*problems, *check_masks(manifest, remember)], f"{len(masks)} masks match their images"
-    )
-
-
-def no_test_image_in_training(manifest: Manifest, remember: Remember = find_anew) -> Verdict:
-    """No validation or test image is a copy of a training image: any score would be too good."""
-    copies = find_exact_copies(manifest) + find_copies(manifest, remember)
-    return _of_problems(copies, "no image is both trained on and tested")
-
-
-def scores_usable(rows: Sequence[ScoreRow]) -> Verdict:
-    """The test images' scores are finite and not all the same."""
-    scores = [row.score for row in rows if row.role == "test"]
-    infinite = [row.image for row in rows if not math.isfinite(row.score)]
-    figures = {"images": len(scores), "not_finite": infinite[:SHOWN]}
-    if infinite:
-        return Verdict(False, f"{len(infinite)} scores are not finite", figures, images=tuple(infinite))
-    figures |= {"smallest": min(scores, default=0.0), "largest": max(scores, default=0.0)}
-    if len(scores) > 1 and figures["smallest"] == figures["largest"]:
-        return Verdict(False, f"all {len(scores)} test images have the score {scores[0]:g}", figures)
-    return Verdict(True, "the scores are finite and differ", figures)
+_ByRole = Mapping[str, Sequence[ScoreRow]]
+"""Normals that calibrate, and normal test images."""
 
 
 def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: float) -> Verdict:
@@ -102,14 +34,20 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
     the number above the r-th smallest of n calibration scores follows a beta-binomial law with parameters n + 1 - r
     and r (Vovk, "Conditional validity of inductive conformal predictors", 2012). It fails where so many, or more, had
     a probability below ``level``: the threshold promises too much; and where so few, or fewer, had: it is too high,
-    and defects below it are missed for nothing.
+    and defects below it are missed for nothing. Of a threshold that was pinned as a value no law is known: it fails
+    where half of these normals, or more, lie above it.
     """
-    if math.isnan(point.threshold) or point.is_pinned_value:
+    if math.isnan(point.threshold):
         none = f"there is no threshold: {point.source}"
-        said = point.unguaranteed if point.is_pinned_value else none
-        return Verdict(True, said, {"threshold_source": point.source})
+        return Verdict(True, none, {"threshold_source": point.source})
     normals = _normals(rows)
     above = {role: [row for row in of if row.score > point.threshold] for role, of in normals.items()}
+    if point.is_pinned_value:
+        return _pinned_rate(normals, above, point)
+    return _rate_by_law(normals, above, point, level)
+
+
+def _rate_by_law(normals: _ByRole, above: _ByRole, point: OperatingPoint, level: float) -> Verdict:
     tested, seen = len(normals["test"]), len(above["test"])
     law = RateLaw.of_rank(point.place, point.n, point.largest_group or 1)
     so_few, so_many = law.chances(tested)
@@ -151,6 +89,51 @@ def false_positive_rate(rows: Sequence[ScoreRow], point: OperatingPoint, level: 
         )
         return Verdict(False, said, figures, is_error=False)
     return Verdict(True, said, figures, is_error=False)
+
+
+def _pinned_rate(normals: _ByRole, above: _ByRole, point: OperatingPoint) -> Verdict:
+    counts = {role: (len(above[role]), len(normals[role])) for role in normals}
+    figures = {"threshold_source": point.source} | {
+        f"{role}_rate": _share(count, of) for role, (count, of) in counts.items()
+    }
+    kinds = {"calibration": "calibration normals", "test": "normal test images"}
+    listed = " and ".join(f"{count} of {of} {kinds[role]}" for role, (count, of) in counts.items() if of)
+    said = f"{point.unguaranteed}; {listed or 'no normals'} lie above it"
+    alarms, seen = (sum(both) for both in zip(*counts.values(), strict=True))
+    most = seen > 0 and 2 * alarms >= seen
+    if most:
+        said += ": it calls half of the good parts anomalous, or more. Choose it anew with `uad threshold`"
+    return Verdict(not most, said, figures, is_error=False)
+
+
+def pinned_points(report: MetricsReport) -> Verdict:
+    """Thresholds that were pinned as values are of the scores that there are, and some defect lies above them.
+
+    One that is pinned by its false-positive rate follows the normals.
+
+    Args:
+        report: of the cell.
+    """
+    points: dict[Of, OperatingPointReport] = {
+        "image": report.image_operating_point,
+        "pixel": report.pixel_operating_point,
+    }
+    pinned = [of for of, at in points.items() if at.pinned is not None and at.pinned.threshold is not None]
+    said = [f"the {of} threshold: {fault}" for of in pinned for fault in _pin_faults(of, points[of], report)]
+    if said:
+        advice = "look at it again with `uad threshold`"
+        return Verdict(False, f"{'; '.join(said)}: {advice}", {"pinned": pinned}, is_error=False)
+    return Verdict(True, "no pinned value is in question", {"pinned": pinned})
+
+
+def _pin_faults(of: Of, at: OperatingPointReport, report: MetricsReport) -> Iterator[str]:
+    pin = at.pinned
+    assert pin is not None
+    if pin.scores is not None and pin.scores != scores_digest(report.versions, of):
+        yield f"{at.threshold:.6g}, {pin}, was chosen when memory bank or settings of the scores were others"
+    if at.recall == 0:
+        whose = "defective test image" if of == "image" else "pixel of a defect"
+        yield f"no {whose} lies above {at.threshold:.6g}, {pin}"
 
 
 def enough_normals(point: OperatingPoint, pixel_point: OperatingPoint | None = None) -> Verdict:
@@ -234,10 +217,6 @@ def odd_maps(point: OperatingPoint) -> Verdict:
     return Verdict(True, "no normal's anomaly map lies far above all others", {"n": point.n}, is_error=False)
 
 
-def _listed(rows: Sequence[ScoreRow]) -> str:
-    return ", ".join(f"{row.image} scores {row.score:.3g}" for row in rows[:SHOWN])
-
-
 def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:
     """The threshold comes from normals the model has not seen, or it is said that nobody knows.
 
@@ -252,33 +231,8 @@ def calibrated_on_unseen(point: OperatingPoint, holds_normals: bool) -> Verdict:
     return Verdict(False, f"{said}; {advice}", {"n": point.n}, is_error=holds_normals)
 
 
-def metrics_kept(before: Mapping[str, float | None], now: Mapping[str, float | None], most: float) -> Verdict:
-    """No metric that both versions have fell by more than ``most``; one that became undefined fell, too.
-
-    Where lower is better, to rise is to fall.
-    """
-    changes = {
-        name: (earlier, now[name]) for name, earlier in before.items() if earlier is not None and name in now
-    }
-    fallen = {
-        name: (old, new)
-        for name, (old, new) in changes.items()
-        if new is None or _loss(name, old, new) > most
-    }
-    table = {name: {"before": old, "now": new} for name, (old, new) in changes.items()}
-    if not fallen:
-        return Verdict(True, f"no metric fell by more than {most:g}", {"metrics": table}, is_error=False)
-    listed = ", ".join(
-        f"{name} {old:.4f} -> {'undefined' if new is None else f'{new:.4f}'}"
-        for name, (old, new) in fallen.items()
-    )
-    return Verdict(False, f"fell by more than {most:g}: {listed}", {"metrics": table}, is_error=False)
-
-
-def _loss(metric: str, before: float, now: float) -> float:
-    """By how much a metric became worse."""
-    known = find(metric)
-    return now - before if known is not None and known.direction == "lower" else before - now
+def _listed(rows: Sequence[ScoreRow]) -> str:
+    return ", ".join(f"{row.image} scores {row.score:.3g}" for row in rows[:SHOWN])
 
 
 def _normals(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
@@ -289,13 +243,3 @@ def _normals(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
 
 def _share(count: int, of: int) -> float | str:
     return count / of if of else "none there"
-
-
-def _of_problems(problems: Sequence[DatasetProblem], well: str) -> Verdict:
-    if not problems:
-        return Verdict(True, well, {"problems": 0})
-    listed = [str(problem) for problem in problems[:SHOWN]]
-    said = listed[0] if len(problems) == 1 else f"{len(problems)} problems, the first: {listed[0]}"
-    is_error = any(problem.severity == "error" for problem in problems)
-    images = tuple(problem.path for problem in problems)
-    return Verdict(False, said, {"problems": len(problems), "listed": listed}, is_error, images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import date
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate
-from uad_orchestrator.metrics.operating_point import OPTIMISTIC, OperatingPoint
-from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds, held_out_rate
+from uad_orchestrator.metrics.cell.point_reports import point_report, with_held_out_rate
+from uad_orchestrator.metrics.thresholds import at_false_positive_rate, exceeds, held_out_rate, pinned_point
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, OperatingPoint, Pin
 
 
 @given(st.integers(1, 60), st.floats(0.01, 0.49), st.randoms(use_true_random=False))
@@ -186,6 +188,26 @@ def test_a_normal_is_held_against_those_of_other_groups() -> None:
     ]
     assert held_out_rate(scores, 0.2, groups) == np.mean(above) > held_out_rate(scores, 0.2)
     assert np.isnan(held_out_rate(scores, 0.2, ["a"] * 6))
+
+
+def test_a_rate_that_people_pinned_counts_the_groups_of_the_others_too() -> None:
+    rng = np.random.default_rng(0)
+    scores, groups = rng.normal(size=40), [f"part {i // 4}" for i in range(40)]
+    above = [
+        score
+        > at_false_positive_rate(
+            scores[[g != own for g in groups]], 0.3, "leave_one_group_out", largest_group=4
+        ).threshold
+        for score, own in zip(scores, groups, strict=True)
+    ]
+    assert held_out_rate(scores, 0.3, groups, largest_group=4) == np.mean(above)
+    assert held_out_rate(scores, 0.3, groups) > np.mean(above)
+
+    pin = Pin(fpr=0.3, by="anna", at=date(2026, 11, 27))
+    point = pinned_point(pin, OperatingPoint(2.0, "leave_one_group_out", 40, 0.05, largest_group=4), scores)
+    untested = point_report(point, None, {}, "no good test images")
+    found = with_held_out_rate(untested, scores.tolist(), groups, point)
+    assert found.false_positive_rate == np.mean(above)
 
 
 def test_one_normal_has_no_held_out_rate() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from uad_orchestrator.metrics.conformal import RateLaw, conformal_rank, scores_needed
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate, calibrate
+from uad_orchestrator.metrics.thresholds.conformal import RateLaw, conformal_rank, scores_needed
 
 DRAWS = 20_000
 GRID = [(n, c) for n in (4, 12, 19, 30, 100, 200) for c in (0.01, 0.05, 0.1, 0.3)]

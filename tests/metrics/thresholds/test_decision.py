@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 
 from uad_orchestrator.metrics import OperatingPoint, Pin, calibrate, decide, pinned_point, review_from
-from uad_orchestrator.metrics.conformal import scores_needed
-from uad_orchestrator.metrics.decision import in_review, review_report
+from uad_orchestrator.metrics.cell.point_reports import review_report
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.metrics.thresholds.conformal import scores_needed
+from uad_orchestrator.metrics.thresholds.decision import in_review
 
 AT = date(2026, 11, 27)
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=60)
@@ -34,7 +35,8 @@ def test_a_decision_agrees_with_the_label_and_with_the_order_of_scores(
     assert decide(score, threshold) == ("reject" if score > threshold else "pass")
 
 
-def test_without_a_threshold_nothing_is_decided() -> None:
+def test_without_a_threshold_or_a_score_nothing_is_decided() -> None:
+    assert decide(math.nan, 0.5) is decide(math.nan, 0.5, 0.3) is None
     assert decide(1.0, math.nan) is decide(1.0, math.nan, 0.5) is decide(1.0, 0.5, math.nan) is None
 
 

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from uad_orchestrator.metrics.conformal import conformal_rank, scores_needed
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
-from uad_orchestrator.metrics.outliers import odd_scores, stands_alone
+from uad_orchestrator.metrics.thresholds.conformal import conformal_rank, scores_needed
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin
+from uad_orchestrator.metrics.thresholds.outliers import odd_scores, stands_alone
 
 CALIBRATION_VERSION = 1
 """Raised when the same scores give another threshold."""
@@ -188,7 +188,11 @@ def pinned_point(
 
 
 def held_out_rate(
-    scores: Sequence[float] | np.ndarray, contamination: float, groups: Sequence[str] = ()
+    scores: Sequence[float] | np.ndarray,
+    contamination: float,
+    groups: Sequence[str] = (),
+    *,
+    largest_group: int = 1,
 ) -> float:
     """The share of normal images above the threshold that the others set: an honest rate where none are tested.
 
@@ -196,6 +200,8 @@ def held_out_rate(
         scores: (n,) finite scores of normal images that the detector does not hold.
         contamination: as for ``calibrate``.
         groups: (n,) the group of each: the others are those of other groups; by default each image is one.
+        largest_group: most images of one group, where the threshold is that of ``at_false_positive_rate``; of
+            ``calibrate`` 1.
 
     Returns:
         the rate in 0..1; NaN for fewer than two groups.
@@ -214,7 +220,7 @@ def held_out_rate(
     above = 0
     for one in range(group.max() + 1):
         others = np.sort(values[group != one])
-        rank = min(conformal_rank(others.size, contamination), others.size)
+        rank = min(conformal_rank(others.size, contamination, largest_group), others.size)
         above += int(np.count_nonzero(values[group == one] > others[rank - 1]))
     return above / values.size
 

@@ -1,18 +1,15 @@
-"""``MetricsReport``: the one schema of metrics.json, the same on every path and always complete.
-
-A figure that cannot be computed is ``null`` and has its reason beside it; a field is never left out.
-"""
+"""All that a metrics report holds of a cell, and how it is written and read."""
 
 from __future__ import annotations
 
 import json
-import math
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from uad_orchestrator.metrics.catalogue import find
-from uad_orchestrator.metrics.operating_point import OperatingPoint, Pin
+from uad_orchestrator.metrics.report.figures import Figure, IntervalReport, Intervals, Part, WithReasons
+from uad_orchestrator.metrics.report.points import OperatingPointReport, ReviewReport, SegmentationReport
 
 SCHEMA_VERSION = 5
 _SINCE: dict[int, dict[str, Any]] = {
@@ -25,51 +22,7 @@ _INTERVALS_HOLD = 4
 """Since then; those of older reports covered too seldom, and are not read."""
 
 
-def _nan_as_none(value: Any) -> Any:
-    """NaN becomes None; infinities, which JSON does not know, are refused."""
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, float) and math.isinf(value):
-        raise ValueError(
-            "an infinite figure cannot be reported; expected a finite number, or NaN with a reason"
-        )
-    return value
-
-
-Figure = Annotated[float | None, BeforeValidator(_nan_as_none)]
-"""A finite number; None where it is undefined. NaN is read as None."""
-
-
-class _Part(BaseModel):
-    """Strict and frozen: unknown fields are refused, and a report is never changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _WithReasons(_Part):
-    """Figures that may be undefined, each None with its reason under the figure's name."""
-
-    reasons: dict[str, str] = Field(default_factory=dict, description="for each figure that is null, why")
-
-    def figures(self) -> dict[str, float | None]:
-        """The figures that need a reason when they are None."""
-        raise NotImplementedError
-
-    @model_validator(mode="after")
-    def _every_null_has_a_reason(self) -> Self:
-        figures = self.figures()
-        missing = sorted(
-            name for name, value in figures.items() if value is None and name not in self.reasons
-        )
-        if missing:
-            raise ValueError(f"no reason is given for the undefined {', '.join(missing)}")
-        needless = sorted(name for name in self.reasons if figures.get(name) is not None)
-        if needless:
-            raise ValueError(f"a reason is given for {', '.join(needless)}, which is defined")
-        return self
-
-
-class Counts(_Part):
+class Counts(Part):
     """How many images took which part."""
 
     n_train: int = Field(ge=0, description="normals the detector was fitted on")
@@ -84,29 +37,7 @@ class Counts(_Part):
     )
 
 
-class IntervalReport(_Part):
-    """Where a figure may lie on other test images of the same kind, given how few there are."""
-
-    low: float
-    high: float
-    level: float = Field(gt=0, lt=1)
-    method: str
-    n_normal: float = Field(
-        ge=0, description="normal images it rests on; 0 where the figure is not of normal images"
-    )
-    n_anomalous: float = Field(
-        ge=0,
-        description="anomalous images likewise; of a mean over kinds as many as would tell the same if all were of one",
-    )
-
-
-Intervals = Annotated[
-    dict[str, IntervalReport],
-    Field(default_factory=dict, description="by the figure's name; one that has no interval is not there"),
-]
-
-
-class DefectReport(_WithReasons):
+class DefectReport(WithReasons):
     """One defect type against all normal test images."""
 
     defect_type: str
@@ -120,93 +51,7 @@ class DefectReport(_WithReasons):
         return dict(self.metrics)
 
 
-_NO_FIGURES = ("contamination", "false_positive_rate_from", "pinned")
-
-
-class _AtThreshold(_WithReasons):
-    """A threshold from normals and where it comes from; what it does on the test images (or their pixels)."""
-
-    threshold: Figure
-    source: str
-    n: int = Field(ge=0, description="normals it was taken from")
-    precision: Figure
-    recall: Figure
-    f1: Figure
-    iou: Figure
-    false_positive_rate: Figure
-    intervals: Intervals
-
-    def figures(self) -> dict[str, float | None]:
-        return {
-            name: value for name, value in self if isinstance(value, float | None) and name not in _NO_FIGURES
-        }
-
-
-_PROMISING = {"threshold", "source", "n", "contamination"}
-
-
-class OperatingPointReport(_AtThreshold):
-    """A calibrated threshold: a conformal quantile of normals' scores, or of the maxima of their maps."""
-
-    contamination: float = Field(gt=0, lt=0.5, description="nominal false-positive rate")
-    guaranteed_rate: Figure = Field(
-        description="the chance, at most, that a new normal lies above the threshold"
-    )
-    false_positive_limit: Figure = Field(
-        description="the rate that this threshold does not exceed, at 95 % confidence: the upper limit of Clopper and "
-        "Pearson, from the normals that calibrate"
-    )
-    false_positive_rate_from: str | None = Field(
-        None,
-        description="the normals that the rate is of, where there are no good test images: each against the "
-        "threshold that the others set",
-    )
-    pinned: Pin | None = Field(
-        None, description="who chose the threshold instead of the calibrated one, when and why"
-    )
-
-    @property
-    def promise(self) -> dict[str, float | None]:
-        """What the threshold promises of new normals, as ``OperatingPoint.promise``; None where nothing is."""
-        return {"guaranteed_rate": self.guaranteed_rate, "false_positive_limit": self.false_positive_limit}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_earlier_reports(cls, values: Any) -> Any:
-        """What was not written yet follows from the source and the number of the normals."""
-        if not isinstance(values, dict) or "guaranteed_rate" in values or not values.keys() >= _PROMISING:
-            return values
-        threshold = _nan_as_none(values["threshold"])
-        point = OperatingPoint.from_json(values | {"threshold": threshold})
-        why = dict.fromkeys(point.promise, point.unguaranteed) if point.unguaranteed else {}
-        return values | point.promise | {"reasons": {**values.get("reasons", {}), **why}}
-
-
-class SegmentationReport(_AtThreshold):
-    """SegF1's threshold: mean + 3 std of the pixels of ``n`` maps of held-out normals."""
-
-
-class ReviewReport(_WithReasons):
-    """The grey zone below the image threshold, whose parts a person looks at, and what lies in it."""
-
-    from_fpr: float = Field(gt=0, lt=0.5, description="share of good parts, at most, at or beyond its begin")
-    threshold: Figure = Field(description="above it review begins; it ends at the image threshold")
-    source: str
-    n: int = Field(ge=0, description="normals it was taken from")
-    share_in_review: Figure = Field(description="of the good test images")
-    defects_in_review: Figure = Field(description="share of the defective test images")
-    intervals: Intervals
-
-    def figures(self) -> dict[str, float | None]:
-        """Its threshold, and the metrics of ``metrics.catalogue`` that are taken of it."""
-        return {"threshold": self.threshold} | self.shares()
-
-    def shares(self) -> dict[str, float | None]:
-        """The metrics of ``metrics.catalogue`` that are taken of it."""
-        return {"share_in_review": self.share_in_review, "defects_in_review": self.defects_in_review}
-
-
-class UnlabelledSplit(_Part):
+class UnlabelledSplit(Part):
     """A test split that is scored and has maps, but no metrics."""
 
     split: str
@@ -214,7 +59,7 @@ class UnlabelledSplit(_Part):
     reason: str = "no ground truth published"
 
 
-class Timings(_WithReasons):
+class Timings(WithReasons):
     """Where the time went. All in seconds of wall time."""
 
     fit_seconds: Figure
@@ -228,7 +73,7 @@ class Timings(_WithReasons):
         return {name: getattr(self, name) for name in type(self).model_fields if name != "reasons"}
 
 
-class BankReport(_WithReasons):
+class BankReport(WithReasons):
     """The memory bank: its size, and how far the training patches lie from it (None without a coreset)."""
 
     rows: int = Field(ge=0)
@@ -242,7 +87,7 @@ class BankReport(_WithReasons):
         return {name: getattr(self, name) for name in ("coverage_max", "coverage_p99", "coverage_mean")}
 
 
-class RoiReport(_Part):
+class RoiReport(Part):
     """What the region of interest of the detector's preset did to the pixel metrics."""
 
     pixels: Literal["excluded", "included"] = Field(description="those outside, in the pixel metrics")
@@ -251,7 +96,7 @@ class RoiReport(_Part):
     )
 
 
-class Runtime(_Part):
+class Runtime(Part):
     """Where it ran: recorded, never part of a version."""
 
     device: str
@@ -260,7 +105,7 @@ class Runtime(_Part):
     host: str
 
 
-class MetricsReport(_WithReasons):
+class MetricsReport(WithReasons):
     """Everything known about one cell: dataset x category x detector.
 
     Its fields are described where they stand; units are in their names. ``to_json`` and ``from_json`` are metrics.json.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.metrics import calibrate, odd_scores
-from uad_orchestrator.metrics.outliers import LEVEL
+from uad_orchestrator.metrics.thresholds.outliers import LEVEL
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 

@@ -1,6 +1,6 @@
 """What speaks against a cell's figures, from its artifacts alone: no Dagster, nothing is computed anew.
 
-The rules are those of the asset checks (``check_rules``). What they find is kept until the cell's report, or how the
+The rules are those of the asset checks. What they find is kept until the cell's report, or how the
 project sets the checks, is another.
 """
 
@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import read_scores
-from uad_orchestrator.orchestration.cells import check_rules
+from uad_orchestrator.metrics.report import MetricsReport
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
-from uad_orchestrator.orchestration.cells.check_rules import Verdict
-from uad_orchestrator.orchestration.cells.dataset_findings import (
+from uad_orchestrator.orchestration.cells.findings import figure_rules, threshold_rules
+from uad_orchestrator.orchestration.cells.findings.dataset_findings import (
     category_warnings,
     dataset_findings,
     faults_among,
 )
+from uad_orchestrator.orchestration.cells.findings.verdict import Verdict
 from uad_orchestrator.orchestration.cells.kept_findings import KeptFindings
 from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point
 from uad_orchestrator.orchestration.versions.selection import Selection
@@ -29,7 +31,7 @@ from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raised when the rules find something else in the same artifacts."""
 
 
@@ -101,16 +103,18 @@ def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
     rows, image, pixel = read_scores(scores), image_point(run), pixel_point(run)
     holds_normals = bool(run.provenance("score_table").facts.get("holds_normals"))
     report, before = run.provenance("metrics_report"), _report_before(run)
+    figures = run.directory("metrics_report", METRICS_FILE) / METRICS_FILE
     level, drop = checks.false_positive_level, checks.metric_drop
     verdicts = {
-        "scores_usable": check_rules.scores_usable(rows),
-        "false_positive_rate": check_rules.false_positive_rate(rows, image, level),
-        "enough_normals": check_rules.enough_normals(image, pixel),
-        "calibrated_on_unseen": check_rules.calibrated_on_unseen(image, holds_normals),
-        "odd_normals": check_rules.odd_normals(rows, image, pixel),
+        "scores_usable": figure_rules.scores_usable(rows),
+        "false_positive_rate": threshold_rules.false_positive_rate(rows, image, level),
+        "enough_normals": threshold_rules.enough_normals(image, pixel),
+        "calibrated_on_unseen": threshold_rules.calibrated_on_unseen(image, holds_normals),
+        "odd_normals": threshold_rules.odd_normals(rows, image, pixel),
+        "pinned_points": threshold_rules.pinned_points(MetricsReport.from_json(figures.read_bytes())),
     }
     if before is not None:
-        verdicts["metrics_kept"] = check_rules.metrics_kept(before.metrics, report.metrics, drop)
+        verdicts["metrics_kept"] = figure_rules.metrics_kept(before.metrics, report.metrics, drop)
     return verdicts
 
 

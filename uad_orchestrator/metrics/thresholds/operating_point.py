@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
-from uad_orchestrator.metrics.conformal import RateLaw, conformal_rank, scores_needed
+from uad_orchestrator.metrics.thresholds.conformal import RateLaw, conformal_rank, scores_needed
 
 _FEW = "; largest of "
 _ASIDE = "; left aside, far above the other "
@@ -40,7 +40,7 @@ class Pin(BaseModel):
     'pinned by anna on 2026-11-27: misses cost most; chosen on test labels'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     threshold: FiniteFloat | None = Field(None, description="its value; anomalous means score > threshold")
     fpr: float | None = Field(
@@ -51,6 +51,11 @@ class Pin(BaseModel):
     )
     chosen_on: Literal["normals", "test labels"] | None = Field(
         None, description="what it was chosen on, `normals` or `test labels`; default: nobody says"
+    )
+    scores: str | None = Field(
+        None,
+        description="of a value, a digest of the memory bank and the settings of the scores that it was chosen for; "
+        "where they are others, that is said; default: nobody says",
     )
     by: str = Field(min_length=1, description="who pinned it")
     at: date = Field(description="when, e.g. 2026-11-27")
@@ -70,7 +75,7 @@ class Pin(BaseModel):
     def _one_line(cls, text: str) -> str:
         if not text.isprintable():
             raise ValueError("holds a line break or a control character: write it on one line")
-        return text.strip()
+        return text
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -134,7 +139,7 @@ class OperatingPoint:
         """The chance, at most, that a new normal lies above it; NaN where nothing is guaranteed.
 
         ``(n + 1 - rank) / (n + 1)``: at most ``contamination`` where the normals are enough for that, and where they
-        are single images; of an image of a new group where they come in groups (see ``metrics.conformal``).
+        are single images; of an image of a new group where they come in groups (see ``metrics.thresholds.conformal``).
 
         >>> OperatingPoint(0.4, "validation", n=4, contamination=0.05).guaranteed_rate
         0.2

@@ -13,13 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from uad_orchestrator.metrics.bootstrap import LEVEL
-from uad_orchestrator.metrics.catalogue import CLOPPER_PEARSON
-from uad_orchestrator.metrics.intervals import rate_interval
-from uad_orchestrator.metrics.operating_point import OperatingPoint
-from uad_orchestrator.metrics.pixels.statistics import ScoredImage
-from uad_orchestrator.metrics.report import IntervalReport, ReviewReport
-from uad_orchestrator.metrics.thresholds import at_false_positive_rate
+from uad_orchestrator.metrics.thresholds.calibration import at_false_positive_rate
+from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 
 Decision = Literal["pass", "review", "reject"]
 
@@ -34,14 +29,14 @@ def decide(score: float, threshold: float, review_threshold: float | None = None
             not asked for, and nothing is reviewed.
 
     Returns:
-        the decision; None where a threshold is NaN.
+        the decision; None where the score or a threshold is NaN.
 
     >>> [decide(score, threshold=0.5, review_threshold=0.3) for score in (0.3, 0.4, 0.6)]
     ['pass', 'review', 'reject']
     >>> decide(0.4, threshold=0.5), decide(0.4, threshold=0.5, review_threshold=math.nan)
     ('pass', None)
     """
-    if math.isnan(threshold) or (review_threshold is not None and math.isnan(review_threshold)):
+    if any(math.isnan(value) for value in (score, threshold, review_threshold or 0.0)):
         return None
     if score > threshold:
         return "reject"
@@ -100,51 +95,3 @@ def in_review(scores: Sequence[float] | np.ndarray, threshold: float, review_thr
     """
     values = np.asarray(scores, dtype=np.float64)
     return int(np.count_nonzero((values > review_threshold) & (values <= threshold)))
-
-
-def review_report(
-    begin: OperatingPoint, threshold: OperatingPoint, rows: Sequence[ScoredImage]
-) -> ReviewReport:
-    """What the grey zone holds of the test images.
-
-    Args:
-        begin: where it begins; its contamination is ``from_fpr``.
-        threshold: the image threshold, where it ends.
-        rows: the labelled test images with their scores.
-
-    Returns:
-        the shares of good and of defective images, with exact intervals; None with the reason where undefined.
-    """
-    shares: dict[str, float | None] = {}
-    reasons: dict[str, str] = {}
-    intervals: dict[str, IntervalReport] = {}
-    for name, label, kind in (("share_in_review", 0, "good"), ("defects_in_review", 1, "defective")):
-        scores = [row.score for row in rows if row.label == label]
-        shares[name] = None
-        if begin.reason:
-            reasons[name] = f"no review: {begin.reason}"
-        elif not scores:
-            reasons[name] = f"no {kind} test images"
-        else:
-            count, n = in_review(scores, threshold.threshold, begin.threshold), len(scores)
-            low, high = rate_interval(count, n)
-            shares[name] = count / n
-            intervals[name] = IntervalReport(
-                low=low,
-                high=high,
-                level=LEVEL,
-                method=CLOPPER_PEARSON,
-                n_normal=0 if label else n,
-                n_anomalous=n if label else 0,
-            )
-    if begin.reason:
-        reasons["threshold"] = begin.reason
-    return ReviewReport(
-        from_fpr=begin.contamination,
-        threshold=begin.threshold,
-        source=begin.source,
-        n=begin.n,
-        reasons=reasons,
-        intervals=intervals,
-        **shares,
-    )

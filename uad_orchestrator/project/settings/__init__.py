@@ -1,0 +1,39 @@
+"""The sections of the project file."""
+
+from uad_orchestrator.project.settings.datasets import DatasetSettings, ImagesSettings
+from uad_orchestrator.project.settings.detectors import (
+    NO_PINS,
+    CellPins,
+    DetectorEntry,
+    RepeatSettings,
+    ReviewSettings,
+)
+from uad_orchestrator.project.settings.evaluation import ChecksSettings, EvaluationSettings
+from uad_orchestrator.project.settings.machine import RuntimeSettings, StorageSettings
+from uad_orchestrator.project.settings.running import (
+    AutomationSettings,
+    DagsterSettings,
+    IntakeSettings,
+    PoolSettings,
+)
+from uad_orchestrator.project.settings.section import PROJECT_FILE, Section
+
+__all__ = [
+    "NO_PINS",
+    "PROJECT_FILE",
+    "AutomationSettings",
+    "CellPins",
+    "ChecksSettings",
+    "DagsterSettings",
+    "DatasetSettings",
+    "DetectorEntry",
+    "EvaluationSettings",
+    "ImagesSettings",
+    "IntakeSettings",
+    "PoolSettings",
+    "RepeatSettings",
+    "ReviewSettings",
+    "RuntimeSettings",
+    "Section",
+    "StorageSettings",
+]
