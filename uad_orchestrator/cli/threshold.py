@@ -12,6 +12,7 @@ import typer
 from uad_orchestrator.cli.terminal.completion import complete_category, complete_detector
 from uad_orchestrator.cli.terminal.options import Home, Json
 from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
+from uad_orchestrator.cli.terminal.selecting import select_one
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.services.threshold_choice import Choice, Side
@@ -79,7 +80,7 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
     of: Of = "pixel" if pixel else "image"
     with speaking():
         project = open_project(home)
-        cell = _cell(project, category, detector)
+        cell = select_one(project, [category], [detector])
         run = CellRun(cell, open_state(project), open_store(project))
         try:
             chosen = choose(
@@ -125,21 +126,6 @@ def _said(project: Project, cell: Cell, of: Of, chosen: Choice) -> str:
     done = "does not have it any more" if chosen.pin is None else "has it now"
     narrow = f"--category '{cell.category}' --detector '{cell.detector}'"
     return f"{project.home / 'uad.yaml'} {done}: `uad refresh {narrow}` measures the cell anew"
-
-
-def _cell(project: Project, category: str, detector: str) -> Cell:
-    """The one cell; wrong usage where the names fit none or several."""
-    from uad_orchestrator.cli.terminal.selecting import select
-    from uad_orchestrator.orchestration.versions.graph import Cell
-
-    selection = select(project, [category], [detector])
-    found = [cell for key in project.cells() if selection.covers(cell := Cell(*key))]
-    if len(found) != 1:
-        note(
-            f"Error: {len(found)} cells match ({'; '.join(map(str, found[:9]))}): name one category and one detector"
-        )
-        raise typer.Exit(WRONG_USAGE)
-    return found[0]
 
 
 def _json(cell: Cell, of: str, chosen: Choice, *, written: bool) -> dict[str, Any]:
