@@ -30,6 +30,8 @@ CONTROLLED_EVERY = 4
 """Cycles from one comparison with the project that nobody disturbs to the next."""
 
 REAL_EVERY = 4
+PATIENCE = 120.0
+"""Seconds until a refresh writes first, and until what was killed, and its workers, have ended."""
 
 PRELOADED = ["uad_orchestrator.cli", "uad_orchestrator.orchestration.execution.refresh", "tests.faults.kills"]
 
@@ -107,26 +109,34 @@ class _Kill:
 
 def _kill_a_refresh(home: Path, draws: random.Random, seconds: float, *, real: bool) -> _Kill:
     workers = draws.choice(["1", "2"])
+    # drawn before anything is waited for: a seed repeats it on any machine
+    victim = draws.choice(["the whole group", "the parent", "a worker"])
     arguments = ["refresh", "--home", str(home), "--workers", workers]
     process = _start_command(arguments) if real else _start_forked(arguments)
     try:
         moment = _await_moment(process, home, draws, seconds * (1.5 if real else 1.0))
         children = process.children(recursive=True) if process.is_running() else []
-        victim = draws.choice(["the whole group", "the parent", "a worker"])
         if victim == "a worker" and not (running := _workers(children)):
             victim = "the parent"
         if victim == "a worker":
             draws.choice(running).kill()
-            process.wait(120)
+            process.wait(PATIENCE)
         elif victim == "the parent":
             process.kill()
         else:
-            os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, psutil.NoSuchProcess):
+            _kill_group(process)
+    except psutil.NoSuchProcess:
         return _Kill("nothing", "it had ended before", ())
-    _, alive = psutil.wait_procs([process, *children], timeout=15)
+    _, alive = psutil.wait_procs([process, *children], timeout=PATIENCE)
     left = [f"{orphan} outlives the refresh" for orphan in alive]
     return _Kill(f"{victim} {'of a command' if real else 'forked'}", moment, tuple(left))
+
+
+def _kill_group(process: psutil.Process) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has not yet made a group of its own, or it has ended
+        process.kill()
 
 
 def _start_command(arguments: list[str]) -> psutil.Process:
@@ -161,12 +171,17 @@ def _await_moment(process: psutil.Process, home: Path, draws: random.Random, sec
         return "at some moment"
     drafts, skipped = home / ".uad/scratch", draws.randrange(6)
     seen: set[str] = set()
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        seen |= {draft.name for draft in drafts.glob("*")}
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if new := {draft.name for draft in drafts.glob("*")} - seen:
+            seen |= new
+            deadline = time.monotonic() + seconds
         if len(seen) > skipped:
             time.sleep(draws.choice([0, 0, draws.uniform(0, 0.05)]))
             return "while an artifact was written"
         time.sleep(0.001)
+    if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        return "when no further artifact was written"
     raise psutil.NoSuchProcess(process.pid)
 
 

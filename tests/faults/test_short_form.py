@@ -34,7 +34,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 @pytest.mark.end_to_end
 def test_killed_refreshes_lose_nothing(tmp_path: Path) -> None:
     """The first is the command itself, the parent of two workers, killed while one of them writes."""
-    tally = try_kills(2, 0, tmp_path, ["disc"])
+    tally = try_kills(2, 192, tmp_path, ["disc"])
     assert not tally.faults, tally
     first = tally.outcomes[0]
     assert (first.what, first.came) == ("the parent of a command", "while an artifact was written")

@@ -11,17 +11,21 @@ import pytest
 from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_image
 from uad_orchestrator import __version__
 from uad_orchestrator.datasets import demo_generator
+from uad_orchestrator.orchestration.cells.board import keep_board
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, Cell, cell_of, partition_of
 from uad_orchestrator.orchestration.versions.stores import (
     inputs_stamp,
     make_demo_images,
+    open_index,
     open_state,
     open_store,
     remember_input,
 )
 from uad_orchestrator.orchestration.versions.weight_paths import weight_files
 from uad_orchestrator.project import Project, demo_project
+from uad_orchestrator.reporting.board.leaderboard import build_leaderboard
 from uad_orchestrator.storage.artifact_key import ArtifactKey
+from uad_orchestrator.storage.lineage.index import LineageIndex
 
 CELL = Cell("alpha/disc", "patchcore")
 ADDRESSES: dict[str, tuple[str | None, str | None, str | None]] = {
@@ -49,6 +53,31 @@ def test_an_inputs_content_is_kept_at_its_address(workshop: Workshop, asset: str
     (directory / "content.json").write_text("{}")
     remember_input(store, found)
     assert (directory / "content.json").read_text() == "{}", "what is there is not written again"
+
+
+@pytest.mark.parametrize("kept", ["an input", "a board"])
+def test_what_a_kill_left_out_of_the_index_is_noted_by_the_next_run(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    state, store = open_state(workshop.project), open_store(workshop.project)
+    keep = {
+        "an input": lambda: remember_input(store, state.input("normal_images", CELL)),
+        "a board": lambda: keep_board(store, build_leaderboard({}), "0001"),
+    }[kept]
+    index = open_index(store)
+    index.sql("FROM materialization")  # a lost index is made anew, of all that is stored
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_the_kill:
+        at_the_kill.setattr(LineageIndex, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keep()
+    assert len(list(store.list_all())) == 1 and index.sql("FROM materialization").rows == []
+    for _ in range(2):
+        keep()
+        assert index.sql("SELECT count(*) FROM materialization").rows == [(1,)]
 
 
 def test_caches_lie_in_the_local_folder_and_artifacts_below_the_root(workshop: Workshop) -> None:

@@ -159,6 +159,17 @@ def test_recording_twice_is_recording_once(index: LineageIndex, store: ArtifactS
     assert index.sql(f"SELECT {counts}").rows == [(3, 4, 2)]
 
 
+def test_a_reuse_notes_the_making_too_whose_process_may_have_been_killed_before_it_did(
+    index: LineageIndex, store: ArtifactStore, put: Put
+) -> None:
+    index.sql("FROM materialization")  # a lost index is made anew, of all that is stored
+    key = make_cell(store, put)[0]
+    for count in (1, 2):
+        index.record(store.provenance(key), key, reused=True)
+        rows = index.sql("SELECT reused, count(*) FROM materialization GROUP BY ALL ORDER BY ALL").rows
+        assert rows == [(False, 1), (True, count)]
+
+
 def test_rebuild_gives_the_same_index(index: LineageIndex, store: ArtifactStore, put: Put) -> None:
     record(index, make_cell(store, put, tag="1", auroc=0.8, day=1))
     keys = make_cell(store, put, tag="2", day=2)

@@ -67,18 +67,17 @@ def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsR
 
 
 def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
-    """Store the board as an artifact, once per version."""
+    """Store the board as an artifact, once per version; it is noted each time, lest a kill came between."""
     key = board_key(version)
-    if store.exists(key):
-        return
-    inputs = {
-        f"metrics_report@{row.dataset}/{row.category}/{row.detector}": row.version
-        for row in board.rows
-        if row.version
-    }
-    provenance = Provenance(**vars(key), inputs=inputs, code_version=__version__)
-    with store.write(key, provenance) as draft:
-        (draft.directory / BOARD_FILE).write_text(board.to_json())
+    if not store.exists(key):
+        inputs = {
+            f"metrics_report@{row.dataset}/{row.category}/{row.detector}": row.version
+            for row in board.rows
+            if row.version
+        }
+        provenance = Provenance(**vars(key), inputs=inputs, code_version=__version__)
+        with store.write(key, provenance) as draft:
+            (draft.directory / BOARD_FILE).write_text(board.to_json())
     open_index(store).record(store.provenance(key))
 
 

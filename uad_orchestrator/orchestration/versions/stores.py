@@ -51,13 +51,16 @@ def open_index(store: ArtifactStore) -> LineageIndex:
 
 
 def remember_input(store: ArtifactStore, found: Input) -> None:
-    """Keep an input's content beside its version, so that a later plan can say in words what changed."""
+    """Keep an input's content beside its version, so that a later plan can say in words what changed.
+
+    It is noted each time, to the same effect: a process may have been killed once it was kept, before it was noted.
+    """
     key = input_key(found)
     if not store.exists(key):
         provenance = Provenance(**vars(key), code_version=__version__)
         with store.write(key, provenance) as draft:
             (draft.directory / CONTENT_FILE).write_text(json.dumps(found.content, sort_keys=True))
-        open_index(store).record(store.provenance(key))
+    open_index(store).record(store.provenance(key))
 
 
 def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Collection[Cell]) -> list[Input]:

@@ -87,7 +87,8 @@ class LineageIndex:
         """Note that an artifact was made, or was found there and ``reused``.
 
         Whatever goes wrong is logged: a cell never fails or waits because of its index. Opening the file
-        costs a tenth of a second, so events are folded in together, now and then; ``sql`` sees all.
+        costs a tenth of a second, so events are folded in together, now and then; ``sql`` sees all. That it was made
+        is noted with each reuse, to the same effect: its maker may have been killed before it noted that.
 
         Args:
             provenance: the artifact's record.
@@ -96,10 +97,11 @@ class LineageIndex:
         """
         with self._never_in_the_way(f"{provenance.asset} is stored but not noted"):
             location = self.store.path(key or ArtifactKey.of(provenance))
-            event = LineageEvent.computed(provenance, location)
+            made = LineageEvent.computed(provenance, location)
+            self.pending.append(made)
             if reused:
-                event = replace(event, event_id=uuid.uuid4().hex, recorded_at=datetime.now(UTC), reused=True)
-            self.pending.append(event)
+                found = replace(made, event_id=uuid.uuid4().hex, recorded_at=datetime.now(UTC), reused=True)
+                self.pending.append(found)
             if self._seconds_since_fold() >= FOLD_INTERVAL:
                 self.fold()
 
