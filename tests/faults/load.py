@@ -43,6 +43,7 @@ MEANWHILE = (
     "is tried again",
     "is open in another process",
     "was never made",
+    "is not there in version",
     "no such file",
 )
 """Words of errors that are true of a project that somebody changes at the same time."""
