@@ -126,6 +126,17 @@ def test_a_threshold_that_there_is_not_is_left_out(soft: Bundle) -> None:
     assert said["uad.image_threshold_source"] == "none: not calibrated"
 
 
+def test_where_review_begins_is_told_of_a_cell_with_a_grey_zone(soft: Bundle) -> None:
+    from dataclasses import replace
+
+    from uad_orchestrator.export.onnx.metadata import metadata
+
+    begin = replace(soft.calibration.image_point, threshold=0.25, contamination=0.3)
+    said = metadata(replace(soft, calibration=replace(soft.calibration, review_point=begin)), [])
+    assert said["uad.review_threshold"] == "0.25" and said["uad.review_threshold_source"] == begin.source
+    assert "uad.review_threshold" not in metadata(soft, [])
+
+
 def test_the_program_of_the_page_needs_nothing_of_ours(
     soft: Bundle,
     exported: OnnxExport,

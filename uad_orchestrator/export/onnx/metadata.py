@@ -28,6 +28,8 @@ def metadata(bundle: Bundle, agreements: Sequence[Agreement]) -> dict[str, str]:
         agreements: of the runtimes that it was run by.
     """
     points = {"image": bundle.calibration.image_point, "pixel": bundle.calibration.pixel_point}
+    if bundle.calibration.review_point is not None:
+        points["review"] = bundle.calibration.review_point
     thresholds = {
         f"uad.{name}_threshold": repr(point.threshold)
         for name, point in points.items()
