@@ -341,7 +341,7 @@ def test_a_damaged_image_with_alpha_is_a_problem_like_others(home: Path) -> None
     status, said, _ = check(home)
     assert status == 1
     [problem] = said["line7/housing: housing/train/good/000.png"]
-    assert problem.startswith("error: cannot be read")
+    assert problem.startswith("error: damaged: the checksum of the IDAT chunk")
 
 
 def test_a_manifest_that_is_the_root_itself_needs_disk_too(home: Path) -> None:
