@@ -26,7 +26,7 @@ def detector(**settings: object) -> Detector:
 @pytest.mark.parametrize("share", [0.3, 0.8, 0.05])
 def test_patch_scores_are_the_recipes(share: float) -> None:
     images = batch()
-    found = detector(lowest_share=share)._responses(_sources(images))
+    found = detector(lowest_share=share)._responses_to(_sources(images))
     rows = [e.patch_embeddings.astype(np.float16).astype(np.float64) for e in CellMeans().embed_batch(images)]
     unit = [r / np.linalg.norm(r, axis=1, keepdims=True) for r in rows]
     for i, response in enumerate(found):
@@ -79,7 +79,7 @@ def test_a_tile_is_compared_with_other_images_by_all_their_tiles(
         rows = np.stack([e.patch_embeddings for e in CellMeans().embed_batch(of_image)])
         rows = rows.astype(np.float16).astype(np.float64)
         unit.append(rows / np.linalg.norm(rows, axis=2, keepdims=True))
-    for i, response in enumerate(found._responses(_sources(images))):
+    for i, response in enumerate(found._responses_to(_sources(images))):
         asked = unit[i].reshape(-1, 1, unit[i].shape[2])
         closest = [
             np.linalg.norm(asked - other.reshape(1, -1, other.shape[2]), axis=2).min(axis=1)
