@@ -80,7 +80,7 @@ def dotted(place: Place) -> str:
 def shown(value: object) -> str:
     """A value for a message: short, and without the credentials a URL may carry.
 
-    >>> shown("s3://key:secret@bucket/a?sig=1")
+    >>> shown("s3://key@bucket/a?sig=1")
     "'s3://***@bucket/a?***'"
     """
     if isinstance(value, Mapping):
