@@ -39,7 +39,7 @@ CHANGES_PER_HOUR = 6.0
 LOST, FAILED = 0.1, 0.1
 """Shares of runs that die before they begin, and of those that fail."""
 
-WARM_UP = 0.5
+WARM_UP = 0.2
 """Of the ticks; memory is compared from there to the end."""
 
 FEWEST_TICKS = 1000
