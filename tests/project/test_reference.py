@@ -65,6 +65,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "dagster": (settings.DagsterSettings,),
     "pools": (settings.PoolSettings,),
     "automation": (settings.AutomationSettings,),
+    "line": (settings.LineSettings,),
     "checks": (settings.ChecksSettings,),
     "intake": (settings.IntakeSettings,),
     "train": (TrainSettings,),

@@ -20,6 +20,7 @@ from uad_orchestrator.project.settings import (
     DetectorEntry,
     EvaluationSettings,
     ImagesSettings,
+    LineSettings,
     RuntimeSettings,
     Section,
     StorageSettings,
@@ -41,6 +42,7 @@ class Project(Section):
         costs: what wrong decisions cost on the line; None: nobody says. Never part of a version.
         operating_points: category key -> detector -> the thresholds that people chose instead of the calibrated ones.
         automation: what happens by itself while Dagster's daemon runs.
+        line: where the records of the line lie.
         checks: when the asset checks speak up.
         dagster: how the project appears in Dagster.
         found_categories: of each dataset that declares none, the categories found when the file was read, and those
@@ -62,6 +64,7 @@ class Project(Section):
     costs: Costs | None = None
     operating_points: dict[str, dict[str, CellPins]] = Field({})
     automation: AutomationSettings = AutomationSettings()
+    line: LineSettings = LineSettings()
     checks: ChecksSettings = ChecksSettings()
     dagster: DagsterSettings = DagsterSettings()
     trusted_checkpoints: tuple[str, ...] = Field((), description="SHA-256 of checkpoints that may run code")

@@ -8,7 +8,7 @@ from typing import Any
 
 from uad_orchestrator.project.errors import Place, SettingProblem, shown
 
-_PATHS = ("root", "local", "incoming", "weights", "checkpoint", "folder", "path", "roots")
+_PATHS = ("root", "local", "incoming", "weights", "checkpoint", "folder", "path", "roots", "records")
 """The keys that hold paths."""
 
 

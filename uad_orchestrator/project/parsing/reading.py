@@ -30,6 +30,7 @@ from uad_orchestrator.project.settings import (
     DetectorEntry,
     EvaluationSettings,
     ImagesSettings,
+    LineSettings,
     RuntimeSettings,
     StorageSettings,
 )
@@ -76,6 +77,7 @@ def _read_sections(
         costs = findings.check(Costs, given, ("costs",))
     points = read_points(values.get("operating_points"), findings)
     automation = findings.section(AutomationSettings, values.get("automation"), ("automation",))
+    line = _read_line(values.get("line"), home, findings)
     checks = findings.section(ChecksSettings, values.get("checks"), ("checks",))
     dagster = findings.section(DagsterSettings, values.get("dagster"), ("dagster",))
     presets = _read_presets(values.get("presets"), home, catalogue, findings)
@@ -101,6 +103,7 @@ def _read_sections(
         costs=costs,
         operating_points=points,
         automation=automation,
+        line=line,
         checks=checks,
         dagster=dagster,
         trusted_checkpoints=(*trusted, *read_trusted(home)),
@@ -129,6 +132,12 @@ def _check_protocols(
                 f"sPRO needs masks in channels, which layout {datasets[name].layout} of {name} does not have"
             )
             findings.add(place, what, "leave it to the layout, or name another protocol")
+
+
+def _read_line(value: object, home: Path, findings: Findings) -> LineSettings:
+    settings = findings.section(LineSettings, value, ("line",))
+    records = settings.records and (home / settings.records.expanduser()).resolve()
+    return settings.model_copy(update={"records": records})
 
 
 def _read_storage(value: object, home: Path, findings: Findings) -> StorageSettings:

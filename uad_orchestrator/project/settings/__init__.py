@@ -9,6 +9,7 @@ from uad_orchestrator.project.settings.detectors import (
     ReviewSettings,
 )
 from uad_orchestrator.project.settings.evaluation import ChecksSettings, EvaluationSettings
+from uad_orchestrator.project.settings.line import LineSettings
 from uad_orchestrator.project.settings.machine import RuntimeSettings, StorageSettings
 from uad_orchestrator.project.settings.running import (
     AutomationSettings,
@@ -30,6 +31,7 @@ __all__ = [
     "EvaluationSettings",
     "ImagesSettings",
     "IntakeSettings",
+    "LineSettings",
     "PoolSettings",
     "RepeatSettings",
     "ReviewSettings",

@@ -1,0 +1,77 @@
+"""Where records lie: a folder per cell and day, with Parquet files, and journals that are not Parquet yet.
+
+``<records>/<dataset>/<category>/<detector>/<day>/``: days are those of UTC. A journal (``*.jsonl``) is what a writer
+has said so far, a record a line; once it is Parquet it is removed, so for a moment a record may be in both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from uad_orchestrator.inference.records.record import LineRecord
+
+
+def cell_folder(records: Path, category: str, detector: str) -> Path:
+    """The folder of a cell's records.
+
+    Args:
+        records: the folder that is recorded to.
+        category: ``dataset/category``.
+        detector: its name.
+    """
+    return records / Path(category) / detector
+
+
+def recorded_cells(records: Path) -> list[tuple[str, str]]:
+    """The cells that have records, ``(dataset/category, detector)``, sorted."""
+    folders = sorted(
+        path for path in records.glob("*/*/*") if path.is_dir() and not path.name.startswith(".")
+    )
+    return [(f"{path.parent.parent.name}/{path.parent.name}", path.name) for path in folders]
+
+
+def recorded_days(records: Path, category: str, detector: str) -> list[str]:
+    """The days on which a cell has records, ``2026-11-26``, in order."""
+    folder = cell_folder(records, category, detector)
+    return sorted(path.name for path in folder.iterdir() if _is_day(path.name)) if folder.is_dir() else []
+
+
+def read_day(records: Path, category: str, detector: str, day: str) -> list[LineRecord]:
+    """A cell's records of a day, in order of time; each once.
+
+    A line that a killed writer left half is passed over: its image had no answer yet.
+    """
+    import pyarrow.parquet as pq
+
+    folder = cell_folder(records, category, detector) / day
+    found: dict[str, LineRecord] = {}
+    # Journals first: one that becomes Parquet between the two looks is then seen twice rather than not at all.
+    for path in sorted(folder.glob("*.jsonl")):
+        found |= {record.id: record for record in _journalled(path)}
+    for path in sorted(folder.glob("*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            record = LineRecord(**row | {"warnings": tuple(row["warnings"] or ())})
+            found[record.id] = record
+    return sorted(found.values(), key=lambda record: (record.time, record.id))
+
+
+def _journalled(path: Path) -> Iterator[LineRecord]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:  # it became Parquet meanwhile
+        return
+    for line in lines[:-1]:
+        try:
+            yield LineRecord.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
+def _is_day(name: str) -> bool:
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
