@@ -196,9 +196,17 @@ def test_a_disk_that_cannot_be_read_is_no_missing_artifact(
         patched.setattr(os, "pread", broken)
         with pytest.raises(OSError, match="Input/output error"):
             store.holds(key)
+
+
+def test_a_folder_in_the_place_of_its_provenance_is_none(
+    store: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    put(store, key)
     (Path(store.path(key)) / PROVENANCE_FILE).unlink()
     (Path(store.path(key)) / PROVENANCE_FILE).mkdir()
-    assert not store.holds(key)
+    assert not store.holds(key) and not store.exists(key)
+    put(store, key, {"a": "new"})
+    assert (store.open_dir(key) / "a").read_text() == "new"
 
 
 def test_an_artifact_moved_by_hand_does_not_count(store: ArtifactStore, key: ArtifactKey, put: Put) -> None:

@@ -93,7 +93,7 @@ class LocalLocation:
     def read(self, path: PurePosixPath) -> bytes | None:
         try:
             return (self.root / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # a folder in its place is no file
             return None
 
     def has_object(self, path: PurePosixPath | str) -> bool:
