@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +32,7 @@ Digests = Callable[[Path], str]
 strings, which are a good deal faster than paths over 100,000 files."""
 
 
-def load_dataset(
+def load_dataset(  # noqa: PLR0913 - keywords, each with a default
     name: str,
     root: Path | str,
     category: str,
@@ -43,6 +43,7 @@ def load_dataset(
     strictness: Strictness = Strictness(),  # noqa: B008 - frozen
     digests: Digests | None = None,
     reading: ReadingSettings = PLAIN_READING,
+    categories: Collection[str] = (),
 ) -> Manifest:
     """One category of a dataset: each image's split, label, defect type, masks, group and content digest.
 
@@ -56,6 +57,7 @@ def load_dataset(
         strictness: whether masks may be missing, and whether copies between splits are errors.
         digests: gives a file's digest; a cache may stand here.
         reading: how the images are read: what their files do not say themselves.
+        categories: those known to be below the root (``find_categories``): it is not listed for one of them.
 
     Returns:
         The images, sorted by split and path, and warnings of what is missing.
@@ -72,7 +74,9 @@ def load_dataset(
     (30, 'gear/test/colour_shift/000.png', 'colour_shift')
     """
     layout = layout or name
-    scan, exclusions = scan_dataset(layout, Path(root), category, exclude, layout_settings, strictness.masks)
+    scan, exclusions = scan_dataset(
+        layout, Path(root), category, exclude, layout_settings, strictness.masks, categories
+    )
     folder = dataset_folder(layout, root)
     if scan.problems:
         raise DatasetError(f"{name}/{category} (layout {layout}, root {root}) cannot be used:", scan.problems)
@@ -160,8 +164,13 @@ def scan_dataset(
     exclude: Iterable[str] = (),
     layout_settings: LayoutSettings | Mapping[str, Any] | None = None,
     masks: MaskRule | None = None,
+    categories: Collection[str] = (),
 ) -> tuple[Scan, Exclusions]:
     """Images, problems and warnings of a category by names only, no file opened; and what was left out.
+
+    Args:
+        layout, root, category, exclude, layout_settings, categories: as ``load_dataset``.
+        masks: whether they may be missing; None: as the layout has it.
 
     Raises:
         DatasetError: the layout or the category is unknown, the layout is set wrongly, or the root cannot be reached.
@@ -171,7 +180,8 @@ def scan_dataset(
         raise DatasetError(
             f"the root {root} cannot be reached: no such folder; is the disk or share mounted?"
         )
-    _check_category(layout, scanned, root, category)
+    if category not in categories:
+        _check_category(layout, scanned, root, category)
     exclusions = Exclusions(exclude)
     scan = scanned.scan_category(root, category, exclusions)
     refuse_equal_stems(scan)

@@ -34,7 +34,7 @@ def checksum(path: Path) -> str:
 
 
 def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
-    """``checksum`` of files, several at once.
+    """``checksum`` of files, several at once where they are large.
 
     Args:
         directory: where they lie.
@@ -43,8 +43,11 @@ def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
     Returns:
         By name.
     """
-    names, threads = list(names), available_threads()
-    found = ordered_map(checksum, [directory / name for name in names], threads=threads, ahead=threads)
+    names = list(names)
+    paths = [directory / name for name in names]
+    small = sum(path.stat().st_size for path in paths) <= _BLOCK  # threads would take longer to start
+    threads = 1 if small else available_threads()
+    found = ordered_map(checksum, paths, threads=threads, ahead=threads)
     return dict(zip(names, found, strict=True))
 
 

@@ -23,9 +23,11 @@ from tests.orchestration.edits import (
 )
 from tests.orchestration.versions.test_graph import DESIGN
 from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_image
+from uad_orchestrator.datasets import load
 from uad_orchestrator.detectors.registry import DETECTORS
 from uad_orchestrator.metrics.cell import METRICS_VERSION
 from uad_orchestrator.metrics.thresholds import CALIBRATION_VERSION
+from uad_orchestrator.orchestration.versions import state as state_module
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell, partition_of
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state
@@ -149,6 +151,25 @@ def test_each_file_is_fingerprinted_once(workshop: Workshop) -> None:
     images = {path.resolve() for path in (workshop.home / "data").rglob("*.png")}
     assert {path.resolve() for path in read} == images
     assert set(read.values()) == {1}
+
+
+def test_a_root_is_listed_once_for_all_its_categories(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Path] = []
+
+    def counted(layout: str, root: Path, settings: object) -> list[str]:
+        listed.append(root)
+        return load.find_categories(layout, root, settings)
+
+    def refused(*given: object) -> None:
+        raise AssertionError("the root was listed for one category")
+
+    monkeypatch.setattr(state_module, "find_categories", counted)
+    monkeypatch.setattr(load, "_check_category", refused)
+    state = open_state(workshop.project)
+    assert {state.manifest(cell.category).category for cell in state.cells} == {"disc", "ring"}
+    assert listed == [workshop.home / "data/alpha"]
 
 
 def test_what_cannot_be_read_names_asset_place_and_file_every_time(workshop: Workshop) -> None:

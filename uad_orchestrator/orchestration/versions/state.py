@@ -14,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.datasets.load import load_dataset
+from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.manifest import Manifest
+from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.create import weight_file
 from uad_orchestrator.embedders.weights import WeightsError
@@ -60,6 +61,7 @@ class ProjectState:
     project: Project
     digests: Digests
     _inputs: dict[tuple[str, str], Input | InputUnavailable] = field(default_factory=dict, repr=False)
+    _found: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _manifests: dict[str, Manifest] = field(default_factory=dict, repr=False)
     _versions: dict[tuple[str, Cell], str] = field(default_factory=dict, repr=False)
 
@@ -97,8 +99,18 @@ class ProjectState:
                 strictness=dataset.strictness,
                 digests=self.digests,
                 reading=self.project.reading(name),
+                categories=self._categories(name),
             )
         return self._manifests[category]
+
+    def _categories(self, name: str) -> frozenset[str]:
+        """The categories below a dataset's root, listed once; none where that fails: whoever reads one says why."""
+        if name not in self._found:
+            dataset = self.project.datasets[name]
+            with suppress(DatasetError):
+                found = find_categories(dataset.layout, dataset.root, dataset.layout_settings)
+                self._found[name] = frozenset(found)
+        return self._found.get(name, frozenset())
 
     def input(self, asset: str, cell: Cell) -> Input:
         """An input of a cell.
