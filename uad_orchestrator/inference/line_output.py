@@ -15,8 +15,6 @@ from uad_orchestrator.inference.records.line_model import LineModel
 from uad_orchestrator.inference.records.record import LineRecord
 from uad_orchestrator.inference.records.recorder import Recorder
 from uad_orchestrator.inference.results import InferenceResult
-from uad_orchestrator.inference.sending.mqtt import Mqtt, MqttAddress
-from uad_orchestrator.inference.sending.webhook import Webhook, WebhookAddress
 
 MEBIBYTE = 2**20
 CLOSE_SECONDS = 20.0
@@ -113,10 +111,14 @@ class LineOutput:
         for part in (self._recorder, *self._senders):
             if part is not None:
                 part.close(max(0.0, ends - time.monotonic()))
+        self.dropped.sum_up()
 
 
 def _senders(settings: LineSettings, dropped: Dropped) -> list[Sender]:
     """Those that are asked for; they connect later."""
+    from uad_orchestrator.inference.sending.mqtt import Mqtt, MqttAddress
+    from uad_orchestrator.inference.sending.webhook import Webhook, WebhookAddress
+
     webhook = None if settings.webhook is None else WebhookAddress.parse(settings.webhook)
     mqtt = None if settings.mqtt is None else MqttAddress.parse(settings.mqtt)
     found: list[Sender] = []

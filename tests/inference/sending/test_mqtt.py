@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.ui_process import free_port, wait_for
-from tests.inference.sending.conftest import Broker
+from tests.inference.sending.receivers import Broker
 from uad_orchestrator.inference.records.dropped import Dropped
 from uad_orchestrator.inference.records.record import LineRecord
 from uad_orchestrator.inference.sending import mqtt

@@ -11,7 +11,7 @@ import pytest
 import tenacity
 
 from tests.end_to_end.ui_process import free_port, wait_for
-from tests.inference.sending.conftest import Receiver
+from tests.inference.sending.receivers import Receiver
 from uad_orchestrator.inference.records.dropped import Dropped
 from uad_orchestrator.inference.records.record import LineRecord
 from uad_orchestrator.inference.sending import webhook
@@ -22,7 +22,7 @@ RECORDS = [replace(LineRecord.example(), id=f"{number:032x}") for number in rang
 
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "wait_exponential_jitter", lambda **_: tenacity.wait_fixed(0.02))
+    monkeypatch.setattr(webhook, "wait_random_exponential", lambda **_: tenacity.wait_fixed(0.02))
 
 
 def opened(url: str) -> Webhook:

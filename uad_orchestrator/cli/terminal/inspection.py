@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -20,12 +20,14 @@ from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.inference.infer import infer
-from uad_orchestrator.inference.line_output import LineOutput
 from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.inference.watch import images_below
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.map_set import write_map
 from uad_orchestrator.storage.file_names import printable
+
+if TYPE_CHECKING:
+    from uad_orchestrator.inference.line_output import LineOutput
 
 ANOMALOUS = 3
 """Exit status: an image is anomalous, and rejected."""

@@ -46,6 +46,13 @@ class Dropped:
         if first:
             logger.warning("%s was dropped: %s. Further ones are only counted", _WORDS[kind], reason)
 
+    def sum_up(self) -> None:
+        """Say how many were dropped in all, where any was."""
+        if counts := self.counts():
+            logger.warning(
+                "dropped in all: %s", ", ".join(f"{number} {kind}" for kind, number in counts.items())
+            )
+
     def counts(self) -> dict[Kind, int]:
         """How many, by kind; kinds of which none was dropped are left out."""
         with self._lock:

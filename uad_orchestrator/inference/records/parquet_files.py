@@ -42,8 +42,15 @@ def writing(records: Path, writer: str) -> Iterator[None]:
 
     path = records / WRITERS / f"{writer}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(f"{records}: its file system has no locks: record to a local disk") from error
+    try:
         yield
+    finally:
+        lock.release()
     path.unlink(missing_ok=True)
 
 

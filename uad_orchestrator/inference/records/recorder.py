@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 KEPT = ("review", "reject")
 """The decisions of which picture and map are kept."""
 
-WAITING = 16
+WAITING = 64
 """Pictures, with their maps, that wait at most to be written; more are dropped. A kill loses no more than these."""
 
 WAITING_BYTES = 256 * 2**20
@@ -120,10 +120,10 @@ class Recorder:
             self._closing = True
             self._changed.notify()
         self._thread.join(seconds)
-        if self._thread.is_alive():
-            self.dropped.add("picture", f"not written within {seconds:.0f} s", len(self._waiting))
-        else:
+        if not self._thread.is_alive():
             self._alive.close()
+        elif self._waiting:
+            self.dropped.add("picture", f"not written within {seconds:.0f} s", len(self._waiting))
 
     def _hand_over(self, record: LineRecord, result: InferenceResult) -> LineRecord:
         """Queue picture and map; the record with their names, or without where the queue is full."""

@@ -19,7 +19,7 @@ from tenacity import (
     retry_if_exception,
     stop_after_delay,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 from tenacity.nap import sleep_using_event
 
@@ -140,7 +140,7 @@ class Webhook:
     def _post_until_taken(self, message: bytes) -> None:
         for attempt in Retrying(
             retry=retry_if_exception(_may_pass),
-            wait=wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT),
+            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
             stop=stop_after_delay(RETRY_SECONDS) | stop_when_event_set(self._cut_off),
             sleep=sleep_using_event(self._cut_off),
             reraise=True,
