@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -70,16 +71,27 @@ class Broker:
     port: int
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, tls: bool = False) -> None:
         config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\nuser {getpass.getuser()}\nallow_anonymous false\n"
             f"password_file {self.folder / 'users'}\n"
+            + (f"certfile {self.certificate}\nkeyfile {self.folder / 'key.pem'}\n" if tls else "")
         )
         users = self.folder / "users"
         program = ["mosquitto_passwd", "-b", "-c", str(users), "line", "right one"]
         subprocess.run(program, check=True, capture_output=True)
         self.process = subprocess.Popen(["mosquitto", "-c", str(config)], stderr=subprocess.DEVNULL)
+
+    @cached_property
+    def certificate(self) -> Path:
+        """For 127.0.0.1, made here."""
+        made = self.folder / "cert.pem"
+        line = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        line += ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+        files = ["-keyout", str(self.folder / "key.pem"), "-out", str(made)]
+        subprocess.run([*line, *files], check=True, capture_output=True)
+        return made
 
     def stop(self) -> None:
         if self.process is not None:

@@ -63,6 +63,24 @@ def test_records_from_before_and_after_a_broker_was_away(broker: Broker, tmp_pat
     assert sender.dropped.counts() == {} and sender._delivered == 4
 
 
+def test_tls_asks_for_a_certificate_that_is_trusted(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.start(tls=True)
+    address = MqttAddress.parse(f"mqtts://127.0.0.1:{broker.port}/{TOPIC}")
+    known = {mqtt.USER: "line", mqtt.PASSWORD: "right one"}
+    counts = []
+    for trusted in (False, True):
+        if trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(broker.certificate))
+        sender = Mqtt(address, Dropped(), known)
+        sender.send(RECORDS[0])
+        sender.close(20 if trusted else 1)
+        counts.append(sender.dropped.counts())
+    assert counts == [{"mqtt": 1}, {}]
+    assert "can be read on the network" not in caplog.text
+
+
 def test_a_wrong_password_is_said(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     broker.start()
     known = {mqtt.USER: "line", mqtt.PASSWORD: "wr0ng"}

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord
@@ -71,10 +72,11 @@ class Journal:
         return _OpenFile(folder / f"{self.writer}-{self._number:06}.jsonl", day)
 
     def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._closed.append(self._file.path)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            self._closed.append(file.path)
+            with suppress(OSError):  # what could be written is; the descriptor is gone either way
+                file.close()
 
 
 class _OpenFile:
