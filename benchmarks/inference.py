@@ -158,7 +158,14 @@ def saved_bundle(folder: Path, embedder: EmbedderSettings, weights: Path | None 
     calibration = Calibration(detector.image_point_, detector.pixel_point_, (), (), {})
     settings = detector_spec(model).cut({"contamination": 0.1})
     bundle = Bundle(
-        "benchmark", model, settings, embedder, Preset("plain"), weights, detector.state_, calibration
+        "made_up/pictures x patchcore",
+        model,
+        settings,
+        embedder,
+        Preset("plain"),
+        weights,
+        detector.state_,
+        calibration,
     )
     return save_bundle(bundle, folder / "bundle")
 

@@ -2,6 +2,10 @@
 
 Held against the same server that takes them one by one, both in one run and in turn, so that other work on the machine
 falls on both; the figure is the median of the rounds' ratios. Every request has to be answered.
+
+And what ``--record`` adds to a result: one client asks a server that records and one that does not, in turn. Half of
+the images are rejected, whose pictures and maps are kept, too. The figures are the median and the 95th percentile of
+the seconds, with over without.
 """
 
 from __future__ import annotations
@@ -24,8 +28,12 @@ import numpy as np
 
 from benchmarks.inference import WEIGHTS, pictures, saved_bundle, write
 from benchmarks.rows import BenchmarkRow
+from uad_orchestrator.inference.records.record_files import read_day, recorded_cells, recorded_days
 
 CLIENTS, REQUESTS, ROUNDS = 50, 100, 3
+PAIRS = 200
+"""Requests of one client to each of both servers; the first few are left out."""
+FIRST = 4
 SIDE = 224
 
 
@@ -54,6 +62,7 @@ def run() -> list[BenchmarkRow]:
             for _ in range(ROUNDS):
                 _ask_at_once(port_alone, images, alone)
                 _ask_at_once(port, images, together)
+        recording = _recording_rows(bundle, images)
     ratios = [fast / slow for fast, slow in zip(together.rates, alone.rates, strict=True)]
     details: dict[str, float | str] = {
         "images/s": statistics.median(together.rates),
@@ -78,7 +87,53 @@ def run() -> list[BenchmarkRow]:
             details,
         ),
         BenchmarkRow("serving", asked, "requests without an answer", lost, "", 0, "lower"),
+        *recording,
     ]
+
+
+def _recording_rows(bundle: Path, normal: list[bytes]) -> list[BenchmarkRow]:
+    images = [
+        body for pair in zip(normal, _rejected(bundle.parent, len(normal)), strict=True) for body in pair
+    ]
+    plain, recording = _Load(), _Load()
+    records = bundle.parent / "records"
+    with _server(bundle) as port, _server(bundle, "--record", str(records)) as port_recording:
+        for number in range(PAIRS):
+            turn = [(port, plain), (port_recording, recording)]
+            for asked, load in turn if number % 2 else reversed(turn):
+                _ask_timed(asked, images[number % len(images)], load)
+    recorded = [
+        one
+        for cell in recorded_cells(records)
+        for day in recorded_days(records, *cell)
+        for one in read_day(records, *cell, day)
+    ]
+    assert len(recorded) == PAIRS
+    rejected = sum(one.decision == "reject" and one.picture is not None for one in recorded)
+    rows = []
+    for word, quantile in (("median", 0.5), ("95th percentile", 0.95)):
+        with_it, without = (float(np.quantile(load.seconds[FIRST:], quantile)) for load in (recording, plain))
+        details = {"with, s": with_it, "without, s": without, "share kept": rejected / PAIRS}
+        case = f"resnet18, {SIDE} px, one client"
+        measure = f"--record, {word} of a result, with over without"
+        rows.append(BenchmarkRow("serving", case, measure, with_it / without, "x", 1.05, "lower", details))
+    return rows
+
+
+def _rejected(folder: Path, n: int) -> list[bytes]:
+    """Noise, unlike the smooth pictures that the bundle was fitted on."""
+    images = []
+    for number in range(n):
+        noise = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        write(path := folder / f"noise-{number}.png", noise)
+        images.append(path.read_bytes())
+    return images
+
+
+def _ask_timed(port: int, body: bytes, load: _Load) -> None:
+    started = time.perf_counter()
+    _ask(port, body)
+    load.seconds.append(time.perf_counter() - started)
 
 
 @contextmanager

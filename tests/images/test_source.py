@@ -11,7 +11,7 @@ import pytest
 from tests.orchestration.workshop import write_image
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.formats import iter_sources, sources_from
-from uad_orchestrator.images.source import ImageChanged, ImageSource
+from uad_orchestrator.images.source import ImageChanged, ImageFile, ImageSource
 
 
 @pytest.fixture
@@ -54,6 +54,23 @@ def test_what_is_scored_only_is_not_fingerprinted(path: Path) -> None:
     assert scored.read()[0, 0, 0] == 8 and scored.size() == (5, 6)
     with pytest.raises(ImageChanged):
         fitted.read()
+
+
+def test_a_kept_file_is_read_once(path: Path) -> None:
+    (kept,) = iter_sources([path], keep_files=True)
+    (plain,) = iter_sources([path])
+    data = path.read_bytes()
+    assert np.array_equal(kept.read(), plain.read()) and kept.remarks() == plain.remarks()
+    write_image(path, np.full((5, 6, 3), 8, np.uint8))
+    assert kept.file() == ImageFile.of(data) == ImageFile(hashlib.sha256(data).hexdigest(), data)
+    assert kept.read()[0, 0, 0] == 7, "what was hashed is what is decoded"
+
+
+def test_a_file_that_is_read_in_bands_is_named_not_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uad_orchestrator.images.source.can_read_bands", lambda _: True)
+    tiff = path.rename(path.with_suffix(".tif"))
+    (kept,) = iter_sources([tiff], keep_files=True)
+    assert kept.file() == ImageFile(hashlib.sha256(tiff.read_bytes()).hexdigest(), tiff)
 
 
 def test_pixels_in_memory_have_the_digest_of_shape_dtype_and_values() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.inference.sending.receivers import broker, receiver
 from tests.orchestration.workshop import EMBEDDER, defective_image, normal_image, write_image
 from uad_orchestrator.detectors.create import create_detector
 from uad_orchestrator.detectors.registry import detector_spec
@@ -16,6 +17,8 @@ from uad_orchestrator.inference import Bundle, save_bundle
 from uad_orchestrator.inference.bundle import Calibration
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics
 from uad_orchestrator.preprocessing.presets import Preset, resolve_preset
+
+__all__ = ["broker", "receiver"]
 
 MODEL = "vision_patchcore"
 SETTINGS = {"coreset": {"ratio": 0.2}, "contamination": 0.1}

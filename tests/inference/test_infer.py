@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 
 from tests.detectors.conftest import CellMeans, textures, with_spot
 from tests.inference.conftest import noise
-from tests.orchestration.workshop import defective_image, normal_image
+from tests.orchestration.workshop import defective_image, normal_image, write_image
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.protocol.detector import Detector
-from uad_orchestrator.images.decode import ImageError
+from uad_orchestrator.images.decode import ImageError, read_image
 from uad_orchestrator.images.formats import ImageFormat
+from uad_orchestrator.images.look import Look
+from uad_orchestrator.images.reading_settings import PLAIN_READING
+from uad_orchestrator.images.source import encoded_source
 from uad_orchestrator.inference import Bundle, infer
 from uad_orchestrator.metrics.thresholds import exceeds
 from uad_orchestrator.postprocess.regions import find_regions
@@ -195,3 +199,30 @@ def test_alike_images_are_not_mixed_up(detector: Detector) -> None:
 def test_an_unfitted_detector_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="not fitted"):
         infer(create_detector("vision_patchcore", embedder=CellMeans()), [])
+
+
+def test_files_come_along_where_they_are_asked_for(bundle: Bundle, images: dict[str, Path]) -> None:
+    data = images["b"].read_bytes()
+    plain = list(infer(bundle, [images["b"]]))
+    encoded = encoded_source(data, "request", PLAIN_READING)
+    for found in (
+        infer(bundle, [images["b"]], include_files=True),
+        infer(bundle, [encoded], include_files=True),
+    ):
+        (result,) = found
+        assert result.file is not None and result.look == Look.of(read_image(images["b"]))
+        assert (result.file.content, result.file.digest) == (data, hashlib.sha256(data).hexdigest())
+        assert result.score == plain[0].score and np.array_equal(result.anomaly_map, plain[0].anomaly_map)
+    assert plain[0].file is None
+    (of_array,) = infer(bundle, [read_image(images["b"])], include_files=True)
+    assert of_array.file is None and of_array.look is not None
+
+
+def test_an_image_that_was_fitted_on_keeps_its_score_with_its_file(bundle: Bundle, tmp_path: Path) -> None:
+    write_image(tmp_path / "fitted.png", normal_image(0))
+    scores = [
+        result.score
+        for include in (False, True)
+        for result in infer(bundle, [tmp_path / "fitted.png"], include_files=include)
+    ]
+    assert scores[0] == scores[1]

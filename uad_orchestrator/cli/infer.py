@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
+from uad_orchestrator.cli.terminal.options import (
+    Categories,
+    Detectors,
+    Home,
+    Mqtt,
+    Record,
+    RecordMebibytes,
+    Webhook,
+)
 from uad_orchestrator.cli.terminal.output import FAILED, INTERRUPTED, WRONG_USAGE, note
 from uad_orchestrator.cli.terminal.selecting import select_one
 
@@ -78,6 +86,10 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     device: Device = "auto",
     bit_depth: BitDepth = None,
     max_megapixels: MaxMegapixels = None,
+    record: Record = None,
+    record_mebibytes: RecordMebibytes = 1024,
+    webhook: Webhook = None,
+    mqtt: Mqtt = None,
 ) -> None:
     """Inspect images: score, label, decision, defects.
 
@@ -85,6 +97,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     """
     from uad_orchestrator.cli.terminal.inspection import CSV, JSON, TEXT, Inspection, Outputs
     from uad_orchestrator.inference.bundle_files import load_bundle
+    from uad_orchestrator.inference.line_output import LineSettings, line_output
 
     _check_usage(paths, watch, as_json and as_csv, require_signature is not None and bundle is None)
     with inspecting():
@@ -94,11 +107,12 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
             model = cell_model(home, category, detector)
         outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
         reading = model.reading.changed(bit_depth, max_megapixels)
-        inspection = Inspection(model, model.detector(device), outputs, reading)
-        if watch is not None:
-            _watch(inspection, watch)
-        else:
-            inspection.run(paths or [], keep_going=keep_going)
+        with line_output(model, LineSettings(record, record_mebibytes, webhook, mqtt)) as line:
+            inspection = Inspection(model, model.detector(device), outputs, reading, line)
+            if watch is not None:
+                _watch(inspection, watch)
+            else:
+                inspection.run(paths or [], keep_going=keep_going)
     raise typer.Exit(inspection.status)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.infer import BitDepth, Device, SignedBy, Trust, Weights, inspecting
+from uad_orchestrator.cli.terminal.options import Mqtt, Record, RecordMebibytes, Webhook
 from uad_orchestrator.cli.terminal.output import WRONG_USAGE, note
 from uad_orchestrator.cli.terminal.ports import require_free_port
 
@@ -57,17 +58,20 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
     require_signature: SignedBy = None,
     device: Device = "auto",
     bit_depth: BitDepth = None,
+    record: Record = None,
+    record_mebibytes: RecordMebibytes = 1024,
+    webhook: Webhook = None,
+    mqtt: Mqtt = None,
 ) -> None:
     """Answer HTTP: POST an image to /infer; GET /health, GET /metrics. Only this machine, unless --host says more."""
     with inspecting():
-        import uvicorn
-
         from uad_orchestrator.inference.bundle_files import load_bundle
+        from uad_orchestrator.inference.line_output import LineSettings, line_output
         from uad_orchestrator.inference.service.access import Access, is_local, local_hosts, read_token
         from uad_orchestrator.inference.service.http_app import create_app
         from uad_orchestrator.inference.service.limits import Limits
         from uad_orchestrator.inference.service.request_queue import RequestQueue
-        from uad_orchestrator.inference.service.server import Tls, server_config
+        from uad_orchestrator.inference.service.server import DrainingServer, Tls, server_config
 
         _check_usage(tls_cert, tls_key, open_to_all=not (is_local(host) or token_file or insecure), host=host)
         access = Access(
@@ -90,12 +94,15 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
             drain_seconds=drain_seconds,
         )
         review = model.calibration.review_point
-        with RequestQueue(model.detector(device), batch_size, review) as requests:
-            app = create_app(model, requests, limits, access)
+        with (
+            line_output(model, LineSettings(record, record_mebibytes, webhook, mqtt)) as line,
+            RequestQueue(model.detector(device), batch_size, review, line is not None) as requests,
+        ):
+            app = create_app(model, requests, limits, access, line)
             note(f"{'http' if tls is None else 'https'}://{host}:{port}/infer (Ctrl-C stops it)")
             config = server_config(app, host, port, limits, tls=tls, log=log_format.value)
             with suppress(KeyboardInterrupt):  # the server has drained
-                uvicorn.Server(config).run()
+                DrainingServer(config, drain_seconds, line).run()
 
 
 def _check_usage(tls_cert: Path | None, tls_key: Path | None, *, open_to_all: bool, host: str) -> None:

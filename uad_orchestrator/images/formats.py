@@ -14,7 +14,7 @@ from uad_orchestrator.images.decode import RgbImage, read_image
 from uad_orchestrator.images.file_facts import image_size
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import file_remarks
-from uad_orchestrator.images.source import ImageSource, open_bands
+from uad_orchestrator.images.source import ImageSource, kept_source, open_bands
 
 
 class ImageFormat(StrEnum):
@@ -105,9 +105,15 @@ def iter_sources(
     images: Iterable[Path | str] | Iterable[np.ndarray] | Iterable[ImageSource] | np.ndarray,
     input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
     reading: ReadingSettings = PLAIN_READING,
+    *,
+    keep_files: bool = False,
 ) -> Iterator[ImageSource]:
     """``sources_from`` for who keeps nothing by content: one at a time, and neither file nor array is read
     for its digest. Each gets one that no other image has.
+
+    Args:
+        images, input_format, reading: as ``sources_from``.
+        keep_files: read a file once, and keep its bytes with its source (``kept_source``).
 
     Raises:
         ValueError, TypeError: as ``sources_from``; those of an entry when its turn comes.
@@ -115,7 +121,7 @@ def iter_sources(
     _check_container(images, input_format)
     unique = uuid.uuid4().hex
     return (
-        _source(image, index, input_format, f"{unique}-{index}", reading)
+        _source(image, index, input_format, f"{unique}-{index}", reading, keep_files)
         for index, image in enumerate(images)
     )
 
@@ -136,6 +142,7 @@ def _source(
     input_format: ImageFormat | str,
     digest: str | None,
     reading: ReadingSettings,
+    keep_files: bool = False,
 ) -> ImageSource:
     if isinstance(image, ImageSource):
         return image
@@ -143,6 +150,8 @@ def _source(
         path = Path(image)
         if digest is None:
             return ImageSource.from_path(path, reading=reading)
+        if keep_files:
+            return kept_source(path, reading, digest)
         return ImageSource(
             str(path),
             digest,

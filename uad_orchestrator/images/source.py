@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,24 @@ class ImageChanged(ImageError):
     """A file no longer holds the bytes that its digest was taken of."""
 
 
+@dataclass(frozen=True, repr=False)
+class ImageFile:
+    """The file that an image was read from.
+
+    Attributes:
+        digest: SHA-256 (hex) of its bytes.
+        content: its bytes; of a large file that is never read at once its path.
+    """
+
+    digest: str
+    content: bytes | Path
+
+    @classmethod
+    def of(cls, data: bytes) -> ImageFile:
+        """The file of these bytes."""
+        return cls(hashlib.sha256(data).hexdigest(), data)
+
+
 @dataclass(frozen=True)
 class ImageSource:
     """An image that can be read when it is needed, never before.
@@ -39,6 +57,7 @@ class ImageSource:
         scaled: whether somebody said which value is white (``bit_depth``, ``value_range``, an array in 0..1): then its
             depth is as good as another.
         bands: opens it for reading bands of rows; None where it is decoded at once, as nearly all images are.
+        file: the file behind it, as it is read; None for an array.
     """
 
     name: str
@@ -49,6 +68,7 @@ class ImageSource:
     remarks: Callable[[], tuple[Remark, ...]] | None = None
     scaled: bool = False
     bands: Callable[[], TiffBands | None] | None = None
+    file: Callable[[], ImageFile] | None = None
 
     def size(self) -> tuple[int, int]:
         """The image's size: of a file from its header alone.
@@ -102,6 +122,7 @@ class ImageSource:
             remarks=lambda: file_remarks(path, reading),
             scaled=reading.says_white,
             bands=partial(open_bands, path, reading, known),
+            file=lambda: ImageFile(known, path),
         )
 
     @classmethod
@@ -141,14 +162,47 @@ def encoded_source(data: bytes, name: str, reading: ReadingSettings, digest: str
         read=lambda: decode_image(data, name, reading),
         remarks=lambda: encoded_remarks(data, name, reading),
         scaled=reading.says_white,
+        file=lambda: ImageFile.of(data),
+    )
+
+
+def kept_source(path: Path, reading: ReadingSettings, digest: str) -> ImageSource:
+    """A source of a file that is read once, when it is needed: what is decoded are the bytes that ``file`` has.
+
+    Args:
+        path: the file; of a large TIFF that is read in bands ``file`` has the path.
+        reading: what the file does not say itself.
+        digest: what tells it from other images.
+
+    Returns:
+        The source; nothing is read yet, and the bytes are kept as long as it is.
+    """
+    name = str(path)
+    data = cache(lambda: read_bytes(path))
+
+    def file() -> ImageFile:
+        return ImageFile(image_digest(path), path) if _in_bands(path) else ImageFile.of(data())
+
+    return ImageSource(
+        name,
+        digest,
+        name,
+        read=lambda: decode_image(data(), name, reading),
+        measure=lambda: image_size(path, reading),
+        remarks=lambda: encoded_remarks(data(), name, reading),
+        scaled=reading.says_white,
+        bands=lambda: open_bands(path, reading, None),
+        file=file,
     )
 
 
 def open_bands(path: Path, reading: ReadingSettings, digest: str | None) -> TiffBands | None:
     """A large TIFF file for reading bands of rows; None for every other file (see ``can_read_bands``)."""
-    if path.suffix.lower() not in _TIFF:
-        return None
-    return TiffBands(path, reading, digest) if can_read_bands(path) else None
+    return TiffBands(path, reading, digest) if _in_bands(path) else None
+
+
+def _in_bands(path: Path) -> bool:
+    return path.suffix.lower() in _TIFF and can_read_bands(path)
 
 
 def read_digest(digest: str, reading: ReadingSettings) -> str:

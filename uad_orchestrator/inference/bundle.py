@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,10 +21,15 @@ from uad_orchestrator.metrics.thresholds.decision import review_from
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
 from uad_orchestrator.preprocessing.presets import Preset
+from uad_orchestrator.storage.file_names import printable
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.embedding.stream import BatchSize
     from uad_orchestrator.detectors.protocol.detector import Detector
+
+
+_PART = re.compile(r"[^./\\\s][^/\\]{0,199}")
+"""Of a cell's name: what can name a folder. A bundle comes from elsewhere, and its name becomes a path."""
 
 
 class BundleError(RuntimeError):
@@ -126,6 +132,23 @@ class Bundle:
                 f"{self.name}: {self.model} scores an image by the others it is given with it: it has no "
                 "threshold, and there is nothing to hand over"
             )
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """What it was fitted on, ``dataset/category``, and the detector's name, as its name says.
+
+        Raises:
+            BundleError: its name is not ``dataset/category x detector``.
+        """
+        category, _, detector = self.name.rpartition(" x ")
+        parts = [*category.split("/"), detector]
+        fit = len(parts) == 3 and all(_PART.fullmatch(part) for part in parts)
+        if not fit or printable(self.name) != self.name:
+            raise BundleError(
+                f"the bundle's name is {printable(self.name)[:200]!r}: to record or send results it has to be "
+                "'dataset/category x detector', as `uad export bundle` writes it"
+            )
+        return category, detector
 
     def recipe(self) -> dict[str, Any]:
         """All that decides the scores of an image besides state, weights and settings, as this installation has it.

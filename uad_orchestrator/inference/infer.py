@@ -26,7 +26,7 @@ from uad_orchestrator.images.header import errors_name
 from uad_orchestrator.images.look import FittedOn, Look, look_at_bands, tinted
 from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSettings
 from uad_orchestrator.images.remarks import Remark
-from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.images.source import ImageFile, ImageSource
 from uad_orchestrator.inference.results import InferenceResult, InferenceTimings
 from uad_orchestrator.metrics.thresholds import exceeds
 from uad_orchestrator.metrics.thresholds.decision import Decision, decide
@@ -45,13 +45,14 @@ results are taken."""
 OnUnreadable = Callable[[ImageSource, ImageError], None]
 
 
-def infer(
+def infer(  # noqa: PLR0913 - each says one thing to who calls it
     model: Detector | Bundle | Path | str,
     images: InferenceImages,
     *,
     input_format: ImageFormat | str = ImageFormat.RGB_U8_HWC,
     include_maps: bool = True,
     include_images: bool = False,
+    include_files: bool = False,
     batch_size: int | None = None,
     on_unreadable: OnUnreadable | None = None,
     reading: ReadingSettings | None = None,
@@ -67,6 +68,7 @@ def infer(
         input_format: what arrays are; it has no say over files.
         include_maps: without maps there are no regions either.
         include_images: hand over the decoded images, too.
+        include_files: hand over the files' bytes with their digests, and how each image looks, as records have it.
         batch_size: images per forward pass; None: as the detector was created, for a bundle 8. Results of a
             batch come when the batch is through: take 1 where images arrive one at a time.
         on_unreadable: told about each file that cannot be read; the others go on. None: it is raised.
@@ -101,10 +103,13 @@ def infer(
         review_point = review_point or bundle.calibration.review_point
     if not hasattr(detector, "state_"):
         raise RuntimeError(f"this {type(detector).__name__} is not fitted yet: call fit first")
-    caches = detector.stream.cache is not None
-    as_sources = sources_from if caches else iter_sources
-    sources = as_sources(images, input_format, reading or own_reading)  # type: ignore[arg-type]
-    wanted = _Wanted(include_maps, include_images, review_point)
+    reading = reading or own_reading
+    sources: Iterable[ImageSource]
+    if detector.stream.cache is not None:
+        sources = sources_from(images, input_format, reading)  # type: ignore[arg-type]
+    else:
+        sources = iter_sources(images, input_format, reading, keep_files=include_files)
+    wanted = _Wanted(include_maps, include_images, include_files, review_point)
     return _results(detector, sources, wanted, batch_size, on_unreadable)
 
 
@@ -112,6 +117,7 @@ def infer(
 class _Wanted:
     maps: bool
     images: bool
+    files: bool
     review_point: OperatingPoint | None
 
 
@@ -123,6 +129,8 @@ class _Read:
     image: RgbImage | None
     remarks: tuple[Remark, ...]
     tint: tuple[float, float, float] | None = None
+    look: Look | None = None
+    file: ImageFile | None = None
 
     def of(self, source: ImageSource) -> ImageSource:
         """The source with the pixels that are in memory, if they are."""
@@ -154,7 +162,7 @@ def _results(
     on_their_way: deque[_Read] = deque()
     with _batches_of(detector, batch_size):
         in_bands = isinstance(detector, TiledDetector) and not wanted.images
-        read = partial(_read, usual=fitted_on(detector.state_), in_bands=in_bands)
+        read = partial(_read, usual=fitted_on(detector.state_), in_bands=in_bands, with_file=wanted.files)
         decoded = _decoded(sources, read, on_their_way, on_unreadable, detector.stream)
         for response in detector.respond(detector.state_, decoded):
             yield _result(detector, response, on_their_way.popleft(), wanted)
@@ -194,18 +202,21 @@ def _decoded(
 
 
 def _read(
-    source: ImageSource, usual: FittedOn | None, in_bands: bool
+    source: ImageSource, usual: FittedOn | None, in_bands: bool, with_file: bool
 ) -> tuple[ImageSource, _Read | ImageError]:
     """The image, held to what the detector was fitted on, where that is known."""
     started = time.perf_counter()
-    tint = None
+    tint = file = None
     try:
         look = look_at_bands(source) if in_bands else None
         image = source.read() if look is None else None
         remarks = list(source.remarks()) if source.remarks else []
+        if image is not None and (usual is not None or with_file):
+            look = Look.of(image)
+        if with_file and source.file is not None:
+            file = source.file()
         if usual is not None:
-            look = Look.of(image) if image is not None else look
-            assert look is not None  # one of both is there
+            assert look is not None  # of the image, or of its bands
             with errors_name(source.name):
                 usual.refuse_depth(look, stated=source.scaled)
             if look.channels == 1 and usual.tint is not None:
@@ -215,7 +226,7 @@ def _read(
             remarks += usual.unusual(look, tint)
     except ImageError as error:
         return source, error
-    return source, _Read(time.perf_counter() - started, image, tuple(remarks), tint)
+    return source, _Read(time.perf_counter() - started, image, tuple(remarks), tint, look, file)
 
 
 def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted) -> InferenceResult:
@@ -261,6 +272,8 @@ def _result(detector: Detector, response: Response, read: _Read, wanted: _Wanted
         image,
         read.remarks,
         decision,
+        read.look,
+        read.file,
     )
 
 

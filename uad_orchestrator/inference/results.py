@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from uad_orchestrator.images.decode import RgbImage
+from uad_orchestrator.images.look import Look
 from uad_orchestrator.images.remarks import Remark
+from uad_orchestrator.images.source import ImageFile
 from uad_orchestrator.metrics.thresholds.decision import Decision
 from uad_orchestrator.postprocess.regions import DefectRegion
 from uad_orchestrator.storage.file_names import printable
@@ -57,6 +59,8 @@ class InferenceResult:
             is no threshold, or no begin of the review that was asked for.
         remarks: what speaks against trusting the result: pixels that alpha hides, another size or look than the
             detector was fitted on.
+        look: the image in a few numbers; None where nothing needed it.
+        file: the file it was read from, where it was asked for and there is one.
     """
 
     name: str
@@ -70,6 +74,8 @@ class InferenceResult:
     image: RgbImage | None = None
     remarks: tuple[Remark, ...] = ()
     decision: Decision | None = None
+    look: Look | None = None
+    file: ImageFile | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as JSON values.

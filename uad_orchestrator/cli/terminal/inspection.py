@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ from uad_orchestrator.inference.watch import images_below
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.map_set import write_map
 from uad_orchestrator.storage.file_names import printable
+
+if TYPE_CHECKING:
+    from uad_orchestrator.inference.line_output import LineOutput
 
 ANOMALOUS = 3
 """Exit status: an image is anomalous, and rejected."""
@@ -67,6 +70,7 @@ class Inspection:
         detector: the detector.
         outputs: where results go.
         reading: how files are read; None: as those that the bundle was fitted on.
+        line: what records results and sends them out; None: nothing does.
         images, anomalous, to_review, undecided, unreadable, with_warnings: counts so far.
     """
 
@@ -74,6 +78,7 @@ class Inspection:
     detector: Detector
     outputs: Outputs
     reading: ReadingSettings | None = None
+    line: LineOutput | None = None
     images: int = 0
     anomalous: int = 0
     to_review: int = 0
@@ -136,12 +141,15 @@ class Inspection:
             self.detector,
             images,
             include_images=self.outputs.overlays is not None,
+            include_files=self.line is not None,
             batch_size=batch_size,
             on_unreadable=self._note_unreadable if keep_going else None,
             reading=self.reading or self.bundle.reading,
             review_point=self.bundle.calibration.review_point,
         )
         for result in results:
+            if self.line is not None:
+                self.line.take(result)
             self.images += 1
             self.anomalous += result.label == 1
             self.to_review += result.decision == "review"

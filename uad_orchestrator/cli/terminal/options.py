@@ -38,4 +38,28 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to sta
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes.", show_default="runtime.workers of uad.yaml")
 ]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        "--record", metavar="DIR", help="Record each image's result here.", show_default="not recorded"
+    ),
+]
+RecordMebibytes = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Pictures and maps of rejected and reviewed parts that are kept there; 0: none."
+    ),
+]
+Webhook = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="POST each result there as JSON.", envvar="UAD_WEBHOOK", show_default="none"
+    ),
+]
+Mqtt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[mqtts://]HOST[:PORT]/TOPIC", help="Publish each result there.", show_default="none"
+    ),
+]
 Rehash = Annotated[bool, typer.Option(help="Read every file again, whatever is remembered of it.")]

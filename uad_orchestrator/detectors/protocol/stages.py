@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
@@ -18,6 +19,7 @@ from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileGrid, TileSource
 from uad_orchestrator.metrics.thresholds.operating_point import NO_MAP, OperatingPoint
 from uad_orchestrator.storage.array_file import read_arrays, write_arrays
+from uad_orchestrator.storage.digests import file_digest
 
 __all__ = ["NO_MAP", "DetectorState", "OperatingPoint", "Response", "fitted_images", "groups_by_digest"]
 
@@ -73,6 +75,21 @@ class DetectorState:
             shutil.copyfile(path, directory / name)
         write_arrays(directory / "state.npz", self.arrays)
         (directory / "state.json").write_text(json.dumps(self.facts, indent=1, sort_keys=True))
+
+    def digest(self) -> str:
+        """What tells it from every other state.
+
+        Returns:
+            SHA-256 (hex) of arrays, facts and files; of the state that is saved and loaded the same.
+        """
+        found = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode())
+        for name in sorted(self.arrays):
+            array = np.ascontiguousarray(self.arrays[name])
+            found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            found.update(array.reshape(-1).view(np.uint8).data)
+        for name in sorted(self.files):
+            found.update(f"{name} {file_digest(self.files[name])}".encode())
+        return found.hexdigest()
 
     @classmethod
     def load(cls, directory: Path) -> DetectorState:

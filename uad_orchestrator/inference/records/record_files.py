@@ -2,6 +2,7 @@
 
 ``<records>/<dataset>/<category>/<detector>/<day>/``: days are those of UTC. A journal (``*.jsonl``) is what a writer
 has said so far, a record a line; once it is Parquet it is removed, so for a moment a record may be in both.
+``pictures`` and ``maps`` beside them have what was kept of single records.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from uad_orchestrator.inference.records.record import LineRecord
+from uad_orchestrator.inference.records.record import LineRecord, record_columns
 
 
 def cell_folder(records: Path, category: str, detector: str) -> Path:
@@ -44,21 +45,28 @@ def read_day(records: Path, category: str, detector: str, day: str) -> list[Line
 
     A line that a killed writer left half is passed over: its image had no answer yet.
     """
+    folder = cell_folder(records, category, detector) / day
+    while True:
+        try:
+            found = {record.id: record for record in _records_of(folder)}
+            return sorted(found.values(), key=lambda record: (record.time, record.id))
+        except FileNotFoundError:  # files were merged meanwhile: what was in them is in another one
+            continue
+
+
+def _records_of(folder: Path) -> Iterator[LineRecord]:
     import pyarrow.parquet as pq
 
-    folder = cell_folder(records, category, detector) / day
-    found: dict[str, LineRecord] = {}
     # Journals first: one that becomes Parquet between the two looks is then seen twice rather than not at all.
     for path in sorted(folder.glob("*.jsonl")):
-        found |= {record.id: record for record in _journalled(path)}
+        yield from journalled(path)
     for path in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(path).to_pylist():
-            record = LineRecord(**row | {"warnings": tuple(row["warnings"] or ())})
-            found[record.id] = record
-    return sorted(found.values(), key=lambda record: (record.time, record.id))
+        for row in pq.read_table(path, schema=record_columns(), partitioning=None).to_pylist():
+            yield LineRecord(**row | {"warnings": tuple(row["warnings"] or ())})
 
 
-def _journalled(path: Path) -> Iterator[LineRecord]:
+def journalled(path: Path) -> Iterator[LineRecord]:
+    """The whole lines of a journal; none where it is gone, because it became Parquet."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:  # it became Parquet meanwhile

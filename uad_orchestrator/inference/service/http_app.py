@@ -30,6 +30,7 @@ from uad_orchestrator.images.header import ImageTooLarge
 from uad_orchestrator.images.reading_settings import ReadingSettings
 from uad_orchestrator.images.source import ImageSource, encoded_source
 from uad_orchestrator.inference.bundle import Bundle
+from uad_orchestrator.inference.line_output import LineOutput
 from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.inference.service.access import ANYBODY, Access
 from uad_orchestrator.inference.service.limits import USUAL_LIMITS, Limits
@@ -45,7 +46,11 @@ CLIENT_GONE = 499
 
 
 def create_app(
-    bundle: Bundle, requests: RequestQueue, limits: Limits = USUAL_LIMITS, access: Access = ANYBODY
+    bundle: Bundle,
+    requests: RequestQueue,
+    limits: Limits = USUAL_LIMITS,
+    access: Access = ANYBODY,
+    line: LineOutput | None = None,
 ) -> ASGIApp:
     """The ASGI application.
 
@@ -54,8 +59,10 @@ def create_app(
         requests: running, with the bundle's detector.
         limits: what requests may cost.
         access: who may ask, and under which host names.
+        line: where each result goes besides its answer; the results of ``requests`` then have to have files.
     """
-    service = Service(bundle, requests, limits, RequestBodies(limits), ServiceMetrics())
+    metrics = ServiceMetrics(None if line is None else line.dropped.counts)
+    service = Service(bundle, requests, limits, RequestBodies(limits), metrics, line)
     return RequestLog(
         Starlette(
             routes=[
@@ -78,6 +85,7 @@ class Service:
     limits: Limits
     bodies: RequestBodies
     metrics: ServiceMetrics
+    line: LineOutput | None = None
 
     @property
     def _reading(self) -> ReadingSettings:
@@ -131,6 +139,8 @@ class Service:
             with self.metrics.waiting(self.limits.requests):
                 pixels = await run_in_threadpool(self._checked_size, data, name)
                 result = await self._result(request, encoded_source(data, name, self._reading), pixels)
+                if self.line is not None:  # in a thread: a disk may take its time
+                    await run_in_threadpool(self.line.take, result)
                 known = self.bundle.calibration
                 values = result.to_json() | {
                     "threshold": _number(known.image_point.threshold),

@@ -16,6 +16,8 @@ LogFormat = Literal["text", "json"]
 
 REQUEST_ID = "X-Request-ID"
 LOGGER = "uad_orchestrator.service"
+RECORDS_LOGGER = "uad_orchestrator.inference"
+"""Of the modules that record and send results."""
 
 _TAKEN_OVER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -95,6 +97,7 @@ def log_config(log_format: LogFormat) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {
             LOGGER: {"handlers": ["stderr"], "level": own, "propagate": False},
+            RECORDS_LOGGER: {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         },
     }

@@ -49,14 +49,20 @@ class RequestQueue:
         detector: fitted; nobody else may use it meanwhile.
         batch_size: images at most that are inspected together; 1: one by one.
         review_point: where review begins; None: nothing is reviewed.
+        include_files: results have files and looks, too.
     """
 
     def __init__(
-        self, detector: Detector, batch_size: int = BATCH, review_point: OperatingPoint | None = None
+        self,
+        detector: Detector,
+        batch_size: int = BATCH,
+        review_point: OperatingPoint | None = None,
+        include_files: bool = False,
     ) -> None:
         self.detector = detector
         self.batch_size = batch_size
         self.review_point = review_point
+        self.include_files = include_files
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -141,6 +147,7 @@ class RequestQueue:
             results = infer(
                 self.detector,
                 sources,
+                include_files=self.include_files,
                 batch_size=len(batch),
                 on_unreadable=unreadable,
                 review_point=self.review_point,

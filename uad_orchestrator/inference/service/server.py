@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,12 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from uad_orchestrator.inference.line_output import LineOutput
 from uad_orchestrator.inference.service.limits import Limits
 from uad_orchestrator.inference.service.request_log import LogFormat, log_config
+
+LEAST_SECONDS = 1.0
+"""For what waits to be written, where requests took all the time to drain."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,30 @@ def server_config(
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else str(tls.key),
     )
+
+
+class DrainingServer(uvicorn.Server):
+    """Lets the line's results be written and sent, too, before it ends: within the same time to drain.
+
+    On SIGTERM uvicorn ends the process when it has shut down, so nothing that comes later would be done.
+
+    Args:
+        config: of ``server_config``.
+        drain_seconds: from being told to end to the end.
+        line: where results go; None: nowhere.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float, line: LineOutput | None) -> None:
+        super().__init__(config)
+        self.drain_seconds = drain_seconds
+        self.line = line
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way, then write and send what waits."""
+        ends = time.monotonic() + self.drain_seconds
+        await super().shutdown(sockets)
+        if self.line is not None:
+            self.line.close(max(LEAST_SECONDS, ends - time.monotonic()))
 
 
 def limited_connection(limits: Limits) -> type[H11Protocol]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,8 +14,11 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException
 
+from uad_orchestrator.inference.records.dropped import KINDS, Kind
 from uad_orchestrator.inference.results import InferenceResult
 
 
@@ -29,6 +32,9 @@ class CountedRequest:
 class ServiceMetrics:
     """Counters of one application.
 
+    Args:
+        dropped: what could not be recorded or sent, by kind; None: nothing is recorded or sent.
+
     Attributes:
         under_way: requests that have no answer yet.
         held: those of them whose images are here.
@@ -36,7 +42,7 @@ class ServiceMetrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, dropped: Callable[[], Mapping[Kind, int]] | None = None) -> None:
         self.under_way = 0
         self.held = 0
         self._registry = CollectorRegistry()
@@ -68,6 +74,8 @@ class ServiceMetrics:
         )
         gauge = Gauge("uad_requests_under_way", "Requests without an answer.", registry=self._registry)
         gauge.set_function(lambda: self.under_way)
+        if dropped is not None:
+            self._registry.register(_Dropped(dropped))
 
     @contextmanager
     def request(self) -> Iterator[CountedRequest]:
@@ -108,3 +116,18 @@ class ServiceMetrics:
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Dropped(Collector):
+    """What could not be recorded or sent, counted elsewhere."""
+
+    def __init__(self, counts: Callable[[], Mapping[Kind, int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The counters as they are now; those of which nothing was dropped, too."""
+        text = "Records, pictures and messages that were dropped, by kind."
+        family = CounterMetricFamily("uad_records_dropped", text, labels=["kind"])
+        for kind in KINDS:
+            family.add_metric([kind], self._counts().get(kind, 0))
+        yield family

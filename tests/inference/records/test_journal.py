@@ -1,0 +1,80 @@
+"""A journal: what is appended is on the disk at once, and a line that was cut short costs no other one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.inference.records.test_record_files import DAY, record
+from uad_orchestrator.inference.records.journal import Journal
+from uad_orchestrator.inference.records.record_files import journalled
+
+
+def test_a_record_is_there_when_append_returns(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "w")
+    journal.append(record(1))
+    assert list(journalled(tmp_path / DAY / "w-000001.jsonl")) == [record(1)]
+
+
+def test_it_is_closed_by_rows_by_age_and_with_the_day(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "w", rows=2)
+    for number in range(3):
+        journal.append(record(number))
+    assert [path.name for path in journal.closed()] == ["w-000001.jsonl"]
+    tomorrow = record(4, warnings=("late",))
+    tomorrow = type(tomorrow)(**vars(tomorrow) | {"time": datetime(2026, 11, 27, tzinfo=UTC)})
+    journal.append(tomorrow)
+    assert [path.name for path in journal.closed()] == ["w-000002.jsonl"]
+    assert [path.parent.name for path in journal.closed(every=True)] == ["2026-11-27"]
+    aged = Journal(tmp_path, "old", seconds=0)
+    aged.append(record(5))
+    assert len(aged.closed()) == 1 and aged.closed() == []
+
+
+def test_a_day_is_that_of_the_record_not_of_the_moment(tmp_path: Path) -> None:
+    late = record(0)
+    before = type(late)(**vars(late) | {"time": late.time - timedelta(days=1)})
+    journal = Journal(tmp_path, "w")
+    journal.append(before)
+    assert [path.parent.name for path in journal.closed(every=True)] == ["2026-11-25"]
+
+
+def test_a_full_disk_costs_the_records_that_did_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, write = Journal(tmp_path, "w"), os.write
+    journal.append(record(1))
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:40]))
+    with pytest.raises(OSError, match="only 40 of"):
+        journal.append(record(2))
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        journal.append(record(3))
+    monkeypatch.setattr(os, "write", write)
+    journal.append(record(4))
+    (path,) = journal.closed(every=True)
+    assert [found.id for found in journalled(path)] == [record(1).id, record(4).id]
+
+
+def test_threads_write_whole_lines(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "w", rows=70)
+
+    def write(first: int) -> None:
+        for number in range(first, first + 50):
+            journal.append(record(number % 60, image=str(number)))
+
+    threads = [threading.Thread(target=write, args=(50 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [entry.image for path in journal.closed(every=True) for entry in journalled(path)]
+    assert sorted(map(int, found)) == list(range(200))
