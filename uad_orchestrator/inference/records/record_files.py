@@ -7,7 +7,7 @@ has said so far, a record a line; once it is Parquet it is removed, so for a mom
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -39,10 +39,32 @@ def recorded_days(records: Path, category: str, detector: str) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if _is_day(path.name)) if folder.is_dir() else []
 
 
-def read_day(records: Path, category: str, detector: str, day: str) -> list[LineRecord]:
+def kept_file(records: Path, record: LineRecord, name: str) -> Path:
+    """Where a file lies that was kept of an image: ``record.picture`` or ``record.anomaly_map``.
+
+    Raises:
+        ValueError: the name leads out of the day's folder.
+    """
+    folder = (cell_folder(records, record.category, record.detector) / record.day).resolve()
+    path = (folder / name).resolve()
+    if not (path.is_relative_to(folder) and folder.is_relative_to(records.resolve())):
+        raise ValueError(f"record {record.id}: {name!r} leads out of {folder}")
+    return path
+
+
+def read_day(
+    records: Path, category: str, detector: str, day: str, *, decisions: Collection[str] | None = None
+) -> list[LineRecord]:
     """A cell's records of a day, in order of time; each once.
 
     A line that a killed writer left half is passed over: its image had no answer yet.
+
+    Args:
+        records: the folder that is recorded to.
+        category: ``dataset/category``.
+        detector: its name.
+        day: ``2026-11-26``.
+        decisions: only records with one of these; None: all.
     """
     import pyarrow.parquet as pq
 
@@ -50,9 +72,14 @@ def read_day(records: Path, category: str, detector: str, day: str) -> list[Line
     found: dict[str, LineRecord] = {}
     # Journals first: one that becomes Parquet between the two looks is then seen twice rather than not at all.
     for path in sorted(folder.glob("*.jsonl")):
-        found |= {record.id: record for record in _journalled(path)}
+        found |= {
+            record.id: record
+            for record in _journalled(path)
+            if decisions is None or record.decision in decisions
+        }
+    wanted = None if decisions is None else [("decision", "in", list(decisions))]
     for path in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(path).to_pylist():
+        for row in pq.read_table(path, filters=wanted).to_pylist():
             record = LineRecord(**row | {"warnings": tuple(row["warnings"] or ())})
             found[record.id] = record
     return sorted(found.values(), key=lambda record: (record.time, record.id))
