@@ -78,6 +78,8 @@ function show() {
   $("waiting-title").textContent = image.image;
   $("place").textContent = `${state.at + 1} of ${images.length}`;
   $("about").textContent = `· ${image.category} · ${moment(image.time)} · ${image.size[1]} × ${image.size[0]} pixels`;
+  $("decisions").replaceChildren(...image.records.flatMap(
+    r => [made("span", `${r.detector} ${SIGNS[r.decision]} ${shortened(r.score)}`, `chip ${r.decision}`), " "]));
   const detector = $("detector").value;
   const record = image.records.find(r => r.map && (!detector || r.detector === detector)) ?? image.records.find(r => r.map);
   picture($("picture"), `/pictures/${image.records[0].id}`, `picture of ${image.image}`);
