@@ -229,7 +229,7 @@ def dies_at(line: Line, step: str | None) -> CategoryReview:
     return Doomed(line.records, CATEGORY, lambda: Frail(**vars(line.filing)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(ACTIONS)
 def test_any_history_with_kills_ends_in_what_stands(actions):
     with TemporaryDirectory() as folder:

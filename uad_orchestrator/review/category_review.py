@@ -91,7 +91,7 @@ class CategoryReview:
                 digest=image.digest,
                 verdict=verdict,
                 defect_type=defect_type,
-                picture=picture.relative_to(self.records.resolve()).as_posix(),
+                picture=picture.relative_to(self.records).as_posix(),
                 content=content,
                 stopped=image.stops(),
             )
@@ -126,11 +126,11 @@ class CategoryReview:
             return self.find(judgement_id)
 
     def complete(self) -> list[str]:
-        """Finish what was half done when a process was killed; what cannot be finished, in words."""
+        """Finish what was half done when a process was killed; what cannot be finished, or read, in words."""
         with self.judgements.alone():
-            judged = self.judgements.read()
+            judged, faults = self.judgements.read_all()
             half = [one for one in judged if one.judgement.verdict != "unsure" and _is_half_done(one)]
-            return list(self._completed(half, judged)) if half else []
+            return [*faults, *(self._completed(half, judged) if half else ())]
 
     def find(self, judgement_id: str) -> Judged:
         """A judgement by its id.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.review.judgement import Judged, Judgement, now
-
-logger = logging.getLogger(__name__)
 
 FILE_NAME = "judgements.jsonl"
 LOCK_SECONDS = 10.0
@@ -51,11 +48,13 @@ class JudgementFile:
             raise TimeoutError(f"{self.path} is in use by another process: try again") from error
 
     def read(self) -> list[Judged]:
-        """All judgements in the order in which they were made, with what became of each.
+        """All judgements in the order in which they were made, with what became of each."""
+        return self.read_all()[0]
 
-        A line that cannot be read is named in the log and passed over.
-        """
+    def read_all(self) -> tuple[list[Judged], list[str]]:
+        """The same, and the lines that cannot be read, in words: a loss of power may have cut one off."""
         found: dict[str, Judged] = {}
+        faults = []
         for number, line in enumerate(self._lines(), start=1):
             try:
                 event = json.loads(line)
@@ -64,8 +63,8 @@ class JudgementFile:
                 elif event["id"] in found:
                     found[event["id"]] = found[event["id"]].after(event)
             except (ValueError, TypeError, KeyError) as error:
-                logger.warning("%s, line %d is no event of a judgement: %r", self.path, number, error)
-        return list(found.values())
+                faults.append(f"{self.path}, line {number} is no event of a judgement: {error!r}")
+        return list(found.values()), faults
 
     def add_judgement(self, judgement: Judgement) -> None:
         """Note a judgement."""

@@ -71,6 +71,10 @@ class StoppedRecords:
 
     def find(self, record_id: str) -> LineRecord | None:
         """One of them; None: there is no such record."""
+        with self._turn:
+            known = (record for _, day in self._days.values() for record in day if record.id == record_id)
+            if (found := next(known, None)) is not None:
+                return found
         return next((record for record in self.read() if record.id == record_id), None)
 
     def images(self) -> list[StoppedImage]:

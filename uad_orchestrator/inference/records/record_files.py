@@ -45,11 +45,10 @@ def kept_file(records: Path, record: LineRecord, name: str) -> Path:
     Raises:
         ValueError: the name leads out of the day's folder.
     """
-    folder = (cell_folder(records, record.category, record.detector) / record.day).resolve()
-    path = (folder / name).resolve()
-    if not (path.is_relative_to(folder) and folder.is_relative_to(records.resolve())):
-        raise ValueError(f"record {record.id}: {name!r} leads out of {folder}")
-    return path
+    inside = Path(record.category, record.detector, record.day, name)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise ValueError(f"record {record.id}: {name!r} leads out of the folder of its day")
+    return records / inside
 
 
 def read_day(

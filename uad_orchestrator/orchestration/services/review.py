@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Generic, TypeVar
 
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState
@@ -25,7 +26,7 @@ from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
-from uad_orchestrator.project import Project, read_again
+from uad_orchestrator.project import Project, ProjectError, read_again
 from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
 from uad_orchestrator.review.category_review import CategoryReview
 from uad_orchestrator.review.filing import Filing
@@ -35,8 +36,13 @@ from uad_orchestrator.review.review import Review
 from uad_orchestrator.review.stopped import StoppedRecords
 from uad_orchestrator.storage.artifacts import ArtifactError
 
+Found = TypeVar("Found")
+
 FOLDERS_SECONDS = 20.0
 """How long what is known of a dataset's folders counts: listing 100,000 images at each key would be felt."""
+
+COLOURS_SECONDS = 300.0
+"""Likewise of a cell's colours."""
 
 HOLD_OFF_SECONDS = 3.0
 """How long a person waits for an ingestion that is at work."""
@@ -89,34 +95,46 @@ def open_review(project: Project, selection: Selection, by: str) -> Review:
 
 
 @dataclass
+class _Recent(Generic[Found]):
+    """What was found not long ago, by what it was found of."""
+
+    seconds: float
+    _found: dict[object, tuple[float, Found]] = field(default_factory=dict)
+
+    def get(self, of: object, find: Callable[[], Found]) -> Found:
+        """It, found again where it is older than that."""
+        known = self._found.get(of)
+        if known is None or time.monotonic() - known[0] > self.seconds:
+            known = self._found[of] = (time.monotonic(), find())
+        return known[1]
+
+
+@dataclass
 class _ProjectNow:
-    """The project as its files say when it is asked; its folders are listed now and then."""
+    """The project as its files say when it is asked; what takes time to find counts for a while."""
 
     project: Project
-    _filings: dict[str, tuple[float, Filing]] = field(default_factory=dict)
-    _colours: dict[tuple[str, str], HeatmapScale | None] = field(default_factory=dict)
+    _filings: _Recent[Filing] = field(default_factory=lambda: _Recent(FOLDERS_SECONDS))
+    _colours: _Recent[HeatmapScale | None] = field(default_factory=lambda: _Recent(COLOURS_SECONDS))
     _embedders: EmbedderPool = field(default_factory=EmbedderPool)
     _turn: Lock = field(default_factory=Lock)
 
     def filing(self, category: str) -> Filing:
         """The folders of a category."""
-        listed, filing = self._filings.get(category, (0.0, None))
-        if filing is None or time.monotonic() - listed > FOLDERS_SECONDS:
-            filing = filing_of(open_state(read_again(self.project)), category)
-            self._filings[category] = time.monotonic(), filing
-        return filing
+        return self._filings.get(category, lambda: filing_of(open_state(self._project()), category))
 
     def colours(self, category: str, detector: str) -> HeatmapScale | None:
         """The cell's heatmap scale, as in its report; None where it has no maps."""
-        cell = (category, detector)
-        if cell not in self._colours:
+
+        def read() -> HeatmapScale | None:
             run = self._run(category, detector)
             try:
                 normals = read_normal_maps(run.directory("anomaly_maps"))
-                self._colours[cell] = HeatmapScale.from_summary(normals, pixel_point(run).threshold)
-            except (MissingUpstream, InputUnavailable, ArtifactError, ValueError):
-                self._colours[cell] = None
-        return self._colours[cell]
+                return HeatmapScale.from_summary(normals, pixel_point(run).threshold)
+            except (MissingUpstream, InputUnavailable, ArtifactError, OSError, ValueError):
+                return None
+
+        return self._colours.get((category, detector), read)
 
     def outcomes(
         self, cells: Sequence[tuple[str, str]], judged: Mapping[str, Sequence[Judged]]
@@ -136,8 +154,15 @@ class _ProjectNow:
             return CellOutcome(category, detector, reason=str(error))
 
     def _run(self, category: str, detector: str) -> CellRun:
-        project = read_again(self.project)
+        project = self._project()
         return CellRun(Cell(category, detector), open_state(project), open_store(project))
+
+    def _project(self) -> Project:
+        """As its file says now; a file that is being edited, and cannot be read, does not end a review."""
+        try:
+            return read_again(self.project)
+        except ProjectError as error:
+            raise OSError(f"uad.yaml cannot be read: {error}") from error
 
 
 def _scores_now(run: CellRun, embedders: EmbedderPool, judged: list[Judged]) -> list[ScoreNow]:
