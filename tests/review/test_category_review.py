@@ -189,6 +189,43 @@ def test_an_image_that_the_dataset_has_is_not_there_twice(line, path, defective,
     assert line.files() == {f"data/{path}"}, "it was there before"
 
 
+def test_a_test_image_of_the_same_name_that_was_there_before_stays(line):
+    image = line.images[0]
+    path = f"disc/test/scratch/cam-0-{image.digest[:12]}.png"
+    (line.home / "data" / path).parent.mkdir(parents=True)
+    shutil.copy(line.picture(image), line.home / "data" / path)
+    line.filing = replace(line.filing, known={image.digest: KnownImage(path, True)})
+    line.review.undo(line.judge("defect", "scratch").judgement.id, by="anna")
+    assert line.files() == {f"data/{path}"}
+
+
+def test_a_file_that_was_made_is_not_made_again_from_a_picture_that_is_gone(line):
+    with pytest.raises(Killed):
+        dies_at(line, "filed").judge(line.images[0], line.picture(line.images[0]), "normal", by="anna")
+    line.picture(line.images[0]).unlink()
+    assert line.review.complete() == []
+    (found,) = line.review.judgements.read()
+    assert {str(Path(found.filed_as or "").relative_to(line.home))} == line.files()
+
+
+def test_a_judgement_whose_picture_went_before_its_file_was_made_is_told(line):
+    with pytest.raises(Killed):
+        dies_at(line, "file").judge(line.images[0], line.picture(line.images[0]), "normal", by="anna")
+    line.picture(line.images[0]).unlink()
+    (fault,) = line.review.complete()
+    assert fault.startswith("cam-0.png, judged normal by anna at 20") and "No such file" in fault
+
+
+def test_completing_an_undone_judgement_leaves_the_file_of_the_next_one(line):
+    first = line.judge("normal").judgement.id
+    with pytest.raises(Killed):
+        dies_at(line, "remove").undo(first, by="anna")
+    assert len(line.files()) == 1, "killed before it was taken away"
+    line.judge("normal")
+    assert line.review.complete() == []
+    assert len(line.files()) == 1 and all(one.removed or one.stands for one in line.review.judgements.read())
+
+
 # A model of all that can happen to three images: their verdicts, kills between the steps, and recalibrations.
 
 ACTIONS = st.lists(
@@ -196,7 +233,7 @@ ACTIONS = st.lists(
         st.sampled_from(["judge", "undo", "start", "recalibrate"]),
         st.integers(0, 2),
         st.sampled_from([("normal", None), ("defect", "scratch"), ("defect", "dent"), ("unsure", None)]),
-        st.sampled_from([None, "filed", "file", "undone", "removed"]),
+        st.sampled_from([None, "filed", "file", "undone", "remove", "removed"]),
     ),
     max_size=14,
 )
@@ -220,6 +257,11 @@ def dies_at(line: Line, step: str | None) -> CategoryReview:
             if step == "file":
                 raise Killed
             return super().file(*arguments)
+
+        def remove(self, *arguments: object) -> None:
+            if step == "remove":
+                raise Killed
+            super().remove(*arguments)
 
     class Doomed(CategoryReview):
         @property

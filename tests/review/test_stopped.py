@@ -93,6 +93,14 @@ def test_by_score_each_detector_keeps_its_order_whatever_its_scale(found):
     assert len(firsts) == min(2, len({name for name, _ in found})), "the first of each comes first"
 
 
+def test_an_image_counts_by_the_detector_that_finds_it_most_anomalous():
+    scores = {"a": {0: 0.9, 1: 0.8, 2: 0.1}, "b": {1: 3.0, 2: 9.0}}
+    images = images_of(record(n, name, score) for name, of in scores.items() for n, score in of.items())
+    assert [image.digest for image in waiting(images, {}, "score")][-1] == "d1", (
+        "second of both; the others lead one"
+    )
+
+
 def test_judged_images_wait_no_more():
     images = [StoppedImage(CATEGORY, f"d{n}", (record(n, "a", n),)) for n in range(3)]
     judged = {

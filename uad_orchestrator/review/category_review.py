@@ -155,8 +155,8 @@ class CategoryReview:
             try:
                 if one.stands:
                     self._file(said, filing)
-                elif filing.target(said) not in claimed:
-                    self._remove(one, filing)
+                else:
+                    self._remove(one, filing, keep=filing.target(said) in claimed)
             except (OSError, CannotJudge) as error:
                 yield f"{said.image}, {one.told()}: {error}"
 
@@ -165,8 +165,9 @@ class CategoryReview:
             filed = filing.file(judgement, self.records / judgement.picture)
             self.judgements.add("filed", judgement.id, path=str(filed.path), added=filed.added)
 
-    def _remove(self, judged: Judged, filing: Filing) -> None:
-        if judged.added:
+    def _remove(self, judged: Judged, filing: Filing, *, keep: bool = False) -> None:
+        """Take its file away; ``keep``: it is the file of a judgement that stands, too."""
+        if judged.added and not keep:
             filing.remove(judged.judgement)
         self.judgements.add("removed", judged.judgement.id)
 
