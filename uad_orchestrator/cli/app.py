@@ -20,6 +20,7 @@ from uad_orchestrator.cli import (
     infer,
     ingest,
     one_shot,
+    review,
     robustness,
     serve,
     start,
@@ -37,8 +38,8 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     start.demo, start.init, one_shot.benchmark, grid.plan, grid.refresh, grid.why, grid.leaderboard, grid.report,
-    threshold.threshold, infer.infer, serve.serve, robustness.robustness, ingest.ingest, trust.trust, start.check,
-    start.ui, housekeeping.gc, housekeeping.sql,
+    threshold.threshold, infer.infer, serve.serve, review.review, robustness.robustness, ingest.ingest, trust.trust,
+    start.check, start.ui, housekeeping.gc, housekeeping.sql,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -45,7 +45,8 @@ def gc(
 
 def sql(
     query: Annotated[
-        str, typer.Argument(help="SQL over materialization, lineage, metric, scores and the views.")
+        str,
+        typer.Argument(help="SQL over materialization, lineage, metric, scores, judgement and the views."),
     ],
     home: Home = None,
     as_json: Json = False,
@@ -58,7 +59,7 @@ def sql(
     with speaking():
         project = open_project(home)
         try:
-            found = open_index(open_store(project)).sql(query)
+            found = open_index(open_store(project), project.line.records).sql(query)
         except LineageError as error:
             note(f"Error: {error}")
             raise typer.Exit(2) from error
@@ -80,7 +81,7 @@ def rebuild(home: Home = None) -> None:
 
     with speaking():
         project = open_project(home)
-        count = open_index(open_store(project)).rebuild()
+        count = open_index(open_store(project), project.line.records).rebuild()
         typer.echo(f"{count} artifacts indexed")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from uad_orchestrator.cli.terminal.completion import complete_category, complete
 from uad_orchestrator.cli.terminal.options import Home, Json
 from uad_orchestrator.cli.terminal.output import FAILED, WRONG_USAGE, note, print_json, speaking
 from uad_orchestrator.cli.terminal.selecting import select_one
+from uad_orchestrator.cli.terminal.user import logged_in_name
 
 if TYPE_CHECKING:
     from uad_orchestrator.orchestration.services.threshold_choice import Choice, Side
@@ -90,7 +90,7 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
                 fpr=fpr,
                 cheapest=cost,
                 on_test_labels=test_labels,
-                by=_user() if by is None else by,
+                by=logged_in_name("chooses") if by is None else by,
                 at=date.today(),
                 why=why,
             )
@@ -108,15 +108,6 @@ def threshold(  # noqa: PLR0913, PLR0917 - a command's options
         else:
             typer.echo("\n".join(_lines(cell, of, chosen)))
             note("nothing was written" if dry_run else _said(project, cell, of, chosen))
-
-
-def _user() -> str:
-    """The name that one is logged in by; wrong usage where there is none, as in a container."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        note("Error: nobody is logged in here by a name: say who chooses with --by NAME")
-        raise typer.Exit(WRONG_USAGE) from error
 
 
 def _said(project: Project, cell: Cell, of: Of, chosen: Choice) -> str:

@@ -7,6 +7,7 @@ newline in a name breaks every line it is printed in.
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 _UNSAFE = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]"
 _ODD = re.compile(_UNSAFE)
@@ -41,6 +42,21 @@ def file_path(name: str) -> str:
     True
     """
     return _WRITTEN.sub(_unescaped, name) if "\\" in name else name
+
+
+def name_with_digest(name: str, digest: str) -> str:
+    """A readable file name that no other content has: cameras number from 0001 again. The same when taken twice.
+
+    >>> name_with_digest("Part 42, left.PNG", "ab12cd34ef56ab12")
+    'Part_42_left-ab12cd34ef56.png'
+    >>> name_with_digest("Part_42_left-ab12cd34ef56.png", "ab12cd34ef56ab12")
+    'Part_42_left-ab12cd34ef56.png'
+    """
+    behind = f"-{digest[:12]}"
+    stem = (
+        re.sub(r"[^\w.-]+", "_", PurePosixPath(name).stem).removesuffix(behind).strip("._")[:60].rstrip("._")
+    )
+    return f"{stem or 'image'}{behind}{PurePosixPath(name).suffix.lower()}"
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -67,7 +67,7 @@ def test_the_current_version_and_all_it_was_made_from(ledger: Ledger) -> None:
     assert {node.name for node in found.tree.walk()} >= {*STAGES, "normal_images", "preprocessing_preset"}
     assert str(found) == str(found.tree)
     assert found.headlines() == []
-    assert found.to_json() == found.tree.to_json() | {"note": None, "since": None, "chosen": []}
+    assert found.to_json() == found.tree.to_json() | {"note": None, "since": None, "chosen": [], "judged": []}
 
 
 @pytest.mark.parametrize(

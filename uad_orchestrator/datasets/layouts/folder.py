@@ -131,6 +131,21 @@ def scan_category(root: Path, category: str, exclusions: Exclusions, settings: F
     return reader.scan
 
 
+def defect_folder_fault(name: str, settings: FolderSettings) -> str | None:
+    """Why a folder of ``test`` would not be read as one of defects; None: it would.
+
+    >>> defect_folder_fault("OK", FolderSettings()), defect_folder_fault("scratch", FolderSettings())
+    ('it is a word for normal images', None)
+    """
+    if _plain(name) in _MASKS and name.lower() not in _lower(settings.defect_folders):
+        return "a folder of that name is taken for masks"
+    if (defective := settings.tested(name)) is None:
+        return (
+            "it stands neither in `normal_folders` nor in `defect_folders` of uad.yaml: add it to the latter"
+        )
+    return None if defective else "it is a word for normal images"
+
+
 @dataclass
 class _Reader:
     """One pass over a category's folders."""

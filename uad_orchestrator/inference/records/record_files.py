@@ -8,11 +8,15 @@ has said so far, a record a line; once it is Parquet it is removed, so for a mom
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord, record_columns
+
+
+_TRIES = 10
+"""Looks at a day whose files are being merged."""
 
 
 def cell_folder(records: Path, category: str, detector: str) -> Path:
@@ -40,28 +44,55 @@ def recorded_days(records: Path, category: str, detector: str) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if _is_day(path.name)) if folder.is_dir() else []
 
 
-def read_day(records: Path, category: str, detector: str, day: str) -> list[LineRecord]:
+def kept_file(records: Path, record: LineRecord, name: str) -> Path:
+    """Where a file lies that was kept of an image: ``record.picture`` or ``record.anomaly_map``.
+
+    Raises:
+        ValueError: the name leads out of the day's folder.
+    """
+    inside = Path(record.category, record.detector, record.day, name)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise ValueError(f"record {record.id}: {name!r} leads out of the folder of its day")
+    return records / inside
+
+
+def read_day(
+    records: Path, category: str, detector: str, day: str, *, decisions: Collection[str] | None = None
+) -> list[LineRecord]:
     """A cell's records of a day, in order of time; each once.
 
     A line that a killed writer left half is passed over: its image had no answer yet.
+
+    Args:
+        records: the folder that is recorded to.
+        category: ``dataset/category``.
+        detector: its name.
+        day: ``2026-11-26``.
+        decisions: only records with one of these; None: all.
     """
     folder = cell_folder(records, category, detector) / day
+    tries_left = _TRIES
     while True:
         try:
-            found = {record.id: record for record in _records_of(folder)}
-            return sorted(found.values(), key=lambda record: (record.time, record.id))
+            found = {record.id: record for record in _records_of(folder, decisions)}
         except FileNotFoundError:  # files were merged meanwhile: what was in them is in another one
-            continue
+            tries_left -= 1
+            if not tries_left:
+                raise
+        else:
+            return sorted(found.values(), key=lambda record: (record.time, record.id))
 
 
-def _records_of(folder: Path) -> Iterator[LineRecord]:
+def _records_of(folder: Path, decisions: Collection[str] | None) -> Iterator[LineRecord]:
     import pyarrow.parquet as pq
 
     # Journals first: one that becomes Parquet between the two looks is then seen twice rather than not at all.
     for path in sorted(folder.glob("*.jsonl")):
-        yield from journalled(path)
+        yield from (record for record in journalled(path) if decisions is None or record.decision in decisions)
+    wanted = None if decisions is None else [("decision", "in", list(decisions))]
     for path in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(path, schema=record_columns(), partitioning=None).to_pylist():
+        table = pq.read_table(path, schema=record_columns(), partitioning=None, filters=wanted)
+        for row in table.to_pylist():
             yield LineRecord(**row | {"warnings": tuple(row["warnings"] or ())})
 
 

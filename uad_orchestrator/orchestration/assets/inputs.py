@@ -37,8 +37,7 @@ def _input_asset(node: Node, project: Project, partitions: Partitions) -> dg.Ass
         except InputUnavailable as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         remember_input(inputs.store, found)
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(found.version), metadata=describe_input(found)
-        )
+        metadata = describe_input(found, inputs.state.project.line.records)
+        return dg.MaterializeResult(data_version=dg.DataVersion(found.version), metadata=metadata)
 
     return fingerprint

@@ -107,6 +107,7 @@ def _metadata(project: Project, result: Recalibration) -> dict[str, dg.MetadataV
     ]
     return {
         "taken_in": result.taken,
+        "judged_normal": sum(len(ingested.judged) for ingested in result.ingested),
         "quarantined": result.held,
         "in_quarantine": in_quarantine(project, incoming_categories(project)),
         "cells": dg.MetadataValue.table(rows) if rows else "none refreshed",

@@ -158,7 +158,7 @@ def report_version(instance: dg.DagsterInstance, project: Project, found: Input)
             asset_key(project, found.asset),
             partition=partition_key(found.asset, found.partition),
             description=NODES[found.asset].description,
-            metadata=describe_input(found),
+            metadata=describe_input(found, project.line.records),
             tags=stamp(project, found.version, found.reads, last_numbers(instance, project, found.reads)),
         )
     )

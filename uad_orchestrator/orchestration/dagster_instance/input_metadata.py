@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from uad_orchestrator.orchestration.versions.state import Input
+from uad_orchestrator.review.judgement import Judged, standing
+from uad_orchestrator.review.judgement_file import JudgementFile
 
 TABLE_ROWS = 20
 
 
-def describe_input(found: Input) -> dict[str, Any]:
-    """Metadata of an input: its version, counts of what it lists, and its content in short."""
+def describe_input(found: Input, records: Path | None = None) -> dict[str, Any]:
+    """Metadata of an input: its version, counts of what it lists, and its content in short.
+
+    Args:
+        found: the input.
+        records: the folder that the line is recorded to: of a category, what people judged is shown.
+    """
     content = found.content
     shown: dict[str, Any] = {"version": found.version}
     if "images" in content:
         shown |= _describe_images(content["images"])
+        if records is not None and found.asset == "dataset_category":
+            shown |= _describe_judged(content["images"], JudgementFile(records, found.partition).read())
     elif "labels" in content:
         shown["dagster/row_count"] = len(content["labels"])
     if labels := _test_labels(content):
@@ -38,6 +48,17 @@ def _describe_images(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for image in images[:TABLE_ROWS]
     ]
     return {"dagster/row_count": len(images), **by_split, **_table("first_images", first)}
+
+
+def _describe_judged(images: Sequence[Mapping[str, Any]], judged: Sequence[Judged]) -> dict[str, Any]:
+    """The images that are in the category on a person's word."""
+    by_content = {one.judgement.content: one.judgement for one in standing(judged).values()}
+    words = [(image["path"], by_content[i]) for image in images if (i := image["sha256"]) in by_content]
+    rows = [
+        {"image": path, "verdict": said.verdict, "by": said.by, "time": said.time}
+        for path, said in words[:TABLE_ROWS]
+    ]
+    return {"judged_images": len(words), **_table("first_judged", rows)} if rows else {}
 
 
 def _test_labels(content: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

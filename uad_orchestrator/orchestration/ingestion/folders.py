@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from uad_orchestrator.project import DatasetSettings, Project
 from uad_orchestrator.project.parsing.datasets import HELD_FOLDER
 from uad_orchestrator.storage.atomic import new_file, write_text
 from uad_orchestrator.storage.digests import file_digest
+from uad_orchestrator.storage.file_names import name_with_digest
 
 SETTLED_SECONDS = 10.0
 """A file that changed more recently may still be on its way."""
@@ -120,8 +120,7 @@ def taken_name(manifest: Manifest, digest: str, name: str) -> str:
     folders = {PurePosixPath(*PurePosixPath(record.path).parts[:3]) for record in manifest.train}
     good = PurePosixPath(manifest.category, "train", "good")
     folder = good if good in folders or not folders else min(folders)
-    stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(name).stem).strip("._")[:60]
-    return str(folder / f"{stem or 'image'}-{digest[:12]}{PurePosixPath(name).suffix.lower()}")
+    return str(folder / name_with_digest(name, digest))
 
 
 def take_in(image: Path, target: Path, digest: str) -> None:

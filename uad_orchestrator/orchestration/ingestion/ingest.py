@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from uad_orchestrator.orchestration.ingestion.folders import (
     taken_name,
 )
 from uad_orchestrator.orchestration.ingestion.image_checks import KnownImages, image_fault, unusable
+from uad_orchestrator.orchestration.ingestion.judged import JudgedNormals
 from uad_orchestrator.orchestration.ingestion.votes import Vote, collect_votes, objection
 from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.storage.artifacts import ArtifactStore
@@ -47,6 +48,7 @@ class IngestionResult:
         waiting: those that may still be on their way; they are looked at next time.
         faults: what could not be read or moved, in words.
         chosen: the files that were looked at, by name.
+        judged: of those taken in on a person's word, by their paths: who judged them normal, and when.
     """
 
     category: str
@@ -55,6 +57,7 @@ class IngestionResult:
     waiting: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
+    judged: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For the record of a recalibration and ``uad ingest --json``."""
@@ -64,6 +67,7 @@ class IngestionResult:
             "held": [image.to_json() for image in self.held],
             "waiting": self.waiting,
             "faults": self.faults,
+            "judged": self.judged,
         }
 
 
@@ -76,6 +80,8 @@ def ingest_category(
     settled_seconds: float = SETTLED_SECONDS,
 ) -> IngestionResult:
     """Check the new images of a category, and move each into ``train/good`` or into quarantine.
+
+    Those that a person judged normal are not voted on: they are among the images that the detectors were wrong about.
 
     Args:
         state: the project as it is now; its manifest of the category is outdated afterwards.
@@ -91,17 +97,21 @@ def ingest_category(
     settings = state.project.automation.intake
     arrived = ingestion.read(incoming_images(ingestion.dataset, ingestion.name), settled_seconds)
     candidates = [image for image in arrived if ingestion.passes(image, image_fault)]
+    voted_on = [image for image in candidates if image.digest not in ingestion.judged.normal]
     runs = [CellRun(cell, state, store) for cell in state.cells if cell.category == category]
     reading = ingestion.known.reading
     sources = [
-        ImageSource.from_path(i.path, name=i.path.name, digest=i.digest, reading=reading) for i in candidates
+        ImageSource.from_path(i.path, name=i.path.name, digest=i.digest, reading=reading) for i in voted_on
     ]
     votes = collect_votes(runs, embedders, sources, settings.quantile) if sources else {}
-    for image, source in zip(candidates, sources, strict=True):
+    for image, source in zip(voted_on, sources, strict=True):
         reason = objection(votes[source.digest], settings.detectors)
         if reason:
             ingestion.hold(image, reason, votes[source.digest])
         else:
+            ingestion.take(image)
+    for image in candidates:
+        if image.digest in ingestion.judged.normal:
             ingestion.take(image)
     return ingestion.result
 
@@ -162,11 +172,13 @@ class _Ingestion:
     dataset: DatasetSettings
     name: str
     known: KnownImages
+    judged: JudgedNormals
     result: IngestionResult
 
     @classmethod
     def open(cls, state: ProjectState, category: str) -> _Ingestion:
         dataset_name, name = category.split("/", 1)
+        judged = JudgedNormals.completed(state, category)
         manifest = state.manifest(category)
         try:
             known = KnownImages.of(manifest, state.digests)
@@ -174,7 +186,8 @@ class _Ingestion:
             raise DatasetError(
                 f"{category} takes no images in: one of its own cannot be read: {error}"
             ) from error
-        return cls(state, state.project.datasets[dataset_name], name, known, IngestionResult(category))
+        result = IngestionResult(category, faults=list(judged.faults))
+        return cls(state, state.project.datasets[dataset_name], name, known, judged, result)
 
     def read(self, paths: Sequence[Path], settled_seconds: float) -> list[_IncomingImage]:
         """Digests of the new files; what cannot be read is noted."""
@@ -220,6 +233,8 @@ class _Ingestion:
         self.known = _with_digest(self.known, image.digest, target)
         if target not in self.result.taken:
             self.result.taken.append(target)
+        if word := self.judged.taken(image.digest, target):
+            self.result.judged[target] = word
         return True
 
     def hold(self, image: _IncomingImage, reason: str, votes: dict[str, Vote]) -> None:
@@ -228,6 +243,7 @@ class _Ingestion:
         held = QuarantinedImage(image.path, reason, image.digest, scores)
         try:
             self.result.held.append(quarantine(image.path, quarantine_folder(self.dataset, self.name), held))
+            self.judged.held(image.digest, reason)
         except OSError as error:
             self.result.faults.append(f"{image.path}: {error}")
 
@@ -236,4 +252,4 @@ class _Ingestion:
 
 
 def _with_digest(known: KnownImages, digest: str, path: str) -> KnownImages:
-    return KnownImages({**known.digests, digest: path}, known.heights, known.widths, known.modes)
+    return replace(known, digests={**known.digests, digest: path})

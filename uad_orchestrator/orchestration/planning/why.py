@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.orchestration.planning.change_messages import CHOSEN, chosen_words, input_words
 from uad_orchestrator.orchestration.planning.reasons import read_content
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
+from uad_orchestrator.review.judgement import standing
+from uad_orchestrator.review.judgement_file import JudgementFile
 from uad_orchestrator.storage.artifact_key import ArtifactKey, InputReference
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.lineage.compare import Comparison, compare
@@ -34,16 +38,20 @@ class Explanation:
         note: where the artifact is not the one the project would have now.
         comparison: against the earlier version, if one was asked for.
         causes: what changed since, in a sentence each.
+        judged: the images that are in it on a person's word: who judged them, and when.
     """
 
     tree: LineageNode
     note: str | None
     comparison: Comparison | None
     causes: tuple[str, ...]
+    judged: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.comparison is None:
-            return "\n".join([str(self.tree), *self.chosen(), *([self.note] if self.note else [])])
+            return "\n".join(
+                [str(self.tree), *self.chosen(), *self.judged, *([self.note] if self.note else [])]
+            )
         return "\n".join([*self.headlines(), "", *self.comparison.lines()])
 
     def chosen(self) -> list[str]:
@@ -64,7 +72,12 @@ class Explanation:
         since = None
         if self.comparison is not None:
             since = self.comparison.to_json() | {"causes": list(self.causes), "headlines": self.headlines()}
-        return self.tree.to_json() | {"note": self.note, "since": since, "chosen": self.chosen()}
+        return self.tree.to_json() | {
+            "note": self.note,
+            "since": since,
+            "chosen": self.chosen(),
+            "judged": list(self.judged),
+        }
 
 
 def explain(
@@ -91,10 +104,22 @@ def explain(
     key, note = _current(state, store, asset, cell)
     tree = upstream(store, key)
     if since is None:
-        return Explanation(tree, note, None, ())
+        return Explanation(tree, note, None, (), () if note else tuple(_judged(state, cell)))
     before = _previous(store, key) if since == PREVIOUS else resolve(store, asset, _place(key), since).version
     found = compare(store, asset, cell.category or None, cell.detector or None, before, key.version)
     return Explanation(tree, note, found, tuple(dict.fromkeys(_causes(found, cell, state, store))))
+
+
+def _judged(state: ProjectState, cell: Cell) -> Iterator[str]:
+    """The images of a category that people judged on the line, and that it has now."""
+    records = state.project.line.records
+    if records is None or not cell.category:
+        return
+    with suppress(InputUnavailable, DatasetError):
+        paths = {record.digest: record.path for record in state.manifest(cell.category).records}
+        for judged in standing(JudgementFile(records, cell.category).read()).values():
+            if path := paths.get(judged.judgement.content):
+                yield f"{path}: {judged.told()}"
 
 
 def _cell(state: ProjectState, asset: str, category: str | None, detector: str | None) -> Cell:

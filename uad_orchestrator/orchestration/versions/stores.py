@@ -45,9 +45,14 @@ def open_store(project: Project) -> ArtifactStore:
     return ArtifactStore(str(project.storage.root), Path(project.storage.local))
 
 
-def open_index(store: ArtifactStore) -> LineageIndex:
-    """The lineage index of a project's artifacts; its view ``metrics`` has the board's columns."""
-    return LineageIndex(store.local, store, metrics=board_metrics())
+def open_index(store: ArtifactStore, records: Path | None = None) -> LineageIndex:
+    """The lineage index of a project's artifacts; its view ``metrics`` has the board's columns.
+
+    Args:
+        store: where the artifacts are.
+        records: the folder that the line is recorded to, for who asks about judgements.
+    """
+    return LineageIndex(store.local, store, metrics=board_metrics(), records=records)
 
 
 def remember_input(store: ArtifactStore, found: Input) -> None:

@@ -28,6 +28,8 @@ from uad_orchestrator.storage.lineage.schema import (
     SCHEMA_VERSION,
     TABLES,
     VIEWS,
+    judgement_files_pattern,
+    judgements_view,
     metrics_view,
     score_files_pattern,
     scores_view,
@@ -70,15 +72,23 @@ class LineageIndex:
         local: the project's local folder; the index is ``uad.duckdb`` in it.
         store: the artifacts it is an index of.
         metrics: the metrics that its view ``metrics`` has a column for even where no report has them.
+        records: the folder that the line is recorded to, which its view ``judgement`` reads.
         patience: how many seconds ``sql`` and ``rebuild`` wait for a file another process holds.
     """
 
     def __init__(
-        self, local: Path, store: ArtifactStore, *, metrics: Sequence[str] = (), patience: float = 10.0
+        self,
+        local: Path,
+        store: ArtifactStore,
+        *,
+        metrics: Sequence[str] = (),
+        records: Path | None = None,
+        patience: float = 10.0,
     ) -> None:
         self.local = Path(local).absolute()
         self.store = store
         self.metrics = tuple(metrics)
+        self.records = records
         self.patience = patience
         self.path = self.local / "uad.duckdb"
         self.pending = PendingEvents(self.local / "lineage" / "pending")
@@ -143,6 +153,9 @@ class LineageIndex:
             with self._open_patiently() as connection:
                 if re.search(r"\bscores\b", query, re.IGNORECASE):
                     connection.execute(scores_view(self._score_tables(), temporary=True))
+                asked = re.search(r"\bjudgement\b", query, re.IGNORECASE)
+                if asked and (self.records is not None or not _view_text(connection, "judgement")):
+                    connection.execute(judgements_view(self._judged(), temporary=True))
                 try:
                     cursor = connection.execute(query, list(parameters))
                     columns = tuple(column[0] for column in cursor.description or ())
@@ -337,6 +350,15 @@ class LineageIndex:
         connection.execute(metrics_view(self.metrics, recorded))
         if not _reads_scores(connection):
             connection.execute(scores_view(self._score_tables()))
+        if self._judged():
+            connection.execute(judgements_view(self._judged()))
+
+    def _judged(self) -> Path | None:
+        """The folder with files of judgements; None while it holds none."""
+        if self.records is None:
+            return None
+        found = iglob(judgement_files_pattern(self.records))  # noqa: PTH207 - DuckDB globs text, too
+        return self.records if any(found) else None
 
     def _score_tables(self) -> Path | None:
         """The folder of the score tables on this machine; None while it holds no Parquet file."""
@@ -396,5 +418,10 @@ class LineageIndex:
 
 def _reads_scores(connection: Any) -> bool:
     """Whether the view over the Parquet files is there: making it opens each of them, so it is made once."""
-    found = connection.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'scores'").fetchall()
-    return any("read_parquet" in sql for (sql,) in found)
+    return "read_parquet" in _view_text(connection, "scores")
+
+
+def _view_text(connection: Any, name: str) -> str:
+    """The SQL of a view; empty where there is none."""
+    found = connection.execute("SELECT sql FROM duckdb_views() WHERE view_name = ?", [name]).fetchall()
+    return "".join(sql for (sql,) in found)

@@ -122,6 +122,48 @@ def score_files_pattern(root: Path) -> str:
     return f"{glob.escape(root.as_posix())}/*/*/*/**/scores.parquet"
 
 
+_EVENT_COLUMNS = {
+    "event": "VARCHAR", "id": "VARCHAR", "time": "TIMESTAMP", "by": "VARCHAR", "category": "VARCHAR",
+    "image": "VARCHAR", "digest": "VARCHAR", "content": "VARCHAR", "verdict": "VARCHAR", "defect_type": "VARCHAR",
+    "stopped": "JSON", "path": "VARCHAR", "reason": "VARCHAR",
+}  # fmt: skip
+
+
+def judgements_view(records: Path | None, *, temporary: bool = False) -> str:
+    """SQL of the view ``judgement``: what people said of images that the line stopped, read from its files when asked.
+
+    Args:
+        records: the folder that the line is recorded to, with ``<dataset>/<category>/judgements.jsonl``; None where
+            there is no such file: the view is then empty.
+        temporary: for one connection only.
+    """
+    columns = ", ".join(f"{_identifier(name)}: {_text(kind)}" for name, kind in _EVENT_COLUMNS.items())
+    empty = ", ".join(f"NULL::{kind} AS {_identifier(name)}" for name, kind in _EVENT_COLUMNS.items())
+    events = f"SELECT {empty} WHERE false"
+    if records is not None:
+        # A line that a loss of power cut off is passed over.
+        events = f"""SELECT * FROM read_json({_text(judgement_files_pattern(records))},
+            format = 'newline_delimited', ignore_errors = true, columns = {{{columns}}})"""
+
+    def of(event: str, column: str) -> str:
+        return f"max({column}) FILTER (event = '{event}')"
+
+    return f"""CREATE OR REPLACE {"TEMPORARY " if temporary else ""}VIEW judgement AS
+    WITH happened AS ({events})
+    SELECT max(split_part(category, '/', 1)) AS dataset, max(split_part(category, '/', 2)) AS category, id,
+        {of("judged", "time")} AS judged_at, {of("judged", '"by"')} AS judged_by, max(image) AS image,
+        max(verdict) AS verdict, max(defect_type) AS defect_type, max(digest) AS digest, max(content) AS content,
+        {of("filed", "path")} AS filed_as, {of("taken", "path")} AS taken_as, {of("taken", "time")} AS taken_at,
+        {of("held", "reason")} AS held_for, {of("undone", "time")} AS undone_at, {of("undone", '"by"')} AS undone_by,
+        any_value(stopped) AS stopped
+    FROM happened GROUP BY id HAVING count(*) FILTER (event = 'judged') > 0"""
+
+
+def judgement_files_pattern(records: Path) -> str:
+    """The glob pattern of the files of judgements in the folder that the line is recorded to."""
+    return f"{glob.escape(records.as_posix())}/*/*/judgements.jsonl"
+
+
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 

@@ -1,0 +1,1 @@
+"""The page: its application, who may ask it, and what it shows."""
