@@ -1,5 +1,11 @@
 """The sections of the project file."""
 
+from uad_orchestrator.project.settings.alerts import (
+    AlertSettings,
+    EmailSettings,
+    SlackSettings,
+    WebhookSettings,
+)
 from uad_orchestrator.project.settings.datasets import DatasetSettings, ImagesSettings
 from uad_orchestrator.project.settings.detectors import (
     NO_PINS,
@@ -9,7 +15,7 @@ from uad_orchestrator.project.settings.detectors import (
     ReviewSettings,
 )
 from uad_orchestrator.project.settings.evaluation import ChecksSettings, EvaluationSettings
-from uad_orchestrator.project.settings.line import LineSettings
+from uad_orchestrator.project.settings.line import AlarmSettings, DriftSettings, LineSettings
 from uad_orchestrator.project.settings.machine import RuntimeSettings, StorageSettings
 from uad_orchestrator.project.settings.running import (
     AutomationSettings,
@@ -22,12 +28,16 @@ from uad_orchestrator.project.settings.section import PROJECT_FILE, Section
 __all__ = [
     "NO_PINS",
     "PROJECT_FILE",
+    "AlarmSettings",
+    "AlertSettings",
     "AutomationSettings",
     "CellPins",
     "ChecksSettings",
     "DagsterSettings",
     "DatasetSettings",
     "DetectorEntry",
+    "DriftSettings",
+    "EmailSettings",
     "EvaluationSettings",
     "ImagesSettings",
     "IntakeSettings",
@@ -37,5 +47,7 @@ __all__ = [
     "ReviewSettings",
     "RuntimeSettings",
     "Section",
+    "SlackSettings",
     "StorageSettings",
+    "WebhookSettings",
 ]

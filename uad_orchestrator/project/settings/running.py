@@ -14,6 +14,7 @@ from pydantic import (
 
 from uad_orchestrator.project.cron import cron_fault
 from uad_orchestrator.project.errors import shown
+from uad_orchestrator.project.settings.alerts import AlertSettings, web_address
 from uad_orchestrator.project.settings.section import Section
 
 
@@ -37,6 +38,10 @@ class AutomationSettings(Section):
     threshold_shift: PositiveFloat = Field(
         0.2, description="share by which new normals may move a threshold before an asset check warns"
     )
+    alerts: tuple[AlertSettings, ...] = Field((), description="who is told when an asset check turns")
+    ui: str | None = Field(
+        None, description="address of Dagster's web server, for the links in alerts, e.g. http://line7:3000"
+    )
 
     @field_validator("recalibrate")
     @classmethod
@@ -44,6 +49,11 @@ class AutomationSettings(Section):
         if line is not None and (fault := cron_fault(line)):
             raise ValueError(f"is {shown(line)}: {fault}")
         return line
+
+    @field_validator("ui")
+    @classmethod
+    def _address(cls, ui: str | None) -> str | None:
+        return None if ui is None else web_address(ui).rstrip("/")
 
 
 class PoolSettings(Section):

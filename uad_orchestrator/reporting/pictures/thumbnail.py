@@ -13,15 +13,16 @@ _WIDTH = 160
 _QUALITY = 75
 
 
-def thumbnail_jpeg(image: np.ndarray) -> bytes:
-    """An image as a JPEG at most 160 pixels wide.
+def thumbnail_jpeg(image: np.ndarray, width: int = _WIDTH) -> bytes:
+    """A smaller image as a JPEG.
 
     Args:
         image: ``(H, W, 3)`` RGB, uint8 or uint16.
+        width: of the JPEG at most, in pixels.
     """
     from PIL import Image
 
-    small = resized(displayable(image), fitted_size(image.shape[:2], _WIDTH))
+    small = resized(displayable(image), fitted_size(image.shape[:2], width))
     encoded = io.BytesIO()
     Image.fromarray(small).save(encoded, "JPEG", quality=_QUALITY)
     return encoded.getvalue()

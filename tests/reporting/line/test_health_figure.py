@@ -1,0 +1,49 @@
+"""The days of a line as a drawing in a page, and as a picture for an alert."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.inference.records.made_up import made_records
+from tests.inference.records.test_health import NORMALS
+from uad_orchestrator.inference.records.health import DayOfRecords, LineHealth, health_of
+from uad_orchestrator.reporting.line.health_figure import line_picture, line_section
+
+
+@pytest.fixture(scope="module")
+def days() -> list[LineHealth]:
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(1, 8):
+        day = f"2026-11-{number:02d}"
+        records = list(made_records(day, rng.random(60) * (1 + number / 10), threshold=0.97, review=0.9))
+        of_day = DayOfRecords.of("line7/housing", "patchcore", day, "", "", records if number != 3 else [])
+        found.append(health_of(of_day, NORMALS))
+    return found
+
+
+def test_the_section_is_an_svg_with_words_for_those_who_do_not_see_it(days: list[LineHealth]) -> None:
+    svg = ElementTree.fromstring(line_section(days, "line-1"))
+    assert svg.tag.endswith("svg") and svg.get("role") == "img"
+    assert "2026-11-01 to 2026-11-07" in svg.get("aria-label", "")
+    texts = {text for element in svg.iter() if (text := (element.text or "").strip())}
+    assert {"rejected", "promised", "in review", "score", "half", "95 %"} <= texts
+    assert line_section(days, "line-1") == line_section(days, "line-1")
+
+
+def test_one_day_and_a_day_without_parts_are_drawn(days: list[LineHealth]) -> None:
+    for one in (days[:1], days[2:3]):
+        ElementTree.fromstring(line_section(one, "one"))
+
+
+def test_the_picture_is_a_png_of_some_size(days: list[LineHealth]) -> None:
+    content = line_picture(days, distance=0.5)
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    assert image.format is None and image.width > 600
+    assert len(content) < 200_000
+    assert len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) > 50, "something is drawn"

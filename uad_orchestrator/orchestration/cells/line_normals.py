@@ -1,0 +1,129 @@
+"""The calibration normals that a cell's parts on the line are compared with: those of the model that judged them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from uad_orchestrator.datasets.checks.remembered import Remember
+from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
+from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_scores
+from uad_orchestrator.images.header import ImageError
+from uad_orchestrator.images.look import look_at
+from uad_orchestrator.inference.records.health import LOOKS, CalibrationNormals, look_values
+from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, OperatingPoint
+from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
+from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.kept_findings import kept_facts
+from uad_orchestrator.orchestration.versions.state import InputUnavailable
+from uad_orchestrator.storage.artifacts import ArtifactError
+from uad_orchestrator.storage.digests import digest_of
+
+_LOOK_VERSION = 1
+"""Raised when the same image gets another look."""
+
+_EVEN = 1e-9
+
+
+def calibration_normals(run: CellRun, threshold: float | None) -> CalibrationNormals:
+    """The normals behind a threshold: of the cell's score tables the newest that it can be of.
+
+    A recalibration changes scores and threshold; the line goes on with its bundle until it gets another. So what it
+    is judged by is looked for among the score tables that the store has, by its threshold: the calibrated one, that
+    of another false-positive rate, which is the score of a normal, too, or the one that people pinned.
+
+    Args:
+        run: the cell.
+        threshold: of the parts; None: they had none.
+    """
+    found = next(
+        (table for table in _score_tables(run) if threshold is None or _is_of(run, table, threshold)), None
+    )
+    if found is None:
+        why = (
+            "there is no score table of this cell whose calibration gives the threshold that the parts were held to"
+            f" ({threshold:.6g}): scores of another calibration cannot be compared"
+            if threshold is not None
+            else "this cell has no score table"
+        )
+        return CalibrationNormals(missing=dict.fromkeys(("score", "look", "alarms"), why))
+    normals, point = found
+    missing = {} if normals else {"score": "no normals were left to calibrate on"}
+    if point.origin == OPTIMISTIC or point.largest_group is None:
+        missing["alarms"] = f"no rate is guaranteed: {point.unguaranteed}"
+    looks, why = _looks(run, [row.image for row in normals])
+    return CalibrationNormals(
+        scores=tuple(row.score for row in normals if row.image not in point.left_aside),
+        looks=looks,
+        largest_group=point.largest_group,
+        missing=missing | ({"look": why} if why else {}),
+    )
+
+
+_Table = tuple[list[ScoreRow], OperatingPoint]
+"""The normals of a score table, and the threshold that was taken from them."""
+
+
+def _score_tables(run: CellRun) -> Iterator[_Table]:
+    """Those of the cell, the current one first, then from the newest on."""
+    cell = run.cell
+    versions = [
+        made.version
+        for made in run.store.history("score_table", cell.dataset, cell.category_name, cell.detector)
+    ]
+    try:
+        current = run.state.version("score_table", cell)
+        versions.sort(key=lambda version: version != current)
+    except InputUnavailable:
+        pass
+    for version in versions:
+        try:
+            directory = run.store.open_dir(cell.artifact_key("score_table", version))
+            normals = [row for row in read_scores(directory) if row.role == "calibration"]
+            yield normals, read_operating_point(directory)
+        except (ArtifactError, OSError):
+            continue
+
+
+def _is_of(run: CellRun, table: _Table, threshold: float) -> bool:
+    normals, point = table
+    pin = run.state.project.pins(run.cell.category, run.cell.detector).image
+    pinned = [] if pin is None or pin.threshold is None else [pin.threshold]
+    known = np.array([point.threshold, *pinned, *(row.score for row in normals)])
+    return bool(np.isclose(known, threshold, rtol=_EVEN, atol=0).any())
+
+
+def _looks(run: CellRun, names: list[str]) -> tuple[dict[str, tuple[float, ...]], str]:
+    """The looks of normals by name, as far as the dataset has them; and why there are none, in words."""
+    try:
+        manifest = run.state.manifest(run.cell.category)
+    except (DatasetError, InputUnavailable, OSError) as error:
+        return {}, f"the normals cannot be looked at: {str(error).splitlines()[0]}"
+    wanted = set(names)
+    records = [record for record in (*manifest.train, *manifest.validation) if record.path in wanted]
+    with kept_facts(Path(run.state.project.storage.local)) as remember:
+        seen = [look for record in records if (look := _look(manifest, record, remember)) is not None]
+    if names and not seen:
+        return {}, "the normals that calibrate are not among the dataset's images any more, or cannot be read"
+    columns = zip(*seen, strict=True)
+    looks = {
+        name: tuple(value for value in values if value is not None)
+        for name, values in zip(LOOKS, columns, strict=False)
+    }
+    return looks, ""
+
+
+def _look(manifest: Manifest, record: ImageRecord, remember: Remember) -> Sequence[float | None] | None:
+    """The numbers that a record of the line has, too, in the order of ``LOOKS``; None where it cannot be read."""
+
+    def find() -> list[float | None]:
+        return look_values(look_at(manifest.source(record)))
+
+    key = f"look-of-normal-{_LOOK_VERSION}-{digest_of(manifest.reading.to_json())[:12]}-{record.digest}"
+    try:
+        return remember(key, find)
+    except (ImageError, OSError):
+        return None
