@@ -19,21 +19,16 @@ from uad_orchestrator.orchestration.versions.stores import open_state, open_stor
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.html_report import CellSection, write_report
 from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
-from uad_orchestrator.threads import available_threads
-
-CELLS_PER_PROCESS = 8
-"""A process that draws takes as long to start as the figures of some five cells."""
 
 
 def save_report(project: Project, output: Path | None = None) -> Path:
     """Write the report of all cells that have one; returns its path, ``<local>/report.html`` by default."""
     state, store = open_state(project), open_store(project)
     path = output or Path(project.storage.local) / "report.html"
-    processes = max(1, min(available_threads() // 2, len(state.cells) // CELLS_PER_PROCESS))
     board = current_board(state, store)
     pictures = {warning: warning_pictures(state, store, warning) for warning in board.warnings}
     sections = cell_sections(state, store)
-    write_report(path, board, sections, pictures=pictures, processes=processes, costs=project.costs)
+    write_report(path, board, sections, pictures=pictures, costs=project.costs)
     return path
 
 
