@@ -1,4 +1,4 @@
-"""The templates of the report's pages, and what they call: how figures are written, which are best, where links lead."""
+"""The templates of the report, and what they call: how figures are written, which are best, where links lead."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def page_environment(board: Leaderboard, **more: Any) -> Environment:
         remarks_on=remarks,
         mean_fields=averaged_beside(),
         best_means=_best_means,
-        **more,
     )
+    environment.globals.update(more)
     environment.filters.update(
         written=written, figure=shown, yaml=_yaml, inline=Markup, datasets=_by_dataset, loss=_loss
     )
