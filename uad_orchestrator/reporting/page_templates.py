@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator.metrics.catalogue import Metric, averaged, find, headlines, metrics_of
@@ -18,17 +19,21 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def page_environment(board: Leaderboard, **more: Any) -> Environment:
+def page_environment(
+    board: Leaderboard, tied: AbstractSet[tuple[str, str]] | None = None, **more: Any
+) -> Environment:
     """The templates, with all that is said of a board.
 
     Args:
         board: the whole board; a page may show some of its rows.
+        tied: ``board.within_noise()``, where it is known.
         more: what else the pages need; ``cell_link`` and ``warnings_link`` say where links to a cell, and to what is
             said of a category, lead: into the same page by default.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
+    tied = board.within_noise() if tied is None else tied
     environment = Environment(
         loader=PackageLoader("uad_orchestrator.reporting"),
         autoescape=True,
@@ -49,7 +54,7 @@ def page_environment(board: Leaderboard, **more: Any) -> Environment:
         promise=PROMISE,
         interval_of=_interval_of,
         best=board.best(),
-        tied=board.within_noise(),
+        tied=tied,
         tied_note=TIED_NOTE,
         remarks_on=remarks,
         mean_fields=averaged_beside(),
@@ -116,7 +121,8 @@ def _yaml(value: Any) -> str:
     """Settings in the project file's own manner."""
     import yaml
 
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).rstrip()
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the same text from C, where PyYAML has it
+    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)).rstrip()
 
 
 def _by_dataset(rows: Sequence[LeaderboardRow]) -> dict[str, dict[str, dict[str, LeaderboardRow]]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_scores
 from uad_orchestrator.images.decode import read_image
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import MAPS, read_contact_sheet, read_curves
@@ -76,7 +76,8 @@ def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSec
         with suppress(DamagedArtifact):  # named in the log, set aside: the next refresh computes it again
             report = report_of(cell, state, store)
             if report is not None:
-                yield _section(CellRun(cell, state, store), report)
+                run = CellRun(cell, state, store)
+                yield _section(run, report, read_scores(run.directory("score_table")))
 
 
 def shown_categories(
@@ -133,14 +134,11 @@ def _contents(run: CellRun, warnings: list[CellWarning]) -> CellContents | None:
     report = report_of(run.cell, run.state, run.store)
     if report is None:
         return None
-    section = _section(run, report)
+    scores = read_scores(run.directory("score_table"))
+    section = _section(run, report, scores)
     about = [warning for warning in warnings if warning.detector in (None, run.cell.detector)]
     pictures = {warning: warning_pictures(run.state, run.store, warning) for warning in about}
-    rows = {
-        row.image: row
-        for row in read_scores(run.directory("score_table"))
-        if row.role != "calibration" and row.grid_shape is not None
-    }
+    rows = {row.image: row for row in scores if row.role != "calibration" and row.grid_shape is not None}
     if not rows:
         return CellContents(section, pictures=pictures)
     names = run.state.manifest(run.cell.category).map_names
@@ -155,9 +153,8 @@ def _contents(run: CellRun, warnings: list[CellWarning]) -> CellContents | None:
     )
 
 
-def _section(run: CellRun, report: MetricsReport) -> CellSection:
+def _section(run: CellRun, report: MetricsReport, scores: Sequence[ScoreRow]) -> CellSection:
     directory = run.directory("metrics_report")
-    scores = read_scores(run.directory("score_table"))
     return CellSection(
         report,
         scores=scores,

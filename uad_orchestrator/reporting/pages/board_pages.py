@@ -58,9 +58,8 @@ def write_board(edition: Edition, board: Leaderboard, linked: AbstractSet[tuple[
         linked: (category key, detector) of the cells that have a page.
     """
     parts = list(board_parts(board)) if len(board.rows) > CELLS_ON_A_PAGE else []
-    tied = board.within_noise() if parts else set()
     for part in parts:
-        _write_part(edition, part, linked, tied)
+        _write_part(edition, part, linked)
     html = edition.render(
         "pages/index.html.j2",
         INDEX,
@@ -90,12 +89,7 @@ def _part(board: Leaderboard, dataset: str, number: int, rows: Sequence[Leaderbo
     return BoardPart(board_page(dataset, number), number, alone)
 
 
-def _write_part(
-    edition: Edition,
-    part: BoardPart,
-    linked: AbstractSet[tuple[str, str]],
-    tied: AbstractSet[tuple[str, str]],
-) -> None:
+def _write_part(edition: Edition, part: BoardPart, linked: AbstractSet[tuple[str, str]]) -> None:
     here = [(row.category_key, row.detector) for row in part.board.rows]
     key = digest_of(
         {
@@ -103,7 +97,7 @@ def _write_part(
             "title": edition.title,
             "rows": [row.model_dump(mode="json") for row in part.board.rows],
             "linked": [list(cell) for cell in here if cell in linked],
-            "tied": [list(cell) for cell in here if cell in tied],
+            "tied": [list(cell) for cell in here if cell in edition.tied],
             "metrics": list(part.board.metrics),
             "line": list(part.board.line_metrics),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ class Edition:
         made_at: when it is made, as pages say it.
         costs: what the sliders begin with.
         threads: how many pictures are drawn at a time.
+        tied: (category key, detector) of the cells that cannot be told apart from the best.
         rates: the intervals that sliders show, found once for all pages.
     """
 
@@ -46,6 +48,7 @@ class Edition:
     made_at: str
     costs: Costs | None
     threads: int
+    tied: AbstractSet[tuple[str, str]]
     rates: RateTables = field(default_factory=RateTables)
 
     def render(self, template: str, page: PurePosixPath, **values: Any) -> str:

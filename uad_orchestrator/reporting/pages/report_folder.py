@@ -6,8 +6,10 @@ current, whenever a run before was killed; pictures are there before the pages t
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from collections.abc import Set as AbstractSet
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -91,26 +93,33 @@ class ReportFolder:
 
     def remove_others(self) -> None:
         """What the report does not name any more, in the folders that are its own."""
+        kept = {str(path) for path in self._kept}
         for name in OWN_FOLDERS:
-            self._remove_others(PurePosixPath(name))
+            if (self.path / name).is_dir():
+                self._remove_others(name, kept)
 
-    def _remove_others(self, folder: PurePosixPath) -> None:
-        here = self.path / folder
-        if folder in self._kept or not here.is_dir():
-            return
-        for entry in list(here.iterdir()):
-            path = folder / entry.name
-            if entry.is_dir() and not entry.is_symlink():
-                self._remove_others(path)
-            elif path not in self._kept and not _is_being_written(entry):
-                entry.unlink(missing_ok=True)
-        if not any(here.iterdir()):
-            here.rmdir()
+    def _remove_others(self, folder: str, kept: AbstractSet[str]) -> bool:
+        """Whether the folder, relative to the report, is gone itself: it was left empty."""
+        with os.scandir(self.path / folder) as found:
+            entries = list(found)
+        left = len(entries)
+        for entry in entries:
+            path = f"{folder}/{entry.name}"
+            if path in kept:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                left -= self._remove_others(path, kept)
+            elif not _is_being_written(entry):
+                Path(entry.path).unlink()
+                left -= 1
+        if not left:
+            (self.path / folder).rmdir()
+        return not left
 
 
-def _is_being_written(path: Path) -> bool:
+def _is_being_written(entry: os.DirEntry[str]) -> bool:
     """By another run beside this one."""
-    return path.name.startswith(".") and time.time() - path.stat().st_mtime < LEFT_BEHIND
+    return entry.name.startswith(".") and time.time() - entry.stat().st_mtime < LEFT_BEHIND
 
 
 def _look() -> dict[str, str]:

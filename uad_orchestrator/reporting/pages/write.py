@@ -60,8 +60,9 @@ def write_report_folder(
     folder = ReportFolder(path)
     folder.write_look()
     linked: set[tuple[str, str]] = set()
-    environment = page_environment(board, **_links(linked))
-    edition = Edition(folder, environment, title, written_time(made_at), costs, threads)
+    tied = board.within_noise()
+    environment = page_environment(board, tied, **_links(linked))
+    edition = Edition(folder, environment, title, written_time(made_at), costs, threads, tied)
     warnings = by_category(board.warnings)
     for category in categories:
         said = warnings.get(category.key, [])

@@ -183,8 +183,8 @@ class Chart:
             across += width
 
     def _path(self, x: Iterable[float], y: Iterable[float]) -> str:
-        places = zip(self._across(x), self._down(y), strict=True)
-        return "M" + "L".join(f"{_short(a)} {_short(d)}" for a, d in places)
+        places = zip(self._across(x).tolist(), self._down(y).tolist(), strict=True)
+        return "M" + "L".join(f"{a:.5g} {d:.5g}" for a, d in places)
 
     def _across(self, x: Iterable[float]) -> np.ndarray:
         return LEFT + self.x(x) * (RIGHT - LEFT)

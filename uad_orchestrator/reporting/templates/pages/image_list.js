@@ -115,7 +115,7 @@ const rivals = [...reported.cells.values()].filter(cell => cell !== cellHere);
 const besides = form.querySelector("fieldset");
 besides.hidden = !rivals.length;
 besides.append(...rivals.map((cell, n) => element("label", {},
-  element("input", { type: "checkbox", value: cell.detector, checked: n < 3 }), ` ${cell.detector}`)));
+  element("input", { type: "checkbox", value: cell.detector, defaultChecked: n < 3 }), ` ${cell.detector}`)));
 
 form.addEventListener("submit", event => event.preventDefault());
 form.addEventListener("input", () => { places = AT_ONCE; showList(); });
