@@ -120,16 +120,29 @@ def leaderboard(
 def report(
     home: Home = None,
     output: Annotated[
-        Path | None, typer.Option(help="The HTML file.", show_default="<local>/report.html")
+        Path | None,
+        typer.Option(
+            help="A folder for the pages, or, where it ends in .html, a single file.",
+            show_default="<local>/report",
+        ),
     ] = None,
+    single_file: Annotated[
+        bool,
+        typer.Option("--single-file", help="One file without the lists of images, <local>/report.html."),
+    ] = False,
 ) -> None:
-    """The HTML report: one file that opens without a network."""
+    """The HTML report: pages with every test image, or a single file; without a network. Prints what to open."""
     from uad_orchestrator.orchestration.services.reports import save_report
     from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.reporting.pages.report_folder import NotAReport
 
     with speaking():
         project = open_project(home)
-        typer.echo(save_report(project, output))
+        try:
+            typer.echo(save_report(project, output, single_file=single_file))
+        except NotAReport as error:
+            note(f"Error: {error}")
+            raise typer.Exit(WRONG_USAGE) from error
     raise typer.Exit(FAILED if say_unreachable(project.unreachable) else 0)
 
 

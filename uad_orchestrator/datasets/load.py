@@ -257,6 +257,8 @@ def _set_layout(name: str, settings: LayoutSettings | Mapping[str, Any] | None) 
 
 
 def _check_category(name: str, layout: Layout, root: Path, category: str) -> None:
+    if layout.has_category is not None and layout.has_category(root, category):
+        return  # of thousands, each is asked for: to list all of them each time would be quadratic
     known = layout.find_categories(root)
     if category in known:
         return

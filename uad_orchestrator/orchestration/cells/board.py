@@ -7,7 +7,6 @@ from pathlib import Path
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, REPLICATES, read_replicates
-from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.findings.cell_warnings import project_findings
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
@@ -85,9 +84,10 @@ def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: Fa
     if why := state.project.why_unreachable(cell.category):
         return _last_outcome(cell, store, _last_report(cell, state, store), why)
     try:
-        report = report_of(cell, state, store)
-        if report is not None:
-            directory = CellRun(cell, state, store).directory("metrics_report", REPLICATES)
+        key = _report_key(cell, state)
+        if key is not None and store.holds(key):
+            directory = store.open_dir(key, METRICS_FILE, REPLICATES)
+            report = MetricsReport.from_json((directory / METRICS_FILE).read_bytes())
             version = report.versions["metrics_report"]
             return BoardCell("fresh", report, version=version, replicates=read_replicates(directory))
     except DamagedArtifact as error:

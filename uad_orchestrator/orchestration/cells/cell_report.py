@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.storage.provenance import Provenance
 from uad_orchestrator.threads import available_threads, ordered_map
+
+if TYPE_CHECKING:
+    from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,6 @@ def draw_contact_sheet(
     """The JPEG of best and worst cases, at most 50 kB, in the cell's own colour scale; without maps plain images."""
     from uad_orchestrator.reporting.cases import ChosenCase, choose_cases
     from uad_orchestrator.reporting.pictures.contact_sheet import Case, contact_sheet
-    from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
 
     kinds, threads = {row.image: row.defect_type for row in rows}, available_threads()
 
@@ -155,18 +157,21 @@ def draw_contact_sheet(
         found = truth.of(chosen.image) if chosen.label else None
         return Case(chosen, truth.image(chosen.image), made, None if found is None else found.mask)
 
-    statistics = read_normal_maps(run.directory("anomaly_maps"))
-    scale: HeatmapScale | None = None
-    if maps is None:
-        pass
-    elif statistics["mean"] is None:
-        scale = HeatmapScale.from_maps(maps.read(row.image, row.defect_type) for row in rows)
-    else:
-        scale = HeatmapScale.from_summary(statistics, pixel_point(run).threshold)
+    scale = None if maps is None else map_colours(run, rows, maps)
     threshold = image_point(run).threshold
     title = f"{run.cell.category} · {run.cell.detector}"
     cases = ordered_map(case, choose_cases(rows), threads=threads, ahead=threads)
     return contact_sheet(cases, threshold=threshold, scale=scale, title=title)
+
+
+def map_colours(run: CellRun, rows: Iterable[ScoreRow], maps: MapSet) -> HeatmapScale:
+    """The colours of a cell's maps: from its normals' maps, or, where there are none, from those of its test images."""
+    from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
+
+    statistics = read_normal_maps(run.directory("anomaly_maps"))
+    if statistics["mean"] is None:
+        return HeatmapScale.from_maps(maps.read(row.image, row.defect_type) for row in rows)
+    return HeatmapScale.from_summary(statistics, pixel_point(run).threshold)
 
 
 def build_report(

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -88,6 +89,12 @@ def _write_facts(path: Path, facts: dict[str, str]) -> None:
             path.unlink()
 
 
+@cache
+def _list_of(kind: type[Any]) -> TypeAdapter[Any]:
+    """Built once a kind: a board asks for each of its cells."""
+    return TypeAdapter(list[kind])  # type: ignore[valid-type]
+
+
 class KeptFindings(Generic[Finding]):
     """Findings of one kind.
 
@@ -98,7 +105,7 @@ class KeptFindings(Generic[Finding]):
 
     def __init__(self, local: Path, kind: type[Finding]) -> None:
         self._folder = local / "findings"
-        self._findings = TypeAdapter(list[kind])  # type: ignore[valid-type]
+        self._findings = _list_of(kind)  # type: ignore[arg-type]
 
     def get(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -27,3 +29,11 @@ class CellWarning(BaseModel):
     def __str__(self) -> str:
         where = self.category if self.detector is None else f"{self.category} x {self.detector}"
         return f"{where}: {self.check}: {self.message}"
+
+
+def by_category(warnings: Iterable[CellWarning]) -> dict[str, list[CellWarning]]:
+    """What is said of each category and its cells, by the category's key."""
+    found: dict[str, list[CellWarning]] = {}
+    for warning in warnings:
+        found.setdefault(warning.category, []).append(warning)
+    return found

@@ -81,9 +81,12 @@ class Leaderboard(BaseModel):
             ``(category_key, detector, metric)`` of each.
         """
         marked: set[tuple[str, str, str]] = set()
-        for key in {row.category_key for row in self.rows}:
-            rivals = [row for row in self.compared if row.category_key == key and row.status == "fresh"]
-            lower = (*metrics_of("line"), *headlines("cost"))
+        of_category: dict[str, list[LeaderboardRow]] = {}
+        for row in self.compared:
+            if row.status == "fresh":
+                of_category.setdefault(row.category_key, []).append(row)
+        lower = (*metrics_of("line"), *headlines("cost"))
+        for key, rivals in of_category.items():
             for metric in (*self.metrics, *(cost.name for cost in lower)):
                 values = {row.detector: row.value(metric) for row in rivals if row.value(metric) is not None}
                 marked.update((key, detector, metric) for detector in best_of(values, metric))

@@ -117,15 +117,15 @@ def _thumbnail(case: Case, scale: HeatmapScale | None) -> Thumbnail:
     size = case.image.shape[:2]
     small = fitted_size(size, TILE_WIDTHS[0])
     image = resized(displayable(case.image), small)
-    truth = [] if case.mask is None else _outlines(case.mask, small)
+    truth = [] if case.mask is None else outlines(case.mask, small)
     if case.anomaly_map is None or scale is None:
         return Thumbnail(case.chosen, image, None, truth, [])
     heat = overlay(image, resized(np.asarray(case.anomaly_map, np.float32), small), scale)
-    flagged = _outlines(case.anomaly_map > scale.limit, small)
+    flagged = outlines(case.anomaly_map > scale.limit, small)
     return Thumbnail(case.chosen, image, heat, truth, flagged)
 
 
-def _outlines(region: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+def outlines(region: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
     """The borders of a bool region at ``(h, w)``, each ``(n, 2)`` x, y; the longest of very many."""
     import cv2
 

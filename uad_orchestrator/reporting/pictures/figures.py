@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from uad_orchestrator.metrics.curves import Curve, thinned
 from uad_orchestrator.reporting.cases import ScoredImage
-from uad_orchestrator.reporting.pictures.svg import GRID, INK, NEUTRAL, PRIMARY, SECONDARY, SOFT, inline_svg
+from uad_orchestrator.reporting.pictures.svg import (
+    DASHED,
+    DOTTED,
+    GRID,
+    INK,
+    NEUTRAL,
+    PRIMARY,
+    SECONDARY,
+    SOFT,
+    TOP,
+    Chart,
+    Scale,
+    ticks_between,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-SIZE = (3.4, 2.8)  # inches
-FRAME = (0.15, 0.17, 0.82, 0.67)  # left, bottom, width, height of the axes; the legend goes above
-TALL_FRAME = (0.15, 0.17, 0.82, 0.79)  # without a legend
 FAR = 4  # times the range of normals and threshold is near; the axis may be broken behind it
 FAR_SHARE = 1 / 3  # of the axis, for scores beyond the break
 SMALLEST_PART = 1e-9  # of the largest score: a narrower part of the axis is lost in the rounding of its scale
@@ -35,14 +40,13 @@ def roc_figure(
         operating_point: (false-positive rate, recall) of the images at the calibrated threshold.
         name: unique on the page the figure stands on; keeps the ids of its parts apart.
     """
-    figure, axes = _axes("false-positive rate", "recall (true-positive rate)")
-    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1, linestyle=(0, (4, 3)))
+    chart = Chart(name, _share("false-positive rate"), _share("recall (true-positive rate)"))
+    chart.line([0, 1], [0, 1], GRID, dash=DASHED, width=1)
     for label, curve in curves.items():
         shown = thinned(curve, POINTS)
-        axes.plot(shown.x, shown.y, color=_series(label), linestyle=_dash(label), label=label)
-    _mark(axes, operating_point)
-    _legend(figure)
-    return inline_svg(figure, name, _alt_text("ROC curve", "FPR {:.3f}, recall {:.3f}", operating_point))
+        chart.line(shown.x, shown.y, _series(label), dash=_dash(label), label=label)
+    _mark(chart, operating_point)
+    return chart.svg(_alt_text("ROC curve", "FPR {:.3f}, recall {:.3f}", operating_point))
 
 
 def pr_figure(
@@ -55,14 +59,13 @@ def pr_figure(
         operating_point: (recall, precision) of the images at the calibrated threshold.
         name: as for ``roc_figure``.
     """
-    figure, axes = _axes("recall", "precision")
+    chart = Chart(name, _share("recall"), _share("precision"))
     for label, curve in curves.items():
-        shown, style = thinned(curve, POINTS), _dash(label)
-        axes.plot(shown.x, shown.y, color=_series(label), linestyle=style, drawstyle="steps-pre", label=label)
-    _mark(axes, operating_point)
-    _legend(figure)
-    alt_text = _alt_text("Precision-recall curve", "recall {:.3f}, precision {:.3f}", operating_point)
-    return inline_svg(figure, name, alt_text)
+        shown = thinned(curve, POINTS)
+        x, y = np.repeat(shown.x, 2)[:-1], np.repeat(shown.y, 2)[1:]  # each step is as high as its end
+        chart.line(x, y, _series(label), dash=_dash(label), label=label)
+    _mark(chart, operating_point)
+    return chart.svg(_alt_text("Precision-recall curve", "recall {:.3f}, precision {:.3f}", operating_point))
 
 
 def pro_figure(
@@ -80,18 +83,19 @@ def pro_figure(
     measure, overlap = (
         ("sPRO", "mean saturated overlap (sPRO)") if saturated else ("AUPRO", "mean region overlap (PRO)")
     )
-    figure, axes = _axes("pixel false-positive rate", overlap, frame=TALL_FRAME)
+    across = Scale("pixel false-positive rate", 0, 1.02 * widest, ticks_between(0, widest))
+    chart = Chart(name, across, _share(overlap), top=TOP)
     inside = thinned(Curve(*(values[curve.x <= widest] for values in curve)), POINTS)
     x = np.append(inside.x, widest)
     y = np.append(inside.y, np.interp(widest, curve.x, curve.y))
-    axes.fill_between(x, y, color=SECONDARY, alpha=0.15, linewidth=0)
-    axes.plot(x, y, color=SECONDARY)
+    chart.area(x.tolist(), y.tolist(), SECONDARY)
+    chart.line(x, y, SECONDARY)
     for limit in aupro:
-        axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xlim(-0.02 * widest, 1.02 * widest)
+        chart.vertical(limit, SOFT, dash=DASHED)
     areas = [f"{measure}@{limit:g} {value:.3f}" for limit, value in aupro.items() if value is not None]
-    axes.text(0.97, 0.05, "\n".join(areas), transform=axes.transAxes, ha="right", color=INK)
-    return inline_svg(figure, name, f"{'sPRO' if saturated else 'PRO'} curve. " + ", ".join(areas))
+    for row, area in enumerate(reversed(areas)):
+        chart.text(0.95, 0.05 + 0.075 * row, area, anchor="end")
+    return chart.svg(f"{'sPRO' if saturated else 'PRO'} curve. " + ", ".join(areas))
 
 
 def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str = "scores") -> str:
@@ -107,8 +111,6 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
     Raises:
         ValueError: no row.
     """
-    from matplotlib.ticker import MaxNLocator
-
     rows = list(rows)
     if not rows:
         raise ValueError("a histogram needs at least one score: the score table is empty")
@@ -117,27 +119,31 @@ def score_histogram(rows: Iterable[ScoredImage], threshold: float, *, name: str 
         "test normals": [row.score for row in rows if row.role == "test" and not row.label],
         "calibration normals": [row.score for row in rows if row.role == "calibration"],
     }
-    figure, axes = _axes("image score", "images", unit_square=False)
     scores = [score for scores in groups.values() for score in scores]
     normals = groups["test normals"] + groups["calibration normals"]
     limit = _break(scores, normals, threshold)
     edges = _edges([score for score in scores if limit is None or score <= limit], threshold)
-    if limit is not None:
-        edges = _break_axis(axes, np.append(edges, max(limit, edges[-1])), max(scores))
+    if limit is None:
+        low, high = float(edges[0]), float(edges[-1])
+        room = 0.02 * (high - low) or 1.0
+        across = Scale("image score", low - room, high + room, ticks_between(low, high))
+    else:
+        across, edges = _broken_axis(np.append(edges, max(limit, edges[-1])), max(scores))
+    counts = {label: np.histogram(found, edges)[0] for label, found in groups.items()}
+    most = max(int(found.max()) for found in counts.values())
+    chart = Chart(name, across, Scale("images", 0, 1.05 * most, ticks_between(0, 1.05 * most, 6, whole=True)))
     for label, colour in (("test normals", PRIMARY), ("defects", SECONDARY)):
-        axes.hist(
-            groups[label], edges.tolist(), color=colour, alpha=0.55, label=f"{label} ({len(groups[label])})"
-        )
+        chart.bars(edges, counts[label], colour, label=f"{label} ({len(groups[label])})")
     calibration = groups["calibration normals"]
     if calibration:
         label = f"calibration normals ({len(calibration)})"
-        axes.hist(calibration, edges.tolist(), histtype="step", color=NEUTRAL, linewidth=1.2, label=label)
+        chart.steps(edges, counts["calibration normals"], NEUTRAL, label=label)
     if not math.isnan(threshold):
-        axes.axvline(threshold, color=INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, columns=2)
+        chart.vertical(threshold, INK, label=f"threshold {threshold:.4g}")
+    if limit is not None:
+        _mark_break(chart, limit)
     broken = "" if limit is None else f" The axis is broken at {limit:.4g}."
-    return inline_svg(figure, name, _scores_alt_text(groups, threshold) + broken)
+    return chart.svg(_scores_alt_text(groups, threshold) + broken)
 
 
 def _break(scores: Sequence[float], normals: Sequence[float], threshold: float) -> float | None:
@@ -151,26 +157,22 @@ def _break(scores: Sequence[float], normals: Sequence[float], threshold: float) 
     return limit if can_be_drawn and limit - lowest < (highest - lowest) / 2 else None
 
 
-def _break_axis(axes: Axes, edges: np.ndarray, highest: float) -> np.ndarray:
-    """Give what lies above the last edge a third of the axis, with a scale of its own; the edges of both parts."""
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
+def _broken_axis(edges: np.ndarray, highest: float) -> tuple[Scale, np.ndarray]:
+    """The axis whose part above the last edge has a third of it, with a scale of its own; the edges of both parts."""
     low, limit = float(edges[0]), float(edges[-1])
-    at, shown = [low, limit, highest], [0.0, 1 - FAR_SHARE, 1.0]
-    axes.set_xscale(
-        "function", functions=(lambda x: _piecewise(x, at, shown), lambda y: _piecewise(y, shown, at))
-    )
-    axes.set_xlim(low, highest + 0.02 * (highest - limit))
-    near, far = MaxNLocator(4).tick_values(low, limit), MaxNLocator(2).tick_values(limit, highest)
+    at, shown = [low, limit, highest], [0.0, 1 - FAR_SHARE, 0.98]
+    near, far = ticks_between(low, limit, 4), ticks_between(limit, highest, 2)
     clear_of_break = limit - 0.1 * (limit - low), limit + 0.25 * (highest - limit)
-    axes.set_xticks(
-        [t for t in (*near, *far) if low <= t < clear_of_break[0] or clear_of_break[1] < t <= highest]
-    )
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.axvline(limit, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.text(limit, 1.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", color=SOFT)
-    axes.text(limit, 0.0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", color=SOFT)
-    return np.append(edges, np.linspace(limit, highest, 9)[1:])
+    ticks = [t for t in (*near, *far) if low <= t < clear_of_break[0] or clear_of_break[1] < t <= highest]
+    across = Scale("image score", low, highest, ticks, lambda x: _piecewise(x, at, shown))
+    return across, np.append(edges, np.linspace(limit, highest, 9)[1:])
+
+
+def _mark_break(chart: Chart, limit: float) -> None:
+    """Two strokes at both ends of the line where the scale changes."""
+    chart.vertical(limit, SOFT, dash=DOTTED)
+    for down in (0.0, 1.0):
+        chart.text(float(chart.x([limit])[0]), down, "//", SOFT, anchor="middle")
 
 
 def _piecewise(values: np.ndarray, start: Sequence[float], end: Sequence[float]) -> np.ndarray:
@@ -198,56 +200,23 @@ def _edges(scores: Sequence[float], threshold: float) -> np.ndarray:
     return edges
 
 
-def _axes(
-    x: str, y: str, *, unit_square: bool = True, frame: tuple[float, float, float, float] = FRAME
-) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE)
-    figure.patch.set_visible(False)
-    axes = figure.add_axes(frame)  # fixed: a layout engine would draw everything twice
-    axes.patch.set_visible(False)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(SOFT)
-    axes.tick_params(colors=SOFT, labelsize=9, length=3)
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
-    if unit_square:
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.04)
-    return figure, axes
+def _share(label: str) -> Scale:
+    """An axis from 0 to 1."""
+    return Scale(label, -0.02, 1.03, ticks_between(0, 1))
 
 
 def _series(label: str) -> str:
     return PRIMARY if label == "image" else SECONDARY
 
 
-def _dash(label: str) -> str:
+def _dash(label: str) -> str | None:
     """So that the series differ without colour, too."""
-    return "solid" if label == "image" else "dashed"
+    return None if label == "image" else DASHED
 
 
-def _mark(axes: Axes, point: tuple[float, float] | None) -> None:
+def _mark(chart: Chart, point: tuple[float, float] | None) -> None:
     if point is not None:
-        axes.plot(*point, "o", color=INK, markersize=6, label="at threshold", clip_on=False, zorder=5)
-
-
-def _legend(figure: Figure, columns: int = 3) -> None:
-    """Above the drawing, where it hides nothing."""
-    figure.legend(
-        loc="upper left",
-        bbox_to_anchor=(0.0, 1.0),
-        frameon=False,
-        labelcolor=INK,
-        fontsize=9,
-        ncols=columns,
-        columnspacing=1.0,
-        handlelength=1.6,
-        borderpad=0,
-    )
+        chart.dot(*point, label="at threshold")
 
 
 def _alt_text(what: str, form: str, point: tuple[float, float] | None) -> str:

@@ -127,6 +127,11 @@ def colours(position: np.ndarray) -> np.ndarray:
     return (matplotlib.colormaps["turbo"](position)[..., :3] * 255 + 0.5).astype(np.uint8)
 
 
+def opacity(position: np.ndarray) -> np.ndarray:
+    """How strongly a map covers its image at positions on a heatmap scale: full strength from the limit on."""
+    return np.minimum(position * 1.5, 0.75)
+
+
 def overlay(image: np.ndarray, anomaly_map: np.ndarray, scale: HeatmapScale) -> np.ndarray:
     """The map laid over its image, as strong as it is anomalous.
 
@@ -139,8 +144,8 @@ def overlay(image: np.ndarray, anomaly_map: np.ndarray, scale: HeatmapScale) -> 
         ``(H, W, 3)`` uint8 RGB; pixels at or below the floor are the image's own.
     """
     position = scale.position(anomaly_map)
-    opacity = np.minimum(position * 1.5, 0.75)[..., None]  # full strength from the limit on
-    return (image * (1 - opacity) + colours(position) * opacity + 0.5).astype(np.uint8)
+    covered = opacity(position)[..., None]
+    return (image * (1 - covered) + colours(position) * covered + 0.5).astype(np.uint8)
 
 
 def displayable(image: np.ndarray) -> np.ndarray:

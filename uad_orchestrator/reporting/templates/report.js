@@ -57,5 +57,3 @@ document.getElementById("open-all")?.addEventListener("click", event => {
   cells.forEach(cell => { cell.open = open; });
   event.target.textContent = open ? "Close all" : "Open all";
 });
-
-{% include "sliders.js" %}

@@ -25,7 +25,7 @@ const outcome = (data, of, threshold) => {
 };
 
 document.querySelectorAll(".sliders").forEach(box => {
-  const data = JSON.parse(box.querySelector("script").textContent);
+  const data = sliderData(box);
   box.querySelectorAll(".slider").forEach(part => {
     const of = part.dataset.of, { values, threshold: used, review } = data[of];
     const range = part.querySelector("input"), output = part.querySelector("output");
@@ -68,6 +68,7 @@ document.querySelectorAll(".sliders").forEach(box => {
       const inUse = Number(range.value) === start && used !== null;
       output.textContent = short(threshold) + (inUse ? " (in use)" : "");
       output.dataset.value = String(threshold);
+      box.dispatchEvent(new CustomEvent("threshold", { detail: { of, threshold, inUse } }));
       range.setAttribute("aria-valuetext", output.textContent);
       back.toggleAttribute("data-idle", inUse || used === null);
       showCount("false_alarms", found.false_alarms, found.normals);

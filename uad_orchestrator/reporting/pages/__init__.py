@@ -1,0 +1,1 @@
+"""The report as a folder of pages: the board, and a page per cell with every test image."""
