@@ -14,7 +14,6 @@ from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord, record_columns
 
-
 _TRIES = 10
 """Looks at a day whose files are being merged."""
 
@@ -88,7 +87,9 @@ def _records_of(folder: Path, decisions: Collection[str] | None) -> Iterator[Lin
 
     # Journals first: one that becomes Parquet between the two looks is then seen twice rather than not at all.
     for path in sorted(folder.glob("*.jsonl")):
-        yield from (record for record in journalled(path) if decisions is None or record.decision in decisions)
+        yield from (
+            record for record in journalled(path) if decisions is None or record.decision in decisions
+        )
     wanted = None if decisions is None else [("decision", "in", list(decisions))]
     for path in sorted(folder.glob("*.parquet")):
         table = pq.read_table(path, schema=record_columns(), partitioning=None, filters=wanted)
