@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.documentation.code_blocks import ROOT, Block, blocks_of
+from tests.documentation.following import follow, steps
+from tests.end_to_end.ui_process import free_port
 
 pytestmark = pytest.mark.end_to_end
-PORT = "8077"
-
-
-def steps() -> Iterator[Block]:
-    """The blocks that a reader follows."""
-    return (
-        block for block in blocks_of(ROOT / "docs" / "tutorial.md") if block.marker.startswith("tutorial")
-    )
-
-
-def follow(block: Block, folder: Path, port: int) -> str:
-    """Do what a block says; returns what it prints."""
-    if block.language == "yaml":
-        (folder / block.marker.removeprefix("tutorial: ")).write_text(block.code)
-        return ""
-    code = block.code.replace(PORT, str(port))
-    runner = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[block.language]
-    kept = {name: value for name, value in os.environ.items() if name not in ("UAD_HOME", "DAGSTER_HOME")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [*runner, code],
-        cwd=folder,
-        env={**kept, "PATH": path, "COLUMNS": "160", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{block}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
-    said = [follow(block, tmp_path, free_port()) for block in steps()]
+    said = [follow(block, tmp_path, {"8077": free_port()}) for block in steps("tutorial.md")]
     images, settings, check, results, change, why, bundle, program, service = said
     assert (images, settings) == ("", "")
     assert "0 problems" in check
