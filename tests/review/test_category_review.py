@@ -173,6 +173,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused(line):
         ("disc/test/scratch/cam1/0.png", True, "defect", "scratch", None),
         ("disc/test/scratch/0.png", True, "defect", "dent", "move it there if its type is 'dent'"),
         ("disc/test/scratch/0.png", True, "normal", None, "as disc/test/scratch/0.png, a defect"),
+        ("disc/train/good/0.png", None, "normal", None, "excludes this very image, disc/train/good/0.png"),
     ],
 )
 def test_an_image_that_the_dataset_has_is_not_there_twice(line, path, defective, verdict, kind, said):

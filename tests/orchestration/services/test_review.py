@@ -220,6 +220,15 @@ def test_a_type_has_to_stand_in_defect_folders_where_there_are_some(workshop: Wo
     assert "add it to the latter" in (filing.type_fault("dent") or "")
 
 
+def test_an_excluded_image_does_not_come_back_by_another_door(workshop: Workshop) -> None:
+    record = record_image(workshop.home / "records", 5)
+    kept = workshop.home / "records" / CATEGORY / DETECTOR / record.day / str(record.picture)
+    shutil.copy(kept, workshop.home / "data/line7/disc/train/good/odd.png")
+    workshop.edit(lambda values: values["datasets"]["line7"].update(exclude=["disc/train/good/odd.png"]))
+    with pytest.raises(CannotJudge, match="excludes this very image"):
+        judge(workshop, 5, "normal")
+
+
 @pytest.mark.parametrize(
     ("change", "verdicts", "said"),
     [
