@@ -131,7 +131,11 @@ class Filing:
             sync(target.parent)
 
     def target(self, judgement: Judgement) -> Path:
-        """Where the file of a judgement belongs."""
+        """Where the file of a judgement belongs.
+
+        Raises:
+            CannotJudge: nowhere, as of an unsure one, or of a normal where there is no ``incoming`` any more.
+        """
         name = name_with_digest(
             Path(judgement.image).stem + Path(judgement.picture).suffix, judgement.content
         )
