@@ -115,10 +115,10 @@ def test_a_line_is_reviewed_by_keys_and_by_touch(home: Path, browser: Browser) -
             page.keyboard.press("ArrowLeft")
             page.keyboard.press("d")
             page.keyboard.press("1")
-            expect(status).to_contain_text("cam-5.png: defect (scratch), is ")
+            expect(status).to_contain_text("cam-5.png: defect (scratch), lies at ")
             assert len(list((home / "data/line7/disc/test/scratch").iterdir())) == 3
             page.keyboard.press("n")
-            expect(status).to_contain_text("normal, is ")
+            expect(status).to_contain_text("normal, lies at ")
             page.keyboard.press("z")
             expect(status).to_contain_text("undone, it waits again")
             expect(heading).to_have_text("<img src=x onerror=alert(1)>.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_the_second_of_two_reviewers_is_told(line):
     line.judge("defect", "scratch")
     with pytest.raises(JudgedMeanwhile, match=r"judged defect \(scratch\) by anna at 20"):
         line.judge("normal")
+    assert len(line.files()) == 1
+
+
+def test_of_many_at_once_one_judges(line):
+    def judge(verdict: str) -> str:
+        try:
+            line.judge(verdict, "scratch" if verdict == "defect" else None)
+            return "judged"
+        except JudgedMeanwhile:
+            return "told"
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(judge, ["normal", "defect"] * 6))
+    assert sorted(said) == ["judged"] + ["told"] * 11
     assert len(line.files()) == 1
 
 
@@ -173,6 +188,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused(line):
         ("disc/test/scratch/cam1/0.png", True, "defect", "scratch", None),
         ("disc/test/scratch/0.png", True, "defect", "dent", "move it there if its type is 'dent'"),
         ("disc/test/scratch/0.png", True, "normal", None, "as disc/test/scratch/0.png, a defect"),
+        ("disc/train/good/0.png", None, "normal", None, "excludes this very image, disc/train/good/0.png"),
     ],
 )
 def test_an_image_that_the_dataset_has_is_not_there_twice(line, path, defective, verdict, kind, said):
@@ -214,6 +230,16 @@ def test_a_judgement_whose_picture_went_before_its_file_was_made_is_told(line):
     line.picture(line.images[0]).unlink()
     (fault,) = line.review.complete()
     assert fault.startswith("cam-0.png, judged normal by anna at 20") and "No such file" in fault
+
+
+def test_half_done_where_nothing_is_taken_in_any_more_is_told(tmp_path):
+    line = Line(tmp_path, images=2)
+    line.judge("normal")
+    with pytest.raises(Killed):
+        dies_at(line, "file").judge(line.images[1], line.picture(line.images[1]), "normal", by="anna")
+    line.filing = replace(line.filing, incoming=None)
+    (fault,) = line.review.complete()
+    assert fault.startswith("cam-1.png") and "there is no place" in fault
 
 
 def test_completing_an_undone_judgement_leaves_the_file_of_the_next_one(line):

@@ -44,11 +44,11 @@ def review(
             raise typer.Exit(WRONG_USAGE)
         try:
             opened = open_review(project, selection, person)
-        except NotReviewed as error:
+            for fault in opened.complete():
+                note(f"Warning: {fault}")
+        except (NotReviewed, TimeoutError) as error:
             note(f"Error: {error}")
             raise typer.Exit(FAILED) from error
-        for fault in opened.complete():
-            note(f"Warning: {fault}")
         _serve(opened, port, browser)
 
 

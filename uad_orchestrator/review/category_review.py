@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,11 +145,10 @@ class CategoryReview:
 
     def _completed(self, half: list[Judged], judged: list[Judged]) -> Iterator[str]:
         filing = self.filing()
-        claimed = {
-            filing.target(one.judgement)
-            for one in standing(judged).values()
-            if one.judgement.verdict != "unsure" and one not in half
-        }
+        claimed = set()
+        for one in standing(judged).values():
+            with suppress(CannotJudge):  # it has no file
+                claimed |= {filing.target(one.judgement)} if one not in half else set()
         for one in half:
             said = one.judgement
             try:

@@ -17,7 +17,7 @@ from uad_orchestrator.images.reading_settings import PLAIN_READING, ReadingSetti
 from uad_orchestrator.review.judgement import Judgement, Verdict
 from uad_orchestrator.storage.atomic import new_file, sync
 from uad_orchestrator.storage.digests import file_digest
-from uad_orchestrator.storage.file_names import name_with_digest, printable
+from uad_orchestrator.storage.file_names import file_path, name_with_digest, printable
 
 
 class CannotJudge(ValueError):
@@ -25,10 +25,10 @@ class CannotJudge(ValueError):
 
 
 class KnownImage(NamedTuple):
-    """An image that the dataset has: its path below the root, and whether it shows a defect."""
+    """An image that the dataset has: its path below the root, and whether it shows a defect; None: it is excluded."""
 
     path: str
-    defective: bool
+    defective: bool | None
 
 
 class Filed(NamedTuple):
@@ -112,8 +112,9 @@ class Filing:
         Raises:
             OSError: it cannot be written, or is not what was judged any more.
         """
-        if known := self.known.get(judgement.content):
-            return Filed(self.root / known.path, added=False)
+        known = self.known.get(judgement.content)
+        if known and (there := self.root / file_path(known.path)).is_file():
+            return Filed(there, added=False)
         target = self.target(judgement)
         if not self.has(target, judgement.content):
             with new_file(target, durable=True) as aside:
@@ -130,7 +131,11 @@ class Filing:
             sync(target.parent)
 
     def target(self, judgement: Judgement) -> Path:
-        """Where the file of a judgement belongs."""
+        """Where the file of a judgement belongs.
+
+        Raises:
+            CannotJudge: nowhere, as of an unsure one, or of a normal where there is no ``incoming`` any more.
+        """
         name = name_with_digest(
             Path(judgement.image).stem + Path(judgement.picture).suffix, judgement.content
         )
@@ -161,6 +166,8 @@ class Filing:
         known = self.known.get(content)
         if known is None or known.defective == (verdict == "defect"):
             return None
+        if known.defective is None:
+            return f"uad.yaml excludes this very image, {known.path}: take it out of `exclude` first"
         what = "a defect" if known.defective else "normal"
         return f"the dataset has this very image as {known.path}, {what}: move or remove it there first"
 

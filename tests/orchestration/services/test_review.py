@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from tests.orchestration.workshop import Workshop, normal_image, write_image
 from tests.review.line import CATEGORY, DETECTOR, record_image
 from uad_orchestrator.cli.app import app
+from uad_orchestrator.orchestration.automation.recalibration import Recalibration
+from uad_orchestrator.orchestration.automation.recalibration_schedule import _metadata
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, recipe_of
 from uad_orchestrator.orchestration.cells.cell_stages import (
     fill_score_table,
@@ -110,6 +112,12 @@ def test_a_persons_word_takes_in_what_the_detectors_turn_away(workshop: Workshop
     with pytest.raises(CannotJudge, match="was taken in already, as disc/train/good/cam-1-"):
         opened(workshop).undo(CATEGORY, said.id)
     assert ingest(workshop).taken == []
+
+
+def test_a_recalibration_counts_what_people_judged(fitted: Workshop) -> None:
+    ingested = IngestionResult(CATEGORY, taken=["a", "b"], judged={"a": {"by": "anna"}})
+    shown = _metadata(fitted.project, Recalibration("2026-11-26T06:00:00+00:00", ingested=[ingested]))
+    assert (shown["taken_in"], shown["judged_normal"]) == (2, 1)
 
 
 def test_a_judged_normal_is_still_checked(workshop: Workshop) -> None:
@@ -218,6 +226,15 @@ def test_a_type_has_to_stand_in_defect_folders_where_there_are_some(workshop: Wo
     workshop.edit(lambda values: values["datasets"]["line7"].update(defect_folders=["scratch"]))
     filing = filing_of(open_state(workshop.project), CATEGORY)
     assert "add it to the latter" in (filing.type_fault("dent") or "")
+
+
+def test_an_excluded_image_does_not_come_back_by_another_door(workshop: Workshop) -> None:
+    record = record_image(workshop.home / "records", 5)
+    kept = workshop.home / "records" / CATEGORY / DETECTOR / record.day / str(record.picture)
+    shutil.copy(kept, workshop.home / "data/line7/disc/train/good/odd.png")
+    workshop.edit(lambda values: values["datasets"]["line7"].update(exclude=["disc/train/good/odd.png"]))
+    with pytest.raises(CannotJudge, match="excludes this very image"):
+        judge(workshop, 5, "normal")
 
 
 @pytest.mark.parametrize(

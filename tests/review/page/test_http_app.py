@@ -87,7 +87,7 @@ def test_judging_and_undoing(client, tmp_path):
     made = judge(client, image, "defect", defect_type="scratch")
     assert made.status_code == 201, made.text
     (file,) = (tmp_path / "data/disc/test/scratch").iterdir()
-    assert made.json()["became"] == f"is {file}"
+    assert made.json()["became"] == f"lies at {file}"
     assert len(waiting(client)) == 2
     (listed,) = client.get("/api/judged").json()["judged"]
     assert (listed["by"], listed["verdict"], listed["defect_type"]) == ("anna", "defect", "scratch")

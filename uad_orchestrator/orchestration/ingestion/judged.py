@@ -109,10 +109,7 @@ def _test_folder(manifest: Manifest) -> str:
 
 
 def _known(state: ProjectState, manifest: Manifest) -> dict[str, KnownImage]:
-    excluded = {
-        state.digests(manifest.root / path): KnownImage(path, "/test/" in path.lower())
-        for path in manifest.excluded
-    }
+    excluded = {state.digests(manifest.file(path)): KnownImage(path, None) for path in manifest.excluded}
     return excluded | {
         record.digest: KnownImage(record.path, record.label == 1) for record in manifest.records
     }

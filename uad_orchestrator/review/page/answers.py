@@ -101,4 +101,4 @@ def _became(judged: Judged) -> str:
         return ""
     if judged.filed_as is None:
         return "not put in its place yet: the next start of the review does it"
-    return f"{'is' if judged.added else 'was there already:'} {judged.filed_as}"
+    return f"{'lies at' if judged.added else 'was there already:'} {judged.filed_as}"

@@ -269,7 +269,7 @@ function shownCell(cell) {
   if (cell.undecided) box.append(made("p", `${cell.undecided} could not be decided again`, "warned"));
   if (!cell.images.length) { box.append(made("p", "None of its images is judged.", "soft")); return box; }
   const scroll = made("div", "", "scroll"), table = made("table"), head = table.createTHead().insertRow(), body = table.createTBody();
-  for (const name of ["image", "judged", "on the line", "now", ""]) {
+  for (const name of ["image", "judged", "change", "now", "on the line"]) {
     const cellHead = made("th", name);
     cellHead.scope = "col";
     head.append(cellHead);
@@ -279,10 +279,10 @@ function shownCell(cell) {
     const verdict = image.defect_type ? `defect: ${image.defect_type}` : image.verdict;
     const now = image.fault || `${shortened(image.score_now)} ${SIGNS[image.decision_now] ?? "no decision"}`;
     const change = image.decision_now !== "pass" ? "" : normal ? "✓ alarm gone" : "▲ missed";
-    for (const text of [image.image, verdict, `${shortened(image.score_before)} ${SIGNS[image.decision_before]}`, now]) row.append(made("td", text));
-    const last = made("td");
-    if (change) last.append(made("span", change, `chip ${normal ? "gone" : "missed"}`));
-    row.append(last);
+    const marked = made("td");
+    if (change) marked.append(made("span", change, `chip ${normal ? "gone" : "missed"}`));
+    row.append(made("td", image.image), made("td", verdict), marked, made("td", now),
+      made("td", `${shortened(image.score_before)} ${SIGNS[image.decision_before]}`));
   }
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
