@@ -24,9 +24,11 @@ from uad_orchestrator.inference.records.health import DayOfRecords, health_of
 from uad_orchestrator.inference.records.record_files import cell_folder
 from uad_orchestrator.orchestration.assets.line_partitions import day_key
 from uad_orchestrator.orchestration.automation import check_alerts
+from uad_orchestrator.orchestration.automation.alert_message import alert_of
 from uad_orchestrator.orchestration.automation.check_alerts import RESULT_TAG, Known
 from uad_orchestrator.orchestration.cells.line_day import health_file
 from uad_orchestrator.orchestration.code_location import build_definitions
+from uad_orchestrator.orchestration.dagster_instance.check_events import Evaluation, evaluation
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.storage.atomic import write_text
 
@@ -116,6 +118,18 @@ class Alerts:
         self.keys |= {str(request.run_key) for request in fresh}
         return fresh
 
+    def turns(self) -> list[tuple[str, bool, str]]:
+        """The checks a tick asks to be told of, each with its result and day."""
+        found = [self.result_of(request) for request in self.tick()]
+        return [(one.key.name, one.passed, str(one.partition).partition("|")[2]) for one in found]
+
+    def result_of(self, request: dg.RunRequest) -> Evaluation:
+        values = json.loads(request.tags[RESULT_TAG])
+        key = dg.AssetCheckKey(dg.AssetKey([self.prefix, values["asset"]]), values["check"])
+        found = evaluation(self.instance, key, values["partition"], values["number"])
+        assert found is not None
+        return found
+
     def told(self) -> list[dg.ExecuteInProcessResult]:
         """The runs of a tick."""
         return [self.run(request.tags[RESULT_TAG]) for request in self.tick()]
@@ -171,10 +185,6 @@ def take_health(alerts: Alerts, *, picture: str | None = None) -> None:
     write_text(health_file(alerts.workshop.project, CELL, DAY), health_of(day, NORMALS).model_dump_json())
 
 
-def states(receiver: Receiver) -> list[tuple[str, str, str]]:
-    return [(got["check"], got["state"], got["day"]) for got in receiver.got]
-
-
 def test_nobody_to_tell_no_sensor(workshop: Workshop) -> None:
     definitions = build_definitions(workshop.project)
     assert "check_alerts" not in {sensor.name for sensor in definitions.sensors or []}
@@ -182,29 +192,29 @@ def test_nobody_to_tell_no_sensor(workshop: Workshop) -> None:
 
 def test_each_turn_is_told_once(alerts: Alerts, receiver: Receiver) -> None:
     alerts.result("look_drift", True)
-    assert alerts.told() == []
-    for _ in range(3):  # the day is looked at again and again
-        alerts.result("look_drift", False)
-        alerts.told()
-    assert states(receiver) == [("look_drift", "warn", DAY)]
-    for passed in (True, False):
-        alerts.result("look_drift", passed)
-        alerts.told()
-    assert [state for _, state, _ in states(receiver)] == ["warn", "pass", "warn"]
-    assert len({got["id"] for got in receiver.got}) == 3
-
-
-def test_what_says_nothing_and_earlier_days_are_no_turn(alerts: Alerts, receiver: Receiver) -> None:
+    assert alerts.turns() == []
     alerts.result("look_drift", False)
-    alerts.told()
+    assert all(result.success for result in alerts.told())
+    assert [(got["check"], got["state"], got["day"]) for got in receiver.got] == [("look_drift", "warn", DAY)]
+    for _ in range(2):  # the day is looked at again and again
+        alerts.result("look_drift", False)
+        assert alerts.turns() == []
+    alerts.result("look_drift", True)
+    assert alerts.turns() == [("look_drift", True, DAY)]
+    alerts.result("look_drift", False)
+    assert alerts.turns() == [("look_drift", False, DAY)]
+    assert len(alerts.keys) == 3
+
+
+def test_what_says_nothing_and_earlier_days_are_no_turn(alerts: Alerts) -> None:
+    alerts.result("look_drift", False)
+    assert alerts.turns() == [("look_drift", False, DAY)]
     alerts.result("look_drift", True, "2026-11-27", decided=False)  # the next day has few parts yet
     alerts.result("look_drift", True, "2026-11-02")  # a day long past, looked at again
     alerts.result("score_drift", False, "2026-11-02", decided=False)
-    alerts.told()
-    assert states(receiver) == [("look_drift", "warn", DAY)]
+    assert alerts.turns() == []
     alerts.result("look_drift", True, "2026-11-27")
-    alerts.told()
-    assert states(receiver)[1:] == [("look_drift", "pass", "2026-11-27")]
+    assert alerts.turns() == [("look_drift", True, "2026-11-27")]
 
 
 def test_checks_of_the_benchmark_are_told_too_and_others_are_not(alerts: Alerts, receiver: Receiver) -> None:
@@ -221,23 +231,21 @@ def test_what_was_there_before_is_not_told(
 ) -> None:
     alerts = Alerts(workshop, instance, [{"webhook": receiver.url}])
     alerts.result("look_drift", False)
-    assert alerts.told() == []
+    assert alerts.turns() == []
     alerts.result("look_drift", False)
-    assert alerts.told() == [], "it warned before"
+    assert alerts.turns() == [], "it warned before"
     alerts.result("look_drift", True)
-    alerts.told()
-    assert states(receiver) == [("look_drift", "pass", DAY)]
+    assert alerts.turns() == [("look_drift", True, DAY)]
 
 
-def test_a_daemon_that_died_tells_nobody_twice_and_misses_nothing(alerts: Alerts, receiver: Receiver) -> None:
+def test_a_daemon_that_died_tells_nobody_twice_and_misses_nothing(alerts: Alerts) -> None:
     before = alerts.cursor
     alerts.result("look_drift", False)
-    alerts.told()
+    assert alerts.turns() == [("look_drift", False, DAY)]
     alerts.cursor = before  # it died before it had kept the cursor
-    assert alerts.told() == []
+    assert alerts.turns() == [], "under the same key"
     alerts.result("alarm_rate", False)
-    alerts.told()
-    assert states(receiver) == [("look_drift", "warn", DAY), ("alarm_rate", "warn", DAY)]
+    assert alerts.turns() == [("alarm_rate", False, DAY)]
     known = Known.from_cursor(alerts.cursor)
     assert Known.from_cursor(known.to_cursor()) == known
     assert Known.from_cursor("nonsense").after is None
@@ -291,18 +299,20 @@ def test_the_json_has_figures_link_and_picture(alerts: Alerts, receiver: Receive
     )  # fmt: skip
 
 
-def test_of_more_alarms_the_worst_part_is_shown(alerts: Alerts, receiver: Receiver) -> None:
-    folder = cell_folder(alerts.workshop.home / "records", CELL.category, CELL.detector) / DAY
+def test_of_more_alarms_the_worst_part_is_shown(workshop: Workshop, instance: dg.DagsterInstance) -> None:
+    alerts = Alerts(workshop, instance, [{"webhook": "http://127.0.0.1:9"}])
+    folder = cell_folder(workshop.home / "records", CELL.category, CELL.detector) / DAY
     write_image(folder / "pictures/worst.png", normal_image(5))
     write_image(folder.parent / "secret.png", normal_image(6))
+    key = dg.AssetCheckKey(dg.AssetKey("line_health"), "alarm_rate")
+    found = Evaluation(1, 0.0, key, str(day_key(CELL, DAY)), False, "", {})
     media = []
     for picture in ("pictures/worst.png", "../secret.png", "pictures/gone.png"):
         take_health(alerts, picture=picture)
-        for passed in (False, True):
-            alerts.result("alarm_rate", passed)
-            alerts.told()
-        media += [got["picture"]["media_type"] for got in receiver.got[-2:]]
-    assert media == ["image/jpeg"] * 2 + ["image/png"] * 4, "what is not there, or elsewhere, is not shown"
+        shown = alert_of(workshop.project, found).picture
+        assert shown is not None
+        media.append(shown.media_type)
+    assert media == ["image/jpeg", "image/png", "image/png"], "what is not there, or elsewhere, is not shown"
 
 
 def test_a_secret_is_in_the_request_and_nowhere_else(
