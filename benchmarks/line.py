@@ -95,7 +95,7 @@ STABLE = (
     Line(60, 1000, alike=0.9),
     Line(300, 500, alike=0.95),
     Line(60, 1000, heavy=True, defects=0.02),
-    Line(300, 5000, days_differ=0.15),
+    Line(300, 5000, days_differ=0.1),
 )
 DRIFTING = (
     Line(20, 1000, moved=2.5),

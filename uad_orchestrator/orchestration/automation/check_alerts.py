@@ -194,8 +194,12 @@ def _name(key: dg.AssetCheckKey, place: Place) -> str:
 
 
 def _request(project: Project, found: Evaluation) -> dg.RunRequest:
-    result = {"check": found.key.name, "asset": found.key.asset_key.path[-1]}
-    result |= {"partition": found.partition, "number": found.number}
+    result = {
+        "check": found.key.name,
+        "asset": found.key.asset_key.path[-1],
+        "partition": found.partition,
+        "number": found.number,
+    }
     return dg.RunRequest(
         run_key=f"{ALERT}:{_name(found.key, place_of(found.key, found.partition))}:{found.number}",
         job_name=name_in_dagster(project, ALERT),
