@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp, wasserstein_distance
 
-from uad_orchestrator.metrics.line.drift import FURTHEST, independent, shift_of
+from uad_orchestrator.metrics.line.drift import FURTHEST, _chance, independent, shift_of
 
 values = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=40)
 
@@ -33,6 +33,17 @@ def test_the_p_value_is_that_of_the_exact_test_or_larger(normals: int, parts: in
     found = shift_of(seen, known)
     if exact > 1e-10:  # beyond, both are nothing
         assert exact * 0.9 <= found.p <= exact * 4 + 0.02
+
+
+@pytest.mark.parametrize("normals", [1, 2, 3, 5, 8, 24])
+@pytest.mark.parametrize("parts", [50, 333])
+def test_of_few_normals_it_is_exact_however_far_apart_they_are(normals: int, parts: int) -> None:
+    rng = np.random.default_rng(normals + parts)
+    for moved in (0.0, 0.5, 1.5, 4.0, 50.0):
+        known, seen = rng.standard_normal(normals), rng.permutation(np.linspace(-2, 2, parts)) + moved
+        exact = ks_2samp(seen, known, method="exact").pvalue
+        assert _chance(shift_of(seen, known).ks, normals, parts) == pytest.approx(exact, rel=1e-6, abs=1e-14)
+    assert shift_of(seen, known).p > 0 and shift_of(seen, known).ks == 1
 
 
 def test_the_distance_is_in_spreads_of_the_normals() -> None:

@@ -26,14 +26,14 @@ STABLE = (
 
 @pytest.mark.parametrize("line", STABLE, ids=lambda line: line.name)
 def test_a_stable_line_is_called_so(line: Line) -> None:
-    found = said_of_drift(line, 60)
+    found = said_of_drift(line, 40)
     assert max(found.scores, found.looks) == 0  # one day in a thousand is allowed for
     assert found.p_small <= 0.1
 
 
 @pytest.mark.parametrize("line", DRIFTING, ids=lambda line: line.name)
 def test_a_drifting_line_is_called_so(line: Line) -> None:
-    assert said_of_drift(line, 40).scores >= 0.85
+    assert said_of_drift(line, 20).scores >= 0.85
 
 
 def test_a_sure_shift_of_no_practical_size_is_none() -> None:
@@ -41,7 +41,7 @@ def test_a_sure_shift_of_no_practical_size_is_none() -> None:
 
 
 def test_lines_are_quiet_all_year() -> None:
-    assert lines_that_warn(Line(60, 300, heavy=True), 5, days=60) == 0
+    assert lines_that_warn(Line(60, 200, heavy=True), 4, days=30) == 0
 
 
 @pytest.mark.parametrize(

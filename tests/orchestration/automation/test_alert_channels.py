@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -22,14 +23,13 @@ from uad_orchestrator.orchestration.dagster_instance.check_events import Evaluat
 from uad_orchestrator.project.settings import AlertSettings
 
 FOUND = Evaluation(
-    12,
-    1_795_000_000.0,
-    dg.AssetKey("line_health"),
-    "look_drift",
-    "alpha/disc:patchcore|2026-11-26",
-    False,
-    "brighter",
-    {},
+    number=12,
+    when=1_795_000_000.0,
+    key=dg.AssetCheckKey(dg.AssetKey("line_health"), "look_drift"),
+    partition="alpha/disc:patchcore|2026-11-26",
+    passed=False,
+    said="brighter",
+    metadata={},
 )
 ALERT = Alert(
     "12:look_drift",
@@ -127,6 +127,48 @@ def test_a_server_that_cannot_be_reached_or_has_no_tls_is_named(mail_server: Mai
 def test_a_password_that_is_not_set_is_said_and_never_sent(mail_server: MailServer) -> None:
     with pytest.raises(ValueError, match="in the clear"):
         by_mail(mail_server, user="uad", password_env="MAIL_PASSWORD")
+
+
+def test_a_password_goes_out_encrypted_and_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+
+    class Server:
+        def __init__(self, host: str, port: int, **_: Any) -> None:
+            calls.append(("open", host, str(port)))
+
+        def starttls(self, context: Any) -> None:
+            calls.append(("starttls", str(context.check_hostname)))
+
+        def login(self, user: str, password: str) -> None:
+            calls.append(("login", user, password))
+
+        def send_message(self, message: Any) -> None:
+            calls.append(("send", message["Subject"]))
+
+        def quit(self) -> None:
+            calls.append(("quit",))
+
+        def __enter__(self) -> Server:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(smtplib, "SMTP", Server)
+    about = {
+        "to": ["a@b.example"],
+        "sender": "u@b.example",
+        "host": "mail",
+        "user": "uad",
+        "password_env": "LINE_MAIL",
+    }
+    to = AlertSettings.model_validate({"email": about})
+    with pytest.raises(NotDelivered, match="LINE_MAIL is not set"):
+        send(ALERT, to, print)
+    assert calls == [("open", "mail", "587"), ("starttls", "True"), ("quit",)]
+    calls.clear()
+    monkeypatch.setenv("LINE_MAIL", "hidden")
+    send(ALERT, to, print)
+    assert calls[1:] == [("starttls", "True"), ("login", "uad", "hidden"), ("send", TITLE)]
 
 
 class SlackClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,12 +24,15 @@ from uad_orchestrator.inference.records.health import DayOfRecords, health_of
 from uad_orchestrator.inference.records.record_files import cell_folder
 from uad_orchestrator.orchestration.assets.line_partitions import day_key
 from uad_orchestrator.orchestration.automation import check_alerts
-from uad_orchestrator.orchestration.automation.check_alerts import NUMBER_TAG, Known
+from uad_orchestrator.orchestration.automation.alert_message import alert_of
+from uad_orchestrator.orchestration.automation.check_alerts import RESULT_TAG, Known
 from uad_orchestrator.orchestration.cells.line_day import health_file
 from uad_orchestrator.orchestration.code_location import build_definitions
+from uad_orchestrator.orchestration.dagster_instance.check_events import Evaluation, evaluation
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.storage.atomic import write_text
 
+NUMBERS = itertools.count()
 CELL, DAY = Cell("alpha/disc", "patchcore"), "2026-11-26"
 
 
@@ -72,9 +76,12 @@ class Alerts:
     def __init__(
         self, workshop: Workshop, instance: dg.DagsterInstance, receivers: Sequence[dict[str, Any]]
     ) -> None:
+        self.prefix = f"line{next(NUMBERS)}"
+
         def change(values: dict[str, Any]) -> None:
             values["detectors"] = {"patchcore": values["detectors"]["patchcore"]}
             values["line"] = {"records": "records", "start": "2026-11-01"}
+            values["dagster"] = {"key_prefix": self.prefix}
             values["automation"] = {"alerts": list(receivers), "ui": "http://line7:3000/"}
 
         workshop.edit(change)
@@ -88,7 +95,7 @@ class Alerts:
     ) -> None:
         partition = str(day_key(CELL, day)) if asset == "line_health" else CELL.key
         found = dg.AssetCheckEvaluation(
-            dg.AssetKey(asset),
+            dg.AssetKey([self.prefix, asset]),
             check,
             passed,
             severity=dg.AssetCheckSeverity.WARN,
@@ -111,14 +118,26 @@ class Alerts:
         self.keys |= {str(request.run_key) for request in fresh}
         return fresh
 
+    def turns(self) -> list[tuple[str, bool, str]]:
+        """The checks a tick asks to be told of, each with its result and day."""
+        found = [self.result_of(request) for request in self.tick()]
+        return [(one.key.name, one.passed, str(one.partition).partition("|")[2]) for one in found]
+
+    def result_of(self, request: dg.RunRequest) -> Evaluation:
+        values = json.loads(request.tags[RESULT_TAG])
+        key = dg.AssetCheckKey(dg.AssetKey([self.prefix, values["asset"]]), values["check"])
+        found = evaluation(self.instance, key, values["partition"], values["number"])
+        assert found is not None
+        return found
+
     def told(self) -> list[dg.ExecuteInProcessResult]:
         """The runs of a tick."""
-        return [self.run(request.tags[NUMBER_TAG]) for request in self.tick()]
+        return [self.run(request.tags[RESULT_TAG]) for request in self.tick()]
 
-    def run(self, number: str) -> dg.ExecuteInProcessResult:
+    def run(self, tag: str) -> dg.ExecuteInProcessResult:
         return self.definitions.resolve_job_def("alert").execute_in_process(
             instance=self.instance,
-            tags={NUMBER_TAG: number},
+            tags={RESULT_TAG: tag},
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
@@ -141,10 +160,16 @@ def workshop(built: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return built.copied_to(tmp_path / "alerts")
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster"))) as instance:
         yield instance
+
+
+@pytest.fixture
+def instance(on_disk: dg.DagsterInstance) -> dg.DagsterInstance:
+    """One on disk: in SQLite each run has events of its own, in memory all are together. Each test has its assets."""
+    return on_disk
 
 
 @pytest.fixture
@@ -160,10 +185,6 @@ def take_health(alerts: Alerts, *, picture: str | None = None) -> None:
     write_text(health_file(alerts.workshop.project, CELL, DAY), health_of(day, NORMALS).model_dump_json())
 
 
-def states(receiver: Receiver) -> list[tuple[str, str, str]]:
-    return [(got["check"], got["state"], got["day"]) for got in receiver.got]
-
-
 def test_nobody_to_tell_no_sensor(workshop: Workshop) -> None:
     definitions = build_definitions(workshop.project)
     assert "check_alerts" not in {sensor.name for sensor in definitions.sensors or []}
@@ -171,28 +192,29 @@ def test_nobody_to_tell_no_sensor(workshop: Workshop) -> None:
 
 def test_each_turn_is_told_once(alerts: Alerts, receiver: Receiver) -> None:
     alerts.result("look_drift", True)
-    assert alerts.told() == []
-    for _ in range(3):  # the day is looked at again and again
+    assert alerts.turns() == []
+    alerts.result("look_drift", False)
+    assert all(result.success for result in alerts.told())
+    assert [(got["check"], got["state"], got["day"]) for got in receiver.got] == [("look_drift", "warn", DAY)]
+    for _ in range(2):  # the day is looked at again and again
         alerts.result("look_drift", False)
-        alerts.told()
-    assert states(receiver) == [("look_drift", "warn", DAY)]
+        assert alerts.turns() == []
     alerts.result("look_drift", True)
+    assert alerts.turns() == [("look_drift", True, DAY)]
     alerts.result("look_drift", False)
-    alerts.told()
-    assert [state for _, state, _ in states(receiver)] == ["warn", "pass", "warn"]
-    assert len({got["id"] for got in receiver.got}) == 3
+    assert alerts.turns() == [("look_drift", False, DAY)]
+    assert len(alerts.keys) == 3
 
 
-def test_what_says_nothing_and_earlier_days_are_no_turn(alerts: Alerts, receiver: Receiver) -> None:
+def test_what_says_nothing_and_earlier_days_are_no_turn(alerts: Alerts) -> None:
     alerts.result("look_drift", False)
+    assert alerts.turns() == [("look_drift", False, DAY)]
     alerts.result("look_drift", True, "2026-11-27", decided=False)  # the next day has few parts yet
     alerts.result("look_drift", True, "2026-11-02")  # a day long past, looked at again
     alerts.result("score_drift", False, "2026-11-02", decided=False)
-    alerts.told()
-    assert states(receiver) == [("look_drift", "warn", DAY)]
+    assert alerts.turns() == []
     alerts.result("look_drift", True, "2026-11-27")
-    alerts.told()
-    assert states(receiver)[1:] == [("look_drift", "pass", "2026-11-27")]
+    assert alerts.turns() == [("look_drift", True, "2026-11-27")]
 
 
 def test_checks_of_the_benchmark_are_told_too_and_others_are_not(alerts: Alerts, receiver: Receiver) -> None:
@@ -209,33 +231,32 @@ def test_what_was_there_before_is_not_told(
 ) -> None:
     alerts = Alerts(workshop, instance, [{"webhook": receiver.url}])
     alerts.result("look_drift", False)
-    assert alerts.told() == []
+    assert alerts.turns() == []
     alerts.result("look_drift", False)
-    assert alerts.told() == [], "it warned before"
+    assert alerts.turns() == [], "it warned before"
     alerts.result("look_drift", True)
-    alerts.told()
-    assert states(receiver) == [("look_drift", "pass", DAY)]
+    assert alerts.turns() == [("look_drift", True, DAY)]
 
 
-def test_a_daemon_that_died_tells_nobody_twice_and_misses_nothing(alerts: Alerts, receiver: Receiver) -> None:
+def test_a_daemon_that_died_tells_nobody_twice_and_misses_nothing(alerts: Alerts) -> None:
     before = alerts.cursor
     alerts.result("look_drift", False)
-    alerts.told()
+    assert alerts.turns() == [("look_drift", False, DAY)]
     alerts.cursor = before  # it died before it had kept the cursor
-    assert alerts.told() == []
+    assert alerts.turns() == [], "under the same key"
     alerts.result("alarm_rate", False)
-    alerts.told()
-    assert states(receiver) == [("look_drift", "warn", DAY), ("alarm_rate", "warn", DAY)]
+    assert alerts.turns() == [("alarm_rate", False, DAY)]
     known = Known.from_cursor(alerts.cursor)
     assert Known.from_cursor(known.to_cursor()) == known
-    assert Known.from_cursor("nonsense").told_from is None
+    assert Known.from_cursor("nonsense").after is None
 
 
 def test_many_turns_are_told_over_several_ticks(alerts: Alerts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_alerts, "ALERTS_PER_TICK", 2)
-    monkeypatch.setattr(check_alerts, "PAGE", 3)
-    for name in ("look_drift", "score_drift", "alarm_rate", "other", "another"):
+    for name in ("look_drift", "score_drift", "alarm_rate"):
         alerts.result(name, False)
+    for name in ("odd_normals", "scores_usable"):
+        alerts.result(name, False, asset="score_table")
     assert [len(alerts.tick()) for _ in range(4)] == [2, 2, 1, 0]
 
 
@@ -268,26 +289,30 @@ def test_the_json_has_figures_link_and_picture(alerts: Alerts, receiver: Receive
     assert picture["media_type"] == "image/png"
     drawn = cv2.imdecode(np.frombuffer(base64.b64decode(picture["base64"]), np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape[1] > 600
-    assert got["link"].startswith("http://line7:3000/assets/line_health?view=partitions&partition=alpha/disc")
+    assert got["link"].startswith(
+        f"http://line7:3000/assets/{alerts.prefix}/line_health?view=partitions&partition=alpha"
+    )
     assert got["path"].endswith("line/alpha/disc/patchcore/2026-11-26.json") and Path(got["path"]).is_file()
     assert got["figures"] == {"decided": True, "brightness_ks": 0.8, "brightness_p": None}
     assert (got["schema"], got["asset"], got["title"]) == (
-        1, "line_health", "look_drift warns: alpha/disc x patchcore, 2026-11-26"
+        1, f"{alerts.prefix}/line_health", "look_drift warns: alpha/disc x patchcore, 2026-11-26"
     )  # fmt: skip
 
 
-def test_of_more_alarms_the_worst_part_is_shown(alerts: Alerts, receiver: Receiver) -> None:
-    folder = cell_folder(alerts.workshop.home / "records", CELL.category, CELL.detector) / DAY
+def test_of_more_alarms_the_worst_part_is_shown(workshop: Workshop, instance: dg.DagsterInstance) -> None:
+    alerts = Alerts(workshop, instance, [{"webhook": "http://127.0.0.1:9"}])
+    folder = cell_folder(workshop.home / "records", CELL.category, CELL.detector) / DAY
     write_image(folder / "pictures/worst.png", normal_image(5))
     write_image(folder.parent / "secret.png", normal_image(6))
+    key = dg.AssetCheckKey(dg.AssetKey("line_health"), "alarm_rate")
+    found = Evaluation(1, 0.0, key, str(day_key(CELL, DAY)), False, "", {})
     media = []
     for picture in ("pictures/worst.png", "../secret.png", "pictures/gone.png"):
         take_health(alerts, picture=picture)
-        for passed in (False, True):
-            alerts.result("alarm_rate", passed)
-        alerts.told()
-        media += [got["picture"]["media_type"] for got in receiver.got[-2:]]
-    assert media == ["image/jpeg"] * 2 + ["image/png"] * 4, "what is not there, or elsewhere, is not shown"
+        shown = alert_of(workshop.project, found).picture
+        assert shown is not None
+        media.append(shown.media_type)
+    assert media == ["image/jpeg", "image/png", "image/png"], "what is not there, or elsewhere, is not shown"
 
 
 def test_a_secret_is_in_the_request_and_nowhere_else(
@@ -313,6 +338,7 @@ def test_a_secret_is_in_the_request_and_nowhere_else(
 
 
 def test_a_run_without_a_result_says_so(alerts: Alerts) -> None:
-    for number in ("", "4711"):
-        result = alerts.run(number)
+    about = {"asset": "line_health", "check": "look_drift", "partition": str(day_key(CELL, DAY))}
+    for tag in ("", "{}", json.dumps({**about, "number": 4711})):
+        result = alerts.run(tag)
         assert not result.success and "the sensor check_alerts starts this job" in alerts.events(result)

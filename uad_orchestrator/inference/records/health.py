@@ -91,7 +91,8 @@ class LineHealth(BaseModel):
         model: digest of the model's state; None without parts.
         threshold, review_threshold: what the parts were held to.
         first, last: times of the first and last part.
-        shares: ``rejected``, ``in_review``, and ``alarms``, which is both together; empty without a threshold.
+        shares: ``rejected``, and where parts are reviewed ``in_review`` and ``alarms``, which is both together; empty
+            without a threshold.
         shifts: of ``score`` and each look, where there is something to compare.
         missing: what cannot be had and why, by ``score``, ``look`` or ``alarms``.
         seconds: ``p50`` and ``p95`` of the time that a part took.
@@ -215,21 +216,22 @@ def _shares(
     if threshold is None or not decided:
         return {}, {"alarms": "the parts were not held to a threshold"}
     total = decided.total()
-    law = _law(normals, threshold)
-    laws = {
-        "rejected": law,
-        "in_review": None,
-        "alarms": law if review is None else _law(normals, review),
-    }
-    counts = {"rejected": decided["reject"], "in_review": decided["review"]}
-    counts["alarms"] = counts["rejected"] + counts["in_review"]
-    shares = {name: _share(counts[name], total, laws[name], defect_rate) for name in counts}
-    reject, alarms = shares["rejected"].promised, shares["alarms"].promised
-    if reject is not None and alarms is not None:  # of the grey zone alone: the difference of both promises
-        in_review = shares["in_review"].model_copy(update={"promised": max(alarms - reject, 0.0)})
-        shares["in_review"] = in_review
+    law, total, rejected = _law(normals, threshold), decided.total(), decided["reject"]
+    shares = {"rejected": _share(rejected, total, law, defect_rate)}
+    if review is not None:
+        shares |= _with_review(decided["review"], shares["rejected"], _law(normals, review), defect_rate)
     why = "the normals do not reach up to the threshold, or none are known: no rate was promised"
     return shares, {} if law is not None else {"alarms": why}
+
+
+def _with_review(count: int, rejected: Share, law: RateLaw | None, defect_rate: float) -> dict[str, Share]:
+    """The grey zone, and what lies above where it begins. Of the zone alone the promise is the difference of both."""
+    alarms = _share(rejected.count + count, rejected.parts, law, defect_rate)
+    in_review = _share(count, rejected.parts, None, defect_rate)
+    if rejected.promised is not None and alarms.promised is not None:
+        between = max(alarms.promised - rejected.promised, 0.0)
+        in_review = in_review.model_copy(update={"promised": between})
+    return {"in_review": in_review, "alarms": alarms}
 
 
 def _law(normals: CalibrationNormals, threshold: float) -> RateLaw | None:

@@ -24,6 +24,10 @@ import numpy as np
 FURTHEST = 5.0
 """Spreads from the median of the normals that a value counts as at most."""
 
+EXACT_UP_TO = 30
+"""Normals up to which the chance of a distance is counted exactly."""
+
+_EVEN = 1e-9
 _SPREAD_QUANTILES = (0.1586552539, 0.8413447461)
 """Of a normal law they lie one standard deviation from the middle."""
 
@@ -55,7 +59,7 @@ class Shift:
     normal_median: float
 
     def needed(self, p: float) -> float:
-        """The Kolmogorov-Smirnov distance from which on chance is less probable than ``p``; 1: nothing ever is.
+        """The Kolmogorov-Smirnov distance from which on, about, chance is less probable than ``p``.
 
         Args:
             p: a probability.
@@ -88,7 +92,7 @@ def shift_of(
     >>> stable.ks, stable.p, stable.wasserstein
     (0.0, 1.0, 0.0)
     """
-    from scipy.stats import kstwo, wasserstein_distance
+    from scipy.stats import wasserstein_distance
 
     seen, known = (np.asarray(values, np.float64).ravel() for values in (parts, normals))
     if not (seen.size and known.size and np.isfinite(seen).all() and np.isfinite(known).all()):
@@ -106,7 +110,7 @@ def shift_of(
         normals=known.size,
         independent_parts=counted,
         ks=ks,
-        p=float(kstwo.sf(ks, _pairs(known.size, counted))),
+        p=_chance(ks, known.size, counted),
         wasserstein=float(wasserstein_distance(*in_spreads)),
         spread=spread,
         median=float(np.median(seen)),
@@ -144,6 +148,27 @@ def _largest_gap(one: np.ndarray, other: np.ndarray) -> float:
     steps = np.concatenate([one, other])
     shares = (np.searchsorted(np.sort(values), steps, "right") / values.size for values in (one, other))
     return float(np.abs(np.subtract(*shares)).max())
+
+
+def _chance(ks: float, normals: int, parts: float) -> float:
+    """How probable so large a distance is: exact for few normals, as the law of one sample is not for them.
+
+    Of all orders of both samples, those are counted that keep the two distribution functions closer (Hodges, "The
+    significance probability of the Smirnov two-sample test", 1958).
+    """
+    from scipy.special import betaln
+    from scipy.stats import kstwo
+
+    if normals > EXACT_UP_TO:
+        return float(kstwo.sf(ks, _pairs(normals, parts)))
+    counted = max(math.floor(parts), 1)
+    orders = math.exp(-betaln(normals + 1, counted + 1)) / (normals + counted + 1)
+    share = np.arange(counted + 1) / counted
+    closer = (share < ks - _EVEN).astype(float)
+    for place in range(1, normals + 1):
+        inside = np.abs(share - place / normals) < ks - _EVEN
+        closer = np.cumsum(closer * inside) * inside
+    return min(max(1 - float(closer[-1]) / orders, 2 / orders), 1.0)
 
 
 def _pairs(normals: int, parts: float) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import dagster as dg
 import numpy as np
 
 from uad_orchestrator.images.header import ImageError
@@ -19,8 +20,7 @@ from uad_orchestrator.orchestration.assets.line import LINE_HEALTH
 from uad_orchestrator.orchestration.assets.line_partitions import cell_and_day
 from uad_orchestrator.orchestration.cells.line_day import health_file, kept_days, kept_health
 from uad_orchestrator.orchestration.dagster_instance.check_events import Evaluation
-from uad_orchestrator.orchestration.dagster_instance.names import asset_key
-from uad_orchestrator.orchestration.versions.graph import NODES, Cell
+from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.line.health_figure import line_picture
 from uad_orchestrator.reporting.pictures.thumbnail import thumbnail_jpeg
@@ -75,7 +75,7 @@ class Alert:
     def title(self) -> str:
         """One line."""
         word = {"pass": "is right again", "warn": "warns", "fail": "fails"}[self.state]
-        return f"{self.found.check} {word}: {self.place}"
+        return f"{self.found.key.name} {word}: {self.place}"
 
     @property
     def state(self) -> str:
@@ -94,8 +94,8 @@ class Alert:
             "id": self.id,
             "time": datetime.fromtimestamp(self.found.when, UTC).isoformat(),
             "state": self.state,
-            "check": self.found.check,
-            "asset": "/".join(self.found.asset.path),
+            "check": self.found.key.name,
+            "asset": "/".join(self.found.key.asset_key.path),
             "partition": self.found.partition,
             "subject": self.place.subject,
             "day": self.place.day or None,
@@ -107,35 +107,37 @@ class Alert:
         }
 
 
-def place_of(project: Project, found: Evaluation) -> Place | None:
-    """Whose result it is; None of a check that is none of this project's."""
-    prefix, name = tuple(found.asset.path[:-1]), found.asset.path[-1]
-    if prefix != tuple(project.dagster.key_prefix) or name not in (*NODES, LINE_HEALTH):
-        return None
-    if found.partition is None:
-        return Place(name)
+def place_of(key: dg.AssetCheckKey, partition: str | None) -> Place:
+    """Whose a check's result is.
+
+    Args:
+        key: the check.
+        partition: in which it judged.
+    """
+    if partition is None:
+        return Place(key.asset_key.path[-1])
     try:
-        if name == LINE_HEALTH:
-            cell, day = cell_and_day(found.partition)
+        if key.asset_key.path[-1] == LINE_HEALTH:
+            cell, day = cell_and_day(partition)
             return Place(str(cell), day)
-        return Place(str(Cell.from_key(found.partition)))
+        return Place(str(Cell.from_key(partition)))
     except ValueError:
-        return Place(found.partition)
+        return Place(partition)
 
 
-def alert_of(project: Project, found: Evaluation, place: Place) -> Alert:
+def alert_of(project: Project, found: Evaluation) -> Alert:
     """The alert of a result.
 
     Args:
         project: as its file says now.
         found: the result that a check turned with.
-        place: whose it is.
     """
-    picture, path = None, None
-    if found.asset == asset_key(project, LINE_HEALTH) and found.partition is not None:
+    picture, path, check = None, None, found.key.name
+    if found.key.asset_key.path[-1] == LINE_HEALTH and found.partition is not None:
         cell, day = cell_and_day(found.partition)
-        picture, path = _picture(project, found.check, cell, day), str(health_file(project, cell, day))
-    name = f"{found.check}:{found.partition or found.asset.path[-1]}"
+        picture, path = _picture(project, check, cell, day), str(health_file(project, cell, day))
+    name = f"{check}:{found.partition or found.key.asset_key.path[-1]}"
+    place = place_of(found.key, found.partition)
     return Alert(f"{found.number}:{name}", found, place, _link(project, found), picture, path)
 
 
@@ -143,9 +145,7 @@ def _link(project: Project, found: Evaluation) -> str | None:
     if project.automation.ui is None:
         return None
     partition = f"&partition={quote(found.partition)}" if found.partition else ""
-    return (
-        f"{project.automation.ui}/assets/{'/'.join(map(quote, found.asset.path))}?view=partitions{partition}"
-    )
+    return f"{project.automation.ui}/assets/{'/'.join(map(quote, found.key.asset_key.path))}?view=partitions{partition}"
 
 
 def _picture(project: Project, check: str, cell: Cell, day: str) -> Picture | None:

@@ -1,6 +1,8 @@
-"""The results of asset checks in Dagster's event log, in the order in which they came.
+"""The results of asset checks, as Dagster's event log has them.
 
-Not public API of Dagster here: the event log's storage, and what its records and events hold.
+Not public API of Dagster here: the event log's storage, its records of checks, and what they hold. Events of checks
+cannot be read in order across runs from SQLite, where each run has a file of its own: what is read is the latest result
+of each partition.
 """
 
 from __future__ import annotations
@@ -10,7 +12,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from dagster import DagsterEventType, EventLogRecord, EventRecordsFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.base import PartitionKeyFilter
+
+_RESULTS = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+
+
+@dataclass(frozen=True)
+class LatestResult:
+    """The latest result of a check in one partition.
+
+    Attributes:
+        event: the number of its event: a later one is larger.
+        key: the check, and the asset it judges.
+        partition: of the asset; None where it has none.
+        passed: the result.
+    """
+
+    event: int
+    key: dg.AssetCheckKey
+    partition: str | None
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -18,9 +40,9 @@ class Evaluation:
     """A result of a check.
 
     Attributes:
-        number: of its event: a later one is larger.
+        number: of its record, by which ``evaluation`` finds it again.
         when: seconds since the epoch.
-        asset, check: what was judged, and by which check.
+        key: the check, and the asset it judges.
         partition: of the asset; None where it has none.
         passed, said, metadata: the result.
         is_error: it is of severity ERROR, where it did not pass.
@@ -28,8 +50,7 @@ class Evaluation:
 
     number: int
     when: float
-    asset: dg.AssetKey
-    check: str
+    key: dg.AssetCheckKey
     partition: str | None
     passed: bool
     said: str
@@ -37,45 +58,58 @@ class Evaluation:
     is_error: bool = False
 
 
-def evaluations_after(instance: dg.DagsterInstance, number: int | None, limit: int) -> list[Evaluation]:
-    """The results after an event, the oldest first; None: from the first on."""
-    wanted = EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=number)
-    records = instance.event_log_storage.get_event_records(wanted, limit=limit, ascending=True)
-    return _evaluations(records)
+def latest_results(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey], after: int = 0
+) -> list[LatestResult]:
+    """The latest result of each check in each partition, where it came after an event; in order of their events.
+
+    A check that is being run has none until it is through.
+    """
+    found = instance.event_log_storage.get_asset_check_partition_info(list(keys), after_storage_id=after)
+    results = [
+        LatestResult(
+            one.latest_check_event_storage_id,
+            one.check_key,
+            one.partition_key,
+            one.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED,
+        )
+        for one in found
+        if one.latest_execution_status in _RESULTS and one.latest_check_event_storage_id > after
+    ]
+    return sorted(results, key=lambda result: result.event)
 
 
-def evaluation(instance: dg.DagsterInstance, number: int) -> Evaluation | None:
-    """The result of a number; None where the event log has it no more."""
-    wanted = EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, storage_ids=[number])
-    return next(iter(_evaluations(instance.event_log_storage.get_event_records(wanted, limit=1))), None)
+def evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, partition: str | None, number: int | None = None
+) -> Evaluation | None:
+    """A check's result in a partition.
 
+    Args:
+        number: of its record; None: the latest.
 
-def newest_evaluation(instance: dg.DagsterInstance) -> int:
-    """The number of the latest result; 0 where there is none."""
-    wanted = EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION)
-    records = instance.event_log_storage.get_event_records(wanted, limit=1)
-    return records[0].storage_id if records else 0
-
-
-def _evaluations(records: Sequence[EventLogRecord]) -> list[Evaluation]:
-    found = []
+    Returns:
+        The result; None where there is none, or the event log has it no more.
+    """
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key,
+        limit=1,
+        cursor=None if number is None else number + 1,
+        status=_RESULTS,
+        partition_filter=PartitionKeyFilter(key=partition),
+    )
     for record in records:
-        event = record.event_log_entry.dagster_event
-        if event is None:
+        event = record.event.dagster_event if record.event else None
+        if event is None or number not in (None, record.id):
             continue
         data = event.asset_check_evaluation_data
-        metadata = {name: value.value for name, value in data.metadata.items()}
-        found.append(
-            Evaluation(
-                record.storage_id,
-                record.timestamp,
-                data.asset_key,
-                data.check_name,
-                data.partition,
-                data.passed,
-                data.description or "",
-                metadata,
-                data.severity is dg.AssetCheckSeverity.ERROR,
-            )
+        return Evaluation(
+            number=record.id,
+            when=record.event.timestamp if record.event else record.create_timestamp,
+            key=key,
+            partition=partition,
+            passed=data.passed,
+            said=data.description or "",
+            metadata={name: value.value for name, value in data.metadata.items()},
+            is_error=data.severity is dg.AssetCheckSeverity.ERROR,
         )
-    return found
+    return None

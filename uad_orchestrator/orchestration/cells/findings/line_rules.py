@@ -33,10 +33,7 @@ def alarm_rate(health: LineHealth, settings: LineSettings) -> Verdict:
     """No more of the day's parts are rejected, or in review, than calibration promised."""
     if few := _too_few(health, settings):
         return few
-    asked = {
-        "rejected": "rejected",
-        **({} if health.review_threshold is None else {"alarms": "rejected or in review"}),
-    }
+    asked = {"rejected": "rejected", "alarms": "rejected or in review"}
     known = [name for name in asked if name in health.shares and health.shares[name].p is not None]
     if not known:
         return _undecided(health.missing.get("alarms", "no rate was promised"))
