@@ -20,6 +20,7 @@ def test_the_same_records_in_other_files_and_orders_have_one_digest(tmp_path: Pa
     read = [read_day(tmp_path / name, *CELL, DAY) for name in "ab"]
     digest = content_digest(records)
     assert [content_digest(found) for found in read] == [digest, digest]
+    assert content_digest(records[::-1]) == digest
     assert content_digest(records[:2]) != digest
     assert content_digest([*records[:2], replace(records[2], score=0.4)]) != digest
 

@@ -116,6 +116,7 @@ def test_today_is_refreshed_every_some_minutes_and_once_more_after_it_ended(line
     line.record(TODAY)
     assert line.days() == [(CELL, TODAY)]
     line.read(TODAY)
+    assert line.days() == []
     line.record(TODAY)
     line.now += 9 * 60
     assert line.days() == []
