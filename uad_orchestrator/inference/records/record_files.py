@@ -14,6 +14,8 @@ from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord, record_columns
 
+_ATTEMPTS = 10
+
 
 def cell_folder(records: Path, category: str, detector: str) -> Path:
     """The folder of a cell's records.
@@ -46,12 +48,14 @@ def read_day(records: Path, category: str, detector: str, day: str) -> list[Line
     A line that a killed writer left half is passed over: its image had no answer yet.
     """
     folder = cell_folder(records, category, detector) / day
-    while True:
+    for attempt in range(_ATTEMPTS):
         try:
             found = {record.id: record for record in _records_of(folder)}
-            return sorted(found.values(), key=lambda record: (record.time, record.id))
+            break
         except FileNotFoundError:  # files were merged meanwhile: what was in them is in another one
-            continue
+            if attempt + 1 == _ATTEMPTS:
+                raise
+    return sorted(found.values(), key=lambda record: (record.time, record.id))
 
 
 def _records_of(folder: Path) -> Iterator[LineRecord]:
