@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.inference.conftest import noise
 from tests.orchestration.workshop import defective_image, normal_image, write_image
 from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON
 from uad_orchestrator.images.decode import ImageError, read_image
 from uad_orchestrator.images.formats import ImageFormat
 from uad_orchestrator.images.look import Look
@@ -226,3 +228,12 @@ def test_an_image_that_was_fitted_on_keeps_its_score_with_its_file(bundle: Bundl
         for result in infer(bundle, [tmp_path / "fitted.png"], include_files=include)
     ]
     assert scores[0] == scores[1]
+
+
+def test_a_look_comes_along_though_the_detector_does_not_know_what_it_was_fitted_on(
+    bundle: Bundle, images: dict[str, Path]
+) -> None:
+    facts = {name: fact for name, fact in bundle.state.facts.items() if name != FITTED_ON}
+    old = replace(bundle, state=replace(bundle.state, facts=facts))
+    looks = [next(infer(old, [images["a"]], include_files=asked)).look for asked in (False, True)]
+    assert looks == [None, Look.of(read_image(images["a"]))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -64,8 +65,15 @@ def test_a_full_disk_costs_the_records_that_did_not_fit(
     assert [found.id for found in journalled(path)] == [record(1).id, record(4).id]
 
 
-def test_threads_write_whole_lines(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "w", rows=70)
+def test_threads_write_whole_lines_to_an_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_at_once = os.write
+
+    def write_late(file: int, data: bytes) -> int:
+        time.sleep(0.0005)  # in which another thread may close the file
+        return write_at_once(file, data)
+
+    monkeypatch.setattr(os, "write", write_late)
+    journal = Journal(tmp_path, "w", rows=7)
 
     def write(first: int) -> None:
         for number in range(first, first + 50):

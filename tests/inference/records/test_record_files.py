@@ -49,3 +49,23 @@ def test_where_nothing_is_recorded_there_is_nothing(tmp_path):
 
 def test_a_day_is_one_of_utc():
     assert replace(record(0), time=datetime.fromisoformat("2026-11-26T01:00:00+02:00")).day == "2026-11-25"
+
+
+def test_files_that_are_merged_while_they_are_read_cost_no_record(tmp_path, monkeypatch):
+    folder = cell_folder(tmp_path, *CELL) / DAY
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        table = pa.Table.from_pylist([vars(record(number))], schema=record_columns())
+        pq.write_table(table, folder / f"{number}.parquet")
+    read = pq.read_table
+
+    def merged_meanwhile(path, **options):
+        if (folder / "2.parquet").exists():
+            both = pa.concat_tables([read(folder / f"{number}.parquet") for number in (1, 2)])
+            pq.write_table(both, folder / "0.parquet")
+            for number in (1, 2):
+                (folder / f"{number}.parquet").unlink()
+        return read(path, **options)
+
+    monkeypatch.setattr(pq, "read_table", merged_meanwhile)
+    assert read_day(tmp_path, *CELL, DAY) == [record(1), record(2)]

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord, record_columns
 
-_TRIES = 10
-"""Looks at a day whose files are being merged."""
+_ATTEMPTS = 10
 
 
 def cell_folder(records: Path, category: str, detector: str) -> Path:
@@ -70,16 +69,14 @@ def read_day(
         decisions: only records with one of these; None: all.
     """
     folder = cell_folder(records, category, detector) / day
-    tries_left = _TRIES
-    while True:
+    for attempt in range(_ATTEMPTS):
         try:
             found = {record.id: record for record in _records_of(folder, decisions)}
+            break
         except FileNotFoundError:  # files were merged meanwhile: what was in them is in another one
-            tries_left -= 1
-            if not tries_left:
+            if attempt + 1 == _ATTEMPTS:
                 raise
-        else:
-            return sorted(found.values(), key=lambda record: (record.time, record.id))
+    return sorted(found.values(), key=lambda record: (record.time, record.id))
 
 
 def _records_of(folder: Path, decisions: Collection[str] | None) -> Iterator[LineRecord]:
