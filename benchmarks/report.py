@@ -52,6 +52,8 @@ def run() -> list[BenchmarkRow]:
 
 def _pictures_row() -> BenchmarkRow:
     """The pictures of an image and of its map, against writing and reading the map itself."""
+    from uad_orchestrator.embedders.protocol import Region
+    from uad_orchestrator.postprocess.anomaly_map import resize_to_image
     from uad_orchestrator.postprocess.map_set import MapSet
     from uad_orchestrator.reporting.pages.pictures import map_png, view_jpeg
     from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
@@ -59,7 +61,9 @@ def _pictures_row() -> BenchmarkRow:
 
     draws, scale = np.random.default_rng(0), HeatmapScale.from_normals(1.0, 0.1, 2.0)
     image = draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    grid = np.kron(draws.random((32, 32)), np.ones((SIDE // 32,) * 2)).astype(np.float32) * 3
+    grid = resize_to_image(
+        draws.random((32, 32)).astype(np.float32) * 3, Region(0, 0, SIDE, SIDE), (SIDE, SIDE)
+    )
     with tempfile.TemporaryDirectory() as folder:
         maps = MapSet(Path(folder))
         started = time.process_time()

@@ -19,7 +19,7 @@ from uad_orchestrator.orchestration.assets import leaderboard as leaderboard_ass
 from uad_orchestrator.orchestration.cells.findings.figure_rules import metrics_kept
 from uad_orchestrator.orchestration.versions.stores import open_index, open_store
 from uad_orchestrator.project.load import open_project
-from uad_orchestrator.reporting import html_report
+from uad_orchestrator.reporting import page_templates
 from uad_orchestrator.reporting.board import board_text, columns
 from uad_orchestrator.reporting.board.board_text import render_leaderboard
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
@@ -194,7 +194,7 @@ def test_tables_and_pages_ask_for_the_metrics_of_the_catalogue_and_for_all_of_th
         return columns_column(key)
 
     columns_column = columns.column
-    for module in (columns, board_text, html_report):
+    for module in (columns, board_text, page_templates):
         monkeypatch.setattr(module, "column", noted)
     limits = ("spro_0.05", "seg_f1", "aupimo", "map_max_auroc")
     cells = {

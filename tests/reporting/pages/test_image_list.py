@@ -38,7 +38,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("requestfailed", lambda request: faults.append(request.url))
+        page.on(
+            "requestfailed",
+            lambda request: faults.extend([request.url][: request.failure != "net::ERR_ABORTED"]),
+        )
         page.on(
             "request", lambda request: faults.extend([request.url][: not request.url.startswith("file:")])
         )
@@ -118,7 +121,8 @@ def test_pictures_of_odd_names_are_shown_with_both_detectors_side_by_side(page: 
     for name in ODD:
         page.locator('#list [name="name"]').fill(name)
         page.locator(".look").click()
-        page.wait_for_function("[...document.querySelectorAll('#viewer img')].every(image => image.complete)")
+        loaded = "images => Promise.all(images.map(image => image.decode()))"
+        page.locator("#viewer img").evaluate_all(loaded)
         assert page.locator("#viewer-title").inner_text() == name
         assert page.locator("#panels figcaption b:first-child").all_inner_texts() == ["image", *DETECTORS]
         widths = page.locator("#panels .stack > img:first-child").evaluate_all(

@@ -15,7 +15,7 @@ from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import MAPS, read_contact_sheet, read_curves
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, map_colours
-from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.points_in_use import map_maxima
 from uad_orchestrator.orchestration.services.warning_pictures import warning_pictures
 from uad_orchestrator.orchestration.versions.graph import STAGES
@@ -33,6 +33,8 @@ from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.threads import available_threads
 
 FOLDER, SINGLE_FILE = "report", "report.html"
+LOST = (DamagedArtifact, MissingUpstream)
+"""What a report was made of is damaged, or gone: named in the log or on the board, and computed by the next refresh."""
 SMALL_BOARD = 50
 """Up to so many cells the report is written as a single file, too: some 100 kB a cell."""
 
@@ -73,7 +75,7 @@ def _save_single_file(path: Path, board: Leaderboard, state: ProjectState, store
 def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSection]:
     """A section per cell with a current report, read when it is its turn."""
     for cell in state.cells:
-        with suppress(DamagedArtifact):  # named in the log, set aside: the next refresh computes it again
+        with suppress(*LOST):
             report = report_of(cell, state, store)
             if report is not None:
                 run = CellRun(cell, state, store)
@@ -124,7 +126,7 @@ def _shown_cell(run: CellRun, warnings: list[CellWarning]) -> ShownCell:
     def read() -> CellContents | None:
         try:
             return _contents(run, warnings)
-        except DamagedArtifact:  # named in the log, set aside: the next refresh computes it again
+        except LOST:
             return None
 
     return ShownCell(run.cell.detector, run.key("metrics_report").version, digest_of(colours), read)
