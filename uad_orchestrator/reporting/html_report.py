@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator import __version__
+from uad_orchestrator.inference.records.health import LineHealth
 from uad_orchestrator.metrics.catalogue import Metric
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.image_metrics import image_curves
@@ -17,6 +18,7 @@ from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 from uad_orchestrator.reporting.cases import ScoredImage
+from uad_orchestrator.reporting.line.health_figure import line_figures
 from uad_orchestrator.reporting.page_templates import cell_anchor, page_environment
 from uad_orchestrator.reporting.pictures.contact_sheet import data_uri
 from uad_orchestrator.reporting.pictures.figures import pr_figure, pro_figure, roc_figure, score_histogram
@@ -42,6 +44,7 @@ class CellSection:
         contact_sheet: the JPEG of ``contact_sheet``; None leaves it out.
         provenance: the records of its artifacts, in the order they were made: versions and settings.
         map_maxima: the largest value of each test image's map; without them the pixel threshold has no slider.
+        line: the last days of the cell on the line, in order.
     """
 
     report: MetricsReport
@@ -50,6 +53,7 @@ class CellSection:
     contact_sheet: bytes | None = None
     provenance: Sequence[Provenance] = ()
     map_maxima: Mapping[str, float] = field(default_factory=dict)
+    line: Sequence[LineHealth] = ()
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ def cell_figures(section: CellSection, anchor: str) -> list[tuple[str, str]]:
             limits = _limits(section.report, AREAS[kind])
             drawn = pro_figure(of_pixels[kind], limits, saturated=kind == "spro", name=f"{anchor}-{kind}")
             figures.append((title, drawn))
-    return figures
+    return figures + (line_figures(section.line, anchor) if section.line else [])
 
 
 def _limits(report: MetricsReport, family: Metric) -> dict[float, float | None]:

@@ -11,11 +11,13 @@ import numpy as np
 
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_scores
 from uad_orchestrator.images.decode import read_image
+from uad_orchestrator.inference.records.health import LineHealth
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import MAPS, read_contact_sheet, read_curves
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, map_colours
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
+from uad_orchestrator.orchestration.cells.line_day import kept_days
 from uad_orchestrator.orchestration.cells.points_in_use import map_maxima
 from uad_orchestrator.orchestration.services.warning_pictures import warning_pictures
 from uad_orchestrator.orchestration.versions.graph import STAGES
@@ -35,6 +37,8 @@ from uad_orchestrator.threads import available_threads
 FOLDER, SINGLE_FILE = "report", "report.html"
 LOST = (DamagedArtifact, MissingUpstream)
 """What a report was made of is damaged, or gone: named in the log or on the board, and computed by the next refresh."""
+DAYS_SHOWN = 30
+"""Days of a cell on the line, the last."""
 SMALL_BOARD = 50
 """Up to so many cells the report is written as a single file, too: some 100 kB a cell."""
 
@@ -129,7 +133,10 @@ def _shown_cell(run: CellRun, warnings: list[CellWarning]) -> ShownCell:
         except LOST:
             return None
 
-    return ShownCell(run.cell.detector, run.key("metrics_report").version, digest_of(colours), read)
+    version = run.key("metrics_report").version
+    if days := _days_of_line(run):
+        version = digest_of([version, *(day.model_dump(mode="json") for day in days)])
+    return ShownCell(run.cell.detector, version, digest_of(colours), read)
 
 
 def _contents(run: CellRun, warnings: list[CellWarning]) -> CellContents | None:
@@ -164,4 +171,10 @@ def _section(run: CellRun, report: MetricsReport, scores: Sequence[ScoreRow]) ->
         contact_sheet=read_contact_sheet(directory),
         provenance=[run.provenance(asset) for asset in STAGES],
         map_maxima=map_maxima(run, scores),
+        line=_days_of_line(run),
     )
+
+
+def _days_of_line(run: CellRun) -> list[LineHealth]:
+    project = run.state.project
+    return [] if project.line.records is None else kept_days(project, run.cell, DAYS_SHOWN)

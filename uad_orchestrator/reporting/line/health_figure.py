@@ -30,8 +30,8 @@ class _Curve(NamedTuple):
     dashed: bool = False
 
 
-def line_section(days: Sequence[LineHealth], name: str) -> str:
-    """The days of a cell as three ``<svg>`` side by side, to stand in the report.
+def line_figures(days: Sequence[LineHealth], name: str) -> list[tuple[str, str]]:
+    """The days of a cell as ``<svg>`` elements to stand in the report, each with its title.
 
     Args:
         days: of one cell, in order; at least one.
@@ -39,12 +39,11 @@ def line_section(days: Sequence[LineHealth], name: str) -> str:
     """
     last = days[-1]
     rejected = f", {last.shares['rejected'].share:.1%} rejected" if "rejected" in last.shares else ""
-    told = f"The line, {days[0].day} to {last.day}; on the last day {last.parts} parts{rejected}"
-    charts = (
-        _chart(days, f"{name}-{number}", title, curves).svg(f"{title}. {told}")
+    told = f"{days[0].day} to {last.day}; on the last day {last.parts} parts{rejected}"
+    return [
+        (f"The line: {title}", _chart(days, f"{name}-line-{number}", title, curves).svg(f"{title}, {told}"))
         for number, (title, curves) in enumerate(_panels(PRIMARY, SECONDARY))
-    )
-    return f'<div class="charts">{"".join(charts)}</div>'
+    ]
 
 
 def _chart(days: Sequence[LineHealth], name: str, title: str, curves: Sequence[_Curve]) -> Chart:
