@@ -12,13 +12,14 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts.draft import ArtifactDraft
-from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LocalLocation, Location, RemoteLocation
+from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LocalLocation, Location
+from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
 from uad_orchestrator.storage.atomic import scratch_folder
 from uad_orchestrator.storage.damage import find_damage
 from uad_orchestrator.storage.digests import digest_of
@@ -84,11 +85,41 @@ class ArtifactStore:
         Returns:
             True where it does; a damaged provenance is logged.
         """
-        try:
-            return self._read_provenance(key) is not None
-        except ProvenanceError as error:
-            logger.warning("%s", error)
-            return False
+        return self.find_provenance(key) is not None
+
+    def find_provenance(self, key: ArtifactKey) -> Provenance | None:
+        """What made the artifact, read from the store now.
+
+        Args:
+            key: its address.
+
+        Returns:
+            Its record; None where there is no artifact that counts: a damaged provenance is logged.
+        """
+        (data,) = self.location.provenances([key.path], anew=True).values()
+        return self._parsed_or_none(key, data)
+
+    def provenances(self, keys: Iterable[ArtifactKey]) -> dict[ArtifactKey, Provenance]:
+        """What made several artifacts, with several requests at a time.
+
+        Args:
+            keys: their addresses.
+
+        Returns:
+            The records of those that count; a damaged one is logged.
+        """
+        keys = list(dict.fromkeys(keys))
+        found = self.location.provenances([key.path for key in keys])
+        parsed = {key: self._parsed_or_none(key, found[key.path]) for key in keys}
+        return {key: provenance for key, provenance in parsed.items() if provenance is not None}
+
+    def listed(self) -> AbstractContextManager[None]:
+        """Until the block ends, what an object store holds is looked up in one listing: for work over a grid.
+
+        Returns:
+            A context; on a local disk it does nothing.
+        """
+        return self.location.listed()
 
     def holds(self, key: ArtifactKey) -> bool:
         """Whether a whole provenance file lies there: the quick look at a grid; ``exists`` reads it.
@@ -162,7 +193,7 @@ class ArtifactStore:
         """
         with suppress(ProvenanceError):
             provenance = self.provenance(key)
-            directory = self.location.open_dir(key.path, provenance)
+            directory = self.location.open_dir(key.path, provenance, names)
             if self._damage(key, directory, provenance, names) is None:
                 return directory
         return self._open_again_or_set_aside(key, names)
@@ -264,10 +295,8 @@ class ArtifactStore:
             The records, newest first; damaged ones are left out.
         """
         parent = ArtifactKey(asset, dataset, category, detector, "version").path.parent
-        found = [self._read_or_none(key) for key in _keys(self.location.find(parent))]
-        return sorted(
-            (p for p in found if p is not None), key=lambda p: (p.started_at, p.version), reverse=True
-        )
+        found = self.provenances(_keys(self.location.find(parent))).values()
+        return sorted(found, key=lambda made: (made.started_at, made.version), reverse=True)
 
     def versions(
         self, asset: str, dataset: str | None, category: str | None, detector: str | None
@@ -328,7 +357,7 @@ class ArtifactStore:
             self.location.forget(key.path)
             try:
                 provenance = self.provenance(key)
-                directory = self.location.open_dir(key.path, provenance)
+                directory = self.location.open_dir(key.path, provenance, names)
                 fault = self._damage(key, directory, provenance, names)
             except ProvenanceError as error:
                 fault = str(error).removesuffix(".")
@@ -347,15 +376,14 @@ class ArtifactStore:
         raise DamagedArtifact(key, said)
 
     def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
-        if self.exists(key):
+        if not self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key)):
             logger.info("%s exists already: this copy is dropped.", key)
-            return
-        self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key))
 
     def _read_provenance(self, key: ArtifactKey) -> Provenance | None:
-        data = self.location.read(key.path / PROVENANCE_FILE)
-        if data is None:
-            return None
+        (data,) = self.location.provenances([key.path]).values()
+        return None if data is None else self._parsed(key, data)
+
+    def _parsed(self, key: ArtifactKey, data: bytes) -> Provenance:
         place = f"{self.path(key)}/{PROVENANCE_FILE}"
         provenance = Provenance.from_file(data, place)
         if ArtifactKey.of(provenance) != key:
@@ -364,9 +392,9 @@ class ArtifactStore:
             )
         return provenance
 
-    def _read_or_none(self, key: ArtifactKey) -> Provenance | None:
+    def _parsed_or_none(self, key: ArtifactKey, data: bytes | None) -> Provenance | None:
         try:
-            return self._read_provenance(key)
+            return None if data is None else self._parsed(key, data)
         except ProvenanceError as error:
             logger.warning("%s", error)
             return None
