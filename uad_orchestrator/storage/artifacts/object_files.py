@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -120,6 +121,11 @@ class ObjectFiles:
         """Make the folder of a file to be written, on file systems that have folders."""
         if self._has_folders:
             self.filesystem.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+
+
+def stamp_of(data: bytes) -> str:
+    """The stamp that a listing of S3 gives an object with these bytes, unless a key of its own encrypts it there."""
+    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}" {len(data)}'
 
 
 def _described(facts: Mapping[str, Any]) -> StoredObject:

@@ -10,37 +10,28 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any
 
 from uad_orchestrator.storage.artifacts.first_writer import create, keeps_first, remembered_keeps_first
+from uad_orchestrator.storage.artifacts.listing import LEVELS, Listing, artifact_of
 from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, Stray
-from uad_orchestrator.storage.artifacts.object_files import ObjectFiles, StoredObject
+from uad_orchestrator.storage.artifacts.object_files import ObjectFiles, stamp_of
 from uad_orchestrator.storage.artifacts.payload import ARCHIVE, PAYLOADS, by_object, pack, unpack
 from uad_orchestrator.storage.atomic import new_file, place_folder, scratch_folder
+from uad_orchestrator.storage.damage import is_sealed
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance
 
 FEW = 16
 """So many artifacts are looked up one by one; for more, all that is stored is listed."""
 
-LEVELS = 5
-"""Folders from ``artifacts`` or ``payloads`` down to the version."""
-
-
-@dataclass
-class _Listing:
-    """What lay in the store when it was listed, by path."""
-
-    artifacts: dict[str, StoredObject]
-    payloads: dict[str, StoredObject] | None = None
-
 
 class RemoteLocation:
     """A place behind an fsspec URL.
 
-    What was read of an artifact is remembered, for it never changes: where it does go away, its files are missed.
+    What was seen of an artifact is remembered, for it never changes: where it does go away, its files are missed.
 
     Args:
         filesystem: of fsspec.
@@ -61,8 +52,10 @@ class RemoteLocation:
         self._memory = cache.parent / "object_store.json"
         self._objects = ObjectFiles(filesystem, self.root)
         self._read: dict[PurePosixPath, bytes] = {}
-        self._listing: _Listing | None = None
+        self._listing: Listing | None = None
+        self._last = Listing({}, dict)
         self._keeps_first: bool | None = None
+        self._asking = Lock()  # artifacts are written in threads
 
     @staticmethod
     def is_remote(root: Any) -> bool:
@@ -91,9 +84,10 @@ class RemoteLocation:
         Raises:
             OSError: nothing can be written there.
         """
-        if self._keeps_first is None:
-            self._keeps_first = remembered_keeps_first(self._memory, self.url, self._probe)
-        return self._keeps_first
+        with self._asking:
+            if self._keeps_first is None:
+                self._keeps_first = remembered_keeps_first(self._memory, self.url, self._probe)
+            return self._keeps_first
 
     def ask_anew(self) -> bool:
         """As ``keeps_first``, whatever is remembered; nothing is left behind, neither here nor there."""
@@ -117,7 +111,7 @@ class RemoteLocation:
         if self._listing is not None:
             yield
             return
-        self._listing = _Listing(self._objects.listing(ARTIFACTS))
+        self._listing = self._last = self._list()
         try:
             yield
         finally:
@@ -126,37 +120,33 @@ class RemoteLocation:
     def provenances(
         self, paths: Collection[PurePosixPath], *, anew: bool = False
     ) -> dict[PurePosixPath, bytes | None]:
-        return dict(
-            zip(paths, self._objects.each(lambda path: self._provenance(path, anew), paths), strict=True)
-        )
+        found = self._objects.each(lambda path: self._provenance(path, anew), paths)
+        return dict(zip(paths, found, strict=True))
 
     def has_object(self, path: PurePosixPath | str) -> bool:
         path = PurePosixPath(path)
-        if self._listing is not None and str(path) in self._listing.artifacts:
-            return True
-        if self._listing is not None:
-            return path.parent in self._read  # written since it was listed
-        if path.name == PROVENANCE_FILE:
-            return self._provenance(path.parent, anew=False) is not None
-        return self._objects.read(path) is not None
+        if path.name != PROVENANCE_FILE:
+            return self.read(path) is not None
+        return self._has_seen(path.parent) or (
+            self._listing is None and self._provenance(path.parent, anew=False) is not None
+        )
 
     def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
-        if self._listing is None and len(paths) <= FEW:
-            return {path for path, data in self.provenances(paths).items() if data is not None}
-        with self.listed():
-            return {path for path in paths if self.has_object(path / PROVENANCE_FILE)}
+        unseen = [path for path in paths if not self._has_seen(path)]
+        if self._listing is None and len(unseen) > FEW:
+            with self.listed():
+                return {path for path in paths if self._has_seen(path)}
+        found = {} if self._listing is not None else self.provenances(unseen)
+        return set(paths) - {path for path in unseen if found.get(path) is None}
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
-        listing = self._listing
-        names = self._objects.listing(below) if listing is None else listing.artifacts
-        paths = [PurePosixPath(name).parent for name in names if name.endswith(f"/{PROVENANCE_FILE}")]
-        return [path for path in paths if len(path.parts) == 1 + LEVELS and path.is_relative_to(below)]
+        listing = self._listing or Listing(self._objects.listing(below), dict)
+        return listing.find(below)
 
     def folders(self) -> list[PurePosixPath]:
-        with self.listed():
-            names = [*self._listed_artifacts(), *self._listed_payloads()]
-        versions = {_version(name) for name in names}
-        return [path for path in versions if path is not None]
+        listing = self._listing or self._list()
+        found = {artifact_of(name) for name in (*listing.artifacts, *listing.payloads)}
+        return [path for path in found if path is not None]
 
     def usage(self, path: PurePosixPath) -> tuple[int, float]:
         files = [*self._objects.listing(path).values(), *self._objects.listing(_payloads(path)).values()]
@@ -182,11 +172,9 @@ class RemoteLocation:
         if not self._claim(path, data, exists):
             self._objects.remove(payload)
             return False
-        self._read[path] = data
+        self._remember(path, data)
         copy = self._copy(path, payload)
-        place_folder(
-            draft, copy, keep=copy.is_dir, scratch=self.scratch
-        )  # who reads it here need not fetch it
+        place_folder(draft, copy, keep=copy.is_dir, scratch=self.scratch)  # it need not be fetched here
         return True
 
     def remove(self, path: PurePosixPath) -> None:
@@ -196,24 +184,22 @@ class RemoteLocation:
         self.forget(path)
 
     def forget(self, path: PurePosixPath) -> None:
-        self._read.pop(path, None)
+        self._drop(path)
         shutil.rmtree(self.cache / path.relative_to(ARTIFACTS), ignore_errors=True)
 
     def set_aside(self, path: PurePosixPath) -> str:
         place = path / f"damaged-{PROVENANCE_FILE}"
         self._objects.write(place, self._objects.read(path / PROVENANCE_FILE) or b"")
         self._objects.unlink(path / PROVENANCE_FILE)
-        self._read.pop(path, None)
-        if self._listing is not None:
-            self._listing.artifacts.pop(str(path / PROVENANCE_FILE), None)
+        self._drop(path)
         return self.describe(place)
 
     def strays(self, known: Mapping[PurePosixPath, Provenance]) -> list[Stray]:
-        with self.listed():
-            objects = self._listed_artifacts() | self._listed_payloads()
+        listing = self._listing or self._list()
+        objects = listing.artifacts | listing.payloads
         groups: dict[tuple[PurePosixPath, PurePosixPath], list[str]] = {}
         for name in objects:
-            version, place = _version(name), PurePosixPath(*PurePosixPath(name).parts[: 2 + LEVELS])
+            version, place = artifact_of(name), PurePosixPath(*PurePosixPath(name).parts[: 2 + LEVELS])
             if version is not None and version in known and place not in _places(version, known[version]):
                 groups.setdefault((version, place), []).append(name)
         return [
@@ -251,39 +237,44 @@ class RemoteLocation:
             self.set_aside(path)  # what lies there is damaged: it counts for none
         return True
 
-    def _provenance(self, path: PurePosixPath, anew: bool) -> bytes | None:
-        """A provenance file: by its stamp where there is a listing, else what was read of it before."""
-        if self._listing is not None and not anew:
-            listed = self._listing.artifacts.get(str(path / PROVENANCE_FILE))
-            return self._read.get(path) if listed is None else self._stamped(path, listed.stamp)
-        if anew or path not in self._read:
-            data = self._objects.read(path / PROVENANCE_FILE)
-            if data is None:
-                self._read.pop(path, None)
-                return None
-            self._read[path] = data
-        return self._read[path]
+    def _list(self) -> Listing:
+        return Listing(self._objects.listing(ARTIFACTS), lambda: self._objects.listing(PAYLOADS))
 
-    def _stamped(self, path: PurePosixPath, stamp: str) -> bytes | None:
-        """A provenance file that is kept here as long as the store's is the same."""
-        kept = self.cache / path.relative_to(ARTIFACTS) / f"provenance-{digest_of(stamp)[:16]}.json"
-        if kept.is_file():
-            return kept.read_bytes()
+    def _has_seen(self, path: PurePosixPath) -> bool:
+        return path in self._read or self._last.stamp(path) is not None
+
+    def _provenance(self, path: PurePosixPath, anew: bool) -> bytes | None:
+        """A provenance file: what is kept of it here, else read from the store, unless a listing has it not."""
+        stamp = self._last.stamp(path)
+        kept = self._read.get(path) if stamp is None else self._kept(path, stamp)
+        if not anew and (kept is not None or (stamp is None and self._listing is not None)):
+            return kept
         data = self._objects.read(path / PROVENANCE_FILE)
-        if data is not None:
-            with new_file(kept) as aside:
-                aside.write_bytes(data)
+        if data is None:
+            self._drop(path)
+        else:
+            self._remember(path, data, stamp)
         return data
 
-    def _listed_artifacts(self) -> dict[str, StoredObject]:
-        return self._objects.listing(ARTIFACTS) if self._listing is None else self._listing.artifacts
+    def _kept(self, path: PurePosixPath, stamp: str) -> bytes | None:
+        """A provenance file that this machine has read or written, if the store's is still the same."""
+        file = self._kept_file(path, stamp)
+        data = file.read_bytes() if file.is_file() else b""
+        return data if is_sealed(data) else None  # a damaged copy says nothing of the store's
 
-    def _listed_payloads(self) -> dict[str, StoredObject]:
-        if self._listing is None:
-            return self._objects.listing(PAYLOADS)
-        if self._listing.payloads is None:
-            self._listing.payloads = self._objects.listing(PAYLOADS)
-        return self._listing.payloads
+    def _remember(self, path: PurePosixPath, data: bytes, stamp: str | None = None) -> None:
+        """Keep a provenance file for as long as listings give it this stamp; None: the one that they will give."""
+        self._read[path] = data
+        with new_file(self._kept_file(path, stamp or stamp_of(data))) as aside:
+            aside.write_bytes(data)
+
+    def _kept_file(self, path: PurePosixPath, stamp: str) -> Path:
+        name = f"provenance-{digest_of(stamp)[:16]}.json"
+        return self.cache / path.relative_to(ARTIFACTS) / name
+
+    def _drop(self, path: PurePosixPath) -> None:
+        self._read.pop(path, None)
+        self._last.drop(path)
 
     def _copy(self, path: PurePosixPath, payload: str | None) -> Path:
         """The local folder for a payload's files."""
@@ -310,12 +301,6 @@ class RemoteLocation:
 def _payloads(path: PurePosixPath) -> PurePosixPath:
     """Where the files of an artifact's writers lie, each in a folder of its own."""
     return PAYLOADS / path.relative_to(ARTIFACTS)
-
-
-def _version(name: str) -> PurePosixPath | None:
-    """The artifact that an object belongs to; None for one that belongs to none."""
-    parts = PurePosixPath(name).parts
-    return PurePosixPath(ARTIFACTS, *parts[1 : 1 + LEVELS]) if len(parts) > 1 + LEVELS else None
 
 
 def _places(path: PurePosixPath, provenance: Provenance) -> set[PurePosixPath]:

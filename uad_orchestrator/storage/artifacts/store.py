@@ -113,6 +113,11 @@ class ArtifactStore:
         parsed = {key: self._parsed_or_none(key, found[key.path]) for key in keys}
         return {key: provenance for key, provenance in parsed.items() if provenance is not None}
 
+    @property
+    def shared(self) -> bool:
+        """Whether it is an object store, where other machines write, too, and each request takes a while."""
+        return self.location.shared
+
     def listed(self) -> AbstractContextManager[None]:
         """Until the block ends, what an object store holds is looked up in one listing: for work over a grid.
 
