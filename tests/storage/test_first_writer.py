@@ -228,6 +228,18 @@ def test_files_that_no_provenance_names_go_after_an_hour(
     assert assert_whole(there, key) == "here"
 
 
+def test_copies_of_what_went_elsewhere_go_here_too(
+    here: ArtifactStore, there: ArtifactStore, key: ArtifactKey, put: Put
+) -> None:
+    other = put(here, ArtifactKey(*key.parts[:4], "other"), {"bank.npz": "rows"})
+    copies = [there.open_dir(put(here, key, {"bank.npz": "rows"})), there.open_dir(other)]
+    here.delete(key)
+    assert collect_garbage(there, {other}).leftovers == (), "younger than an hour"
+    (left,) = collect_garbage(there, {other}, min_age_seconds=0).leftovers
+    assert copies[0].is_relative_to(str(left.what))
+    assert [copy.is_dir() for copy in copies] == [False, True]
+
+
 def test_artifacts_of_the_first_layout_are_read_and_removed(
     here: ArtifactStore, key: ArtifactKey, put: Put
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.artifacts.locations import Stray, folder_usage
+from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, Stray, folder_usage
 from uad_orchestrator.storage.processes import FOREIGN_SECONDS, is_alive, is_visible
 from uad_orchestrator.storage.provenance import Provenance
 
@@ -108,6 +108,7 @@ def collect_garbage(
         *_remove_broken(store, broken, min_age_seconds, dry_run),
         *_remove_strays(store, strays, {key.path for key in unneeded}, dry_run),
         *_remove_drafts(store.location.scratch, min_age_seconds, dry_run),
+        *_remove_copies(store, found.keys() - unneeded.keys(), min_age_seconds, dry_run),
     ]
     return GarbageReport(tuple(removed), tuple(leftovers), len(found) - len(removed), tuple(busy), dry_run)
 
@@ -187,6 +188,21 @@ def _remove_strays(
         if not dry_run:
             store.location.remove_stray(stray)
         yield Removed(store.location.describe(stray.place), stray.bytes)
+
+
+def _remove_copies(
+    store: ArtifactStore, kept: Collection[ArtifactKey], min_age_seconds: float, dry_run: bool
+) -> Iterator[Removed]:
+    """What was fetched to this machine of artifacts that went from the object store, on whichever machine."""
+    copies = store.location.artifact_files
+    paths = {copies / key.path.relative_to(ARTIFACTS) for key in kept}
+    for copy in sorted(copies.glob("*/*/*/*/*")) if store.shared else ():
+        size, changed = folder_usage(copy)
+        if copy in paths or time.time() - changed < min_age_seconds:
+            continue
+        if not dry_run:
+            shutil.rmtree(copy, ignore_errors=True)
+        yield Removed(str(copy), size)
 
 
 def _remove_drafts(scratch: Path, min_age_seconds: float, dry_run: bool) -> Iterator[Removed]:

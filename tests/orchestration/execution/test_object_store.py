@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.object_store import ObjectStore, running_store
+from tests.object_store import ObjectStore, answer, ignore_condition, running_store
 from tests.orchestration.workshop import Workshop, write_category
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets import cell as cell_assets
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
+from uad_orchestrator.orchestration.services.disk import DiskNeed
+from uad_orchestrator.orchestration.services.storage_check import storage_problems
 from uad_orchestrator.orchestration.versions.stores import open_index, open_state, open_store
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 
@@ -120,6 +122,20 @@ def test_a_failure_on_one_machine_is_on_the_board_of_another(
     assert row.status == "failed" and "the disk of this machine is full" in str(row.reason)
     assert not there.refresh().failed
     assert [row.status for row in board(here).rows] == ["fresh"], "computed since, on the other machine"
+
+
+def test_a_store_where_the_last_writer_stays_is_a_warning_of_check(
+    s3: ObjectStore, homes: tuple[Workshop, Workshop, dict[str, int]]
+) -> None:
+    project, need = homes[0].project, DiskNeed(0, 0)
+    assert list(storage_problems(project, need)) == []
+    with s3.going_wrong("PUT", "", ignore_condition):
+        (problem,) = storage_problems(project, need)
+    assert problem.severity == "warning" and "overwrites where a file should be created once" in str(problem)
+    with s3.going_wrong("PUT", "", answer("403 Forbidden", "AccessDenied")):
+        (problem,) = storage_problems(project, need)
+    assert problem.severity == "error" and "cannot be written to" in str(problem)
+    assert list(storage_problems(project, need)) == []
 
 
 def test_the_index_learns_what_another_machine_made(

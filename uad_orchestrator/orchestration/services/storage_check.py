@@ -14,7 +14,7 @@ from uad_orchestrator.orchestration.services.disk import DiskNeed
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
 from uad_orchestrator.orchestration.versions.stores import open_store
 from uad_orchestrator.project import Project
-from uad_orchestrator.storage.artifacts import ArtifactError
+from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.artifacts.first_writer import OVERWRITES
 from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
 
@@ -82,7 +82,8 @@ def _remote_problems(project: Project) -> Iterator[ProjectProblem]:
     """A store must take files; one where the last of two writers stays is used all the same, and that is said."""
     root = project.storage.root
     try:
-        if not RemoteLocation.of(root, Path(project.storage.local) / "fetched").ask_anew():
+        location = ArtifactStore(root, Path(project.storage.local)).location
+        if isinstance(location, RemoteLocation) and not location.ask_anew():
             yield ProjectProblem("storage.root", OVERWRITES.format(url=root), "warning")
     except ImportError as error:
         yield ProjectProblem("storage.root", f"{root}: {error}")

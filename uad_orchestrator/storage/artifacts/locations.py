@@ -100,6 +100,10 @@ class Location(Protocol):
         """A local folder with the artifact's files, those of ``names`` at least; none: all."""
         ...
 
+    def as_stored(self, path: PurePosixPath, provenance: Provenance) -> AbstractContextManager[Path]:
+        """All files of an artifact as the store has them, whatever copies there are, until the block ends."""
+        ...
+
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
     ) -> bool:
@@ -193,6 +197,9 @@ class LocalLocation:
 
     def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
         return self.root / path
+
+    def as_stored(self, path: PurePosixPath, provenance: Provenance) -> AbstractContextManager[Path]:
+        return nullcontext(self.root / path)
 
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]

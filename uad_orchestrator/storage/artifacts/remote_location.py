@@ -161,11 +161,16 @@ class RemoteLocation:
         target.mkdir(parents=True, exist_ok=True)
         return target
 
+    @contextmanager
+    def as_stored(self, path: PurePosixPath, provenance: Provenance) -> Iterator[Path]:
+        with self._fetched(path, provenance.payload or ".", list(provenance.files or {})) as directory:
+            yield directory
+
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
     ) -> bool:
         payload = f"{_payloads(path)}/files-{uuid.uuid4().hex[:12]}"  # this writer's alone
-        with scratch_folder(draft.with_name(f"{draft.name}-packed")) as aside:
+        with scratch_folder(draft.with_name(f"{draft.name}.packed")) as aside:
             objects = pack(draft, provenance.files or {}, payload, aside)
             self._objects.put({f"{payload}/{name}": file for name, file in objects.items()})
         data = provenance.model_copy(update={"payload": payload}).to_file()
@@ -281,7 +286,16 @@ class RemoteLocation:
         return self.cache / path.relative_to(ARTIFACTS) / PurePosixPath(payload or "files").name
 
     def _fetch(self, path: PurePosixPath, payload: str, names: list[str], target: Path) -> None:
-        """Fetch files aside, then rename each; whoever fetches the same meanwhile does no harm.
+        """Fetch files aside, then rename each; whoever fetches the same meanwhile does no harm."""
+        with self._fetched(path, payload, names) as aside:
+            for name in names:
+                if (aside / name).is_file():
+                    (target / name).parent.mkdir(parents=True, exist_ok=True)
+                    (aside / name).replace(target / name)
+
+    @contextmanager
+    def _fetched(self, path: PurePosixPath, payload: str, names: list[str]) -> Iterator[Path]:
+        """A folder with files of an artifact, gone when the block ends.
 
         A lost object is left out: whoever reads the files holds them to what was written.
         """
@@ -292,10 +306,7 @@ class RemoteLocation:
             for place, inside in objects.items():
                 if place.endswith(ARCHIVE) and (aside / place).is_file():
                     unpack(aside / place, inside, aside)
-            for name in names:
-                if (aside / name).is_file():
-                    (target / name).parent.mkdir(parents=True, exist_ok=True)
-                    (aside / name).replace(target / name)
+            yield aside
 
 
 def _payloads(path: PurePosixPath) -> PurePosixPath:

@@ -204,7 +204,7 @@ class ArtifactStore:
         return self._open_again_or_set_aside(key, names)
 
     def find_damage(self, key: ArtifactKey) -> str | None:
-        """What is wrong with an artifact, all its files read; nothing is set aside.
+        """What is wrong with an artifact, all its files read, from an object store anew; nothing is set aside.
 
         Args:
             key: its address.
@@ -219,8 +219,8 @@ class ArtifactStore:
             provenance = self.provenance(key)
         except ProvenanceError as error:
             return str(error).removesuffix(".")
-        directory = self.location.open_dir(key.path, provenance)
-        return find_damage(directory, provenance.files or {}, provenance.checksums)
+        with self.location.as_stored(key.path, provenance) as directory:
+            return find_damage(directory, provenance.files or {}, provenance.checksums)
 
     @contextmanager
     def lock(self, key: ArtifactKey, timeout: float = -1) -> Iterator[None]:
