@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -11,6 +12,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.artifacts.locations import ARTIFACTS
+
+logger = logging.getLogger(__name__)
 
 
 class RecordedFailure(BaseModel):
@@ -35,9 +38,12 @@ class FailureLog:
     store: ArtifactStore
 
     def record(self, failure: RecordedFailure) -> None:
-        """Remember a failure; it replaces the one before."""
+        """Remember a failure; it replaces the one before. A store that is out of reach must not hide what failed."""
         path = self._path(failure.asset, failure.dataset, failure.category, failure.detector)
-        self.store.location.write(path, failure.model_dump_json(indent=1).encode())
+        try:
+            self.store.location.write(path, failure.model_dump_json(indent=1).encode())
+        except Exception as error:
+            logger.warning("That %s failed is not noted in %s: %s", failure.asset, self.store, error)
 
     def clear(self, asset: str, dataset: str, category: str, detector: str) -> None:
         """Forget the failure of an asset that was computed since.

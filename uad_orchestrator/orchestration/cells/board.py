@@ -2,6 +2,8 @@
 
 # No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
 
+from collections.abc import Sequence
+
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, REPLICATES, read_replicates
@@ -29,12 +31,9 @@ def current_board(
 ) -> Leaderboard:
     """The board of the selected cells, as the artifacts have it now."""
     with store.listed():
-        failures = FailureLog(store)
-        outcomes = {
-            (cell.category, cell.detector): _outcome(cell, state, store, failures)
-            for cell in state.cells
-            if selection.covers(cell)
-        }
+        failures, cells = FailureLog(store), [cell for cell in state.cells if selection.covers(cell)]
+        _fetch_reports(cells, state, store)
+        outcomes = {(cell.category, cell.detector): _outcome(cell, state, store, failures) for cell in cells}
         return build_leaderboard(
             outcomes,
             state.project.repeats(),
@@ -81,6 +80,13 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
             (draft.directory / BOARD_FILE).write_text(board.to_json())
     if not (there and store.shared):
         open_index(store).record(store.provenance(key))
+
+
+def _fetch_reports(cells: Sequence[Cell], state: ProjectState, store: ArtifactStore) -> None:
+    """From an object store several at a time, ahead of being read one by one."""
+    if store.shared:
+        keys = [key for cell in cells if (key := _report_key(cell, state)) is not None and store.holds(key)]
+        store.fetch(keys, METRICS_FILE, REPLICATES)
 
 
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> BoardCell:
