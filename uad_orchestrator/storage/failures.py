@@ -63,7 +63,7 @@ class FailureLog:
         return None if found is None or self._is_void(found) else found
 
     def _is_void(self, failure: RecordedFailure) -> bool:
-        if failure.version is None:
+        if failure.version is None or not self.store.shared:
             return False
         cell = (failure.dataset, failure.category, failure.detector)
         return self.store.holds(ArtifactKey(failure.asset, *cell, failure.version))
