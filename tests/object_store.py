@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -127,7 +127,8 @@ def running_store() -> Iterator[ObjectStore]:
             patch.setenv(name, value)
         patch.setattr(logging.getLogger("werkzeug"), "level", logging.ERROR)
         s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir(BUCKET)
+        with suppress(FileExistsError):  # moto's buckets outlive a server of the same process
+            s3fs.S3FileSystem().mkdir(BUCKET)
         yield store
         s3fs.S3FileSystem.clear_instance_cache()
     server.shutdown()

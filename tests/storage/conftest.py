@@ -16,7 +16,7 @@ from uad_orchestrator.storage.provenance import Provenance
 Put = Callable[..., ArtifactKey]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3() -> Iterator[ObjectStore]:
     """A server of S3's kind."""
     with running_store() as server:

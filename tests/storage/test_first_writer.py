@@ -240,16 +240,18 @@ def test_copies_of_what_went_elsewhere_go_here_too(
     assert [copy.is_dir() for copy in copies] == [False, True]
 
 
+@pytest.mark.parametrize("payload", ["files-0123456789ab", None])
 def test_artifacts_of_the_first_layout_are_read_and_removed(
-    here: ArtifactStore, key: ArtifactKey, put: Put
+    here: ArtifactStore, key: ArtifactKey, put: Put, payload: str | None
 ) -> None:
-    """There the payload lies beside its provenance, each file an object."""
+    """There the payload lies beside its provenance, each file an object; or the store is a copy of a disk's."""
+    folder = f"{key.path}/{payload}" if payload else str(key.path)
     put(here, key, {"operating_point.json": "{}", "maps/crack/000.tiff": "map"})
     made, filesystem, root = here.provenance(key), remote(here).filesystem, remote(here).root
-    former = made.model_copy(update={"payload": "files-0123456789ab"})
+    former = made.model_copy(update={"payload": payload})
     here.delete(key)
     for name, text in {"operating_point.json": "{}", "maps/crack/000.tiff": "map"}.items():
-        filesystem.pipe_file(f"{root}/{key.path}/files-0123456789ab/{name}", text.encode())
+        filesystem.pipe_file(f"{root}/{folder}/{name}", text.encode())
     filesystem.pipe_file(f"{root}/{key.path}/provenance.json", former.to_file())
     assert here.holds(key) and here.exists(key) and here.missing([key]) == []
     assert (here.open_dir(key, "operating_point.json") / "operating_point.json").read_text() == "{}"

@@ -142,7 +142,5 @@ def _described(facts: Mapping[str, Any]) -> StoredObject:
     if isinstance(said, str):
         said = datetime.fromisoformat(said)
     changed = said.timestamp() if isinstance(said, datetime) else float(said)
-    tag = next(
-        (facts[word] for word in ("ETag", "etag", "md5Hash", "content_settings") if facts.get(word)), changed
-    )
+    tag = next((facts[word] for word in ("ETag", "etag", "md5Hash") if facts.get(word)), changed)
     return StoredObject(size, changed, f"{tag} {size}")

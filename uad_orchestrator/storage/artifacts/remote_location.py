@@ -299,7 +299,7 @@ class RemoteLocation:
 
         A lost object is left out: whoever reads the files holds them to what was written.
         """
-        base = payload if payload.startswith(f"{PAYLOADS}/") else f"{path}/{payload}"
+        base = payload if payload.startswith(f"{PAYLOADS}/") else path / payload
         objects = by_object(names, payload)
         with scratch_folder(self.scratch / f"fetched-{uuid.uuid4().hex[:12]}") as aside:
             self._objects.get({f"{base}/{place}": aside / place for place in objects})
