@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.artifacts.locations import folder_usage
+from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, Stray, folder_usage
 from uad_orchestrator.storage.processes import FOREIGN_SECONDS, is_alive, is_visible
-from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
+from uad_orchestrator.storage.provenance import Provenance
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,13 @@ def collect_garbage(
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}: at least the newest version of each cell has to stay")
-    found, broken = _read_all(store)
+    with store.listed():
+        found, broken = _read_all(store)
+        strays = [
+            stray
+            for stray in store.location.strays({key.path: made for key, made in found.items()})
+            if time.time() - stray.changed >= min_age_seconds
+        ]
     needed = {*current, *pinned, *_newest(found, keep)}
     young = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
     unneeded = {
@@ -100,7 +106,9 @@ def collect_garbage(
     removed, busy = _remove(store, unneeded, dry_run)
     leftovers = [
         *_remove_broken(store, broken, min_age_seconds, dry_run),
+        *_remove_strays(store, strays, {key.path for key in unneeded}, dry_run),
         *_remove_drafts(store.location.scratch, min_age_seconds, dry_run),
+        *_remove_copies(store, found.keys() - unneeded.keys(), min_age_seconds, dry_run),
     ]
     return GarbageReport(tuple(removed), tuple(leftovers), len(found) - len(removed), tuple(busy), dry_run)
 
@@ -123,13 +131,9 @@ def remove_dead_drafts(store: ArtifactStore) -> list[Path]:
 
 def _read_all(store: ArtifactStore) -> tuple[dict[ArtifactKey, Provenance], list[ArtifactKey]]:
     """The artifacts, and the folders that look like one but do not count."""
-    found, broken = {}, []
-    for key in store.list_folders():
-        try:
-            found[key] = store.provenance(key)
-        except (ProvenanceError, ArtifactError):
-            broken.append(key)
-    return found, broken
+    keys = store.list_folders()
+    found = store.provenances(keys)
+    return found, [key for key in keys if key not in found]
 
 
 def _finished(made: Provenance) -> datetime:
@@ -172,6 +176,33 @@ def _remove_broken(
         if not dry_run:
             store.delete(key)
         yield Removed(store.path(key), size)
+
+
+def _remove_strays(
+    store: ArtifactStore, strays: list[Stray], removed: Collection[PurePosixPath], dry_run: bool
+) -> Iterator[Removed]:
+    """What no provenance names beside the files of artifacts; where those go, it went with them."""
+    for stray in strays:
+        if stray.artifact in removed:
+            continue
+        if not dry_run:
+            store.location.remove_stray(stray)
+        yield Removed(store.location.describe(stray.place), stray.bytes)
+
+
+def _remove_copies(
+    store: ArtifactStore, kept: Collection[ArtifactKey], min_age_seconds: float, dry_run: bool
+) -> Iterator[Removed]:
+    """What was fetched to this machine of artifacts that went from the object store, on whichever machine."""
+    copies = store.location.artifact_files
+    paths = {copies / key.path.relative_to(ARTIFACTS) for key in kept}
+    for copy in sorted(copies.glob("*/*/*/*/*")) if store.shared else ():
+        size, changed = folder_usage(copy)
+        if copy in paths or time.time() - changed < min_age_seconds:
+            continue
+        if not dry_run:
+            shutil.rmtree(copy, ignore_errors=True)
+        yield Removed(str(copy), size)
 
 
 def _remove_drafts(scratch: Path, min_age_seconds: float, dry_run: bool) -> Iterator[Removed]:

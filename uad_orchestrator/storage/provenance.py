@@ -114,7 +114,9 @@ class Provenance(BaseModel):
         default_factory=dict, description="CRC-32 of each file, by posix path; earlier versions kept none"
     )
     payload: str | None = Field(
-        None, description="object stores: the folder below the version that has the files"
+        None,
+        description="object stores: the folder that has the files, of this writer alone, from the root; one plain "
+        "name: below the version, as earlier versions wrote it",
     )
     metrics: Annotated[dict[str, float | None], BeforeValidator(null_for_nan)] = Field(default_factory=dict)
     run_id: str | None = None

@@ -114,7 +114,7 @@ def content(workshop: Workshop, asset: str) -> Any:
 
 def failure(workshop: Workshop, asset: str) -> str | None:
     """The failure that the leaderboard would show."""
-    log = FailureLog(Path(workshop.project.storage.local))
+    log = FailureLog(open_store(workshop.project))
     found = log.find(asset, CELL.dataset, CELL.category_name, CELL.detector)
     return None if found is None else found.error
 

@@ -36,7 +36,8 @@ def _input_asset(node: Node, project: Project, partitions: Partitions) -> dg.Ass
             found = inputs.state.input(node.asset, cell)
         except InputUnavailable as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        remember_input(inputs.store, found)
+        if not (inputs.are_kept and inputs.store.shared):
+            remember_input(inputs.store, found)
         metadata = describe_input(found, inputs.state.project.line.records)
         return dg.MaterializeResult(data_version=dg.DataVersion(found.version), metadata=metadata)
 

@@ -39,9 +39,9 @@ def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
     def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         inputs = inputs_of(project, context)
         state, store = inputs.state, inputs.store
-        board = current_board(state, store)
-        version = board_version(state, store)
-        keep_board(store, board, version)
+        with store.listed():
+            board, version = current_board(state, store), board_version(state, store)
+            keep_board(store, board, version)
         if nowhere := _shown_nowhere(state.project):
             raise dg.Failure(nowhere, allow_retries=False)
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board))

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.images.source import ImageChanged
+from uad_orchestrator.orchestration.assets.metadata import shown_files
 from uad_orchestrator.orchestration.cells.cell_run import (
     CellRun,
     ChangedWhileRead,
@@ -57,7 +58,7 @@ def materialize_stage(
     A failure is recorded beside the artifacts, for the leaderboard, and raised again. What cannot get better by
     trying again (bad input, a missing upstream) is not retried.
     """
-    failures = FailureLog(Path(run.state.project.storage.local))
+    failures = FailureLog(run.store)
     place = {
         "asset": asset,
         "dataset": run.cell.dataset,
@@ -67,7 +68,8 @@ def materialize_stage(
     try:
         key = run.key(asset)
         provenance, reused = _compute_once(run, asset, key, context.run.run_id, compute, turn)
-        metadata = describe(run.store.open_dir(key), provenance)
+        shown = shown_files(asset) if reused and run.store.shared else ()  # a disk is looked through
+        metadata = describe(run.store.open_dir(key, *shown), provenance)
     except Exception as error:
         version = _version_or_none(run, asset)
         failures.record(

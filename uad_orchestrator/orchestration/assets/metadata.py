@@ -13,8 +13,10 @@ from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.metrics.report import IntervalReport, MetricsReport, OperatingPointReport
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.orchestration.cells.artifact_files import (
+    CONTACT_SHEET,
     MAPS,
     METRICS_FILE,
+    OPERATING_POINT,
     finite_or_none,
     read_contact_sheet,
     read_operating_point,
@@ -41,6 +43,16 @@ def definition_metadata(asset: str) -> dict[str, Any]:
         return {}
     columns = [dg.TableColumn(name, kind, text) for name, (kind, text) in SCORE_COLUMNS.items()]
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def shown_files(asset: str) -> tuple[str, ...]:
+    """The files that ``describe_stage`` reads: what has to be fetched of an artifact that is reused."""
+    return {
+        "memory_bank": (TRAINING_LOG,),
+        "score_table": (OPERATING_POINT,),
+        "anomaly_maps": (OPERATING_POINT,),
+        "metrics_report": (METRICS_FILE, CONTACT_SHEET),
+    }[asset]
 
 
 def describe_stage(asset: str, directory: Path, provenance: Provenance) -> dict[str, Any]:

@@ -38,7 +38,12 @@ class ProjectInputs:
     On setup it reads uad.yaml again, fingerprints what the run's cell reads and reports what changed as
     runless materialisations, so that a click needs no input materialised first and an edited preset counts at
     once. The names in Dagster are those the definitions were loaded with, whatever uad.yaml says of them by now.
+
+    Attributes:
+        are_kept: the refresh that asked for this run has recorded and stored these very inputs.
     """
+
+    are_kept = False
 
     def __init__(self, loaded: Project, partitions: Partitions, context: dg.InitResourceContext) -> None:
         self._loaded = loaded
@@ -65,7 +70,8 @@ class ProjectInputs:
         make_demo_images(project)
         self._state, self._store = open_state(project), open_store(project)
         if instance and run and partition and SEPARATOR in partition:
-            if run.tags.get(INPUTS_TAG) == inputs_stamp(self._state, Cell.from_key(partition)):
+            self.are_kept = run.tags.get(INPUTS_TAG) == inputs_stamp(self._state, Cell.from_key(partition))
+            if self.are_kept:
                 return  # nothing changed since the refresh that asked for this run: a dozen queries less
             reported = [asset for asset in INPUTS if not _materializes(run, project, asset)]
             readable = self._readable(Cell.from_key(partition), reported)

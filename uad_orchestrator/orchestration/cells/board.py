@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from uad_orchestrator import __version__
 from uad_orchestrator.metrics.report import MetricsReport
@@ -11,7 +11,7 @@ from uad_orchestrator.orchestration.cells.findings.cell_warnings import project_
 from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
-from uad_orchestrator.orchestration.versions.stores import open_index
+from uad_orchestrator.orchestration.versions.stores import is_stored, open_index
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
 from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.storage.artifact_key import ArtifactKey
@@ -29,25 +29,24 @@ def current_board(
     selection: Selection = Selection(),  # noqa: B008 - frozen
 ) -> Leaderboard:
     """The board of the selected cells, as the artifacts have it now."""
-    failures = FailureLog(Path(state.project.storage.local))
-    outcomes = {
-        (cell.category, cell.detector): _outcome(cell, state, store, failures)
-        for cell in state.cells
-        if selection.covers(cell)
-    }
-    return build_leaderboard(
-        outcomes,
-        state.project.repeats(),
-        selection.away(state.project),
-        project_findings(state, store, selection).warnings,
-        state.project.costs,
-    )
+    with store.listed():
+        failures, cells = FailureLog(store), [cell for cell in state.cells if selection.covers(cell)]
+        _fetch_reports(cells, state, store)
+        outcomes = {(cell.category, cell.detector): _outcome(cell, state, store, failures) for cell in cells}
+        return build_leaderboard(
+            outcomes,
+            state.project.repeats(),
+            selection.away(state.project),
+            project_findings(state, store, selection).warnings,
+            state.project.costs,
+        )
 
 
 def board_version(state: ProjectState, store: ArtifactStore) -> str:
     """Digest of what the board shows: each cell's report version, or what keeps it from having one; the costs."""
-    failures, costs = FailureLog(Path(state.project.storage.local)), state.project.costs
-    shown = {cell.key: _shown(cell, state, store, failures) for cell in state.cells}
+    failures, costs = FailureLog(store), state.project.costs
+    with store.listed():
+        shown = {cell.key: _shown(cell, state, store, failures) for cell in state.cells}
     weighed = {} if costs is None else {"costs": costs.model_dump()}
     return digest_of({"asset": "leaderboard", "cells": shown, **weighed})
 
@@ -68,7 +67,8 @@ def report_of(cell: Cell, state: ProjectState, store: ArtifactStore) -> MetricsR
 def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
     """Store the board as an artifact, once per version; it is noted each time, lest a kill came between."""
     key = board_key(version)
-    if not store.exists(key):
+    there = is_stored(store, key)
+    if not there:
         inputs = {
             f"metrics_report@{row.dataset}/{row.category}/{row.detector}": row.version
             for row in board.rows
@@ -77,7 +77,15 @@ def keep_board(store: ArtifactStore, board: Leaderboard, version: str) -> None:
         provenance = Provenance(**vars(key), inputs=inputs, code_version=__version__)
         with store.write(key, provenance) as draft:
             (draft.directory / BOARD_FILE).write_text(board.to_json())
-    open_index(store).record(store.provenance(key))
+    if not (there and store.shared):
+        open_index(store).record(store.provenance(key))
+
+
+def _fetch_reports(cells: Sequence[Cell], state: ProjectState, store: ArtifactStore) -> None:
+    """From an object store several at a time, ahead of being read one by one."""
+    if store.shared:
+        keys = [key for cell in cells if (key := _report_key(cell, state)) is not None and store.holds(key)]
+        store.fetch(keys, METRICS_FILE, REPLICATES)
 
 
 def _outcome(cell: Cell, state: ProjectState, store: ArtifactStore, failures: FailureLog) -> BoardCell:

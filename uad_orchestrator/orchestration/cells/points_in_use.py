@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from uad_orchestrator.detectors.protocol.maps import MAP_THREADS, MapRecipe
-from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_responses, read_scores
+from uad_orchestrator.detectors.protocol.scoring import SCORES, ScoreRow, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.metrics.cell import Thresholds
 from uad_orchestrator.metrics.thresholds import pinned_point
@@ -19,6 +19,7 @@ from uad_orchestrator.metrics.thresholds.decision import review_from
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, SegmentationPoint
 from uad_orchestrator.orchestration.cells.artifact_files import (
     MAPS,
+    NORMAL_MAPS,
     OPERATING_POINT,
     read_map_scale,
     read_normal_maps,
@@ -40,7 +41,7 @@ def image_point(run: CellRun) -> OperatingPoint:
     Raises:
         MissingUpstream: the score table is not there in the version it should have.
     """
-    calibrated, pin = read_operating_point(run.directory("score_table")), _pins(run).image
+    calibrated, pin = read_operating_point(run.directory("score_table", OPERATING_POINT)), _pins(run).image
     return calibrated if pin is None else pinned_point(pin, calibrated, calibration_scores(run))
 
 
@@ -65,8 +66,8 @@ def review_point(run: CellRun) -> OperatingPoint | None:
 
 def thresholds_in_use(run: CellRun) -> Thresholds:
     """All that a cell is measured at; SegF1's threshold is always that of the normals' maps."""
-    maps = run.directory("anomaly_maps", OPERATING_POINT)
-    normals, origin = read_normal_maps(run.directory("anomaly_maps")), read_operating_point(maps).origin
+    maps = run.directory("anomaly_maps", OPERATING_POINT, NORMAL_MAPS)  # no map is read
+    normals, origin = read_normal_maps(maps), read_operating_point(maps).origin
     segmentation = SegmentationPoint.of_normal_maps(
         normals["mean"], normals["std"], int(normals["maps"] or 0), origin
     )
@@ -75,14 +76,14 @@ def thresholds_in_use(run: CellRun) -> Thresholds:
 
 def calibration_scores(run: CellRun) -> list[float]:
     """The scores of the normals that calibrate, without those that were left aside."""
-    scores = run.directory("score_table")
+    scores = run.directory("score_table", SCORES, OPERATING_POINT)
     aside = read_operating_point(scores).left_aside
     return [r.score for r in read_scores(scores) if r.role == "calibration" and r.image not in aside]
 
 
 def calibration_maxima(run: CellRun) -> list[float]:
     """The largest values of these normals' maps, without those that were left aside for the pixel threshold."""
-    directory = run.directory("anomaly_maps")
+    directory = run.directory("anomaly_maps", OPERATING_POINT, NORMAL_MAPS)
     return normal_maxima(run, read_map_scale(directory), read_operating_point(directory))
 
 

@@ -18,7 +18,7 @@ from uad_orchestrator.orchestration.dagster_instance.input_metadata import descr
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import NODES, Cell
 from uad_orchestrator.orchestration.versions.state import Input
-from uad_orchestrator.orchestration.versions.stores import remember_input
+from uad_orchestrator.orchestration.versions.stores import remember_inputs
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
@@ -140,10 +140,11 @@ def report_inputs(
     for found in inputs:
         wanted.setdefault(found.asset, set()).add(found.partition)
     known = {asset: recorded_versions(instance, project, asset, places) for asset, places in wanted.items()}
+    new = [found for found in inputs if known[found.asset].get(found.partition) != found.version]
+    remember_inputs(store, new)
     changed: list[Input] = []
     for found in inputs:
         if known[found.asset].get(found.partition) != found.version:
-            remember_input(store, found)
             report_version(instance, project, found)
             changed.append(found)
         elif any(above.asset in found.reads and above.partition == found.partition for above in changed):

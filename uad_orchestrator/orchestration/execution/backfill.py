@@ -74,9 +74,10 @@ def hand_over(
     fail_dead_runs(instance)
     make_demo_images(project)
     state, store = open_state(project, rehash=rehash), open_store(project)
-    plan = Planner(state, store, instance).plan(selection)
-    changed = report_inputs(instance, project, plan.inputs, store)
-    put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
+    with store.listed():
+        plan = Planner(state, store, instance).plan(selection)
+        changed = report_inputs(instance, project, plan.inputs, store)
+        put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
     wanted = _cells_by_asset(plan)
     board = any(node.asset == "leaderboard" for node in plan.stale)
     backfill = (

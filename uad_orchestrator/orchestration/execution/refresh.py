@@ -128,12 +128,14 @@ def refresh(
     remove_dead_drafts(store)
     if rehash:
         set_aside_damaged(state, store, selection)
-    plan = Planner(state, store, instance).plan(selection)
+    with store.listed():
+        plan = Planner(state, store, instance).plan(selection)
+        changed = report_inputs(instance, project, plan.inputs, store)
+        put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
     result = RefreshResult(
-        inputs=report_inputs(instance, project, plan.inputs, store),
+        inputs=changed,
         failed=[Failed("dataset_category", place, None, why) for place, why in plan.unreachable.items()],
     )
-    put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
     tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
     refresh_id = uuid4().hex
     on_start(len(tasks))

@@ -95,6 +95,10 @@ class Planner:
     def plan(self, selection: Selection) -> Plan:
         """The plan of the selected cells."""
         started = time.perf_counter()
+        with self.store.listed():
+            return self._plan(selection, started)
+
+    def _plan(self, selection: Selection, started: float) -> Plan:
         reasons = Reasons(self.state, self.store)
         cells = [cell for cell in self.state.cells if selection.covers(cell)]
         stale: list[StaleNode] = []

@@ -34,10 +34,11 @@ def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) ->
     active = {record.dagster_run.run_id for record in records}
     current, unreadable = current_artifacts(project)
     away = {place.partition("/")[0] for place in project.unreachable}
-    pinned = {key for key in store.list_folders() if key.dataset in away or key.cell in unreadable}
-    found = collect_garbage(
-        store, current, keep=project.storage.keep, pinned=pinned, active=active, dry_run=dry_run
-    )
+    with store.listed():
+        pinned = {key for key in store.list_folders() if key.dataset in away or key.cell in unreadable}
+        found = collect_garbage(
+            store, current, keep=project.storage.keep, pinned=pinned, active=active, dry_run=dry_run
+        )
     if away or unreadable:  # what of the caches is theirs can be said only when they are back
         return found
     local, versions = Path(project.storage.local), {key.version for key in current}

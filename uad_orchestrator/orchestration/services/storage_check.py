@@ -15,7 +15,8 @@ from uad_orchestrator.orchestration.services.project_problem import ProjectProbl
 from uad_orchestrator.orchestration.versions.stores import open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.artifacts.locations import RemoteLocation
+from uad_orchestrator.storage.artifacts.first_writer import OVERWRITES
+from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
 
 
 def storage_problems(project: Project, need: DiskNeed) -> Iterator[ProjectProblem]:
@@ -78,11 +79,16 @@ def artifact_problems(project: Project) -> Iterator[ProjectProblem]:
 
 
 def _remote_problems(project: Project) -> Iterator[ProjectProblem]:
+    """A store must take files; one where the last of two writers stays is used all the same, and that is said."""
     root = project.storage.root
     try:
-        ArtifactStore(root, Path(project.storage.local)).location.has_object("artifacts")
+        location = ArtifactStore(root, Path(project.storage.local)).location
+        if isinstance(location, RemoteLocation) and not location.ask_anew():
+            yield ProjectProblem("storage.root", OVERWRITES.format(url=root), "warning")
     except ImportError as error:
         yield ProjectProblem("storage.root", f"{root}: {error}")
+    except PermissionError as error:
+        yield ProjectProblem("storage.root", f"cannot be written to: {error}")
     except Exception as error:  # whatever a store's client raises: this is the edge
         yield ProjectProblem("storage.root", f"cannot be reached: {type(error).__name__}: {error}")
 

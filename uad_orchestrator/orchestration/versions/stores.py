@@ -15,10 +15,12 @@ from uad_orchestrator.project import Project
 from uad_orchestrator.project.known_categories import remember_categories
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
+from uad_orchestrator.storage.artifacts.object_files import AT_ONCE
 from uad_orchestrator.storage.digests import DigestCache, digest_of
 from uad_orchestrator.storage.lineage.index import LineageIndex
 from uad_orchestrator.storage.lineage.tree import CONTENT_FILE
 from uad_orchestrator.storage.provenance import Provenance
+from uad_orchestrator.threads import ordered_map
 
 
 class InstanceError(RuntimeError):
@@ -59,13 +61,30 @@ def remember_input(store: ArtifactStore, found: Input) -> None:
     """Keep an input's content beside its version, so that a later plan can say in words what changed.
 
     It is noted each time, to the same effect: a process may have been killed once it was kept, before it was noted.
+    Of what an object store has the index learns from there, without a request for each.
     """
     key = input_key(found)
-    if not store.exists(key):
+    there = is_stored(store, key)
+    if not there:
         provenance = Provenance(**vars(key), code_version=__version__)
         with store.write(key, provenance) as draft:
             (draft.directory / CONTENT_FILE).write_text(json.dumps(found.content, sort_keys=True))
-    open_index(store).record(store.provenance(key))
+    if not (there and store.shared):
+        open_index(store).record(store.provenance(key))
+
+
+def remember_inputs(store: ArtifactStore, inputs: Collection[Input]) -> None:
+    """``remember_input`` of each; in an object store several at a time, for each waits for requests."""
+    threads = AT_ONCE if store.shared else 1
+    for _ in ordered_map(
+        lambda found: remember_input(store, found), inputs, threads=threads, ahead=2 * threads
+    ):
+        pass
+
+
+def is_stored(store: ArtifactStore, key: ArtifactKey) -> bool:
+    """Whether something of ours that is small and written once is there: read on a disk, looked up elsewhere."""
+    return store.holds(key) if store.shared else store.exists(key)
 
 
 def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Collection[Cell]) -> list[Input]:
@@ -76,8 +95,7 @@ def put_back_inputs(store: ArtifactStore, state: ProjectState, cells: Collection
     """
     known = {input_key(found): found for found in state.inputs(cells)}
     missing = [known[key] for key in store.missing(known)]
-    for found in missing:
-        remember_input(store, found)
+    remember_inputs(store, missing)
     return missing
 
 

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
-from uad_orchestrator.storage.atomic import new_folder, place_folder, remove_folder, sync
+from uad_orchestrator.storage.atomic import new_file, place_folder, remove_folder, sync
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance
 
 ARTIFACTS = PurePosixPath("artifacts")
+
+
+@dataclass(frozen=True)
+class Stray:
+    """Files that no provenance names.
+
+    Attributes:
+        artifact: the folder of the artifact beside which they lie.
+        place: their folder, or the one file, below the root.
+        files: relative to the root.
+        bytes: of all.
+        changed: when the last of them was written, in seconds since the epoch.
+    """
+
+    artifact: PurePosixPath
+    place: PurePosixPath
+    files: tuple[str, ...]
+    bytes: int
+    changed: float
 
 
 class Location(Protocol):
@@ -29,8 +48,32 @@ class Location(Protocol):
         """The full path or URL."""
         ...
 
+    shared: bool
+    """Whether other machines write here, and each request takes a while: an object store."""
+
     def read(self, path: PurePosixPath) -> bytes | None:
         """A file's bytes; None if there is none. Other errors (no network, no right) are raised."""
+        ...
+
+    def write(self, path: PurePosixPath, data: bytes) -> None:
+        """Write a small file, whole or not at all, in place of the one before."""
+        ...
+
+    def unlink(self, path: PurePosixPath) -> None:
+        """Take a small file away, if it is there."""
+        ...
+
+    def provenances(
+        self, paths: Collection[PurePosixPath], *, anew: bool = False
+    ) -> dict[PurePosixPath, bytes | None]:
+        """The provenance files of folders, several at once; None where there is none.
+
+        One that was read or written here may be remembered, for it never changes; ``anew``: it is read again.
+        """
+        ...
+
+    def listed(self) -> AbstractContextManager[None]:
+        """Until the block ends, what is stored is looked up in one listing, where that saves requests."""
         ...
 
     def has_object(self, path: PurePosixPath | str) -> bool:
@@ -53,14 +96,18 @@ class Location(Protocol):
         """Bytes below ``path``, and when anything in it changed last (seconds since the epoch)."""
         ...
 
-    def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
-        """A local folder with the artifact's files."""
+    def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
+        """A local folder with the artifact's files, those of ``names`` at least; none: all."""
+        ...
+
+    def as_stored(self, path: PurePosixPath, provenance: Provenance) -> AbstractContextManager[Path]:
+        """All files of an artifact as the store has them, whatever copies there are, until the block ends."""
         ...
 
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
-    ) -> None:
-        """Make the draft the artifact at ``path``, provenance last, unless another ``exists`` by then."""
+    ) -> bool:
+        """Make the draft the artifact at ``path``, provenance last; False where another ``exists`` by then."""
         ...
 
     def remove(self, path: PurePosixPath) -> None:
@@ -75,9 +122,19 @@ class Location(Protocol):
         """Make that an artifact does not count any more, its files kept for a look; returns where they are."""
         ...
 
+    def strays(self, known: Mapping[PurePosixPath, Provenance]) -> list[Stray]:
+        """What lies beside the files of artifacts and belongs to none: of writers that were killed or came second."""
+        ...
+
+    def remove_stray(self, stray: Stray) -> None:
+        """Take it away."""
+        ...
+
 
 class LocalLocation:
     """A folder on a disk: an artifact appears by one rename."""
+
+    shared = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -95,6 +152,21 @@ class LocalLocation:
             return (self.root / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # a folder in its place is no file
             return None
+
+    def write(self, path: PurePosixPath, data: bytes) -> None:
+        with new_file(self.root / path) as aside:
+            aside.write_bytes(data)
+
+    def unlink(self, path: PurePosixPath) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
+    def provenances(
+        self, paths: Collection[PurePosixPath], *, anew: bool = False
+    ) -> dict[PurePosixPath, bytes | None]:
+        return {path: self.read(path / PROVENANCE_FILE) for path in paths}
+
+    def listed(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def has_object(self, path: PurePosixPath | str) -> bool:
         try:
@@ -123,16 +195,21 @@ class LocalLocation:
     def usage(self, path: PurePosixPath) -> tuple[int, float]:
         return folder_usage(self.root / path)
 
-    def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
+    def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
         return self.root / path
+
+    def as_stored(self, path: PurePosixPath, provenance: Provenance) -> AbstractContextManager[Path]:
+        return nullcontext(self.root / path)
 
     def publish(
         self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
-    ) -> None:
+    ) -> bool:
+        if exists():
+            return False
         (draft / PROVENANCE_FILE).write_bytes(provenance.to_file())
         sync(draft / PROVENANCE_FILE)
         # What gives way is a folder that never counted, or counts no more: damaged, half copied.
-        place_folder(draft, self.root / path, keep=exists, scratch=self.scratch)
+        return place_folder(draft, self.root / path, keep=exists, scratch=self.scratch)
 
     def remove(self, path: PurePosixPath) -> None:
         remove_folder(self.root / path, self.scratch)
@@ -146,119 +223,11 @@ class LocalLocation:
         (self.root / path).rename(place)
         return str(place)
 
+    def strays(self, known: Mapping[PurePosixPath, Provenance]) -> list[Stray]:
+        return []  # a folder appears whole or not at all
 
-class RemoteLocation:
-    """An object store: files go up below a name of their own, then the provenance that names it.
-
-    So two hosts that write one artifact at once never mix their files: the last provenance wins, whole.
-    """
-
-    def __init__(self, filesystem: Any, root: str, url: str, cache: Path) -> None:
-        self.filesystem = filesystem
-        self.root = root.rstrip("/")
-        self.url = url.rstrip("/")
-        self.cache = cache
-        self.scratch = cache.parent / "scratch"
-        self.artifact_files = cache
-
-    @staticmethod
-    def is_remote(root: Any) -> bool:
-        """Whether ``root`` is a URL (or a UPath over something else than the local disk)."""
-        return "://" in str(root)
-
-    @classmethod
-    def of(cls, root: Any, cache: Path) -> RemoteLocation:
-        """The place behind a URL or UPath; credentials are found as fsspec finds them."""
-        import fsspec
-
-        if hasattr(root, "fs") and hasattr(root, "path"):
-            return cls(root.fs, root.path, str(root), cache)
-        filesystem, path = fsspec.url_to_fs(str(root))
-        return cls(filesystem, path, str(root), cache)
-
-    def __str__(self) -> str:
-        return self.url
-
-    def describe(self, path: PurePosixPath) -> str:
-        return f"{self.url}/{path}"
-
-    def read(self, path: PurePosixPath) -> bytes | None:
-        try:
-            return self.filesystem.cat_file(f"{self.root}/{path}")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def has_object(self, path: PurePosixPath | str) -> bool:
-        return bool(self.filesystem.isfile(f"{self.root}/{path}"))  # objects are written whole or not at all
-
-    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
-        assets = {PurePosixPath(*path.parts[:2]) for path in paths}
-        return {path for asset in assets for path in self.find(asset)} & set(paths)
-
-    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
-        self.filesystem.invalidate_cache()
-        found = self.filesystem.glob(f"{self.root}/{below}/{_levels(below, PROVENANCE_FILE)}")
-        paths = [PurePosixPath(*PurePosixPath(file).parts[-7:-1]) for file in found]
-        return [path for path in paths if path.is_relative_to(below)]  # a name may hold a glob sign
-
-    def folders(self) -> list[PurePosixPath]:
-        self.filesystem.invalidate_cache()
-        found = self.filesystem.glob(f"{self.root}/{ARTIFACTS}/{_levels(ARTIFACTS)}")
-        return [PurePosixPath(*PurePosixPath(path).parts[-6:]) for path in found]
-
-    def usage(self, path: PurePosixPath) -> tuple[int, float]:
-        files = self.filesystem.find(f"{self.root}/{path}", detail=True)
-        changed = [self.filesystem.modified(file).timestamp() for file in files]
-        return sum(facts["size"] for facts in files.values()), max(changed, default=0.0)
-
-    def open_dir(self, path: PurePosixPath, provenance: Provenance) -> Path:
-        target = self.cache / path.relative_to("artifacts") / (provenance.payload or "files")
-        if not target.is_dir():
-            self._fetch(path / (provenance.payload or "."), sorted(provenance.files or {}), target)
-        return target
-
-    def publish(
-        self, draft: Path, path: PurePosixPath, provenance: Provenance, exists: Callable[[], bool]
-    ) -> None:
-        payload = f"files-{uuid.uuid4().hex[:12]}"
-        remote = f"{self.root}/{path}"
-        for name in sorted(provenance.files or {}):
-            target = f"{remote}/{payload}/{name}"
-            self.filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-            self.filesystem.put_file(str(draft / name), target)
-        if exists():
-            self.filesystem.rm(f"{remote}/{payload}", recursive=True)
-            return
-        complete = provenance.model_copy(update={"payload": payload})
-        self.filesystem.makedirs(remote, exist_ok=True)
-        self.filesystem.pipe_file(f"{remote}/{PROVENANCE_FILE}", complete.to_file())
-
-    def remove(self, path: PurePosixPath) -> None:
-        remote = f"{self.root}/{path}"
-        self.filesystem.invalidate_cache()
-        if self.filesystem.exists(f"{remote}/{PROVENANCE_FILE}"):
-            self.filesystem.rm(f"{remote}/{PROVENANCE_FILE}")
-        if self.filesystem.exists(remote):
-            self.filesystem.rm(remote, recursive=True)
-        self.forget(path)
-
-    def forget(self, path: PurePosixPath) -> None:
-        shutil.rmtree(self.cache / path.relative_to("artifacts"), ignore_errors=True)
-
-    def set_aside(self, path: PurePosixPath) -> str:
-        place = f"{self.root}/{path}/damaged-{PROVENANCE_FILE}"
-        self.filesystem.mv(f"{self.root}/{path}/{PROVENANCE_FILE}", place)
-        self.filesystem.invalidate_cache()
-        return f"{self.describe(path)}/damaged-{PROVENANCE_FILE}"
-
-    def _fetch(self, remote: PurePosixPath, names: list[str], target: Path) -> None:
-        """Fetch files aside, then rename; whoever fetches the same meanwhile may win. A lost object is left out."""
-        with new_folder(target, keep=target.is_dir, scratch=self.scratch) as aside:
-            for name in names:
-                local = aside / name
-                local.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):  # whoever reads the files holds them to what was written
-                    self.filesystem.get_file(f"{self.root}/{remote}/{name}", str(local))
+    def remove_stray(self, stray: Stray) -> None:
+        pass
 
 
 def folder_usage(folder: Path) -> tuple[int, float]:

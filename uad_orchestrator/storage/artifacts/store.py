@@ -12,18 +12,21 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts.draft import ArtifactDraft
-from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LocalLocation, Location, RemoteLocation
+from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LocalLocation, Location
+from uad_orchestrator.storage.artifacts.object_files import AT_ONCE
+from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
 from uad_orchestrator.storage.atomic import scratch_folder
 from uad_orchestrator.storage.damage import find_damage
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.processes import this_process
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, ProvenanceError
+from uad_orchestrator.threads import ordered_map
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +87,46 @@ class ArtifactStore:
         Returns:
             True where it does; a damaged provenance is logged.
         """
-        try:
-            return self._read_provenance(key) is not None
-        except ProvenanceError as error:
-            logger.warning("%s", error)
-            return False
+        return self.find_provenance(key) is not None
+
+    def find_provenance(self, key: ArtifactKey) -> Provenance | None:
+        """What made the artifact, read from the store now.
+
+        Args:
+            key: its address.
+
+        Returns:
+            Its record; None where there is no artifact that counts: a damaged provenance is logged.
+        """
+        (data,) = self.location.provenances([key.path], anew=True).values()
+        return self._parsed_or_none(key, data)
+
+    def provenances(self, keys: Iterable[ArtifactKey]) -> dict[ArtifactKey, Provenance]:
+        """What made several artifacts, with several requests at a time.
+
+        Args:
+            keys: their addresses.
+
+        Returns:
+            The records of those that count; a damaged one is logged.
+        """
+        keys = list(dict.fromkeys(keys))
+        found = self.location.provenances([key.path for key in keys])
+        parsed = {key: self._parsed_or_none(key, found[key.path]) for key in keys}
+        return {key: provenance for key, provenance in parsed.items() if provenance is not None}
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is an object store, where other machines write, too, and each request takes a while."""
+        return self.location.shared
+
+    def listed(self) -> AbstractContextManager[None]:
+        """Until the block ends, what an object store holds is looked up in one listing: for work over a grid.
+
+        Returns:
+            A context; on a local disk it does nothing.
+        """
+        return self.location.listed()
 
     def holds(self, key: ArtifactKey) -> bool:
         """Whether a whole provenance file lies there: the quick look at a grid; ``exists`` reads it.
@@ -162,13 +200,34 @@ class ArtifactStore:
         """
         with suppress(ProvenanceError):
             provenance = self.provenance(key)
-            directory = self.location.open_dir(key.path, provenance)
+            directory = self.location.open_dir(key.path, provenance, names)
             if self._damage(key, directory, provenance, names) is None:
                 return directory
         return self._open_again_or_set_aside(key, names)
 
+    def fetch(self, keys: Iterable[ArtifactKey], *names: str) -> None:
+        """Fetch files from an object store ahead of ``open_dir``, several artifacts at a time.
+
+        Nothing is said of what is not there or damaged: ``open_dir`` does.
+
+        Args:
+            keys: addresses.
+            names: the files that will be read, as posix paths.
+        """
+        if not self.shared:
+            return
+        found = self.provenances(keys).items()
+        fetched = ordered_map(
+            lambda item: self.location.open_dir(item[0].path, item[1], names),
+            found,
+            threads=AT_ONCE,
+            ahead=AT_ONCE,
+        )
+        for _ in fetched:
+            pass
+
     def find_damage(self, key: ArtifactKey) -> str | None:
-        """What is wrong with an artifact, all its files read; nothing is set aside.
+        """What is wrong with an artifact, all its files read, from an object store anew; nothing is set aside.
 
         Args:
             key: its address.
@@ -183,8 +242,8 @@ class ArtifactStore:
             provenance = self.provenance(key)
         except ProvenanceError as error:
             return str(error).removesuffix(".")
-        directory = self.location.open_dir(key.path, provenance)
-        return find_damage(directory, provenance.files or {}, provenance.checksums)
+        with self.location.as_stored(key.path, provenance) as directory:
+            return find_damage(directory, provenance.files or {}, provenance.checksums)
 
     @contextmanager
     def lock(self, key: ArtifactKey, timeout: float = -1) -> Iterator[None]:
@@ -264,10 +323,8 @@ class ArtifactStore:
             The records, newest first; damaged ones are left out.
         """
         parent = ArtifactKey(asset, dataset, category, detector, "version").path.parent
-        found = [self._read_or_none(key) for key in _keys(self.location.find(parent))]
-        return sorted(
-            (p for p in found if p is not None), key=lambda p: (p.started_at, p.version), reverse=True
-        )
+        found = self.provenances(_keys(self.location.find(parent))).values()
+        return sorted(found, key=lambda made: (made.started_at, made.version), reverse=True)
 
     def versions(
         self, asset: str, dataset: str | None, category: str | None, detector: str | None
@@ -328,7 +385,7 @@ class ArtifactStore:
             self.location.forget(key.path)
             try:
                 provenance = self.provenance(key)
-                directory = self.location.open_dir(key.path, provenance)
+                directory = self.location.open_dir(key.path, provenance, names)
                 fault = self._damage(key, directory, provenance, names)
             except ProvenanceError as error:
                 fault = str(error).removesuffix(".")
@@ -347,15 +404,14 @@ class ArtifactStore:
         raise DamagedArtifact(key, said)
 
     def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
-        if self.exists(key):
+        if not self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key)):
             logger.info("%s exists already: this copy is dropped.", key)
-            return
-        self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key))
 
     def _read_provenance(self, key: ArtifactKey) -> Provenance | None:
-        data = self.location.read(key.path / PROVENANCE_FILE)
-        if data is None:
-            return None
+        (data,) = self.location.provenances([key.path]).values()
+        return None if data is None else self._parsed(key, data)
+
+    def _parsed(self, key: ArtifactKey, data: bytes) -> Provenance:
         place = f"{self.path(key)}/{PROVENANCE_FILE}"
         provenance = Provenance.from_file(data, place)
         if ArtifactKey.of(provenance) != key:
@@ -364,9 +420,9 @@ class ArtifactStore:
             )
         return provenance
 
-    def _read_or_none(self, key: ArtifactKey) -> Provenance | None:
+    def _parsed_or_none(self, key: ArtifactKey, data: bytes | None) -> Provenance | None:
         try:
-            return self._read_provenance(key)
+            return None if data is None else self._parsed(key, data)
         except ProvenanceError as error:
             logger.warning("%s", error)
             return None

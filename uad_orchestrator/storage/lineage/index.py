@@ -23,7 +23,12 @@ from typing import Any
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.atomic import new_file
-from uad_orchestrator.storage.lineage.events import LineageEvent, PendingEvents, insert_events
+from uad_orchestrator.storage.lineage.events import (
+    ARTIFACT_COLUMNS,
+    LineageEvent,
+    PendingEvents,
+    insert_events,
+)
 from uad_orchestrator.storage.lineage.schema import (
     SCHEMA_VERSION,
     TABLES,
@@ -148,7 +153,7 @@ class LineageIndex:
         import duckdb
 
         with self._turn(wait=self.patience) as mine:
-            if not (mine and self._fold()):
+            if not (mine and self._fold(self._news())):
                 logger.warning("%s is open in another process: the newest events may be missing.", self.path)
             with self._open_patiently() as connection:
                 if re.search(r"\bscores\b", query, re.IGNORECASE):
@@ -245,9 +250,11 @@ class LineageIndex:
         with self._turn(wait=self.patience) as mine:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
-            count = self._make_anew()
+            with self.store.listed():
+                events = self._computed(self.store.list_all())
+            self._make_anew(events)
             self._fold()
-        return count
+        return len(events)
 
     @contextmanager
     def _never_in_the_way(self, fault: str) -> Iterator[None]:
@@ -266,9 +273,8 @@ class LineageIndex:
         except FileNotFoundError:
             return float("inf")
 
-    def _make_anew(self) -> int:
-        """Replace the index by what is stored, whole or not at all; returns the number of artifacts."""
-        events = self._computed()
+    def _make_anew(self, events: Sequence[LineageEvent]) -> None:
+        """Replace the index, whole or not at all."""
         with new_file(self.path) as aside:
             with self._open(aside) as connection:
                 connection.execute(TABLES)
@@ -276,17 +282,28 @@ class LineageIndex:
                 self._carry_over_reuse(connection)
                 self._renew_views(connection)
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-        return len(events)
 
-    def _computed(self) -> list[LineageEvent]:
-        """What the provenance of all stored artifacts says."""
-        events = []
-        for key in self.store.list_all():
-            try:
-                events.append(LineageEvent.computed(self.store.provenance(key), self.store.path(key)))
-            except (ProvenanceError, ArtifactError) as error:
-                logger.warning("Left out of the index: %s", error)
-        return events
+    def _computed(self, keys: Sequence[ArtifactKey]) -> list[LineageEvent]:
+        """What the provenance of stored artifacts says."""
+        made = self.store.provenances(keys)
+        for key in keys:
+            if key not in made:
+                logger.warning("Left out of the index: %s", key)
+        return [LineageEvent.computed(found, self.store.path(key)) for key, found in made.items()]
+
+    def _news(self) -> list[LineageEvent]:
+        """What other machines stored since: the provenance of each artifact is read once here."""
+        if not self.store.shared:
+            return []
+        known: set[tuple] = set()
+        if self.path.exists():
+            columns = ", ".join(ARTIFACT_COLUMNS)
+            with self._open_patiently() as connection:
+                query = f"SELECT {columns} FROM materialization WHERE NOT reused"
+                known = set(connection.execute(query).fetchall())
+        with self.store.listed():
+            keys = self.store.list_all()
+            return self._computed([key for key in keys if tuple(vars(key).values()) not in known])
 
     @contextmanager
     def _turn(self, wait: float) -> Iterator[bool]:
@@ -306,14 +323,16 @@ class LineageIndex:
         finally:
             lock.release()
 
-    def _fold(self) -> bool:
+    def _fold(self, news: Sequence[LineageEvent] = ()) -> bool:
         """The fold itself, in our turn: the files go only after their rows are safe.
 
-        An index that is not there, because it is the first or was lost, begins with all that is stored.
+        An index that is not there, because it is the first or was lost, begins with all that is stored; on an object
+        store that waits for whoever reads it, who brings it as ``news``.
         """
         if not self.path.exists():
-            self._make_anew()
-        if not (files := self.pending.files()):
+            self._make_anew([] if self.store.shared else self._computed(self.store.list_all()))
+        files = self.pending.files()
+        if not files and not news:
             return True
         try:
             opened = self._open(self.path)
@@ -321,7 +340,7 @@ class LineageIndex:
             return False
         import duckdb
 
-        events = self.pending.read(files)
+        events = [*news, *self.pending.read(files)]
         try:
             with opened as connection:
                 connection.begin()

@@ -7,13 +7,14 @@ project sets the checks, is another.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from uad_orchestrator.datasets.problems import DatasetError
-from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.detectors.protocol.scoring import SCORES, read_scores
 from uad_orchestrator.metrics.report import MetricsReport
-from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE
+from uad_orchestrator.orchestration.cells.artifact_files import METRICS_FILE, OPERATING_POINT
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.findings import figure_rules, threshold_rules
 from uad_orchestrator.orchestration.cells.findings.dataset_findings import (
@@ -61,11 +62,17 @@ def project_findings(state: ProjectState, store: ArtifactStore, selection: Selec
 
 def _fresh(state: ProjectState, store: ArtifactStore, selection: Selection) -> dict[str, list[CellRun]]:
     """The selected cells that have current figures, by their category."""
-    fresh: dict[str, list[CellRun]] = {}
+    reports = {}
     for cell in state.cells:
         run = CellRun(cell, state, store)
-        if selection.covers(cell) and _is_fresh(run):
-            fresh.setdefault(cell.category, []).append(run)
+        with suppress(InputUnavailable):
+            if selection.covers(cell):
+                reports[run.key("metrics_report")] = run
+    fresh: dict[str, list[CellRun]] = {}
+    missing = set(store.missing(reports))
+    for key, run in reports.items():
+        if key not in missing:
+            fresh.setdefault(run.cell.category, []).append(run)
     return fresh
 
 
@@ -99,7 +106,7 @@ def _warning(run: CellRun, check: str, message: str, images: tuple[str, ...] = (
 
 
 def _verdicts(run: CellRun) -> Mapping[str, Verdict]:
-    checks, scores = run.state.project.checks, run.directory("score_table")
+    checks, scores = run.state.project.checks, run.directory("score_table", SCORES, OPERATING_POINT)
     rows, image, pixel = read_scores(scores), image_point(run), pixel_point(run)
     holds_normals = bool(run.provenance("score_table").facts.get("holds_normals"))
     report, before = run.provenance("metrics_report"), _report_before(run)
@@ -123,10 +130,3 @@ def _report_before(run: CellRun) -> Provenance | None:
     cell, now = run.cell, run.provenance("metrics_report")
     history = run.store.history("metrics_report", cell.dataset, cell.category_name, cell.detector)
     return next((earlier for earlier in history if earlier.started_at < now.started_at), None)
-
-
-def _is_fresh(run: CellRun) -> bool:
-    try:
-        return run.store.holds(run.key("metrics_report"))
-    except InputUnavailable:
-        return False
