@@ -98,7 +98,7 @@ def test_every_command_stands_on_its_page() -> None:
 def test_a_program_imports_what_there_is(block: Block) -> None:
     compile(block.code, str(block), "exec")
     imported = re.findall(r"^from (uad_orchestrator[\w.]*) import (.+)$", block.code, re.MULTILINE)
-    assert imported
+    assert imported or block.marker.startswith("tutorial"), "a page's own program may need nothing of ours"
     for module, names in imported:
         public = importlib.import_module(module).__all__
         assert {name.strip() for name in names.split(",")} <= set(public)
