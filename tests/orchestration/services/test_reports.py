@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from tests.cli.invoke import uad
+from tests.inference.records.made_up import made_records
 from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_category, write_image
 from uad_orchestrator.detectors.protocol.scoring import read_scores
+from uad_orchestrator.inference.records.health import CalibrationNormals, DayOfRecords, health_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
+from uad_orchestrator.orchestration.cells.line_day import health_file
 from uad_orchestrator.orchestration.services import reports
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
+from uad_orchestrator.storage.atomic import write_text
 
 CATEGORY = "ad2/vial"
 
@@ -122,3 +126,24 @@ def test_a_damaged_cell_has_no_page_and_its_links_lead_nowhere_else(
     assert not (folder / f"cells/{CATEGORY}/third.html").exists()
     assert (folder / f"cells/{CATEGORY}/patchcore.html").exists()
     assert f"cells/{CATEGORY}/third.html" not in (folder / "index.html").read_text("utf-8")
+
+
+def test_days_of_the_line_stand_on_the_page_of_their_cell_and_a_new_one_draws_it_anew(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    copy = workshop.copied_to(tmp_path / "copy")
+    copy.edit(lambda values: values.update(line={"records": "records"}))
+    cell, pages = Cell(CATEGORY, "patchcore"), copy.home / f".uad/report/cells/{CATEGORY}"
+    shown = []
+    for day in ("2026-11-26", "2026-11-27"):
+        records = list(made_records(day, [0.5] * 60, threshold=0.4))
+        health = health_of(
+            DayOfRecords.of(cell.category, cell.detector, day, "", "", records), CalibrationNormals()
+        )
+        write_text(health_file(copy.project, cell, day), health.model_dump_json())
+        assert uad("report", "--home", copy.home).exit_code == 0
+        shown.append((pages / "patchcore.html").read_text("utf-8"))
+        assert "The line: share of parts" not in (pages / "third.html").read_text("utf-8")
+    assert "The line: share of parts" in shown[0] and "2026-11-26 to 2026-11-26" in shown[0]
+    assert "2026-11-26 to 2026-11-27; on the last day 60 parts, 100.0% rejected" in shown[1]
+    assert "2026-11-26 to 2026-11-27" in (copy.home / ".uad/report.html").read_text("utf-8")
