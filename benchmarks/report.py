@@ -55,9 +55,9 @@ def _pictures_row() -> BenchmarkRow:
     from uad_orchestrator.embedders.protocol import Region
     from uad_orchestrator.postprocess.anomaly_map import resize_to_image
     from uad_orchestrator.postprocess.map_set import MapSet
-    from uad_orchestrator.reporting.pages.pictures import map_png, view_jpeg
+    from uad_orchestrator.reporting.pages.pictures import map_png
     from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale
-    from uad_orchestrator.reporting.pictures.thumbnail import thumbnail_jpeg
+    from uad_orchestrator.reporting.pictures.thumbnail import thumbnail_jpeg, view_jpeg
 
     draws, scale = np.random.default_rng(0), HeatmapScale.from_normals(1.0, 0.1, 2.0)
     image = draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.inference.sending.receivers import Receiver
 from uad_orchestrator.inference import Bundle, infer
-from uad_orchestrator.inference.line_output import LineOutput, LineSettings, line_output
+from uad_orchestrator.inference.line_output import LineOutput, LineTargets, line_output
 from uad_orchestrator.inference.records.record import LineRecord
 from uad_orchestrator.inference.records.record_files import read_day
 
@@ -20,7 +20,7 @@ CELL = ("line7/disc", "patchcore")
 def test_what_is_sent_is_what_is_recorded(
     bundle: Bundle, images: dict[str, Path], receiver: Receiver, tmp_path: Path
 ) -> None:
-    with line_output(bundle, LineSettings(tmp_path, webhook=receiver.url)) as line:
+    with line_output(bundle, LineTargets(tmp_path, webhook=receiver.url)) as line:
         for result in infer(bundle, images.values(), include_files=True):
             line.take(result)
     sent = [LineRecord.from_json(body) for body in receiver.bodies]
@@ -31,7 +31,7 @@ def test_what_is_sent_is_what_is_recorded(
 def test_results_are_sent_without_a_folder_of_records(
     bundle: Bundle, images: dict[str, Path], receiver: Receiver
 ) -> None:
-    with line_output(bundle, LineSettings(webhook=receiver.url)) as line:
+    with line_output(bundle, LineTargets(webhook=receiver.url)) as line:
         for result in infer(bundle, [images["b"]], include_files=True):
             line.take(result)
     (body,) = receiver.bodies
@@ -42,7 +42,7 @@ def test_what_was_dropped_is_summed_up_at_the_end(
     bundle: Bundle, images: dict[str, Path], receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers += [400, 404, 410]
-    line = LineOutput(bundle, LineSettings(webhook=receiver.url))
+    line = LineOutput(bundle, LineTargets(webhook=receiver.url))
     for result in infer(bundle, images.values(), include_files=True):
         line.take(result)
     line.close()
@@ -55,5 +55,5 @@ def test_what_was_dropped_is_summed_up_at_the_end(
 
 
 def test_nowhere_is_nothing(bundle: Bundle) -> None:
-    with line_output(bundle, LineSettings()) as line:
+    with line_output(bundle, LineTargets()) as line:
         assert line is None

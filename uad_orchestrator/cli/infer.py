@@ -97,7 +97,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     """
     from uad_orchestrator.cli.terminal.inspection import CSV, JSON, TEXT, Inspection, Outputs
     from uad_orchestrator.inference.bundle_files import load_bundle
-    from uad_orchestrator.inference.line_output import LineSettings, line_output
+    from uad_orchestrator.inference.line_output import LineTargets, line_output
 
     _check_usage(paths, watch, as_json and as_csv, require_signature is not None and bundle is None)
     with inspecting():
@@ -107,7 +107,7 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
             model = cell_model(home, category, detector)
         outputs = Outputs(JSON if as_json else CSV if as_csv else TEXT, maps, overlays)
         reading = model.reading.changed(bit_depth, max_megapixels)
-        with line_output(model, LineSettings(record, record_mebibytes, webhook, mqtt)) as line:
+        with line_output(model, LineTargets(record, record_mebibytes, webhook, mqtt)) as line:
             inspection = Inspection(model, model.detector(device), outputs, reading, line)
             if watch is not None:
                 _watch(inspection, watch)

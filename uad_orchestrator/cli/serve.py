@@ -66,7 +66,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
     """Answer HTTP: POST an image to /infer; GET /health, GET /metrics. Only this machine, unless --host says more."""
     with inspecting():
         from uad_orchestrator.inference.bundle_files import load_bundle
-        from uad_orchestrator.inference.line_output import LineSettings, line_output
+        from uad_orchestrator.inference.line_output import LineTargets, line_output
         from uad_orchestrator.inference.service.access import Access, is_local, local_hosts, read_token
         from uad_orchestrator.inference.service.http_app import create_app
         from uad_orchestrator.inference.service.limits import Limits
@@ -95,7 +95,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options
         )
         review = model.calibration.review_point
         with (
-            line_output(model, LineSettings(record, record_mebibytes, webhook, mqtt)) as line,
+            line_output(model, LineTargets(record, record_mebibytes, webhook, mqtt)) as line,
             RequestQueue(model.detector(device), batch_size, review, line is not None) as requests,
         ):
             app = create_app(model, requests, limits, access, line)

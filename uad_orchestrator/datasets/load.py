@@ -57,7 +57,8 @@ def load_dataset(  # noqa: PLR0913 - keywords, each with a default
         strictness: whether masks may be missing, and whether copies between splits are errors.
         digests: gives a file's digest; a cache may stand here.
         reading: how the images are read: what their files do not say themselves.
-        categories: those known to be below the root (``find_categories``): it is not listed for one of them.
+        categories: those known to be below the root (``find_categories``): it is not listed for one of them, which
+            of thousands would take time by their square.
 
     Returns:
         The images, sorted by split and path, and warnings of what is missing.
@@ -257,8 +258,6 @@ def _set_layout(name: str, settings: LayoutSettings | Mapping[str, Any] | None) 
 
 
 def _check_category(name: str, layout: Layout, root: Path, category: str) -> None:
-    if layout.has_category is not None and layout.has_category(root, category):
-        return  # of thousands, each is asked for: to list all of them each time would be quadratic
     known = layout.find_categories(root)
     if category in known:
         return

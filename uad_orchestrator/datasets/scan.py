@@ -120,11 +120,6 @@ def subfolders(folder: Path) -> list[str]:
     return [name for name, is_folder in _entries(folder) if is_folder]
 
 
-def is_folder_name(name: str) -> bool:
-    """Whether it is one plain name, as ``subfolders`` gives them; where that is in doubt it is not."""
-    return bool(name) and not name.startswith(".") and not any(c in name for c in "/\\\0:")
-
-
 def list_files(folder: Path) -> list[str]:
     """Names of the files in ``folder``, sorted, clutter left out; errors as ``subfolders``."""
     return [name for name, is_folder in _entries(folder) if not is_folder]

@@ -21,7 +21,7 @@ CLOSE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class LineSettings:
+class LineTargets:
     """Where results go.
 
     Attributes:
@@ -53,7 +53,7 @@ class Sender(Protocol):
 
 
 @contextmanager
-def line_output(bundle: Bundle, settings: LineSettings) -> Iterator[LineOutput | None]:
+def line_output(bundle: Bundle, settings: LineTargets) -> Iterator[LineOutput | None]:
     """What takes the results of a bundle, closed at the block's end; None where they go nowhere.
 
     Raises:
@@ -83,7 +83,7 @@ class LineOutput:
         OSError: the folder of records cannot be written.
     """
 
-    def __init__(self, bundle: Bundle, settings: LineSettings) -> None:
+    def __init__(self, bundle: Bundle, settings: LineTargets) -> None:
         self.dropped = Dropped()
         self._closed = False
         self._model = LineModel.of(bundle)
@@ -114,7 +114,7 @@ class LineOutput:
         self.dropped.sum_up()
 
 
-def _senders(settings: LineSettings, dropped: Dropped) -> list[Sender]:
+def _senders(settings: LineTargets, dropped: Dropped) -> list[Sender]:
     """Those that are asked for; they connect later."""
     from uad_orchestrator.inference.sending.mqtt import Mqtt, MqttAddress
     from uad_orchestrator.inference.sending.webhook import Webhook, WebhookAddress

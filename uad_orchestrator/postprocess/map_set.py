@@ -27,6 +27,21 @@ def write_map(target: Path | BinaryIO, anomaly_map: np.ndarray) -> None:
     tifffile.imwrite(target, pixels, compression="zlib", compressionargs={"level": 1}, maxworkers=1)
 
 
+def read_map(path: Path) -> np.ndarray:
+    """A map as ``write_map`` wrote it.
+
+    Returns:
+        ``(H, W)`` float32.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        tifffile.TiffFileError: it is no TIFF.
+    """
+    import tifffile
+
+    return np.asarray(tifffile.imread(path, maxworkers=1), dtype=np.float32)
+
+
 _BACKSLASH = "%5c"
 """How a backslash, which some systems take for the end of a folder, stands in the name of a map."""
 
@@ -109,12 +124,10 @@ class MapSet:
         Raises:
             FileNotFoundError: there is none; names image and file.
         """
-        import tifffile
-
         path = self.path(image, folder)
         if not path.exists():
             raise FileNotFoundError(f"{image}: no anomaly map at {path}")
-        return np.asarray(tifffile.imread(path, maxworkers=1), dtype=np.float32)
+        return read_map(path)
 
     def paths(self) -> Iterator[Path]:
         """All maps of the set.

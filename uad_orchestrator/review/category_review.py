@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uad_orchestrator.inference.records.record_files import inside
 from uad_orchestrator.review.filing import CannotJudge, Filing
 from uad_orchestrator.review.judgement import Judged, Judgement, Verdict, now, standing
 from uad_orchestrator.review.judgement_file import JudgementFile
@@ -156,12 +157,12 @@ class CategoryReview:
                     self._file(said, filing)
                 else:
                     self._remove(one, filing, keep=filing.target(said) in claimed)
-            except (OSError, CannotJudge) as error:
+            except (OSError, ValueError) as error:
                 yield f"{said.image}, {one.told()}: {error}"
 
     def _file(self, judgement: Judgement, filing: Filing) -> None:
         if judgement.verdict != "unsure":
-            filed = filing.file(judgement, self.records / judgement.picture)
+            filed = filing.file(judgement, inside(self.records, judgement.picture))
             self.judgements.add("filed", judgement.id, path=str(filed.path), added=filed.added)
 
     def _remove(self, judged: Judged, filing: Filing, *, keep: bool = False) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 
 from uad_orchestrator.images.decode import read_image
 from uad_orchestrator.images.reading_settings import ReadingSettings
+from uad_orchestrator.postprocess.map_set import read_map
 from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale, displayable, overlay
-
-LONGEST_SIDE = 1600
-QUALITY = 90
+from uad_orchestrator.reporting.pictures.thumbnail import view_jpeg
 
 
 def picture_jpeg(picture: Path, reading: ReadingSettings) -> bytes:
-    """An image as JPEG, at most 1600 pixels on a side, whatever it was stored as.
+    """An image as JPEG, whatever it was stored as (``view_jpeg``).
 
     Raises:
         ImageError: it cannot be read.
     """
-    return _jpeg(displayable(read_image(picture, reading)))
+    return view_jpeg(read_image(picture, reading))
 
 
 def map_jpeg(picture: Path, anomaly_map: Path, reading: ReadingSettings, scale: HeatmapScale | None) -> bytes:
@@ -41,21 +39,11 @@ def map_jpeg(picture: Path, anomaly_map: Path, reading: ReadingSettings, scale: 
 
     image = displayable(read_image(picture, reading))
     try:
-        values = np.asarray(tifffile.imread(anomaly_map, maxworkers=1), dtype=np.float32)
+        values = read_map(anomaly_map)
     except (tifffile.TiffFileError, OSError) as error:
         raise ValueError(f"{anomaly_map} cannot be read: {error}") from error
     if values.shape != image.shape[:2] or not np.isfinite(values).all():
         raise ValueError(
             f"{anomaly_map} is {values.shape}, its image {image.shape[:2]}; expected finite values of its size"
         )
-    return _jpeg(overlay(image, values, scale or HeatmapScale.from_maps([values])))
-
-
-def _jpeg(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    shown = Image.fromarray(pixels)
-    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    encoded = io.BytesIO()
-    shown.save(encoded, "JPEG", quality=QUALITY)
-    return encoded.getvalue()
+    return view_jpeg(overlay(image, values, scale or HeatmapScale.from_maps([values])))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Literal
 
-from uad_orchestrator.inference.records.record import LineRecord
+from uad_orchestrator.inference.records.contents import day_stamp
+from uad_orchestrator.inference.records.record import STOPPED, LineRecord
 from uad_orchestrator.inference.records.record_files import cell_folder, kept_file, read_day, recorded_days
 from uad_orchestrator.review.judgement import Judged, Stop
-
-STOPPED = ("review", "reject")
 
 Order = Literal["newest", "score"]
 
@@ -61,7 +59,7 @@ class StoppedRecords:
 
     records: Path
     cells: Sequence[Cell]
-    _days: dict[Path, tuple[object, list[LineRecord]]] = field(default_factory=dict, repr=False)
+    _days: dict[Path, tuple[str, list[LineRecord]]] = field(default_factory=dict, repr=False)
     _turn: Lock = field(default_factory=Lock, repr=False)
 
     def read(self) -> list[LineRecord]:
@@ -97,8 +95,7 @@ class StoppedRecords:
 
     def _of(self, cell: Cell) -> Iterable[LineRecord]:
         for day in recorded_days(self.records, *cell):
-            folder = cell_folder(self.records, *cell) / day
-            stamp = _stamp(folder)
+            folder, stamp = cell_folder(self.records, *cell) / day, day_stamp(self.records, *cell, day)
             if folder not in self._days or self._days[folder][0] != stamp:
                 found = read_day(self.records, *cell, day, decisions=STOPPED)
                 self._days[folder] = stamp, [r for r in found if (r.category, r.detector) == cell]
@@ -140,14 +137,3 @@ def waiting(
         for cell, of in scores.items()
     }
     return sorted(left, key=lambda i: min(places[i.category, r.detector][r.score] for r in i.records))
-
-
-def _stamp(folder: Path) -> object:
-    """Changes whenever a record may have been added to a day."""
-    found = []
-    for path in folder.iterdir():
-        if path.suffix in (".jsonl", ".parquet"):
-            with suppress(FileNotFoundError):  # a journal that became Parquet meanwhile
-                state = path.stat()
-                found.append((path.name, state.st_size, state.st_mtime_ns))
-    return sorted(found)

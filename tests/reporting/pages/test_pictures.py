@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uad_orchestrator.reporting.pages.pictures import MAP_SIDE, VIEW_SIDE, map_png, truth_svg, view_jpeg
+from uad_orchestrator.reporting.pages.pictures import MAP_SIDE, map_png, truth_svg
 from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale, overlay
+from uad_orchestrator.reporting.pictures.thumbnail import VIEW_SIDE, view_jpeg
 
 SCALE = HeatmapScale.from_normals(1.0, 0.1, 2.0, pixel_threshold=1.8)
 

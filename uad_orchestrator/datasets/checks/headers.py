@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 """Called with (files looked at, files in all)."""
 
 
-def check_dataset(
+def check_dataset(  # noqa: PLR0913 - keywords, each with a default
     layout: str,
     root: Path | str,
     category: str,
@@ -41,6 +41,7 @@ def check_dataset(
     progress: Progress | None = None,
     reading: ReadingSettings = PLAIN_READING,
     decode: bool = True,
+    categories: Collection[str] = (),
 ) -> list[DatasetProblem]:
     """Every fault of a category, sorted by path: what the layout misses and what the files' headers show.
 
@@ -56,12 +57,15 @@ def check_dataset(
         progress: called with (files looked at, files in all).
         reading: how the images are read.
         decode: whether images with an alpha channel are decoded, to say what it hides.
+        categories: those known to be below the root, as for ``load_dataset``.
 
     Returns:
         Errors and warnings; empty where all is right.
     """
     try:
-        scan, _ = scan_dataset(layout, Path(root), category, exclude, layout_settings, strictness.masks)
+        scan, _ = scan_dataset(
+            layout, Path(root), category, exclude, layout_settings, strictness.masks, categories
+        )
     except DatasetError as error:
         return list(error.problems) or [DatasetProblem(category, str(error))]
     files = [

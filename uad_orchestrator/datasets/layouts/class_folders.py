@@ -15,7 +15,6 @@ from uad_orchestrator.datasets.scan import (
     FoundImage,
     Scan,
     is_folder,
-    is_folder_name,
     is_image_name,
     list_files,
     list_images,
@@ -63,11 +62,6 @@ class ClassFolders:
 def find_categories(root: Path) -> list[str]:
     """The folders below ``root`` that have a ``train`` folder, sorted."""
     return [name for name in subfolders(root) if is_folder(root / name / "train")]
-
-
-def has_category(root: Path, category: str) -> bool:
-    """Whether ``find_categories`` would name it, without a look at the others."""
-    return is_folder_name(category) and is_folder(root / category / "train")
 
 
 def scan_category(root: Path, folder: str, words: ClassFolders, exclusions: Exclusions) -> Scan:

@@ -24,7 +24,6 @@ from uad_orchestrator.datasets.scan import (
     Scan,
     is_annotation_name,
     is_folder,
-    is_folder_name,
     is_image_name,
     list_files,
     note_annotations,
@@ -111,11 +110,6 @@ class FolderSettings(LayoutSettings):
 def find_categories(root: Path, settings: FolderSettings) -> list[str]:
     """The folders below ``root`` that have a ``train`` folder, in any case, sorted."""
     return [name for name in subfolders(root) if is_category(root / name)]
-
-
-def has_category(root: Path, category: str, settings: FolderSettings) -> bool:
-    """Whether ``find_categories`` would name it, without a look at the others."""
-    return is_folder_name(category) and is_category(root / category)
 
 
 def is_category(folder: Path) -> bool:

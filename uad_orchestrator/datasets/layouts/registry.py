@@ -11,7 +11,6 @@ from typing import Any
 from uad_orchestrator.datasets.layout_settings import DATASET_KEYS, LayoutSettings
 from uad_orchestrator.datasets.layouts import (
     btad,
-    class_folders,
     demo,
     folder,
     kolektor_sdd2,
@@ -43,8 +42,6 @@ class Layout:
             version, as the version of its package is.
         find_categories: ``(root) -> list[str]``, the categories below a root, sorted.
         scan_category: ``(root, category, exclusions) -> Scan``, images and problems of a category, by names only.
-        has_category: ``(root, category) -> bool``, whether ``find_categories`` would name it, where that is known
-            without a look at the others; None: they are listed.
         prepare: ``(root, category)``, makes a category's files where they are generated; None where they are yours.
         folder: ``(root) -> Path``, the folder that paths are relative to; the root itself unless a root may be a file.
         published: a published set is complete: something to test, a mask for each defect. Of images of one's own
@@ -63,7 +60,6 @@ class Layout:
     folder: Callable[[Path], Path] = _itself
     settings: type[LayoutSettings] = LayoutSettings
     published: bool = True
-    has_category: Callable[..., bool] | None = None
 
     def __post_init__(self) -> None:
         if twice := sorted(self.settings.model_fields.keys() & DATASET_KEYS):
@@ -92,7 +88,6 @@ class Layout:
             find_categories=partial(self.find_categories, settings=settings),
             scan_category=partial(self.scan_category, settings=settings),
             prepare=self.prepare and partial(self.prepare, settings=settings),
-            has_category=self.has_category and partial(self.has_category, settings=settings),
             settings=LayoutSettings,
         )
 
@@ -106,7 +101,6 @@ LAYOUTS: dict[str, Layout] = {
         folder.scan_category,
         settings=folder.FolderSettings,
         published=False,
-        has_category=folder.has_category,
     ),
     "kolektor_sdd2": Layout(
         kolektor_sdd2.VERSION, kolektor_sdd2.find_categories, kolektor_sdd2.scan_category
@@ -124,12 +118,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "mpdd": Layout(mpdd.VERSION, mpdd.find_categories, mpdd.scan_category),
     "mvtec_3d_ad": Layout(mvtec_3d_ad.VERSION, mvtec_3d_ad.find_categories, mvtec_3d_ad.scan_category),
-    "mvtec_ad": Layout(
-        mvtec_ad.VERSION,
-        mvtec_ad.find_categories,
-        mvtec_ad.scan_category,
-        has_category=class_folders.has_category,
-    ),
+    "mvtec_ad": Layout(mvtec_ad.VERSION, mvtec_ad.find_categories, mvtec_ad.scan_category),
     "mvtec_ad2": Layout(mvtec_ad2.VERSION, mvtec_ad2.find_categories, mvtec_ad2.scan_category),
     "mvtec_loco": Layout(mvtec_loco.VERSION, mvtec_loco.find_categories, mvtec_loco.scan_category),
     "visa": Layout(visa.VERSION, visa.find_categories, visa.scan_category),

@@ -215,7 +215,6 @@ def _shares(
     decided = Counter(part.decision for part in parts if part.decision is not None)
     if threshold is None or not decided:
         return {}, {"alarms": "the parts were not held to a threshold"}
-    total = decided.total()
     law, total, rejected = _law(normals, threshold), decided.total(), decided["reject"]
     shares = {"rejected": _share(rejected, total, law, defect_rate)}
     if review is not None:

@@ -6,7 +6,6 @@ import math
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
@@ -16,6 +15,7 @@ from uad_orchestrator.inference.records.record_files import (
     journalled,
     recorded_cells,
     recorded_days,
+    today,
 )
 from uad_orchestrator.storage.atomic import new_file
 
@@ -114,11 +114,11 @@ def merge_days(records: Path) -> None:
     """
     from filelock import FileLock, Timeout
 
-    today = datetime.now(UTC).date().isoformat()
+    this_day = today()
     with suppress(Timeout), FileLock(records / WRITERS / "merging", timeout=0):
         for category, detector in recorded_cells(records):
             for day in recorded_days(records, category, detector):
-                if day < today:
+                if day < this_day:
                     _merge(cell_folder(records, category, detector) / day)
 
 

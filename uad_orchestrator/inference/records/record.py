@@ -16,6 +16,10 @@ RECORD_SCHEMA = 1
 """Of the columns; it stands in the metadata of every file, and goes up where a column changes its meaning."""
 
 
+STOPPED: tuple[Decision, ...] = ("review", "reject")
+"""Of these parts pictures and maps are kept, and a person judges them."""
+
+
 @dataclass(frozen=True)
 class LineRecord:
     """What was found of one image on the line.

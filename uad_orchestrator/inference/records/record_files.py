@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord, record_columns
@@ -42,16 +42,34 @@ def recorded_days(records: Path, category: str, detector: str) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if _is_day(path.name)) if folder.is_dir() else []
 
 
+def today() -> str:
+    """The day that it is in UTC: ``2026-11-26``."""
+    return datetime.now(UTC).date().isoformat()
+
+
 def kept_file(records: Path, record: LineRecord, name: str) -> Path:
     """Where a file lies that was kept of an image: ``record.picture`` or ``record.anomaly_map``.
 
     Raises:
         ValueError: the name leads out of the day's folder.
     """
-    inside = Path(record.category, record.detector, record.day, name)
-    if inside.is_absolute() or ".." in inside.parts:
-        raise ValueError(f"record {record.id}: {name!r} leads out of the folder of its day")
-    return records / inside
+    return inside(cell_folder(records, record.category, record.detector) / record.day, name)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file that a record or a judgement names: anyone may have written them.
+
+    Args:
+        folder: that it has to lie in.
+        name: relative to that.
+
+    Raises:
+        ValueError: it leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{name!r} leads out of {folder}")
+    return path
 
 
 def read_day(

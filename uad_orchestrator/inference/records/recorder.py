@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,11 @@ from uad_orchestrator.inference.records.parquet_files import (
     to_parquet,
     writing,
 )
-from uad_orchestrator.inference.records.record import LineRecord
-from uad_orchestrator.inference.records.record_files import cell_folder
+from uad_orchestrator.inference.records.record import STOPPED, LineRecord
+from uad_orchestrator.inference.records.record_files import cell_folder, today
 from uad_orchestrator.inference.results import InferenceResult
 
 logger = logging.getLogger(__name__)
-
-KEPT = ("review", "reject")
-"""The decisions of which picture and map are kept."""
 
 WAITING = 64
 """Pictures, with their maps, that wait at most to be written; more are dropped. A kill loses no more than these."""
@@ -103,7 +99,7 @@ class Recorder:
         Returns:
             The record, with the names of what is kept of it.
         """
-        if self.keeps and record.decision in KEPT:
+        if self.keeps and record.decision in STOPPED:
             record = self._hand_over(record, result)
         try:
             self._journal.append(record)
@@ -180,8 +176,8 @@ class Recorder:
         for journal in closed:
             if not self._tried(to_parquet, journal):
                 self._closed.append(journal)
-        today = datetime.now(UTC).date().isoformat()
-        if any(journal.parent.name < today for journal in closed):
+        this_day = today()
+        if any(journal.parent.name < this_day for journal in closed):
             self._tried(merge_days, self.records)
 
     def _tried(self, work: Callable[..., None], *arguments: object) -> bool:

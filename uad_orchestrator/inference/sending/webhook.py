@@ -9,10 +9,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from tenacity import (
     Retrying,
@@ -25,6 +23,7 @@ from tenacity.nap import sleep_using_event
 
 from uad_orchestrator.inference.records.dropped import Dropped
 from uad_orchestrator.inference.records.record import LineRecord
+from uad_orchestrator.inference.sending.post import post_json
 
 WAITING = 1000
 """Records that wait at most to be sent, some 1 KB each; more are dropped."""
@@ -44,7 +43,7 @@ class WebhookAddress:
 
     Attributes:
         url: without user and password; path and query may be secret, too, and are never shown.
-        headers: of every request.
+        headers: who we are, where the address says that.
     """
 
     url: str = field(repr=False)
@@ -63,11 +62,10 @@ class WebhookAddress:
             scheme, host, port = parts.scheme, parts.hostname, parts.port
         except ValueError:
             raise wrong from None
-        if scheme not in ("http", "https") or not host or not text.isascii() or not text.isprintable():
+        plain = text.isascii() and text.isprintable() and " " not in text
+        if scheme not in ("http", "https") or not host or not plain:
             raise wrong
-        if " " in text:
-            raise wrong
-        headers = {"Content-Type": "application/json", "User-Agent": "uad_orchestrator"}
+        headers = {}
         if parts.username is not None:
             known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = f"Basic {base64.b64encode(known.encode()).decode()}"
@@ -93,7 +91,6 @@ class Webhook:
         self._changed = threading.Condition()
         self._closing = False
         self._cut_off = threading.Event()
-        self._opener = build_opener(_NoRedirect)
         self._thread = threading.Thread(target=self._work, name="uad-webhook", daemon=True)
         self._thread.start()
 
@@ -146,20 +143,7 @@ class Webhook:
             reraise=True,
         ):
             with attempt:
-                self._post(message)
-
-    def _post(self, message: bytes) -> None:
-        request = Request(self.address.url, message, dict(self.address.headers), method="POST")
-        self._opener.open(request, timeout=POST_SECONDS).close()
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirected POST would become a GET, and might carry credentials elsewhere: it is an error of its own."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None
+                post_json(self.address.url, message, self.address.headers, POST_SECONDS)
 
 
 def _may_pass(error: BaseException) -> bool:

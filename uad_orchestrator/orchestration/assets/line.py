@@ -44,10 +44,9 @@ def line_assets(project: Project, partitions: dg.MultiPartitionsDefinition) -> l
         **about,
     )
     def line_records(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        now, cell, day = _subject(project, context.partition_key)
+        now, records, cell, day = _subject(project, context.partition_key)
         found = day_of_records(now, cell, day)
-        assert now.line.records is not None
-        folder = cell_folder(now.line.records, cell.category, cell.detector) / day
+        folder = cell_folder(records, cell.category, cell.detector) / day
         decisions = Counter(part.decision or "none" for part in found.parts)
         shown = {name: decisions[name] for name in ("pass", "review", "reject", "none") if decisions[name]}
         return dg.MaterializeResult(
@@ -69,7 +68,7 @@ def line_assets(project: Project, partitions: dg.MultiPartitionsDefinition) -> l
         **about,
     )
     def line_health(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        now, cell, day = _subject(project, context.partition_key)
+        now, _, cell, day = _subject(project, context.partition_key)
         run = CellRun(cell, open_state(now), open_store(now))
         health, version = take_health(run, day_of_records(now, cell, day))
         return dg.MaterializeResult(
@@ -128,8 +127,8 @@ def health_metadata(health: LineHealth, path: Path) -> dict[str, Any]:
     }
 
 
-def _subject(project: Project, partition: str) -> tuple[Project, Cell, str]:
-    """The project as it is now, the cell and the day.
+def _subject(project: Project, partition: str) -> tuple[Project, Path, Cell, str]:
+    """The project as it is now, the folder of its records, the cell and the day.
 
     Raises:
         dg.Failure: uad.yaml cannot be read, or keeps no records any more.
@@ -141,4 +140,4 @@ def _subject(project: Project, partition: str) -> tuple[Project, Cell, str]:
         raise dg.Failure(str(error), allow_retries=False) from error
     if now.line.records is None:
         raise dg.Failure("uad.yaml says no more where records lie (line.records)", allow_retries=False)
-    return now, cell, day
+    return now, now.line.records, cell, day

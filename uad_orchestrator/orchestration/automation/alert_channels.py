@@ -12,13 +12,12 @@ import os
 import smtplib
 import ssl
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import EmailMessage
-from typing import Any
 
 from uad_orchestrator.extras import require_extra
+from uad_orchestrator.inference.sending.post import post_json
 from uad_orchestrator.orchestration.automation.alert_message import Alert
 from uad_orchestrator.project.settings import AlertSettings, EmailSettings, SlackSettings, WebhookSettings
 
@@ -68,13 +67,6 @@ def secret(variable: str) -> str:
     )
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would turn the POST into a GET, and carry the token to another host."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
 def _post(alert: Alert, to: WebhookSettings) -> None:
     picture = alert.picture
     with_picture = picture is not None and len(picture.content) <= LARGEST_PICTURE
@@ -87,15 +79,11 @@ def _post(alert: Alert, to: WebhookSettings) -> None:
         else None
     }
     url = to.url or secret(to.url_env or "")
-    headers = {"Content-Type": "application/json", "User-Agent": "uad_orchestrator"}
-    if to.token_env is not None:
-        headers["Authorization"] = f"Bearer {secret(to.token_env)}"
+    headers = {} if to.token_env is None else {"Authorization": f"Bearer {secret(to.token_env)}"}
     if not url.startswith(("http://", "https://")):
         raise NotDelivered(f"the environment variable {to.url_env} holds no http or https address")
-    request = urllib.request.Request(url, json.dumps(values).encode(), headers, method="POST")
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=SECONDS):
-            return
+        return post_json(url, json.dumps(values).encode(), headers, SECONDS)
     except urllib.error.HTTPError as error:
         why = f"the webhook answered {error.code} {error.reason}"
     except urllib.error.URLError as error:

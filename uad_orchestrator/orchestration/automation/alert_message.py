@@ -15,7 +15,7 @@ import numpy as np
 
 from uad_orchestrator.images.header import ImageError
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.inference.records.record_files import cell_folder
+from uad_orchestrator.inference.records.record_files import cell_folder, inside
 from uad_orchestrator.orchestration.assets.line import LINE_HEALTH
 from uad_orchestrator.orchestration.assets.line_partitions import cell_and_day
 from uad_orchestrator.orchestration.cells.line_day import health_file, kept_days, kept_health
@@ -27,7 +27,6 @@ from uad_orchestrator.reporting.pictures.thumbnail import thumbnail_jpeg
 
 SCHEMA = 1
 """Of an alert as JSON."""
-DAYS_DRAWN = 30
 PICTURE_WIDTH = 640
 
 
@@ -44,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that goes with an alert, and the file that says more."""
+    """A picture that goes with an alert."""
 
     content: bytes
     media_type: str
@@ -158,17 +157,14 @@ def _picture(project: Project, check: str, cell: Cell, day: str) -> Picture | No
         folder = cell_folder(records, cell.category, cell.detector) / day
         if (image := _read(folder, health.worst_picture)) is not None:
             return Picture(thumbnail_jpeg(image, PICTURE_WIDTH), "image/jpeg", f"{name}.jpg")
-    days = [one for one in kept_days(project, cell, DAYS_DRAWN) if one.day <= day]
+    days = kept_days(project, cell, until=day)
     return Picture(line_picture(days, project.line.drift.distance), "image/png", f"{name}.png")
 
 
 def _read(folder: Path, name: str) -> np.ndarray | None:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):  # records are files that anyone may have written
-        return None
     try:
-        return ImageSource.from_path(path).read()
-    except (ImageError, OSError):  # kept within a limit of bytes: it may be gone
+        return ImageSource.from_path(inside(folder, name)).read()
+    except (ImageError, OSError, ValueError):  # kept within a limit of bytes: it may be gone
         return None
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import dagster as dg
 
 from uad_orchestrator.inference.records.contents import day_stamp
-from uad_orchestrator.inference.records.record_files import recorded_cells, recorded_days
+from uad_orchestrator.inference.records.record_files import recorded_cells, recorded_days, today
 from uad_orchestrator.orchestration.assets.line import LINE
-from uad_orchestrator.orchestration.assets.line_partitions import day_key, first_day, today
+from uad_orchestrator.orchestration.assets.line_partitions import day_key, first_day
 from uad_orchestrator.orchestration.automation.run_requests import loaded_cells, only_loaded, tick_result
 from uad_orchestrator.orchestration.cells.line_day import kept_health
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs

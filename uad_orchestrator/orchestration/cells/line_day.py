@@ -28,6 +28,11 @@ from uad_orchestrator.storage.digests import digest_of
 
 FOLDER = "line"
 
+DAYS_SHOWN = 30
+"""In the report, and with an alert."""
+
+LAST_DAY = "9999-12-31"
+
 
 def day_of_records(project: Project, cell: Cell, day: str) -> DayOfRecords:
     """A cell's records of a day.
@@ -72,8 +77,8 @@ def kept_health(project: Project, cell: Cell, day: str) -> LineHealth | None:
     return found if found.version == HEALTH_VERSION else None
 
 
-def kept_days(project: Project, cell: Cell, last: int) -> list[LineHealth]:
-    """The last days of a cell whose health was taken, in order."""
+def kept_days(project: Project, cell: Cell, until: str = LAST_DAY) -> list[LineHealth]:
+    """The last days of a cell whose health was taken, ``DAYS_SHOWN`` of them up to one, in order."""
     folder = health_file(project, cell, "any").parent
-    days = sorted(path.stem for path in folder.glob("*.json"))[-last:]
+    days = sorted(day for path in folder.glob("*.json") if (day := path.stem) <= until)[-DAYS_SHOWN:]
     return [health for day in days if (health := kept_health(project, cell, day)) is not None]

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.orchestration.versions.state import Input
-from uad_orchestrator.review.judgement import Judged, standing
+from uad_orchestrator.review.judgement import standing
 from uad_orchestrator.review.judgement_file import JudgementFile
 
 TABLE_ROWS = 20
@@ -28,7 +28,7 @@ def describe_input(found: Input, records: Path | None = None) -> dict[str, Any]:
     if "images" in content:
         shown |= _describe_images(content["images"])
         if records is not None and found.asset == "dataset_category":
-            shown |= _describe_judged(content["images"], JudgementFile(records, found.partition).read())
+            shown |= _describe_judged(content["images"], JudgementFile(records, found.partition))
     elif "labels" in content:
         shown["dagster/row_count"] = len(content["labels"])
     if labels := _test_labels(content):
@@ -50,8 +50,12 @@ def _describe_images(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"dagster/row_count": len(images), **by_split, **_table("first_images", first)}
 
 
-def _describe_judged(images: Sequence[Mapping[str, Any]], judged: Sequence[Judged]) -> dict[str, Any]:
-    """The images that are in the category on a person's word."""
+def _describe_judged(images: Sequence[Mapping[str, Any]], judgements: JudgementFile) -> dict[str, Any]:
+    """The images that are in the category on a person's word; where that cannot be read, why."""
+    try:
+        judged = judgements.read()
+    except OSError as error:
+        return {"judged_images": f"{judgements.path} cannot be read: {error}"}
     by_content = {one.judgement.content: one.judgement for one in standing(judged).values()}
     words = [(image["path"], by_content[i]) for image in images if (i := image["sha256"]) in by_content]
     rows = [

@@ -117,7 +117,13 @@ def _judged(state: ProjectState, cell: Cell) -> Iterator[str]:
         return
     with suppress(InputUnavailable, DatasetError):
         paths = {record.digest: record.path for record in state.manifest(cell.category).records}
-        for judged in standing(JudgementFile(records, cell.category).read()).values():
+        judgements = JudgementFile(records, cell.category)
+        try:
+            standing_now = standing(judgements.read())
+        except OSError as error:
+            yield f"who judged images cannot be said: {judgements.path} cannot be read: {error}"
+            return
+        for judged in standing_now.values():
             if path := paths.get(judged.judgement.content):
                 yield f"{path}: {judged.told()}"
 

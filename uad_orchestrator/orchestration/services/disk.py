@@ -79,8 +79,14 @@ def _category_size(project: Project, key: str) -> tuple[int, tuple[int, int], in
     name, category = key.split("/", 1)
     dataset = project.datasets[name]
     try:
+        known = () if project.why_unreachable(key) else (category,)  # it was listed when the file was read
         scan, _ = scan_dataset(
-            dataset.layout, Path(dataset.root), category, dataset.exclude, dataset.layout_settings
+            dataset.layout,
+            Path(dataset.root),
+            category,
+            dataset.exclude,
+            dataset.layout_settings,
+            categories=known,
         )
         folder = dataset_folder(dataset.layout, dataset.root)  # a manifest's root may be the file itself
         size = image_size(folder / scan.images[0].path, project.reading(name))

@@ -137,6 +137,7 @@ def _dataset_problems(project: Project, on_file: OnFile, *, quick: bool) -> Iter
             progress=partial(on_file, key),
             reading=project.reading(name),
             decode=False,  # what that shows is among the findings, which are kept
+            categories=state.categories(name),
         )
         problems = {(problem.path, problem.message): problem.severity for problem in found}
         if not quick and "error" not in problems.values():

@@ -37,8 +37,6 @@ from uad_orchestrator.threads import available_threads
 FOLDER, SINGLE_FILE = "report", "report.html"
 LOST = (DamagedArtifact, MissingUpstream)
 """What a report was made of is damaged, or gone: named in the log or on the board, and computed by the next refresh."""
-DAYS_SHOWN = 30
-"""Days of a cell on the line, the last."""
 SMALL_BOARD = 50
 """Up to so many cells the report is written as a single file, too: some 100 kB a cell."""
 
@@ -61,6 +59,8 @@ def save_report(project: Project, output: Path | None = None, *, single_file: bo
         return _save_single_file(output or local / SINGLE_FILE, board, state, store)
     if output is None and len(state.cells) <= SMALL_BOARD:
         _save_single_file(local / SINGLE_FILE, board, state, store)
+    elif output is None:
+        (local / SINGLE_FILE).unlink(missing_ok=True)  # of a board that was smaller: its figures are old
     return write_report_folder(
         output or local / FOLDER,
         board,
@@ -177,4 +177,4 @@ def _section(run: CellRun, report: MetricsReport, scores: Sequence[ScoreRow]) ->
 
 def _days_of_line(run: CellRun) -> list[LineHealth]:
     project = run.state.project
-    return [] if project.line.records is None else kept_days(project, run.cell, DAYS_SHOWN)
+    return [] if project.line.records is None else kept_days(project, run.cell)

@@ -14,7 +14,7 @@ from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.source import ImageSource
-from uad_orchestrator.inference.records.record_files import recorded_cells
+from uad_orchestrator.inference.records.record_files import inside, recorded_cells
 from uad_orchestrator.orchestration.cells.artifact_files import read_normal_maps
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.cell_stages import open_detector
@@ -67,7 +67,7 @@ def open_review(project: Project, selection: Selection, by: str) -> Review:
     if records is None:
         raise NotReviewed(
             "uad.yaml does not say where the line is recorded: set `line: {records: DIR}`, the folder that "
-            "`--record` of uad serve, infer or watch writes to"
+            "`--record` of uad serve and uad infer writes to"
         )
     of_project = set(project.cells())
     found = [cell for cell in recorded_cells(records) if cell in of_project]
@@ -182,7 +182,7 @@ def _scores_now(run: CellRun, embedders: EmbedderPool, judged: list[Judged]) -> 
             found[said.id] = ScoreNow(table[record.path], "score table")
             continue
         kept = run.state.project.line.records
-        path = manifest.file(record.path) if record else Path(kept or "") / said.picture
+        path = manifest.file(record.path) if record else inside(Path(kept or ""), said.picture)
         if not path.is_file():
             found[said.id] = ScoreNow(float("nan"), fault="its picture is not kept any more")
             continue

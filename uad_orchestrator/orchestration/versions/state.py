@@ -99,11 +99,11 @@ class ProjectState:
                 strictness=dataset.strictness,
                 digests=self.digests,
                 reading=self.project.reading(name),
-                categories=self._categories(name),
+                categories=self.categories(name),
             )
         return self._manifests[category]
 
-    def _categories(self, name: str) -> frozenset[str]:
+    def categories(self, name: str) -> frozenset[str]:
         """The categories below a dataset's root, listed once; none where that fails: whoever reads one says why."""
         if name not in self._found:
             dataset = self.project.datasets[name]

@@ -31,7 +31,7 @@ class AlarmSettings(Section):
 
 
 class LineSettings(Section):
-    """What the line saw, as ``uad serve``, ``infer`` and ``watch`` record it, and how it is watched."""
+    """What the line saw, as ``uad serve`` and ``uad infer`` record it, and how it is watched."""
 
     records: Path | None = Field(None, description="the folder that is recorded to (--record)")
     start: date | None = Field(

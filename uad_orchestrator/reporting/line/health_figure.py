@@ -101,7 +101,7 @@ def line_picture(days: Sequence[LineHealth], distance: float) -> bytes:
     """The same as a PNG, for an alert.
 
     Args:
-        days: as above.
+        days: of one cell, in order; at least one.
         distance: of ``line.drift``, from which on it is one.
     """
     from matplotlib.figure import Figure

@@ -13,9 +13,9 @@ from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.pages.addresses import CellAddress
 from uad_orchestrator.reporting.pages.contents import ShownCategory
-from uad_orchestrator.reporting.pages.pictures import PICTURES_VERSION, truth_svg, view_jpeg
+from uad_orchestrator.reporting.pages.pictures import PICTURES_VERSION, truth_svg
 from uad_orchestrator.reporting.pages.report_folder import ReportFolder
-from uad_orchestrator.reporting.pictures.thumbnail import thumbnail_jpeg
+from uad_orchestrator.reporting.pictures.thumbnail import thumbnail_jpeg, view_jpeg
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.threads import ordered_map
 

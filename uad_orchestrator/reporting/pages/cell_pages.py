@@ -15,8 +15,9 @@ from uad_orchestrator.reporting.html_report import SOFTWARE, cell_figures
 from uad_orchestrator.reporting.pages.addresses import ALL_DETECTORS, CellAddress, link, way_up
 from uad_orchestrator.reporting.pages.category_images import checks_of
 from uad_orchestrator.reporting.pages.contents import CellContents, ShownCategory, ShownCell
-from uad_orchestrator.reporting.pages.pictures import MAP_SIDE, PICTURES_VERSION, VIEW_SIDE, map_png
+from uad_orchestrator.reporting.pages.pictures import MAP_SIDE, PICTURES_VERSION, map_png
 from uad_orchestrator.reporting.pages.report_folder import ReportFolder
+from uad_orchestrator.reporting.pictures.thumbnail import VIEW_SIDE
 from uad_orchestrator.reporting.threshold_sliders import RateTables, slider_data
 from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.threads import ordered_map

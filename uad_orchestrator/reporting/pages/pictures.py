@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
 
 from uad_orchestrator.reporting.pictures.contact_sheet import outlines
-from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale, colours, displayable, opacity
+from uad_orchestrator.reporting.pictures.heatmap import HeatmapScale, colours, opacity
 from uad_orchestrator.reporting.pictures.sheet_drawing import resized
+from uad_orchestrator.reporting.pictures.thumbnail import at_most
 
 PICTURES_VERSION = 1
 """Raised when the same image or map gives another picture."""
 
-VIEW_SIDE = 1600
-"""Pixels of the longer side of an image's picture, at most."""
 MAP_SIDE = 512
-"""Likewise of a map's: it comes from a patch grid, and is smooth."""
-VIEW_QUALITY = 90
+"""Pixels of the longer side of a map's picture, at most: it comes from a patch grid, and is smooth."""
 
 OUTLINE = 255
 """The palette's entry for the line around what is above the limit; the others are positions on the scale."""
 TRUTH_STYLE = 'fill="none" vector-effect="non-scaling-stroke" stroke-linejoin="round"'
 
 Box = tuple[float, float, float, float]
-
-
-def view_jpeg(image: np.ndarray) -> bytes:
-    """An image as a JPEG of at most ``VIEW_SIDE`` pixels a side.
-
-    Args:
-        image: ``(H, W, 3)`` RGB, uint8 or uint16.
-    """
-    from PIL import Image
-
-    encoded = io.BytesIO()
-    small = resized(displayable(image), _at_most(image.shape[:2], VIEW_SIDE))
-    Image.fromarray(small).save(encoded, "JPEG", quality=VIEW_QUALITY)
-    return encoded.getvalue()
 
 
 def map_png(anomaly_map: np.ndarray, scale: HeatmapScale) -> bytes:
@@ -56,7 +40,7 @@ def map_png(anomaly_map: np.ndarray, scale: HeatmapScale) -> bytes:
     from PIL import Image
 
     values = np.asarray(anomaly_map, np.float32)
-    small = resized(values, _at_most(values.shape, MAP_SIDE))
+    small = resized(values, at_most(values.shape, MAP_SIDE))
     entries = (scale.position(small) * (OUTLINE - 1) + 0.5).astype(np.uint8)
     above = (small > scale.limit).view(np.uint8)
     if above.any():
@@ -79,7 +63,7 @@ def truth_svg(mask: np.ndarray | None, boxes: Iterable[Box], size: tuple[int, in
         size: ``(H, W)`` of the image.
     """
     height, width = size
-    small = _at_most(size, 2 * MAP_SIDE)
+    small = at_most(size, 2 * MAP_SIDE)
     borders = [] if mask is None else outlines(mask, small)
     factor = width / small[1]
     paths = [_closed((border + 0.5) * factor) for border in borders]
@@ -99,12 +83,6 @@ def _palette() -> tuple[bytes, bytes]:
     rgb = np.vstack([colours(positions), [[255, 255, 255]]]).astype(np.uint8)
     alpha = np.append(np.round(opacity(positions) * 255), 255).astype(np.uint8)
     return rgb.tobytes(), alpha.tobytes()
-
-
-def _at_most(size: Sequence[int], side: int) -> tuple[int, int]:
-    height, width = size
-    factor = min(1.0, side / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def _closed(border: np.ndarray) -> str:

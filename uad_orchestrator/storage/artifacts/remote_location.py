@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
 
+from uad_orchestrator.extras import require_extra
 from uad_orchestrator.storage.artifacts.first_writer import create, keeps_first, remembered_keeps_first
 from uad_orchestrator.storage.artifacts.listing import LEVELS, Listing, artifact_of
 from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, Stray
@@ -69,6 +70,8 @@ class RemoteLocation:
 
         if hasattr(root, "fs") and hasattr(root, "path"):
             return cls(root.fs, root.path, str(root), cache)
+        if str(root).startswith(("s3://", "s3a://")):
+            require_extra("s3fs", extra="s3", what=f"storage on {root}")
         filesystem, path = fsspec.url_to_fs(str(root))
         return cls(filesystem, path, str(root), cache)
 

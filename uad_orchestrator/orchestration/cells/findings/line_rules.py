@@ -34,17 +34,19 @@ def alarm_rate(health: LineHealth, settings: LineSettings) -> Verdict:
     if few := _too_few(health, settings):
         return few
     asked = {"rejected": "rejected", "alarms": "rejected or in review"}
-    known = [name for name in asked if name in health.shares and health.shares[name].p is not None]
+    known = [
+        (name, share, share.p, share.expected)
+        for name in asked
+        if (share := health.shares.get(name)) and share.p is not None and share.expected is not None
+    ]
     if not known:
         return _undecided(health.missing.get("alarms", "no rate was promised"))
     rules, figures = settings.alarms, dict[str, Any]()
     loud, said = [], []
-    for name in known:
-        share = health.shares[name]
-        assert share.p is not None and share.expected is not None
-        figures |= {f"{name}_share": share.share, f"{name}_expected": share.expected, f"{name}_p": share.p}
+    for name, share, p, expected in known:
+        figures |= {f"{name}_share": share.share, f"{name}_expected": expected, f"{name}_p": p}
         said.append(f"{asked[name]}: {_in_words(share)}")
-        if share.p <= rules.p / len(known) and share.share >= rules.factor * share.expected:
+        if p <= rules.p / len(known) and share.share >= rules.factor * expected:
             loud.append(asked[name])
     more = f"more parts than promised are {' and '.join(loud)}; " if loud else ""
     return _verdict(not loud, more + "; ".join(said), figures)
