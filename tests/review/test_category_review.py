@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -250,6 +251,29 @@ def test_completing_an_undone_judgement_leaves_the_file_of_the_next_one(line):
     line.judge("normal")
     assert line.review.complete() == []
     assert len(line.files()) == 1 and all(one.removed or one.stands for one in line.review.judgements.read())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("defect_type", "../../../elsewhere"),
+        ("defect_type", "/elsewhere"),
+        ("defect_type", ".."),
+        ("picture", "../secret.png"),
+        ("picture", "{home}/secret.png"),
+    ],
+)
+def test_a_line_that_somebody_wrote_into_the_records_makes_no_file_elsewhere(line, key, value):
+    judged = line.judge("defect", "scratch")
+    line.review.undo(judged.judgement.id, by="anna")
+    shutil.copyfile(line.picture(line.images[0]), line.home / "secret.png")
+    before = {path for path in line.home.rglob("*") if path.is_file()}
+    forged = judged.judgement.to_json() | {"id": "f" * 32, key: value.format(home=line.home)}
+    with line.review.judgements.path.open("a") as file:
+        file.write(json.dumps({"event": "judged"} | forged) + "\n")
+    (fault,) = line.review.complete()
+    assert "is no event of a judgement" in fault
+    assert {path for path in line.home.rglob("*") if path.is_file()} == before
 
 
 # A model of all that can happen to three images: their verdicts, kills between the steps, and recalibrations.
