@@ -140,6 +140,14 @@ def test_a_file_of_other_content_is_never_removed(line):
     assert Path(judged.filed_as).read_bytes() == b"something else"
 
 
+def test_what_was_undone_is_judged_otherwise_though_the_dataset_was_listed_in_between(line):
+    judged = line.judge("defect", "scratch")
+    place = str(Path(judged.filed_as).relative_to(line.filing.root))
+    line.filing = replace(line.filing, known={judged.judgement.content: KnownImage(place, defective=True)})
+    line.review.undo(judged.judgement.id, by="anna")
+    assert line.judge("normal").filed_as.startswith(str(line.home / "arriving"))
+
+
 def test_undo_waits_for_no_recalibration(line):
     judged = line.judge("normal")
 
@@ -193,13 +201,13 @@ def test_a_picture_that_cannot_be_decoded_is_refused(line):
     ],
 )
 def test_an_image_that_the_dataset_has_is_not_there_twice(line, path, defective, verdict, kind, said):
+    (line.home / "data" / path).parent.mkdir(parents=True)
+    shutil.copy(line.picture(line.images[0]), line.home / "data" / path)
     line.filing = replace(line.filing, known={line.images[0].digest: KnownImage(path, defective)})
     if said:
         with pytest.raises(CannotJudge, match=said):
             line.judge(verdict, kind)
         return
-    (line.home / "data" / path).parent.mkdir(parents=True)
-    shutil.copy(line.picture(line.images[0]), line.home / "data" / path)
     judged = line.judge(verdict, kind)
     assert (judged.filed_as, judged.added) == (str(line.home / "data" / path), False)
     line.review.undo(judged.judgement.id, by="anna")
