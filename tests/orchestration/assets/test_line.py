@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.orchestration.workshop import normal_image, write_image
 from uad_orchestrator.inference.records.health import LineHealth
 from uad_orchestrator.inference.records.record_files import cell_folder
 from uad_orchestrator.orchestration.assets.line_partitions import cell_and_day, day_key, first_day, today
+from uad_orchestrator.orchestration.cells import line_normals
 from uad_orchestrator.orchestration.cells.line_day import kept_days, kept_health
 from uad_orchestrator.orchestration.cells.line_normals import calibration_normals
 from uad_orchestrator.orchestration.cells.points_in_use import image_point
@@ -150,6 +152,18 @@ def test_a_recalibrated_cell_is_judged_by_the_normals_its_bundle_has(line: Watch
     assert calibration_normals(line.run, threshold) == before, "the line goes on with the bundle it has"
     unknown = calibration_normals(line.run, 17.25)
     assert unknown.scores == () and "17.25" in unknown.missing["score"]
+
+
+def test_a_threshold_is_that_of_the_table_calibrated_to_it_though_a_newer_one_has_the_score(
+    line: WatchedLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threshold = image_point(line.run).threshold
+    ((normals, point),) = line_normals._score_tables(line.run)
+    more = [replace(row, image=f"new{n}", score=threshold * 2 + n) for n, row in enumerate(normals[:6])]
+    newer = [*normals, *more], replace(point, threshold=threshold * 2)
+    monkeypatch.setattr(line_normals, "_score_tables", lambda run: iter([newer, (normals, point)]))
+    assert len(calibration_normals(line.run, threshold).scores) == 24
+    assert len(calibration_normals(line.run, threshold * 2).scores) == 30
 
 
 def test_normals_that_are_gone_are_said(line: WatchedLine) -> None:

@@ -32,16 +32,15 @@ def calibration_normals(run: CellRun, threshold: float | None) -> CalibrationNor
     """The normals behind a threshold: of the cell's score tables the newest that it can be of.
 
     A recalibration changes scores and threshold; the line goes on with its bundle until it gets another. So what it
-    is judged by is looked for among the score tables that the store has, by its threshold: the calibrated one, that
-    of another false-positive rate, which is the score of a normal, too, or the one that people pinned.
+    is judged by is looked for among the score tables that the store has, by its threshold: the calibrated one of any
+    of them; else that of another false-positive rate, which is the score of a normal, too, or the one that people
+    pinned.
 
     Args:
         run: the cell.
         threshold: of the parts; None: they had none.
     """
-    found = next(
-        (table for table in _score_tables(run) if threshold is None or _is_of(run, table, threshold)), None
-    )
+    found = _table_of(run, threshold)
     if found is None:
         why = (
             "there is no score table of this cell whose calibration gives the threshold that the parts were held to"
@@ -88,12 +87,28 @@ def _score_tables(run: CellRun) -> Iterator[_Table]:
             continue
 
 
-def _is_of(run: CellRun, table: _Table, threshold: float) -> bool:
-    normals, point = table
+def _table_of(run: CellRun, threshold: float | None) -> _Table | None:
+    """The newest table that was calibrated to this threshold, else the newest that a threshold like it may be of.
+
+    In this order: a normal often has the very score after a recalibration that it had before, so that the threshold of
+    the old table is among the scores of the new one.
+    """
+    if threshold is None:
+        return next(_score_tables(run), None)
+    others = []
+    for table in _score_tables(run):
+        if _is_among([table[1].threshold], threshold):
+            return table
+        others.append(table)
     pin = run.state.project.pins(run.cell.category, run.cell.detector).image
     pinned = [] if pin is None or pin.threshold is None else [pin.threshold]
-    known = np.array([point.threshold, *pinned, *(row.score for row in normals)])
-    return bool(np.isclose(known, threshold, rtol=_EVEN, atol=0).any())
+    return next(
+        (table for table in others if _is_among([*pinned, *(row.score for row in table[0])], threshold)), None
+    )
+
+
+def _is_among(known: Sequence[float], threshold: float) -> bool:
+    return bool(np.isclose(np.array(known), threshold, rtol=_EVEN, atol=0).any())
 
 
 def _looks(run: CellRun, names: list[str]) -> tuple[dict[str, tuple[float, ...]], str]:
