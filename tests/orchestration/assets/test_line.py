@@ -18,6 +18,7 @@ from tests.orchestration.watched_line import CELL, WatchedLine
 from tests.orchestration.workshop import normal_image, write_image
 from uad_orchestrator.inference.records.health import LineHealth
 from uad_orchestrator.inference.records.record_files import cell_folder
+from uad_orchestrator.orchestration.assets import line_partitions
 from uad_orchestrator.orchestration.assets.line_partitions import cell_and_day, day_key, first_day, today
 from uad_orchestrator.orchestration.cells import line_normals
 from uad_orchestrator.orchestration.cells.line_day import kept_days, kept_health
@@ -204,6 +205,19 @@ def test_partitions_are_cells_and_days(built: WatchedLine, tmp_path: Path) -> No
     found.record("2026-10-05", 1)
     found.record("2026-10-07", 1)
     assert first_day(found.workshop.project) == "2026-10-05"
+
+
+def test_the_benchmark_loads_while_the_records_cannot_be_reached(
+    line: WatchedLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.workshop.edit(lambda values: values["line"].pop("start"))
+
+    def away(*_: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(line_partitions, "recorded_days", away)
+    assert first_day(line.workshop.project) == today()
+    dg.Definitions.validate_loadable(build_definitions(line.workshop.project))
 
 
 def test_loading_reads_no_record(line: WatchedLine, monkeypatch: pytest.MonkeyPatch) -> None:

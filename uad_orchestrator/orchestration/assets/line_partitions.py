@@ -27,11 +27,18 @@ def line_partitions(project: Project) -> dg.MultiPartitionsDefinition:
 
 
 def first_day(project: Project) -> str:
-    """``line.start``, else the first day that has records, else today."""
+    """``line.start``, else the first day that has records, else today: also where the records cannot be reached now.
+
+    The benchmark's assets are loaded together with those of the line, and must not fail with a share that is away; the
+    sensor says that it is.
+    """
     if project.line.start is not None:
         return project.line.start.isoformat()
     folder = project.line.records
-    first = [days[0] for cell in project.cells() if folder and (days := recorded_days(folder, *cell))]
+    try:
+        first = [days[0] for cell in project.cells() if folder and (days := recorded_days(folder, *cell))]
+    except OSError:
+        return today()
     return min([*first, today()])
 
 
