@@ -136,6 +136,27 @@ def test_today_is_refreshed_every_some_minutes_and_once_more_after_it_ended(line
     assert line.days() == [], "what is settled is not looked at"
 
 
+def test_of_another_folder_and_of_an_earlier_start_nothing_is_settled(line: Line) -> None:
+    line.record(YESTERDAY)
+    line.days()
+    line.read(YESTERDAY)
+    assert line.days() == [] and Seen.from_cursor(line.cursor).settled
+    line.record("2026-10-20")
+    line.workshop.edit(lambda values: values["line"].update(start="2026-10-01"))
+    line.definitions = build_definitions(line.workshop.project)
+    assert line.days() == [(CELL, "2026-10-20")]
+    line.read("2026-10-20")
+    assert line.days() == [] and Seen.from_cursor(line.cursor).settled
+    line.workshop.edit(lambda values: values["line"].update(records="moved"))
+    (line.workshop.home / "records").rename(line.workshop.home / "moved")
+    write_journal(
+        line.workshop.home / "moved",
+        made_records(YESTERDAY, [0.7], detector="patchcore", category="alpha/disc"),
+        "more.jsonl",
+    )
+    assert line.days() == [(CELL, YESTERDAY)]
+
+
 def test_a_cursor_that_is_lost_costs_no_run(line: Line) -> None:
     line.record(YESTERDAY)
     line.days()
