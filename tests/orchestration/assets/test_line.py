@@ -16,6 +16,7 @@ import pytest
 from tests.inference.records.made_up import write_parquet
 from tests.orchestration.watched_line import CELL, WatchedLine
 from tests.orchestration.workshop import normal_image, write_image
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.records.health import LineHealth
 from uad_orchestrator.inference.records.record_files import cell_folder
 from uad_orchestrator.orchestration.assets import line_partitions
@@ -159,12 +160,19 @@ def test_a_threshold_is_that_of_the_table_calibrated_to_it_though_a_newer_one_ha
     line: WatchedLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threshold = image_point(line.run).threshold
-    ((normals, point),) = line_normals._score_tables(line.run)
-    more = [replace(row, image=f"new{n}", score=threshold * 2 + n) for n, row in enumerate(normals[:6])]
-    newer = [*normals, *more], replace(point, threshold=threshold * 2)
-    monkeypatch.setattr(line_normals, "_score_tables", lambda run: iter([newer, (normals, point)]))
+    (table,) = line_normals._score_tables(line.run)
+    more = [replace(row, image=f"new{n}", score=threshold * 2 + n) for n, row in enumerate(table.normals[:6])]
+    newer = table._replace(
+        normals=[*table.normals, *more], point=replace(table.point, threshold=threshold * 2)
+    )
+    monkeypatch.setattr(line_normals, "_score_tables", lambda run: iter([newer, table]))
     assert len(calibration_normals(line.run, threshold).scores) == 24
     assert len(calibration_normals(line.run, threshold * 2).scores) == 30
+    # The old table was removed: the new one is not taken for it, but serves another rate of its own model.
+    monkeypatch.setattr(line_normals, "_score_tables", lambda run: iter([newer]))
+    model = DetectorState.load(line.run.directory("memory_bank")).digest()
+    assert "score" in calibration_normals(line.run, threshold, "of another bundle").missing
+    assert len(calibration_normals(line.run, threshold, model).scores) == 30
 
 
 def test_normals_that_are_gone_are_said(line: WatchedLine) -> None:
