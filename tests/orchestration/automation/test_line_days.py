@@ -231,6 +231,14 @@ def test_records_before_the_start_of_tomorrow_and_of_strange_cells_are_left(line
     assert line.days() == [] and "not in uad.yaml: beta/disc x patchcore" in str(line.reason)
 
 
+def test_records_of_days_to_come_are_said(line: Line) -> None:
+    line.record("2026-11-27")
+    line.now = NOON + 11.5 * 3600
+    assert line.days() == [] and line.reason == "no new records", "a clock may be some minutes ahead"
+    line.record("2026-11-28")
+    assert line.days() == [] and "2026-11-28, a day to come: is the clock" in str(line.reason)
+
+
 def test_a_project_file_that_is_broken_or_has_no_line_any_more_asks_for_nothing(line: Line) -> None:
     line.record(YESTERDAY)
     text = (line.workshop.home / "uad.yaml").read_text()

@@ -182,7 +182,13 @@ class _LineTick:
         """The days of a cell to ask for now."""
         settled = self.seen.settled.get(cell.key, "")
         up_to_here = True
-        for day in recorded_days(self.records, cell.category, cell.detector):
+        days = recorded_days(self.records, cell.category, cell.detector)
+        # By another clock than this one: an hour ahead may be a day ahead, around midnight.
+        if ahead := [day for day in days if now + 3600 < _end_of(day) - 86400]:
+            self.notes.append(
+                f"{cell} has records of {ahead[0]}, a day to come: is the clock of the line right?"
+            )
+        for day in days:
             if not max(settled, self.start) <= day <= last or day == settled:
                 continue
             key = str(day_key(cell, day))
