@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import EmailMessage
+from http.client import HTTPException
 from typing import Any
 
 from uad_orchestrator.extras import require_extra
@@ -100,7 +101,7 @@ def _post(alert: Alert, to: WebhookSettings) -> None:
         why = f"the webhook answered {error.code} {error.reason}"
     except urllib.error.URLError as error:
         why = f"the webhook cannot be reached: {_plainly(error.reason)}"
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         why = f"the webhook cannot be reached: {type(error).__name__}"
     raise NotDelivered(why)  # outside: the error before it names the address
 
