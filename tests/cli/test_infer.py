@@ -110,6 +110,12 @@ def test_without_a_threshold_nothing_is_called_normal(
         (["x.png", "--json", "--csv"], 2, "not both"),
         (["nowhere.png"], 1, "nowhere.png: no such file"),
         (["--watch", "nowhere"], 1, "no folder nowhere"),
+        (
+            ["--watch", "arriving", "--record", "arriving/seen"],
+            2,
+            "--record arriving/seen lies in the watched",
+        ),
+        (["--watch", "arriving", "--maps", "./arriving"], 2, "--maps arriving lies in the watched"),
     ],
 )
 def test_wrong_usage(bundle_folder: Path, arguments: list[str], status: int, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -139,6 +140,14 @@ def test_a_file_of_other_content_is_never_removed(line):
     assert Path(judged.filed_as).read_bytes() == b"something else"
 
 
+def test_what_was_undone_is_judged_otherwise_though_the_dataset_was_listed_in_between(line):
+    judged = line.judge("defect", "scratch")
+    place = str(Path(judged.filed_as).relative_to(line.filing.root))
+    line.filing = replace(line.filing, known={judged.judgement.content: KnownImage(place, defective=True)})
+    line.review.undo(judged.judgement.id, by="anna")
+    assert line.judge("normal").filed_as.startswith(str(line.home / "arriving"))
+
+
 def test_undo_waits_for_no_recalibration(line):
     judged = line.judge("normal")
 
@@ -192,13 +201,13 @@ def test_a_picture_that_cannot_be_decoded_is_refused(line):
     ],
 )
 def test_an_image_that_the_dataset_has_is_not_there_twice(line, path, defective, verdict, kind, said):
+    (line.home / "data" / path).parent.mkdir(parents=True)
+    shutil.copy(line.picture(line.images[0]), line.home / "data" / path)
     line.filing = replace(line.filing, known={line.images[0].digest: KnownImage(path, defective)})
     if said:
         with pytest.raises(CannotJudge, match=said):
             line.judge(verdict, kind)
         return
-    (line.home / "data" / path).parent.mkdir(parents=True)
-    shutil.copy(line.picture(line.images[0]), line.home / "data" / path)
     judged = line.judge(verdict, kind)
     assert (judged.filed_as, judged.added) == (str(line.home / "data" / path), False)
     line.review.undo(judged.judgement.id, by="anna")
@@ -250,6 +259,29 @@ def test_completing_an_undone_judgement_leaves_the_file_of_the_next_one(line):
     line.judge("normal")
     assert line.review.complete() == []
     assert len(line.files()) == 1 and all(one.removed or one.stands for one in line.review.judgements.read())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("defect_type", "../../../elsewhere"),
+        ("defect_type", "/elsewhere"),
+        ("defect_type", ".."),
+        ("picture", "../secret.png"),
+        ("picture", "{home}/secret.png"),
+    ],
+)
+def test_a_line_that_somebody_wrote_into_the_records_makes_no_file_elsewhere(line, key, value):
+    judged = line.judge("defect", "scratch")
+    line.review.undo(judged.judgement.id, by="anna")
+    shutil.copyfile(line.picture(line.images[0]), line.home / "secret.png")
+    before = {path for path in line.home.rglob("*") if path.is_file()}
+    forged = judged.judgement.to_json() | {"id": "f" * 32, key: value.format(home=line.home)}
+    with line.review.judgements.path.open("a") as file:
+        file.write(json.dumps({"event": "judged"} | forged) + "\n")
+    (fault,) = line.review.complete()
+    assert "is no event of a judgement" in fault
+    assert {path for path in line.home.rglob("*") if path.is_file()} == before
 
 
 # A model of all that can happen to three images: their verdicts, kills between the steps, and recalibrations.

@@ -56,12 +56,17 @@ def test_a_day_that_grew_is_read_again(tmp_path):
     assert stopped.find("f" * 32) is None
 
 
-@pytest.mark.parametrize("name", ["../../../../secret.png", "/etc/passwd", "pictures/../../2026-11-27/x.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["../../../../secret.png", "/etc/passwd", "pictures/../../2026-11-27/x.png", "pictures/" + 300 * "x"],
+)
 def test_no_name_leads_out_of_the_day(tmp_path, name):
     (tmp_path / "secret.png").write_bytes(b"x")
     record = record_image(tmp_path / "records", 1, picture=name)
-    with pytest.raises(ValueError, match="leads out of"):
-        StoppedRecords(tmp_path / "records", [CELL]).picture(record)
+    good = record_image(tmp_path / "records", 2)
+    stopped = StoppedRecords(tmp_path / "records", [CELL])
+    assert stopped.picture(record) is None
+    assert [image.newest.id for image in stopped.images()] == [good.id], "the others are reviewed as ever"
 
 
 def test_a_record_of_another_cell_in_the_folder_is_passed_over(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -100,6 +100,8 @@ def infer(  # noqa: PLR0913, PLR0917 - a command's options
     from uad_orchestrator.inference.line_output import LineTargets, line_output
 
     _check_usage(paths, watch, as_json and as_csv, require_signature is not None and bundle is None)
+    if watch is not None:
+        _check_outside(watch, {"--record": record, "--maps": maps, "--overlays": overlays})
     with inspecting():
         if bundle is not None:
             model = load_bundle(bundle, weights=weights, trusted=trust or (), signed_by=require_signature)
@@ -166,6 +168,16 @@ def _watch(inspection: Inspection, folder: Path) -> None:
     note(f"Watching {folder} (Ctrl-C stops)")
     arriving = arriving_images(folder, reading=inspection.reading or inspection.bundle.reading)
     inspection.stream(arriving, {}, folder, batch_size=1)
+
+
+def _check_outside(watch: Path, written: Mapping[str, Path | None]) -> None:
+    """What is written into the watched folder would be inspected again, without end."""
+    for option, folder in written.items():
+        if folder is not None and folder.resolve().is_relative_to(watch.resolve()):
+            note(
+                f"Error: {option} {folder} lies in the watched folder, whose images are inspected: name another"
+            )
+            raise typer.Exit(WRONG_USAGE)
 
 
 def _check_usage(paths: list[Path] | None, watch: Path | None, two_formats: bool, no_bundle: bool) -> None:

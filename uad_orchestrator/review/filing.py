@@ -80,13 +80,14 @@ class Filing:
             raise CannotJudge("a defect has a type, and nothing else has one")
         if verdict == "unsure":
             return
+        known = self._known(content)
         fault = (
             self.refusals().get(verdict)
             or self._picture_fault(picture)
-            or self._contradiction(verdict, content)
+            or (self._contradiction(verdict, known) if known else None)
         )
         if not fault and defect_type is not None:
-            fault = self._type_fault(defect_type, content)
+            fault = self._type_fault(defect_type, known)
         if fault:
             raise CannotJudge(fault)
 
@@ -112,9 +113,8 @@ class Filing:
         Raises:
             OSError: it cannot be written, or is not what was judged any more.
         """
-        known = self.known.get(judgement.content)
-        if known and (there := self.root / file_path(known.path)).is_file():
-            return Filed(there, added=False)
+        if known := self._known(judgement.content):
+            return Filed(self.root / file_path(known.path), added=False)
         target = self.target(judgement)
         if not self.has(target, judgement.content):
             with new_file(target, durable=True) as aside:
@@ -162,17 +162,21 @@ class Filing:
             return f"its picture cannot be decoded: {error}"
         return None
 
-    def _contradiction(self, verdict: Verdict, content: str) -> str | None:
+    def _known(self, content: str) -> KnownImage | None:
+        """The image that the dataset has; None where it has none, or not any more, as after a judgement was undone."""
         known = self.known.get(content)
-        if known is None or known.defective == (verdict == "defect"):
+        return known if known and (self.root / file_path(known.path)).is_file() else None
+
+    @staticmethod
+    def _contradiction(verdict: Verdict, known: KnownImage) -> str | None:
+        if known.defective == (verdict == "defect"):
             return None
         if known.defective is None:
             return f"uad.yaml excludes this very image, {known.path}: take it out of `exclude` first"
         what = "a defect" if known.defective else "normal"
         return f"the dataset has this very image as {known.path}, {what}: move or remove it there first"
 
-    def _type_fault(self, kind: str, content: str) -> str | None:
-        known = self.known.get(content)
+    def _type_fault(self, kind: str, known: KnownImage | None) -> str | None:
         if kind not in self.type_folders and (fault := self.type_fault(kind)):
             return f"{kind!r} cannot be a type of defect: {fault}"
         folder = self.type_folders.get(kind)

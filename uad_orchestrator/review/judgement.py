@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from uad_orchestrator.metrics.thresholds.decision import Decision
@@ -63,10 +64,16 @@ class Judgement:
         Raises:
             TypeError: a value is missing, or is none of these.
             KeyError: likewise.
-            ValueError: there is no such verdict.
+            ValueError: there is no such verdict, or its picture or type would lead out of their folders: whoever
+                records can write the file that this is read from.
         """
         if values["verdict"] not in VERDICTS:
             raise ValueError(f"there is no verdict {values['verdict']!r}")
+        if not _leads_inside(values["picture"]):
+            raise ValueError(f"the picture {values['picture']!r} leads out of the records")
+        kind = values["defect_type"]
+        if kind is not None and not (_leads_inside(kind) and PurePosixPath(kind).name == kind):
+            raise ValueError(f"the type {kind!r} can be no folder of test images")
         known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
         stopped = {name: Stop(**stop) for name, stop in dict(values.get("stopped") or {}).items()}
         return cls(**known | {"stopped": stopped})
@@ -137,6 +144,12 @@ def standing(judged: Sequence[Judged]) -> dict[str, Judged]:
         judged: in the order in which they were made.
     """
     return {one.judgement.digest: one for one in judged if one.stands}
+
+
+def _leads_inside(path: str) -> bool:
+    """Whether a path stays below the folder that it is appended to."""
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts and "\0" not in path
 
 
 def now() -> str:

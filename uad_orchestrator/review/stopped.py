@@ -80,7 +80,7 @@ class StoppedRecords:
         return images_of(record for record in self.read() if self.picture(record) is not None)
 
     def picture(self, record: LineRecord) -> Path | None:
-        """The file that was kept of an image; None where none was, or it was removed since."""
+        """The file that was kept of an image; None where none was, or is any more, or its name leads elsewhere."""
         return self._kept(record, record.picture)
 
     def anomaly_map(self, record: LineRecord) -> Path | None:
@@ -90,8 +90,14 @@ class StoppedRecords:
     def _kept(self, record: LineRecord, name: str | None) -> Path | None:
         if name is None:
             return None
-        path = kept_file(self.records, record, name)
-        return path if path.is_file() else None
+        try:
+            path = kept_file(self.records, record, name)
+            return path if path.is_file() else None
+        except (
+            ValueError,
+            OSError,
+        ):  # it leads elsewhere, or is too long: one such record keeps nobody from the others
+            return None
 
     def _of(self, cell: Cell) -> Iterable[LineRecord]:
         for day in recorded_days(self.records, *cell):

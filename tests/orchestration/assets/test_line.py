@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ import pytest
 from tests.inference.records.made_up import write_parquet
 from tests.orchestration.watched_line import CELL, WatchedLine
 from tests.orchestration.workshop import normal_image, write_image
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.records.health import LineHealth
 from uad_orchestrator.inference.records.record_files import cell_folder
+from uad_orchestrator.orchestration.assets import line_partitions
 from uad_orchestrator.orchestration.assets.line_partitions import cell_and_day, day_key, first_day, today
+from uad_orchestrator.orchestration.cells import line_normals
 from uad_orchestrator.orchestration.cells.line_day import kept_days, kept_health
 from uad_orchestrator.orchestration.cells.line_normals import calibration_normals
 from uad_orchestrator.orchestration.cells.points_in_use import image_point
@@ -152,6 +156,25 @@ def test_a_recalibrated_cell_is_judged_by_the_normals_its_bundle_has(line: Watch
     assert unknown.scores == () and "17.25" in unknown.missing["score"]
 
 
+def test_a_threshold_is_that_of_the_table_calibrated_to_it_though_a_newer_one_has_the_score(
+    line: WatchedLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threshold = image_point(line.run).threshold
+    (table,) = line_normals._score_tables(line.run)
+    more = [replace(row, image=f"new{n}", score=threshold * 2 + n) for n, row in enumerate(table.normals[:6])]
+    newer = table._replace(
+        normals=[*table.normals, *more], point=replace(table.point, threshold=threshold * 2)
+    )
+    monkeypatch.setattr(line_normals, "_score_tables", lambda run: iter([newer, table]))
+    assert len(calibration_normals(line.run, threshold).scores) == 24
+    assert len(calibration_normals(line.run, threshold * 2).scores) == 30
+    # The old table was removed: the new one is not taken for it, but serves another rate of its own model.
+    monkeypatch.setattr(line_normals, "_score_tables", lambda run: iter([newer]))
+    model = DetectorState.load(line.run.directory("memory_bank")).digest()
+    assert "score" in calibration_normals(line.run, threshold, "of another bundle").missing
+    assert len(calibration_normals(line.run, threshold, model).scores) == 30
+
+
 def test_normals_that_are_gone_are_said(line: WatchedLine) -> None:
     threshold = image_point(line.run).threshold
     shutil.rmtree(line.workshop.home / "data")
@@ -190,6 +213,19 @@ def test_partitions_are_cells_and_days(built: WatchedLine, tmp_path: Path) -> No
     found.record("2026-10-05", 1)
     found.record("2026-10-07", 1)
     assert first_day(found.workshop.project) == "2026-10-05"
+
+
+def test_the_benchmark_loads_while_the_records_cannot_be_reached(
+    line: WatchedLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.workshop.edit(lambda values: values["line"].pop("start"))
+
+    def away(*_: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(line_partitions, "recorded_days", away)
+    assert first_day(line.workshop.project) == today()
+    dg.Definitions.validate_loadable(build_definitions(line.workshop.project))
 
 
 def test_loading_reads_no_record(line: WatchedLine, monkeypatch: pytest.MonkeyPatch) -> None:

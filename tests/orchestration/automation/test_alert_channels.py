@@ -260,3 +260,11 @@ def test_a_large_picture_is_left_out_of_a_webhook(monkeypatch: pytest.MonkeyPatc
     for size in (LARGEST_PICTURE, LARGEST_PICTURE + 1):
         send(replace(ALERT, picture=Picture(b"x" * size, "image/png", "a.png")), to, print)
     assert [body["picture"] is None for body in bodies] == [False, True]
+
+
+def test_an_address_from_the_environment_that_is_none_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINE7_HOOK", "http://127.0.0.1:9/hook/se cret")
+    to = AlertSettings.model_validate({"webhook": {"url_env": "LINE7_HOOK"}})
+    with pytest.raises(NotDelivered, match="cannot be reached: InvalidURL") as failed:
+        send(ALERT, to, print)
+    assert "cret" not in str(failed.value) and failed.value.__context__ is None

@@ -315,6 +315,25 @@ def test_of_more_alarms_the_worst_part_is_shown(workshop: Workshop, instance: dg
     assert media == ["image/jpeg", "image/png", "image/png"], "what is not there, or elsewhere, is not shown"
 
 
+def test_a_day_that_many_others_came_after_is_drawn(workshop: Workshop, instance: dg.DagsterInstance) -> None:
+    alerts = Alerts(workshop, instance, [{"webhook": "http://127.0.0.1:9/"}])
+    alerts.result("look_drift", False)
+    found = evaluation(
+        instance,
+        dg.AssetCheckKey(dg.AssetKey([alerts.prefix, "line_health"]), "look_drift"),
+        str(day_key(CELL, DAY)),
+    )
+    assert found is not None
+    take_health(alerts)
+    health = health_file(workshop.project, CELL, DAY)
+    for number in range(1, 32):
+        write_text(
+            health.with_name(f"2026-12-{number:02}.json"),
+            health.read_text().replace(DAY, f"2026-12-{number:02}"),
+        )
+    assert alert_of(workshop.project, found).picture is not None
+
+
 def test_a_secret_is_in_the_request_and_nowhere_else(
     workshop: Workshop, instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,27 @@ def test_today_is_refreshed_every_some_minutes_and_once_more_after_it_ended(line
     assert line.days() == [], "what is settled is not looked at"
 
 
+def test_of_another_folder_and_of_an_earlier_start_nothing_is_settled(line: Line) -> None:
+    line.record(YESTERDAY)
+    line.days()
+    line.read(YESTERDAY)
+    assert line.days() == [] and Seen.from_cursor(line.cursor).settled
+    line.record("2026-10-20")
+    line.workshop.edit(lambda values: values["line"].update(start="2026-10-01"))
+    line.definitions = build_definitions(line.workshop.project)
+    assert line.days() == [(CELL, "2026-10-20")]
+    line.read("2026-10-20")
+    assert line.days() == [] and Seen.from_cursor(line.cursor).settled
+    line.workshop.edit(lambda values: values["line"].update(records="moved"))
+    (line.workshop.home / "records").rename(line.workshop.home / "moved")
+    write_journal(
+        line.workshop.home / "moved",
+        made_records(YESTERDAY, [0.7], detector="patchcore", category="alpha/disc"),
+        "more.jsonl",
+    )
+    assert line.days() == [(CELL, YESTERDAY)]
+
+
 def test_a_cursor_that_is_lost_costs_no_run(line: Line) -> None:
     line.record(YESTERDAY)
     line.days()
@@ -208,6 +229,14 @@ def test_records_before_the_start_of_tomorrow_and_of_strange_cells_are_left(line
     line.record("2026-11-27")
     line.record(YESTERDAY, Cell("beta/disc", "patchcore"))
     assert line.days() == [] and "not in uad.yaml: beta/disc x patchcore" in str(line.reason)
+
+
+def test_records_of_days_to_come_are_said(line: Line) -> None:
+    line.record("2026-11-27")
+    line.now = NOON + 11.5 * 3600
+    assert line.days() == [] and line.reason == "no new records", "a clock may be some minutes ahead"
+    line.record("2026-11-28")
+    assert line.days() == [] and "2026-11-28, a day to come: is the clock" in str(line.reason)
 
 
 def test_a_project_file_that_is_broken_or_has_no_line_any_more_asks_for_nothing(line: Line) -> None:

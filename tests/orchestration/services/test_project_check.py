@@ -47,3 +47,15 @@ def test_the_command_prints_them_all_as_json_and_exits_with_1(tmp_path: Path) ->
     done = CliRunner().invoke(app, ["check", "--home", str(tmp_path), "--json"])
     assert done.exit_code == 1
     assert len(json.loads(done.stdout)["problems"]) == 5
+
+
+def test_a_folder_that_nobody_records_to_is_said(tmp_path: Path) -> None:
+    workshop = Workshop.build(tmp_path, {"alpha": ["disc"]})
+    workshop.edit(lambda values: values.update(line={"records": "recrods"}))
+    (found,) = check_project(workshop.project).problems
+    assert (found.where, found.severity) == ("line.records", "warning") and "has no records" in found.problem
+    (tmp_path / "recrods/.writers").mkdir(parents=True)
+    assert check_project(workshop.project).problems == ()
+    workshop.edit(lambda values: values.update(line={"records": "uad.yaml"}))
+    (found,) = check_project(workshop.project).errors
+    assert "Not a directory" in found.problem

@@ -24,6 +24,7 @@ from uad_orchestrator.orchestration.cells.cell_stages import (
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.input_metadata import describe_input
 from uad_orchestrator.orchestration.ingestion.folders import list_quarantined
+from uad_orchestrator.orchestration.ingestion.image_checks import KnownImages
 from uad_orchestrator.orchestration.ingestion.ingest import IngestionResult, ingest_category
 from uad_orchestrator.orchestration.ingestion.judged import filing_of
 from uad_orchestrator.orchestration.services.review import NotReviewed, open_review
@@ -276,3 +277,22 @@ def test_the_command_says_what_is_missing(workshop: Workshop) -> None:
     assert code == 1 and "line: {records: DIR}" in text
     with pytest.raises(NotReviewed):
         opened(workshop)
+
+
+def test_a_word_said_while_an_ingestion_begins_counts(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking through the dataset's images takes a while: meanwhile people judge."""
+    judged: list[Judged] = []
+    looked = KnownImages.of
+
+    def slowly(*of: Any) -> KnownImages:
+        judged.append(judge(workshop, 1, "normal"))
+        return looked(*of)
+
+    monkeypatch.setattr(KnownImages, "of", slowly)
+    result = ingest(workshop)
+    assert (len(result.taken), result.held) == (1, [])
+    assert [word["by"] for word in result.judged.values()] == ["anna"]
+    (now,) = opened(workshop).judged()[CATEGORY]
+    assert now.taken_as == result.taken[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ import numpy as np
 
 from uad_orchestrator.images.header import IMAGE_SUFFIXES
 from uad_orchestrator.images.source import ImageFile
+from uad_orchestrator.inference.records.record_files import is_day
 from uad_orchestrator.postprocess.map_set import write_map
 from uad_orchestrator.storage.atomic import new_file
 from uad_orchestrator.storage.digests import file_digest
@@ -24,6 +26,8 @@ FULL_TO = 0.9
 
 _LOOKS_EVERY = 0.05
 """The share of the limit after which it is looked again what other processes have written."""
+
+_RECORD_ID = re.compile("[0-9a-f]{32}")
 
 _BEGINNINGS = {
     b"\x89PNG": ".png",
@@ -135,13 +139,16 @@ class KeptImages:
 
 
 def _kept(records: Path) -> Iterator[_Kept]:
-    """What is kept, record by record; what a killed writer left half written, too."""
-    for day in records.glob("*/*/*/*"):
+    """What is kept, record by record; what a killed writer left half written, too. Of all else nothing is touched."""
+    for day in (path for path in records.glob("*/*/*/*") if is_day(path.name)):
         found: dict[str, _Kept] = {}
-        for path in (path for name in (PICTURES, MAPS) for path in (day / name).glob("*")):
+        folders = (day / name for name in (PICTURES, MAPS))
+        for path in (path for folder in folders if not folder.is_symlink() for path in folder.glob("*")):
+            name = path.name.lstrip(".").partition(".")[0]
+            if not _RECORD_ID.fullmatch(name):
+                continue
             with suppress(FileNotFoundError):  # another process made room
-                state = path.stat()
-                name = path.name.lstrip(".").partition(".")[0]
+                state = path.stat(follow_symlinks=False)
                 one = found.setdefault(name, _Kept(state.st_mtime))
                 one.size += state.st_size
                 one.files.append(path)

@@ -39,7 +39,7 @@ def recorded_cells(records: Path) -> list[tuple[str, str]]:
 def recorded_days(records: Path, category: str, detector: str) -> list[str]:
     """The days on which a cell has records, ``2026-11-26``, in order."""
     folder = cell_folder(records, category, detector)
-    return sorted(path.name for path in folder.iterdir() if _is_day(path.name)) if folder.is_dir() else []
+    return sorted(path.name for path in folder.iterdir() if is_day(path.name)) if folder.is_dir() else []
 
 
 def today() -> str:
@@ -125,7 +125,8 @@ def journalled(path: Path) -> Iterator[LineRecord]:
             continue
 
 
-def _is_day(name: str) -> bool:
+def is_day(name: str) -> bool:
+    """Whether a folder is called as one of a day, ``2026-11-26``."""
     try:
         return date.fromisoformat(name).isoformat() == name
     except ValueError:

@@ -5,7 +5,6 @@ Dagster takes two dimensions, and no ``|`` in their keys: so category and detect
 
 from __future__ import annotations
 
-import logging
 from datetime import date
 
 import dagster as dg
@@ -13,8 +12,6 @@ import dagster as dg
 from uad_orchestrator.inference.records.record_files import recorded_days, today
 from uad_orchestrator.orchestration.versions.graph import SEPARATOR, Cell
 from uad_orchestrator.project import Project
-
-logger = logging.getLogger(__name__)
 
 CELL, DAY = "cell", "day"
 _COLON = ":"
@@ -30,17 +27,18 @@ def line_partitions(project: Project) -> dg.MultiPartitionsDefinition:
 
 
 def first_day(project: Project) -> str:
-    """``line.start``, else the first day that has records, else today; today where they cannot be read now."""
+    """``line.start``, else the first day that has records, else today: also where the records cannot be reached now.
+
+    The benchmark's assets are loaded together with those of the line, and must not fail with a share that is away; the
+    sensor says that it is.
+    """
     if project.line.start is not None:
         return project.line.start.isoformat()
     folder = project.line.records
     try:
         first = [days[0] for cell in project.cells() if folder and (days := recorded_days(folder, *cell))]
-    except (
-        OSError
-    ) as error:  # the benchmark does not need the line: its assets say what is wrong when they run
-        logger.warning("%s cannot be read, its days begin today: %s", folder, error)
-        first = []
+    except OSError:
+        return today()
     return min([*first, today()])
 
 

@@ -15,6 +15,7 @@ import urllib.error
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import EmailMessage
+from http.client import HTTPException
 
 from uad_orchestrator.extras import require_extra
 from uad_orchestrator.inference.sending.post import post_json
@@ -88,7 +89,7 @@ def _post(alert: Alert, to: WebhookSettings) -> None:
         why = f"the webhook answered {error.code} {error.reason}"
     except urllib.error.URLError as error:
         why = f"the webhook cannot be reached: {_plainly(error.reason)}"
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         why = f"the webhook cannot be reached: {type(error).__name__}"
     raise NotDelivered(why)  # outside: the error before it names the address
 

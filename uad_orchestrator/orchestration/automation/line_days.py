@@ -67,6 +67,7 @@ def line_days_sensor(project: Project, job: AssetJob) -> dg.SensorDefinition:
         if now_project.line.records is None:
             return dg.SkipReason("uad.yaml says no more where records lie (line.records)")
         seen = Seen.from_cursor(context.cursor)
+        seen.look_at(f"{now_project.line.records} from {start}")
         tick = _LineTick(now_project, now_project.line.records, context.instance, seen, start)
         requests = tick.ask(loaded)
         for note in tick.notes:
@@ -97,11 +98,13 @@ class Seen:
         settled: of each cell the day up to which all is done.
         asked: the days that were asked for and not yet read, by partition key.
         next_cell: where the next tick begins, if this one's time ran out.
+        place: the folder of records and the first day that all this is of; of others nothing is settled.
     """
 
     settled: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Asked] = field(default_factory=dict)
     next_cell: int = 0
+    place: str = ""
 
     @classmethod
     def from_cursor(cls, text: str | None) -> Seen:
@@ -109,9 +112,15 @@ class Seen:
         try:
             values = json.loads(text or "{}")
             asked = {key: Asked(**entry) for key, entry in values.get("asked", {}).items()}
-            return cls(dict(values.get("settled", {})), asked, int(values.get("next_cell", 0)))
+            settled, place = dict(values.get("settled", {})), str(values.get("place", ""))
+            return cls(settled, asked, int(values.get("next_cell", 0)), place)
         except (ValueError, TypeError, AttributeError):
             return cls()
+
+    def look_at(self, place: str) -> None:
+        """Where other records are looked at than before, or earlier days, nothing of them is settled."""
+        if place != self.place:
+            self.settled, self.place = {}, place
 
     def to_cursor(self) -> str:
         """For the next tick."""
@@ -173,7 +182,13 @@ class _LineTick:
         """The days of a cell to ask for now."""
         settled = self.seen.settled.get(cell.key, "")
         up_to_here = True
-        for day in recorded_days(self.records, cell.category, cell.detector):
+        days = recorded_days(self.records, cell.category, cell.detector)
+        # By another clock than this one: an hour ahead may be a day ahead, around midnight.
+        if ahead := [day for day in days if now + 3600 < _end_of(day) - 86400]:
+            self.notes.append(
+                f"{cell} has records of {ahead[0]}, a day to come: is the clock of the line right?"
+            )
+        for day in days:
             if not max(settled, self.start) <= day <= last or day == settled:
                 continue
             key = str(day_key(cell, day))

@@ -56,7 +56,8 @@ def take_health(run: CellRun, day: DayOfRecords) -> tuple[LineHealth, str]:
     """
     costs = run.state.project.costs
     defect_rate = 0.0 if costs is None else costs.defect_rate
-    normals = calibration_normals(run, day.parts[-1].threshold) if day.parts else CalibrationNormals()
+    last = day.parts[-1] if day.parts else None
+    normals = CalibrationNormals() if last is None else calibration_normals(run, last.threshold, last.model)
     health = health_of(day, normals, defect_rate)
     write_text(health_file(run.state.project, run.cell, day.day), health.model_dump_json())
     known = {name: getattr(normals, name) for name in ("scores", "looks", "largest_group", "missing")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from uad_orchestrator.datasets.checks.remembered import Remember
 from uad_orchestrator.datasets.manifest import ImageRecord, Manifest
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_scores
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.header import ImageError
 from uad_orchestrator.images.look import look_at
 from uad_orchestrator.inference.records.health import LOOKS, CalibrationNormals, look_values
@@ -28,20 +30,23 @@ _LOOK_VERSION = 1
 _EVEN = 1e-9
 
 
-def calibration_normals(run: CellRun, threshold: float | None) -> CalibrationNormals:
+def calibration_normals(
+    run: CellRun, threshold: float | None, model: str | None = None
+) -> CalibrationNormals:
     """The normals behind a threshold: of the cell's score tables the newest that it can be of.
 
     A recalibration changes scores and threshold; the line goes on with its bundle until it gets another. So what it
-    is judged by is looked for among the score tables that the store has, by its threshold: the calibrated one, that
-    of another false-positive rate, which is the score of a normal, too, or the one that people pinned.
+    is judged by is looked for among the score tables that the store has, by its threshold: the calibrated one of any
+    of them; else that of another false-positive rate, which is the score of a normal, too, or the one that people
+    pinned.
 
     Args:
         run: the cell.
         threshold: of the parts; None: they had none.
+        model: digest of the state that judged them, where it is known: a threshold that is no calibrated one counts
+            for a table of this very state alone.
     """
-    found = next(
-        (table for table in _score_tables(run) if threshold is None or _is_of(run, table, threshold)), None
-    )
+    found = _table_of(run, threshold, model)
     if found is None:
         why = (
             "there is no score table of this cell whose calibration gives the threshold that the parts were held to"
@@ -50,7 +55,7 @@ def calibration_normals(run: CellRun, threshold: float | None) -> CalibrationNor
             else "this cell has no score table"
         )
         return CalibrationNormals(missing=dict.fromkeys(("score", "look", "alarms"), why))
-    normals, point = found
+    normals, point = found.normals, found.point
     missing = {} if normals else {"score": "no normals were left to calibrate on"}
     if point.origin == OPTIMISTIC or point.largest_group is None:
         missing["alarms"] = f"no rate is guaranteed: {point.unguaranteed}"
@@ -63,37 +68,63 @@ def calibration_normals(run: CellRun, threshold: float | None) -> CalibrationNor
     )
 
 
-_Table = tuple[list[ScoreRow], OperatingPoint]
-"""The normals of a score table, and the threshold that was taken from them."""
+class _Table(NamedTuple):
+    """The normals of a score table, the threshold that was taken from them, and the version of the bank."""
+
+    normals: list[ScoreRow]
+    point: OperatingPoint
+    memory_bank: str
 
 
 def _score_tables(run: CellRun) -> Iterator[_Table]:
     """Those of the cell, the current one first, then from the newest on."""
     cell = run.cell
-    versions = [
-        made.version
-        for made in run.store.history("score_table", cell.dataset, cell.category_name, cell.detector)
-    ]
+    history = run.store.history("score_table", cell.dataset, cell.category_name, cell.detector)
     try:
         current = run.state.version("score_table", cell)
-        versions.sort(key=lambda version: version != current)
+        history.sort(key=lambda made: made.version != current)
     except InputUnavailable:
         pass
-    for version in versions:
+    for made in history:
         try:
-            directory = run.store.open_dir(cell.artifact_key("score_table", version))
+            directory = run.store.open_dir(cell.artifact_key("score_table", made.version))
             normals = [row for row in read_scores(directory) if row.role == "calibration"]
-            yield normals, read_operating_point(directory)
+            yield _Table(normals, read_operating_point(directory), made.inputs.get("memory_bank", ""))
         except (ArtifactError, OSError):
             continue
 
 
-def _is_of(run: CellRun, table: _Table, threshold: float) -> bool:
-    normals, point = table
+def _table_of(run: CellRun, threshold: float | None, model: str | None) -> _Table | None:
+    """The newest table that was calibrated to this threshold, else the newest of the model that it may be of.
+
+    In this order: a normal often has the very score after a recalibration that it had before, so that the threshold of
+    the old table, which may be gone, is among the scores of the new one.
+    """
+    if threshold is None:
+        return next(_score_tables(run), None)
+    others = []
+    for table in _score_tables(run):
+        if _is_among([table.point.threshold], threshold):
+            return table
+        others.append(table)
     pin = run.state.project.pins(run.cell.category, run.cell.detector).image
     pinned = [] if pin is None or pin.threshold is None else [pin.threshold]
-    known = np.array([point.threshold, *pinned, *(row.score for row in normals)])
-    return bool(np.isclose(known, threshold, rtol=_EVEN, atol=0).any())
+    like = (t for t in others if _is_among([*pinned, *(row.score for row in t.normals)], threshold))
+    return next((table for table in like if model is None or _model(run, table) == model), None)
+
+
+def _model(run: CellRun, table: _Table) -> str | None:
+    """The digest of the state that a table was scored by, as records have it; None where that is gone."""
+    try:
+        return DetectorState.load(
+            run.store.open_dir(run.cell.artifact_key("memory_bank", table.memory_bank))
+        ).digest()
+    except (ArtifactError, OSError):
+        return None
+
+
+def _is_among(known: Sequence[float], threshold: float) -> bool:
+    return bool(np.isclose(np.array(known), threshold, rtol=_EVEN, atol=0).any())
 
 
 def _looks(run: CellRun, names: list[str]) -> tuple[dict[str, tuple[float, ...]], str]:

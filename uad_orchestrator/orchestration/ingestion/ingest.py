@@ -95,7 +95,10 @@ def ingest_category(
     """
     ingestion = _Ingestion.open(state, category)
     settings = state.project.automation.intake
-    arrived = ingestion.read(incoming_images(ingestion.dataset, ingestion.name), settled_seconds)
+    listed = incoming_images(ingestion.dataset, ingestion.name)
+    # An image is judged before its file arrives: so of each that is listed the word is known now.
+    ingestion.judged = ingestion.judged.read_again()
+    arrived = ingestion.read(listed, settled_seconds)
     candidates = [image for image in arrived if ingestion.passes(image, image_fault)]
     voted_on = [image for image in candidates if image.digest not in ingestion.judged.normal]
     runs = [CellRun(cell, state, store) for cell in state.cells if cell.category == category]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from uad_orchestrator.datasets.layouts.folder import FolderSettings, defect_folder_fault
@@ -70,14 +70,23 @@ class JudgedNormals:
             return cls()
         review = CategoryReview(records, category, lambda: filing_of(state, category))
         if not review.judgements.path.exists():
-            return cls()
-        faults = review.complete()
+            return cls(review.judgements)
+        return cls(review.judgements, faults=tuple(review.complete())).read_again()
+
+    def read_again(self) -> JudgedNormals:
+        """With those that were judged since, too.
+
+        Raises:
+            OSError: the judgements cannot be read.
+        """
+        if self.judgements is None:
+            return self
         normal = {
             judged.judgement.content: judged
-            for judged in standing(review.judgements.read()).values()
+            for judged in standing(self.judgements.read()).values()
             if judged.judgement.verdict == "normal"
         }
-        return cls(review.judgements, normal, tuple(faults))
+        return replace(self, normal=normal)
 
     def taken(self, content: str, path: str) -> dict[str, str] | None:
         """Note that an image was taken in; who judged it and when, None where nobody did."""

@@ -106,6 +106,7 @@ def check_project(
         *_class_name_problems(project),
         *_checkpoint_problems(project),
         *_calibration_problems(project),
+        *_line_problems(project),
         *_instance_problems(project),
         *storage_problems(project, need),
         *(artifact_problems(project) if artifacts else ()),
@@ -189,6 +190,22 @@ def _calibration_problems(project: Project) -> Iterator[ProjectProblem]:
                 check_header(path, project.reading(cell.dataset))
             except ImageError as error:
                 yield ProjectProblem(where, str(error))
+
+
+def _line_problems(project: Project) -> Iterator[ProjectProblem]:
+    """Records that nobody writes where they are looked for."""
+    if (folder := project.line.records) is None:
+        return
+    try:
+        missing = not any(folder.iterdir())
+    except FileNotFoundError:
+        missing = True
+    except OSError as error:
+        yield ProjectProblem("line.records", str(error))
+        return
+    if missing:
+        what = f"{folder} has no records: does --record of uad serve, infer or watch name this folder?"
+        yield ProjectProblem("line.records", what, "warning")
 
 
 def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None]) -> dict[Path, Cell]:
