@@ -18,7 +18,8 @@ import yaml
 from scipy.signal import lfilter
 
 from benchmarks.rows import BenchmarkRow
-from uad_orchestrator.inference.records.health import LOOKS, LineHealth, Share
+from uad_orchestrator.inference.records.health import LineHealth, Share
+from uad_orchestrator.inference.records.record import LOOKS
 from uad_orchestrator.metrics.line.alarms import chance_of_so_many, expected_share, promised
 from uad_orchestrator.metrics.line.drift import shift_of
 from uad_orchestrator.metrics.thresholds import calibrate

@@ -12,8 +12,8 @@ import numpy as np
 from tests.inference.records.made_up import made_records, write_journal
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.images.look import look_at
-from uad_orchestrator.inference.records.health import LOOKS, look_values
-from uad_orchestrator.inference.records.record import LineRecord
+from uad_orchestrator.inference.records.health import look_values
+from uad_orchestrator.inference.records.record import LOOKS, LineRecord
 from uad_orchestrator.orchestration.assets.line_partitions import day_key
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.points_in_use import calibration_scores, image_point

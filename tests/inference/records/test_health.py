@@ -11,14 +11,13 @@ from scipy.stats import betabinom, binomtest, ks_2samp
 from tests.inference.records.made_up import made_records, usual_scores
 from uad_orchestrator.images.look import Look
 from uad_orchestrator.inference.records.health import (
-    LOOKS,
     CalibrationNormals,
     DayOfRecords,
     LineHealth,
     health_of,
     look_values,
 )
-from uad_orchestrator.inference.records.record import LineRecord
+from uad_orchestrator.inference.records.record import LOOKS, LineRecord
 
 DAY = "2026-11-26"
 NORMALS = CalibrationNormals(

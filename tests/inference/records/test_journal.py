@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from tests.inference.records.test_record_files import DAY, record
 from uad_orchestrator.inference.records.journal import Journal
+from uad_orchestrator.inference.records.parquet_files import to_parquet
 from uad_orchestrator.inference.records.record_files import journalled
 
 
@@ -86,3 +88,27 @@ def test_threads_write_whole_lines_to_an_open_file(tmp_path: Path, monkeypatch: 
         thread.join()
     found = [entry.image for path in journal.closed(every=True) for entry in journalled(path)]
     assert sorted(map(int, found)) == list(range(200))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time": "2026-11-26T06:00:00"},
+        {"seconds": float("nan")},
+        {"score": "high"},
+        {"height": 10**12},
+        {"id": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_line_that_is_no_record_costs_itself_alone_and_is_kept_for_a_look(
+    change: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = tmp_path / "w-000001.jsonl"
+    wrong = json.dumps(record(2).to_json() | change)
+    journal.write_text(f"{json.dumps(record(1).to_json())}\n{wrong}\n[]\n")
+    assert list(journalled(journal)) == [record(1)]
+    assert "a line is no record" in caplog.text
+    to_parquet(journal)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w-000001.parquet", "w-000001.unread"]
+    assert (tmp_path / "w-000001.unread").read_text() == f"{wrong}\n[]\n"

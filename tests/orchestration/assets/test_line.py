@@ -90,7 +90,7 @@ def test_a_usual_day_passes_and_shows_its_figures(line: WatchedLine, instance: d
     )
     kept = LineHealth.model_validate_json(Path(health["health_json"]).read_bytes())
     assert kept == kept_health(line.workshop.project, CELL, DAY)
-    assert kept_days(line.workshop.project, CELL, 5) == [kept]
+    assert kept_days(line.workshop.project, CELL) == [kept]
 
 
 def test_a_day_in_other_light_and_one_with_other_scores_are_said(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
 import socketserver
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from uad_orchestrator.orchestration.automation import alert_channels
 from uad_orchestrator.orchestration.automation.alert_channels import (
     LARGEST_PICTURE,
     NotDelivered,
@@ -245,17 +247,10 @@ def test_slack_without_its_package_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_a_large_picture_is_left_out_of_a_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
-    import json
-    import urllib.request
-
     bodies: list[dict[str, Any]] = []
-
-    class Opener:
-        def open(self, request: urllib.request.Request, timeout: float) -> Any:
-            bodies.append(json.loads(request.data))  # type: ignore[arg-type]
-            return socketserver.socket.socket()
-
-    monkeypatch.setattr(urllib.request, "build_opener", lambda *_: Opener())
+    monkeypatch.setattr(
+        alert_channels, "post_json", lambda url, message, *about: bodies.append(json.loads(message))
+    )
     to = AlertSettings.model_validate({"webhook": "http://127.0.0.1/hook"})
     for size in (LARGEST_PICTURE, LARGEST_PICTURE + 1):
         send(replace(ALERT, picture=Picture(b"x" * size, "image/png", "a.png")), to, print)

@@ -21,8 +21,6 @@ from uad_orchestrator.metrics.thresholds.conformal import RateLaw
 HEALTH_VERSION = 1
 """Raised when the same records give other figures."""
 
-LOOKS = ("brightness", "sharpness", "red", "green", "blue")
-
 LEAST_SPREAD_OF_LIGHT = 0.01
 """Of brightness and colours, of 1: some 2.5 of 255 steps."""
 LEAST_SHARE = 0.01

@@ -12,12 +12,12 @@ from time import time
 from uad_orchestrator.inference.records.record import record_columns
 from uad_orchestrator.inference.records.record_files import (
     cell_folder,
-    journalled,
+    read_journal,
     recorded_cells,
     recorded_days,
     today,
 )
-from uad_orchestrator.storage.atomic import new_file
+from uad_orchestrator.storage.atomic import new_file, write_text
 
 WRITERS = ".writers"
 """In the folder of records: a file per writer, locked as long as it lives, whatever ends it."""
@@ -63,11 +63,13 @@ def to_parquet(journal: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [vars(record) for record in journalled(journal)]
-    if rows:
-        table = pa.Table.from_pylist(rows, schema=record_columns())
+    records, others = read_journal(journal)
+    if records:
+        table = pa.Table.from_pylist([vars(record) for record in records], schema=record_columns())
         with new_file(journal.with_suffix(".parquet"), durable=True) as aside:
             pq.write_table(table, aside)
+    if others:  # somebody else's, or of a later version: kept for a look
+        write_text(journal.with_suffix(".unread"), b"\n".join([*others, b""]).decode(errors="replace"))
     journal.unlink(missing_ok=True)
 
 

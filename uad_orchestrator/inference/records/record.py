@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 from uad_orchestrator.metrics.thresholds.decision import Decision
 
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 RECORD_SCHEMA = 1
 """Of the columns; it stands in the metadata of every file, and goes up where a column changes its meaning."""
 
+
+LOOKS = ("brightness", "sharpness", "red", "green", "blue")
+"""The columns of a part's look."""
 
 STOPPED: tuple[Decision, ...] = ("review", "reject")
 """Of these parts pictures and maps are kept, and a person judges them."""
@@ -83,14 +90,18 @@ class LineRecord:
         """From ``to_json``; what a later version added is passed over.
 
         Raises:
-            TypeError: a column is missing.
-            ValueError: the time is none.
+            ValueError: a column is missing, or is not what it should be: numbers are finite, times have a zone.
         """
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(
-            **known
-            | {"time": datetime.fromisoformat(values["time"]), "warnings": tuple(values.get("warnings", ()))}
-        )
+        found = _record_type().validate_python(known)
+        if found.time.tzinfo is None:
+            raise ValueError("its time has no zone")
+        for name in ("score", "threshold", "review_threshold", "seconds", *LOOKS):
+            if (value := getattr(found, name)) is not None and not math.isfinite(value):
+                raise ValueError(f"its {name} is {value}")
+        if not (0 < found.height < 2**31 and 0 < found.width < 2**31):
+            raise ValueError(f"its size is {found.height} x {found.width}")
+        return found
 
     @classmethod
     def example(cls) -> LineRecord:
@@ -120,6 +131,12 @@ class LineRecord:
             picture="pictures/0b0f7e3b6d3f4d0c9c1a5d8e2f4a6b7c.png",
             anomaly_map="maps/0b0f7e3b6d3f4d0c9c1a5d8e2f4a6b7c.tiff",
         )
+
+
+@cache
+def _record_type() -> TypeAdapter[LineRecord]:
+    """What holds lines of a journal to their types: anyone may have written them."""
+    return TypeAdapter(LineRecord)
 
 
 def record_columns() -> pa.Schema:

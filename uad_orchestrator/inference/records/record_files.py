@@ -8,11 +8,14 @@ has said so far, a record a line; once it is Parquet it is removed, so for a mom
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from uad_orchestrator.inference.records.record import LineRecord, record_columns
+
+logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
 
@@ -113,16 +116,28 @@ def _records_of(folder: Path, decisions: Collection[str] | None) -> Iterator[Lin
 
 
 def journalled(path: Path) -> Iterator[LineRecord]:
-    """The whole lines of a journal; none where it is gone, because it became Parquet."""
+    """The records of a journal; none where it is gone, because it became Parquet.
+
+    A whole line that is no record, which none of our writers leaves, is passed over, and said.
+    """
+    yield from read_journal(path)[0]
+
+
+def read_journal(path: Path) -> tuple[list[LineRecord], list[bytes]]:
+    """The records of a journal, and its whole lines that are none."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:  # it became Parquet meanwhile
-        return
+        return [], []
+    records, others = [], []
     for line in lines[:-1]:
         try:
-            yield LineRecord.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError):
-            continue
+            records.append(LineRecord.from_json(json.loads(line)))
+        except (ValueError, TypeError, AttributeError) as error:
+            others.append(line)
+            if line:  # a full disk may have cut a line, which is then ended
+                logger.warning("%s: a line is no record, and is passed over: %s", path, error)
+    return records, [line for line in others if line]
 
 
 def is_day(name: str) -> bool:

@@ -15,7 +15,8 @@ from uad_orchestrator.detectors.protocol.scoring import ScoreRow, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.header import ImageError
 from uad_orchestrator.images.look import look_at
-from uad_orchestrator.inference.records.health import LOOKS, CalibrationNormals, look_values
+from uad_orchestrator.inference.records.health import CalibrationNormals, look_values
+from uad_orchestrator.inference.records.record import LOOKS
 from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC, OperatingPoint
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
-from uad_orchestrator.inference.records.health import LOOKS, LineHealth
+from uad_orchestrator.inference.records.health import LineHealth
+from uad_orchestrator.inference.records.record import LOOKS
 from uad_orchestrator.reporting.pictures.svg import DASHED, PRIMARY, SECONDARY, Chart, Scale, ticks_between
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from uad_orchestrator.inference.records.health import LOOKS, LineHealth, Share
+from uad_orchestrator.inference.records.health import LineHealth, Share
+from uad_orchestrator.inference.records.record import LOOKS
 from uad_orchestrator.metrics.line.drift import Shift
 from uad_orchestrator.orchestration.cells.findings.verdict import Verdict
 from uad_orchestrator.project.settings import LineSettings
@@ -49,7 +50,7 @@ def alarm_rate(health: LineHealth, settings: LineSettings) -> Verdict:
         if p <= rules.p / len(known) and share.share >= rules.factor * expected:
             loud.append(asked[name])
     more = f"more parts than promised are {' and '.join(loud)}; " if loud else ""
-    return _verdict(not loud, more + "; ".join(said), figures)
+    return _verdict(health, not loud, more + "; ".join(said), figures)
 
 
 def _drift(health: LineHealth, settings: LineSettings, names: Sequence[str], what: str) -> Verdict:
@@ -77,12 +78,12 @@ def _drift(health: LineHealth, settings: LineSettings, names: Sequence[str], wha
     figures |= {"normals": normals, "ks_needed": needed}
     if far:
         said = "; ".join(_moved(name, shift) for name, shift in far.items())
-        return _verdict(False, f"{said}, against {normals} calibration normals", figures)
+        return _verdict(health, False, f"{said}, against {normals} calibration normals", figures)
     farthest = max(known, key=lambda name: known[name].wasserstein)
     said = f"as the {normals} calibration normals; farthest is {_moved(farthest, known[farthest])}"
     if needed > 0.5:
         said += f". So few normals show only large shifts: from a distance of {needed:.2f} on"
-    return _verdict(True, said, figures)
+    return _verdict(health, True, said, figures)
 
 
 def _moved(name: str, shift: Shift) -> str:
@@ -103,13 +104,20 @@ def _in_words(share: Share) -> str:
 def _too_few(health: LineHealth, settings: LineSettings) -> Verdict | None:
     if health.parts >= settings.min_parts:
         return None
-    others = f", and {health.other_parts} judged by another model or threshold" if health.other_parts else ""
-    return _undecided(f"{health.parts} parts{others}: {settings.min_parts} are needed to say anything")
+    return _undecided(
+        f"{health.parts} parts{_others(health)}: {settings.min_parts} are needed to say anything"
+    )
 
 
 def _undecided(why: str) -> Verdict:
     return Verdict(True, f"cannot be said: {why}", {DECIDED: False}, is_error=False)
 
 
-def _verdict(passed: bool, said: str, figures: dict[str, Any]) -> Verdict:
-    return Verdict(passed, said, {DECIDED: True, **figures}, is_error=False)
+def _verdict(health: LineHealth, passed: bool, said: str, figures: dict[str, Any]) -> Verdict:
+    about = f" (of {health.parts} parts{_others(health)})" if health.other_parts else ""
+    return Verdict(passed, said + about, {DECIDED: True, **figures}, is_error=False)
+
+
+def _others(health: LineHealth) -> str:
+    """Two bundles of one cell may be on the line at once: those of the one that spoke last are looked at."""
+    return f", and {health.other_parts} judged by another model or threshold" if health.other_parts else ""

@@ -1,6 +1,7 @@
 "use strict";
 const $ = id => document.getElementById(id);
-const state = { images: [], at: 0, categories: {}, done: [], busy: false, view: "waiting", loaded: 0 };
+const QUIET = 1000;
+const state = { images: [], at: 0, categories: {}, done: [], busy: false, view: "waiting", loaded: 0, quiet: 0 };
 
 // Everything that comes from records and names goes through textContent: none of it is ever markup.
 function made(tag, text = "", names = "") {
@@ -58,6 +59,10 @@ async function load() {
   }
   const again = shownImages().findIndex(image => image.digest === key);
   state.at = again >= 0 ? again : Math.min(place, Math.max(0, shownImages().length - 1));
+  if (key && again < 0 && !state.busy) {
+    state.quiet = Date.now() + QUIET; // somebody else judged it: a key that was meant for it must not fall on the next
+    say("Somebody else judged that image: here is another one.");
+  }
   show();
 }
 
@@ -136,7 +141,7 @@ function walk(step) {
 // Judging. `seen` is the judgement that this page knew of: where another one stands the server says so. A key that is
 // pressed while an answer is under way does nothing: it would judge an image that was not looked at.
 async function judge(verdict, type = null, of = current(), seen = null) {
-  if (!of || state.busy) return;
+  if (!of || state.busy || Date.now() < state.quiet) return;
   state.busy = true;
   try {
     const judged = await ask("/api/judgements", { category: of.category, digest: of.digest, verdict, defect_type: type, seen });
