@@ -41,16 +41,22 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that nobody refreshed, and a line that stopped four images, one by two detectors."""
-    workshop = Workshop.build(tmp_path_factory.mktemp("reviewed"), {"line7": ["disc"]})
+def recorded_line(home: Path) -> Workshop:
+    """A project that nobody refreshed, whose line is recorded."""
+    workshop = Workshop.build(home, {"line7": ["disc"]})
 
     def recorded(values: dict) -> None:
         values["datasets"]["line7"] |= {"layout": "folder", "incoming": "arriving"}
         values["line"] = {"records": "records"}
 
     workshop.edit(recorded)
+    return workshop
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A line that stopped four images, one by two detectors."""
+    workshop = recorded_line(tmp_path_factory.mktemp("reviewed"))
     records = workshop.home / "records"
     record_image(records, 1, score=0.61, decision="review", label=0)
     record_image(records, 2, score=0.9, defective=True, warnings=["sharpness 0.02, fitted on 0.15 to 0.22"])
@@ -150,3 +156,25 @@ def test_a_line_is_reviewed_by_keys_and_by_touch(home: Path, browser: Browser) -
             page.get_by_role("button", name="Score them again").tap()
             expect(page.locator("#cells")).to_contain_text("uad refresh")
     assert len(list((home / "arriving/disc").iterdir())) == 2
+
+
+def test_a_key_meant_for_an_image_that_somebody_else_judged_falls_on_no_other(
+    tmp_path: Path, browser: Browser
+) -> None:
+    home = recorded_line(tmp_path / "home").home
+    for number in (1, 2, 3):
+        record_image(home / "records", number, score=0.7)
+    with reviewing(home) as address, opened(browser, address, 1280) as page:
+        expect = sync_api.expect
+        expect(page.locator("#waiting-title")).to_have_text("cam-3.png")
+        shown = page.request.get(page.url + "api/waiting").json()["images"][0]
+        said = {"category": shown["category"], "digest": shown["digest"], "verdict": "unsure"}
+        assert page.request.post(page.url + "api/judgements", data=said).status == 201
+        page.evaluate("load()")
+        expect(page.locator("#status")).to_contain_text("Somebody else judged that image")
+        page.keyboard.press("n")
+        expect(page.locator("#waiting-title")).to_have_text("cam-2.png")
+        page.wait_for_timeout(1200)
+        assert not list((home / "arriving/disc").glob("*")), "nothing was judged normal"
+        page.keyboard.press("n")
+        expect(page.locator("#status")).to_contain_text("cam-2.png: normal")
