@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.storage.conftest import Put
+from uad_orchestrator import extras
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
 from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
@@ -188,3 +189,11 @@ def test_garbage_is_collected_and_lineage_explained(here: ArtifactStore, key: Ar
     assert [removed.what for removed in report.artifacts] == [old]
     assert here.exists(new)
     assert not here.exists(old)
+
+
+def test_a_bucket_without_the_extra_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    with pytest.raises(ImportError, match=r"storage on s3://bucket/x needs s3fs.*uad_orchestrator\[s3\]"):
+        ArtifactStore("s3://bucket/x", local=tmp_path)
