@@ -142,10 +142,11 @@ CALIBRATED = tuple(
     for defect_rate in (0.0, 0.005)
 )
 ALARMING = (
-    AlarmLine(60, 2000, 0.05, times=10.0),
-    AlarmLine(300, 2000, 0.05, times=3.0),
-    AlarmLine(300, 2000, 0.01, defect_rate=0.005, times=15.0),
+    AlarmLine(60, 2000, 0.05, times=18.0),
+    AlarmLine(300, 2000, 0.05, times=4.0),
+    AlarmLine(300, 2000, 0.01, defect_rate=0.005, times=25.0),
 )
+"""From about such rises on: of few normals a smaller one may be the luck of their draw, and is told on fewer days."""
 
 
 def run() -> list[BenchmarkRow]:

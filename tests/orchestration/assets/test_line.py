@@ -212,6 +212,7 @@ def test_partitions_are_cells_and_days(built: WatchedLine, tmp_path: Path) -> No
     assert first_day(found.workshop.project) == today()
     found.record("2026-10-05", 1)
     found.record("2026-10-07", 1)
+    found.record("1970-01-01", 1)
     assert first_day(found.workshop.project) == "2026-10-05"
 
 

@@ -14,6 +14,11 @@ from uad_orchestrator.orchestration.versions.graph import SEPARATOR, Cell
 from uad_orchestrator.project import Project
 
 CELL, DAY = "cell", "day"
+
+EARLIEST = "2000-01-01"
+"""Days before it are those of a clock without a battery, and would make partitions of decades."""
+DAYS_LOOKED_AT = 10
+"""Of each cell the first, for one that is not of such a clock."""
 _COLON = ":"
 
 
@@ -36,7 +41,10 @@ def first_day(project: Project) -> str:
         return project.line.start.isoformat()
     folder = project.line.records
     try:
-        first = [days[0] for cell in project.cells() if folder and (days := recorded_days(folder, *cell))]
+        found = (
+            day for cell in project.cells() if folder for day in recorded_days(folder, *cell)[:DAYS_LOOKED_AT]
+        )
+        first = [day for day in found if day >= EARLIEST]
     except OSError:
         return today()
     return min([*first, today()])
