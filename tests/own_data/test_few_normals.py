@@ -47,7 +47,7 @@ def test_the_board_and_the_report_have_it_once_per_cell(home: Path) -> None:
     heads, _, figures = uad("leaderboard", "--home", home, "--format", "md").stdout.splitlines()[:3]
     columns = dict(zip(heads.split(" | "), figures.split(" | "), strict=True))
     assert (columns["guaranteed FPR"], columns["FPR limit"]) == ("0.077", "0.221")
-    page = Path(uad("report", "--home", home).stdout.strip()).read_text()
+    page = Path(uad("report", "--single-file", "--home", home).stdout.strip()).read_text()
     assert SAID in page
     assert "The chance that a new normal lies above the threshold, at most. 0.077." in page
     assert page.count("<td>0.077</td><td>0.221</td>") == 2, "image and pixel threshold"

@@ -77,7 +77,7 @@ def test_it_is_named_in_json_board_and_report(home: Path) -> None:
     table = uad("leaderboard", "--home", home).stdout
     assert f"⚠{len(said)}" in table
     assert NAME in " ".join(table.split())
-    page = Path(uad("report", "--home", home).stdout.strip()).read_text()
+    page = Path(uad("report", "--single-file", "--home", home).stdout.strip()).read_text()
     shown = page[page.index("<b>odd normals</b>") : page.index('id="overview"')]
     assert NAME in shown
     assert shown.count("data:image/jpeg") == 2, "the odd one, and an ordinary one beside it"

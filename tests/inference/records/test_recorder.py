@@ -182,7 +182,7 @@ def test_a_killed_server_loses_no_answer_and_the_next_one_tidies(
         assert b'uad_records_dropped_total{kind="record"} 0.0' in server.ask("GET", "/metrics")[1]
         server.process.send_signal(signal.SIGTERM)
         started = time.monotonic()
-        assert server.process.wait(30) == -signal.SIGTERM
+        assert server.process.wait(60) in (0, -signal.SIGTERM)
         assert time.monotonic() - started < 10, "within the time to drain, with room for a busy machine"
     assert len(files(records, "*.parquet")) == 2 and not files(records, "*.jsonl")
     last = recorded(records)[-1]

@@ -158,7 +158,9 @@ def test_sigterm_drains_and_ends(bundle_folder: Path, tmp_path: Path) -> None:
         time.sleep(0.5)
         nearly.sendall(GOOD[-1:])
         assert rest(nearly).startswith(b"HTTP/1.1 200"), "what was under way is answered"
-        assert (rest(stalled), rest(idle)) == (b"", b""), "what is never complete is cut off"
+        told = rest(stalled)  # that the service is ending, if there is time for it
+        assert told == b"" or told.startswith(b"HTTP/1.1 503"), "what is never complete is cut off"
+        assert rest(idle) == b""
         assert server.process.wait(60) == -signal.SIGTERM
         assert DRAIN_SECONDS <= time.monotonic() - started < DRAIN_SECONDS + SLACK
         assert "Traceback" not in server.log.read_text()

