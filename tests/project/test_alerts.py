@@ -50,16 +50,25 @@ def test_the_short_and_the_long_form_are_one() -> None:
         ({"webhook": {}}, "needs one of `url"),
         ({"webhook": {"url": "https://a.example", "url_env": "HOOK"}}, "needs one of `url"),
         ({"webhook": "ftp://a.example/hook"}, "should be an address such as"),
-        ({"webhook": "https://user:secret@a.example/hook"}, "has a user name or password in it"),
+        (
+            {"webhook": "https://user:secret@a.example/hook"},  # pragma: allowlist secret
+            "has a user name or password in it",
+        ),
         ({"webhook": {"url": "https://a.example", "token_env": "xoxb-0815 4711"}}, "the secret itself must not stand"),
         ({"slack": {"channel": "#line7"}}, "token_env"),
-        ({"slack": {"channel": "#line7", "token_env": "xoxb-12-34"}}, "the secret itself must not stand"),
+        (
+            {"slack": {"channel": "#line7", "token_env": "xoxb-12-34"}},  # pragma: allowlist secret
+            "the secret itself must not stand",
+        ),
         ({"email": {**MAIL, "to": []}}, "to"),
         ({"email": {**MAIL, "to": ["anna"]}}, "no e-mail address"),
         ({"email": {**MAIL, "sender": "a@b.example\nBcc: all@b.example"}}, "no e-mail address"),
         ({"email": {**MAIL, "user": "uad"}}, "`user` and `password_env` together"),
-        ({"email": {**MAIL, "user": "uad", "password_env": "PW", "security": "none"}}, "in the clear"),
-        ({"email": {**MAIL, "password": "secret"}}, "password"),
+        (
+            {"email": {**MAIL, "user": "uad", "password_env": "PW", "security": "none"}},  # pragma: allowlist secret
+            "in the clear",
+        ),
+        ({"email": {**MAIL, "password": "secret"}}, "password"),  # pragma: allowlist secret
     ],
 )  # fmt: skip
 def test_what_cannot_be_told_is_an_error_that_repeats_no_secret(alert: dict[str, Any], said: str) -> None:

@@ -68,7 +68,7 @@ def test_tls_asks_for_a_certificate_that_is_trusted(
 ) -> None:
     broker.start(tls=True)
     address = MqttAddress.parse(f"mqtts://127.0.0.1:{broker.port}/{TOPIC}")
-    known = {mqtt.USER: "line", mqtt.PASSWORD: "right one"}
+    known = {mqtt.USER: "line", mqtt.PASSWORD: "right one"}  # pragma: allowlist secret
     counts = []
     for trusted in (False, True):
         if trusted:
@@ -83,7 +83,7 @@ def test_tls_asks_for_a_certificate_that_is_trusted(
 
 def test_a_wrong_password_is_said(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     broker.start()
-    known = {mqtt.USER: "line", mqtt.PASSWORD: "wr0ng"}
+    known = {mqtt.USER: "line", mqtt.PASSWORD: "wr0ng"}  # pragma: allowlist secret
     sender = Mqtt(MqttAddress("127.0.0.1", broker.port, TOPIC), Dropped(), known)
     sender.send(RECORDS[0])
     wait_for(lambda: "refuses" in caplog.text, 20, "it is said")
@@ -128,5 +128,5 @@ def test_what_is_no_address(text: str) -> None:
 
 def test_a_password_is_no_part_of_an_address() -> None:
     with pytest.raises(ValueError, match="UAD_MQTT_USER") as refused:
-        MqttAddress.parse("mqtts://anna:hidden@broker/x")
+        MqttAddress.parse("mqtts://anna:hidden@broker/x")  # pragma: allowlist secret
     assert "hidden" not in str(refused.value)
