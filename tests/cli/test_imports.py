@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,19 @@ def test_only_what_a_command_needs_is_imported(
     done = subprocess.run(call, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "loaded:", done.stderr
+
+
+def test_loading_the_code_location_loads_no_more_than_dagster_and_ours(home: Path) -> None:
+    code = (
+        "import sys, uad_orchestrator.definitions; "
+        "print(*sorted(set(sys.argv[1].split(',')) & set(sys.modules)))"
+    )
+    not_needed = EVERYTHING - {"dagster", "grpc"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, ",".join(sorted(not_needed))],
+        env={**os.environ, "UAD_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []

@@ -2,7 +2,7 @@
 
 Not public API of Dagster here: the event log's storage, its records of checks, and what they hold. Events of checks
 cannot be read in order across runs from SQLite, where each run has a file of its own: what is read is the latest result
-of each partition.
+of each partition. Dagster's storage is imported where it is asked, since it takes longer to load than all of ours.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log.base import PartitionKeyFilter
-
-_RESULTS = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
 @dataclass(frozen=True)
@@ -65,16 +61,19 @@ def latest_results(
 
     A check that is being run has none until it is through.
     """
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    passed, failed = AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED
     found = instance.event_log_storage.get_asset_check_partition_info(list(keys), after_storage_id=after)
     results = [
         LatestResult(
             one.latest_check_event_storage_id,
             one.check_key,
             one.partition_key,
-            one.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED,
+            one.latest_execution_status is passed,
         )
         for one in found
-        if one.latest_execution_status in _RESULTS and one.latest_check_event_storage_id > after
+        if one.latest_execution_status in (passed, failed) and one.latest_check_event_storage_id > after
     ]
     return sorted(results, key=lambda result: result.event)
 
@@ -90,11 +89,14 @@ def evaluation(
     Returns:
         The result; None where there is none, or the event log has it no more.
     """
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+    from dagster._core.storage.event_log.base import PartitionKeyFilter
+
     records = instance.event_log_storage.get_asset_check_execution_history(
         key,
         limit=1,
         cursor=None if number is None else number + 1,
-        status=_RESULTS,
+        status={AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED},
         partition_filter=PartitionKeyFilter(key=partition),
     )
     for record in records:
