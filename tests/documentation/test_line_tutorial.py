@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,18 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import chromium, needs_chromium
 from tests.documentation.following import follow, steps
 from tests.end_to_end.ui_process import free_port
 from uad_orchestrator.metrics.intervals import rate_interval
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.end_to_end,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="needs chromium on the path (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = [pytest.mark.end_to_end, needs_chromium]
 PORTS = ("8076", "8077", "8078", "8079")
 PATIENCE = 600.0
 """Seconds for a block; a busy machine needs them, an idle one a tenth."""
@@ -64,10 +58,7 @@ def stopped_share_fits(found: dict[str, int]) -> bool:
 
 def judge_all_normal(address: str) -> None:
     """Press ``n`` until nothing waits."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(address)
         waiting = page.locator("#count-waiting")
@@ -76,7 +67,6 @@ def judge_all_normal(address: str) -> None:
             sync_api.expect(waiting).to_have_text(str(left), timeout=60_000)
             page.keyboard.press("n")
         sync_api.expect(page.locator("#nothing")).to_be_visible(timeout=60_000)
-        browser.close()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.chromium import chromium, needs_chromium
 from tests.end_to_end.ui_process import Server, running_ui, wait_for
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, NODES, STAGES
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.end_to_end,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="needs chromium on the path (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = [pytest.mark.end_to_end, needs_chromium]
 
 CATEGORY, DETECTOR = "alpha/disc", "patchcore"
 SLOW = 120_000
@@ -44,20 +38,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     """A page large enough for the graph to show names in full."""
-    arguments = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 2600, "height": 1700})
         page.set_default_timeout(SLOW)
         # Dagster greets a browser it does not know with a dialog; this one was here before.
         page.add_init_script("localStorage.setItem('communityNux', JSON.stringify('1'))")
         yield page
-        browser.close()
 
 
 def test_the_graph_shows_every_node(server: Server, page: Page) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import chromium, needs_chromium
 from tests.end_to_end.ui_process import clean_environment, free_port, wait_for
 from tests.orchestration.workshop import Workshop
 from tests.review.line import record_image
@@ -21,24 +21,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.end_to_end,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="needs chromium on the path (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = [pytest.mark.end_to_end, needs_chromium]
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 def recorded_line(home: Path) -> Workshop:

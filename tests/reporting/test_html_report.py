@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -13,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tests.chromium import CHROMIUM
 from tests.reporting.cells import report, score_rows
 from uad_orchestrator.metrics.pixels.counts import PixelCounts
 from uad_orchestrator.reporting.board.leaderboard import build_leaderboard
@@ -180,8 +180,7 @@ def test_a_board_without_cells_is_a_page(tmp_path):
 
 @pytest.mark.end_to_end
 def test_the_table_sorts_filters_and_fits_a_phone(made, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
+    if CHROMIUM is None:
         pytest.skip("no Chromium to open the page with")
     script = """
     const names = () => [...document.querySelectorAll("table.sortable tbody tr")].filter(row => !row.hidden)
@@ -205,7 +204,7 @@ def test_the_table_sorts_filters_and_fits_a_phone(made, tmp_path):
     """
     page = tmp_path / "page.html"
     page.write_text(made[2].read_text().replace("</body>", f"<script>{script}</script></body>"))
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     command += ["--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--window-size=390,800", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()]
     dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

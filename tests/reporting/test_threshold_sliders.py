@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.chromium import chromium
 from tests.reporting.cells import report, review, score_rows
 from uad_orchestrator.metrics import Costs, Outcome
 from uad_orchestrator.metrics.thresholds.decision import in_review
@@ -63,13 +63,8 @@ def test_names_cannot_end_the_script_they_stand_in(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The report, from a file, with the cell open; a request to anywhere else fails the test."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium on the path (Debian: apt-get install chromium)")
     path = page_file(tmp_path_factory.mktemp("report"))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -80,7 +75,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         page.goto(path.as_uri())
         page.locator("details.cell > summary").click()
         yield page
-        browser.close()
         assert [fault for fault in faults if not fault.startswith("data:")] == []
 
 

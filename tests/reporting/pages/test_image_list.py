@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import chromium
 from tests.reporting.cells import report
 from tests.reporting.pages.made_reports import ODD, Reader, board, category, rows, write
 from uad_orchestrator.metrics.thresholds.decision import decide
@@ -26,15 +26,10 @@ WARNED = [CellWarning(category="mvtec_ad/bottle", check="odd_images", message="m
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Reached from the overview; a fault of a script, or a file that is not there, fails the tests."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium on the path (Debian: apt-get install chromium)")
     names = [("bottle", detector) for detector in DETECTORS]
     folder = tmp_path_factory.mktemp("pages") / "50% #1 'report'"
     index = write(folder, category(Reader(), DETECTORS, odd=ODD), of=board(names, WARNED))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -49,7 +44,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         page.locator("table.sortable a", has_text="dino").last.click()
         page.locator("#image-list li").first.wait_for()
         yield page
-        browser.close()
         assert [fault for fault in faults if not fault.startswith("data:")] == []
 
 
