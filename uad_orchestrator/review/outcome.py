@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.metrics.thresholds.decision import Decision, decide
 from uad_orchestrator.review.judgement import Judged
 
@@ -56,7 +57,7 @@ class JudgedNow:
             "told": self.judged.told(),
             "score_before": self.before,
             "decision_before": self.decided_before,
-            "score_now": _finite(self.now.score),
+            "score_now": finite_or_none(self.now.score),
             "decision_now": self.decision,
             "source": self.now.source,
             "held": self.now.held,
@@ -95,8 +96,10 @@ class CellOutcome:
         return {
             "category": self.category,
             "detector": self.detector,
-            "threshold": _finite(self.threshold),
-            "review_threshold": None if self.review_threshold is None else _finite(self.review_threshold),
+            "threshold": finite_or_none(self.threshold),
+            "review_threshold": None
+            if self.review_threshold is None
+            else finite_or_none(self.review_threshold),
             "false_alarms_passed": {"count": normals[0], "of": normals[1]},
             "defects_missed": {"count": defects[0], "of": defects[1]},
             "undecided": sum(image.decision is None for image in self.images),
@@ -132,7 +135,3 @@ def decided_again(
         decision = decide(now.score, threshold, review_threshold)
         rows.append(JudgedNow(one, stop.score, stop.decision, now, decision))
     return CellOutcome(category, detector, threshold, review_threshold, tuple(rows))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

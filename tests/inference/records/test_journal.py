@@ -14,13 +14,13 @@ import pytest
 from tests.inference.records.test_record_files import DAY, record
 from uad_orchestrator.inference.records.journal import Journal
 from uad_orchestrator.inference.records.parquet_files import to_parquet
-from uad_orchestrator.inference.records.record_files import journalled
+from uad_orchestrator.inference.records.record_files import read_journal
 
 
 def test_a_record_is_there_when_append_returns(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "w")
     journal.append(record(1))
-    assert list(journalled(tmp_path / DAY / "w-000001.jsonl")) == [record(1)]
+    assert read_journal(tmp_path / DAY / "w-000001.jsonl")[0] == [record(1)]
 
 
 def test_it_is_closed_by_rows_by_age_and_with_the_day(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_full_disk_costs_the_records_that_did_not_fit(
     monkeypatch.setattr(os, "write", write)
     journal.append(record(4))
     (path,) = journal.closed(every=True)
-    assert [found.id for found in journalled(path)] == [record(1).id, record(4).id]
+    assert [found.id for found in read_journal(path)[0]] == [record(1).id, record(4).id]
 
 
 def test_threads_write_whole_lines_to_an_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_threads_write_whole_lines_to_an_open_file(tmp_path: Path, monkeypatch: 
         thread.start()
     for thread in threads:
         thread.join()
-    found = [entry.image for path in journal.closed(every=True) for entry in journalled(path)]
+    found = [entry.image for path in journal.closed(every=True) for entry in read_journal(path)[0]]
     assert sorted(map(int, found)) == list(range(200))
 
 
@@ -107,7 +107,7 @@ def test_a_line_that_is_no_record_costs_itself_alone_and_is_kept_for_a_look(
     journal = tmp_path / "w-000001.jsonl"
     wrong = json.dumps(record(2).to_json() | change)
     journal.write_text(f"{json.dumps(record(1).to_json())}\n{wrong}\n[]\n")
-    assert list(journalled(journal)) == [record(1)]
+    assert read_journal(journal)[0] == [record(1)]
     assert "a line is no record" in caplog.text
     to_parquet(journal)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w-000001.parquet", "w-000001.unread"]

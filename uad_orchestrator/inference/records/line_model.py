@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from uad_orchestrator.inference.bundle import Bundle
 from uad_orchestrator.inference.records.record import LineRecord
 from uad_orchestrator.inference.results import InferenceResult
+from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.storage.file_names import printable
 
 LONGEST_NAME = 4096
@@ -45,8 +45,8 @@ class LineModel:
             category,
             detector,
             bundle.state.digest(),
-            _finite(calibration.image_point.threshold),
-            _finite(calibration.review_threshold),
+            finite_or_none(calibration.image_point.threshold),
+            finite_or_none(calibration.review_threshold),
         )
 
     def record(self, result: InferenceResult) -> LineRecord:
@@ -79,13 +79,9 @@ class LineModel:
             height=look.size[0],
             width=look.size[1],
             brightness=look.brightness,
-            sharpness=_finite(look.sharpness),
+            sharpness=finite_or_none(look.sharpness),
             red=red,
             green=green,
             blue=blue,
             warnings=tuple(remark.text for remark in result.remarks),
         )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value

@@ -106,7 +106,7 @@ def _records_of(folder: Path, decisions: Collection[str] | None) -> Iterator[Lin
     # Journals first: one that becomes Parquet between the two looks is then seen twice rather than not at all.
     for path in sorted(folder.glob("*.jsonl")):
         yield from (
-            record for record in journalled(path) if decisions is None or record.decision in decisions
+            record for record in read_journal(path)[0] if decisions is None or record.decision in decisions
         )
     wanted = None if decisions is None else [("decision", "in", list(decisions))]
     for path in sorted(folder.glob("*.parquet")):
@@ -115,16 +115,11 @@ def _records_of(folder: Path, decisions: Collection[str] | None) -> Iterator[Lin
             yield LineRecord(**row | {"warnings": tuple(row["warnings"] or ())})
 
 
-def journalled(path: Path) -> Iterator[LineRecord]:
-    """The records of a journal; none where it is gone, because it became Parquet.
-
-    A whole line that is no record, which none of our writers leaves, is passed over, and said.
-    """
-    yield from read_journal(path)[0]
-
-
 def read_journal(path: Path) -> tuple[list[LineRecord], list[bytes]]:
-    """The records of a journal, and its whole lines that are none."""
+    """The records of a journal, and its whole lines that are none; nothing of one that is gone, as it became Parquet.
+
+    None of our writers leaves a whole line that is no record: it is passed over, and said.
+    """
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:  # it became Parquet meanwhile

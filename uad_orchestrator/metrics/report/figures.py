@@ -19,6 +19,11 @@ def nan_as_none(value: Any) -> Any:
     return value
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """A figure as JSON takes it: NaN and infinities are null."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
 Figure = Annotated[float | None, BeforeValidator(nan_as_none)]
 """A finite number; None where it is undefined. NaN is read as None."""
 

@@ -11,13 +11,13 @@ import dagster as dg
 from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG
 from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.metrics.report import IntervalReport, MetricsReport, OperatingPointReport
+from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.orchestration.cells.artifact_files import (
     CONTACT_SHEET,
     MAPS,
     METRICS_FILE,
     OPERATING_POINT,
-    finite_or_none,
     read_contact_sheet,
     read_operating_point,
 )

@@ -157,8 +157,8 @@ def _picture(project: Project, check: str, cell: Cell, day: str) -> Picture | No
         folder = cell_folder(records, cell.category, cell.detector) / day
         if (image := _read(folder, health.worst_picture)) is not None:
             return Picture(thumbnail_jpeg(image, PICTURE_WIDTH), "image/jpeg", f"{name}.jpg")
-    before = [one for one in kept_days(project, cell, until=day) if one.day < day]
-    return Picture(line_picture([*before, health], project.line.drift.distance), "image/png", f"{name}.png")
+    days = kept_days(project, cell, until=day)  # the last of them is this one
+    return Picture(line_picture(days, project.line.drift.distance), "image/png", f"{name}.png")
 
 
 def _read(folder: Path, name: str) -> np.ndarray | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -85,8 +84,3 @@ def read_contact_sheet(directory: Path) -> bytes | None:
     """The JPEG of best and worst cases; None where there is no test image."""
     path = directory / CONTACT_SHEET
     return path.read_bytes() if path.exists() else None
-
-
-def finite_or_none(value: Any) -> float | None:
-    """A figure as JSON takes it: NaN and infinities are null."""
-    return None if value is None or not np.isfinite(value) else float(value)

@@ -26,6 +26,7 @@ from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.source import ImageSource, read_digest
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
 from uad_orchestrator.metrics.cell import evaluate_cell
+from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.metrics.thresholds import calibrate, pinned_point
 from uad_orchestrator.orchestration.cells.artifact_files import (
     CONTACT_SHEET,
@@ -33,7 +34,6 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
     MAPS,
     METRICS_FILE,
     TRAININGS,
-    finite_or_none,
     read_operating_point,
     write_curves,
     write_normal_maps,

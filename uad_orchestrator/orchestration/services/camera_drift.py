@@ -14,7 +14,8 @@ from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.metrics.catalogue import averaged, headlines
 from uad_orchestrator.metrics.cell import Thresholds, evaluate_cell
-from uad_orchestrator.orchestration.cells.artifact_files import finite_or_none, read_map_scale
+from uad_orchestrator.metrics.report.figures import finite_or_none
+from uad_orchestrator.orchestration.cells.artifact_files import read_map_scale
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, RegionOfInterest
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
 from uad_orchestrator.orchestration.cells.cell_stages import open_detector

@@ -83,7 +83,7 @@ def cell_sections(state: ProjectState, store: ArtifactStore) -> Iterator[CellSec
             report = report_of(cell, state, store)
             if report is not None:
                 run = CellRun(cell, state, store)
-                yield _section(run, report, read_scores(run.directory("score_table")))
+                yield _section(run, report, read_scores(run.directory("score_table")), _days_of_line(run))
 
 
 def shown_categories(
@@ -127,24 +127,26 @@ def _shown_cell(run: CellRun, warnings: list[CellWarning]) -> ShownCell:
     pin = run.state.project.pins(run.cell.category, run.cell.detector).pixel
     colours = {"maps": run.key("anomaly_maps").version, "pixel": pin}
 
+    days = _days_of_line(run)
+
     def read() -> CellContents | None:
         try:
-            return _contents(run, warnings)
+            return _contents(run, warnings, days)
         except LOST:
             return None
 
     version = run.key("metrics_report").version
-    if days := _days_of_line(run):
+    if days:
         version = digest_of([version, *(day.model_dump(mode="json") for day in days)])
     return ShownCell(run.cell.detector, version, digest_of(colours), read)
 
 
-def _contents(run: CellRun, warnings: list[CellWarning]) -> CellContents | None:
+def _contents(run: CellRun, warnings: list[CellWarning], days: Sequence[LineHealth]) -> CellContents | None:
     report = report_of(run.cell, run.state, run.store)
     if report is None:
         return None
     scores = read_scores(run.directory("score_table"))
-    section = _section(run, report, scores)
+    section = _section(run, report, scores, days)
     about = [warning for warning in warnings if warning.detector in (None, run.cell.detector)]
     pictures = {warning: warning_pictures(run.state, run.store, warning) for warning in about}
     rows = {row.image: row for row in scores if row.role != "calibration" and row.grid_shape is not None}
@@ -162,7 +164,9 @@ def _contents(run: CellRun, warnings: list[CellWarning]) -> CellContents | None:
     )
 
 
-def _section(run: CellRun, report: MetricsReport, scores: Sequence[ScoreRow]) -> CellSection:
+def _section(
+    run: CellRun, report: MetricsReport, scores: Sequence[ScoreRow], days: Sequence[LineHealth]
+) -> CellSection:
     directory = run.directory("metrics_report")
     return CellSection(
         report,
@@ -171,7 +175,7 @@ def _section(run: CellRun, report: MetricsReport, scores: Sequence[ScoreRow]) ->
         contact_sheet=read_contact_sheet(directory),
         provenance=[run.provenance(asset) for asset in STAGES],
         map_maxima=map_maxima(run, scores),
-        line=_days_of_line(run),
+        line=days,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.html_report import SOFTWARE, cell_figures
 from uad_orchestrator.reporting.pages.addresses import ALL_DETECTORS, CellAddress, link, way_up
@@ -149,8 +149,8 @@ def _data(
         "review": None if report.review is None else report.review.threshold,
         "undecided": report.review is not None and report.review.threshold is None,
         "pixelThreshold": report.pixel_operating_point.threshold,
-        "scores": [_finite(scores.get(image)) for image in images],
-        "maxima": [_finite(maxima.get(image)) for image in images] if maxima else None,
+        "scores": [finite_or_none(scores.get(image)) for image in images],
+        "maxima": [finite_or_none(maxima.get(image)) for image in images] if maxima else None,
         "maps": f"{maps}/" if contents.mapped else None,
         "unmapped": [number for number, image in enumerate(images) if image not in contents.mapped],
         "checks": {
@@ -198,7 +198,3 @@ def _page(
         view_side=VIEW_SIDE,
         map_side=MAP_SIDE,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -60,9 +60,8 @@ class ObjectFiles:
 
     def _read(self, path: str) -> bytes:
         try:
-            return self.filesystem.cat_file(
-                path, start=0
-            )  # a range: s3fs asks for the size first without one
+            # a range: without one s3fs asks for the size first
+            return self.filesystem.cat_file(path, start=0)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise

@@ -60,9 +60,8 @@ def pack(directory: Path, names: Iterable[str], payload: str, aside: Path) -> di
         if not place.endswith(ARCHIVE):
             continue
         found[place] = aside / place
-        with zipfile.ZipFile(
-            found[place], "w", strict_timestamps=False
-        ) as archive:  # not compressed: maps are
+        # not compressed: maps are
+        with zipfile.ZipFile(found[place], "w", strict_timestamps=False) as archive:
             for name in inside:
                 archive.write(directory / name, name)
     return found
