@@ -60,6 +60,16 @@ def write_category(folder: Path, seed: int, *, train: int = 6) -> None:
         write_image(folder / f"ground_truth/scratch/{i:03d}_mask.png", mask)
 
 
+def write_ad2_category(folder: Path, seed: int) -> None:
+    """The same images in the layout of MVTec AD 2, with a validation image; private test images are the caller's."""
+    write_category(folder, seed)
+    (folder / "test").rename(folder / "test_public")
+    (folder / "test_public/scratch").rename(folder / "test_public/bad")
+    (folder / "test_public/ground_truth").mkdir()
+    (folder / "ground_truth/scratch").rename(folder / "test_public/ground_truth/bad")
+    write_image(folder / "validation/good/000.png", normal_image(seed + 900))
+
+
 def project_file(datasets: dict[str, list[str]]) -> dict[str, Any]:
     """Three detectors that share an embedder; the second has a preset of its own."""
     patchcore = {"model": "vision_patchcore", "embedder": EMBEDDER, "coreset": {"ratio": 0.1}}

@@ -11,7 +11,15 @@ import tifffile
 from click.testing import Result
 from typer.testing import CliRunner
 
-from tests.orchestration.workshop import EMBEDDER, SIDE, Workshop, normal_image, write_category, write_image
+from tests.orchestration.workshop import (
+    EMBEDDER,
+    SIDE,
+    Workshop,
+    normal_image,
+    write_ad2_category,
+    write_category,
+    write_image,
+)
 from uad_orchestrator.cli.app import app
 from uad_orchestrator.export import submission
 
@@ -22,13 +30,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     home = tmp_path_factory.mktemp("exports")
     write_category(home / "data/ad/disc", 0)
     vial = home / "data/ad2/vial"
-    write_category(vial, 1000)
-    (vial / "test").rename(vial / "test_public")
-    (vial / "ground_truth/scratch").rename(vial / "test_public/ground_truth_scratch")
-    (vial / "test_public/scratch").rename(vial / "test_public/bad")
-    (vial / "test_public/ground_truth").mkdir()
-    (vial / "test_public/ground_truth_scratch").rename(vial / "test_public/ground_truth/bad")
-    write_image(vial / "validation/good/000.png", normal_image(1900))
+    write_ad2_category(vial, 1000)
     for split, word in (("test_private", "regular"), ("test_private_mixed", "mixed")):
         for number in range(2):
             write_image(vial / f"{split}/{number:03d}_{word}.png", normal_image(2000 + number))

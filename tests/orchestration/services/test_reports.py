@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.invoke import uad
 from tests.inference.records.made_up import made_records
-from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_category, write_image
+from tests.orchestration.workshop import EMBEDDER, Workshop, normal_image, write_ad2_category, write_image
 from uad_orchestrator.detectors.protocol.scoring import read_scores
 from uad_orchestrator.inference.records.health import CalibrationNormals, DayOfRecords, health_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
@@ -30,13 +30,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """A category with labelled test images and others without a label; two detectors."""
     home = tmp_path_factory.mktemp("reported")
     vial = home / "data/ad2/vial"
-    write_category(vial, 1000)
-    (vial / "test").rename(vial / "test_public")
-    (vial / "ground_truth/scratch").rename(vial / "test_public/masks")
-    (vial / "test_public/scratch").rename(vial / "test_public/bad")
-    (vial / "test_public/ground_truth").mkdir()
-    (vial / "test_public/masks").rename(vial / "test_public/ground_truth/bad")
-    write_image(vial / "validation/good/000.png", normal_image(1900))
+    write_ad2_category(vial, 1000)
     for number in range(2):
         write_image(vial / f"test_private/{number:03d}_regular.png", normal_image(2000 + number))
     patchcore = {"model": "vision_patchcore", "embedder": EMBEDDER}
