@@ -204,7 +204,7 @@ def _line_problems(project: Project) -> Iterator[ProjectProblem]:
         yield ProjectProblem("line.records", str(error))
         return
     if missing:
-        what = f"{folder} has no records: does --record of uad serve, infer or watch name this folder?"
+        what = f"{folder} has no records: does --record of uad serve or uad infer name this folder?"
         yield ProjectProblem("line.records", what, "warning")
 
 
