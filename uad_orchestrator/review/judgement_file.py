@@ -38,14 +38,8 @@ class JudgementFile:
         Raises:
             TimeoutError: another one has it for longer than ten seconds.
         """
-        from filelock import FileLock, Timeout
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.path.with_name(f".{FILE_NAME}.lock"), timeout=LOCK_SECONDS):
-                yield
-        except Timeout as error:
-            raise TimeoutError(f"{self.path} is in use by another process: try again") from error
+        with self._locked(f".{FILE_NAME}.lock"):
+            yield
 
     def read(self) -> list[Judged]:
         """All judgements in the order in which they were made, with what became of each."""
@@ -74,6 +68,17 @@ class JudgementFile:
         """Note what became of one: ``filed``, ``taken``, ``held``, ``undone`` or ``removed``."""
         self._append({"event": event, "id": judgement_id, "time": now(), **values})
 
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path.with_name(name), timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise TimeoutError(f"{self.path} is in use by another process: try again") from error
+
     def _lines(self) -> list[bytes]:
         try:
             lines = self.path.read_bytes().split(b"\n")
@@ -83,8 +88,8 @@ class JudgementFile:
 
     def _append(self, event: Mapping[str, Any]) -> None:
         line = json.dumps(event).encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+", buffering=0) as file:
+        # Alone, as the end of a file that another writer is just adding to may look like a line that was cut off.
+        with self._locked(f".{FILE_NAME}.end.lock"), self.path.open("ab+", buffering=0) as file:
             # Behind a line that a loss of power cut off, it begins a new one.
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 line = b"\n" + line
