@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from uad_orchestrator.orchestration.dagster_instance.ray_nodes import NodeAnswer, ray_launcher
-from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
+import pytest
 
-HERE = "/opt/uad/bin/dagster"
+from uad_orchestrator import __version__
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import (
+    PROBE,
+    NodeAnswer,
+    ray_launcher,
+    read_answer,
+)
+from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
 
 
 def test_each_node_is_told_what_it_lacks() -> None:
+    no_module = "ModuleNotFoundError: No module named 'uad_orchestrator'"
     answers = [
-        NodeAnswer("10.0.0.1", "SUCCEEDED", (HERE, "0.2.0")),
-        NodeAnswer("10.0.0.2", "FAILED", ("PATH is /usr/bin:/bin",)),
-        NodeAnswer("10.0.0.3", "FAILED", (HERE, "ModuleNotFoundError: No module named 'uad_orchestrator'")),
-        NodeAnswer("10.0.0.4", "SUCCEEDED", (HERE, "0.1.0")),
-        NodeAnswer("10.0.0.5", "PENDING"),
-        NodeAnswer("10.0.0.6", "FAILED"),
+        NodeAnswer("10.0.0.1", {"dagster": "0.2.0", "python": "0.2.0"}),
+        NodeAnswer("10.0.0.2", {}, {"dagster": "not on the PATH, /usr/bin:/bin", "python": "not found"}),
+        NodeAnswer("10.0.0.3", {"python": "0.2.0"}, {"dagster": no_module}),
+        NodeAnswer("10.0.0.4", {"dagster": "0.2.0", "python": "0.1.0"}),
+        NodeAnswer("10.0.0.5"),
     ]
-    found = {
-        problem.where: (problem.problem, problem.severity) for problem in node_problems(answers, "0.2.0")
-    }
-    assert set(found) == {f"ray node 10.0.0.{number}" for number in range(2, 7)}
-    for number, words, severity in (
-        (2, "PATH is /usr/bin:/bin", "error"),
-        (3, "No module named 'uad_orchestrator'", "error"),
-        (4, "0.1.0, this machine 0.2.0", "error"),
-        (5, "did not answer", "warning"),
-        (6, "not on the PATH", "error"),
-    ):
-        problem = found[f"ray node 10.0.0.{number}"]
-        assert words in problem[0] and problem[1] == severity
+    found = [(one.where[-1], one.problem, one.severity) for one in node_problems(answers, "0.2.0")]
+    assert [(node, severity) for node, _, severity in found] == [
+        ("2", "error"),
+        ("2", "error"),
+        ("3", "warning"),
+        ("4", "error"),
+        ("5", "warning"),
+    ]
+    words = [
+        "PATH, /usr/bin:/bin. Runs of a `dagster-daemon`",
+        "Runs of `uad ui`",
+        no_module,
+        "0.1.0",
+        "not answer",
+    ]
+    assert all(word in problem for word, (_, problem, _) in zip(words, found, strict=True))
     (nobody,) = node_problems([], "0.2.0")
     assert "no node" in nobody.problem
+
+
+@pytest.mark.parametrize("has_dagster", [True, False])
+def test_the_probe_says_what_this_machine_has(has_dagster: bool, tmp_path: Path) -> None:
+    """In the shell that Ray gives the entry point to."""
+    (tmp_path / "dagster").symlink_to(Path(sys.executable).parent / "dagster")
+    path = f"{tmp_path}:/usr/bin:/bin" if has_dagster else "/usr/bin:/bin"
+    probe = PROBE.format(python=sys.executable)
+    said = subprocess.run(
+        probe, shell=True, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    answer = read_answer("here", f"Running entrypoint for job x: {probe}\n{said.stdout}")
+    expected = NodeAnswer("here", {"dagster": __version__, "python": __version__})
+    if not has_dagster:
+        expected = NodeAnswer("here", {"python": __version__}, {"dagster": "not on the PATH, /usr/bin:/bin"})
+    assert answer == expected
+    broken = subprocess.run(
+        PROBE.format(python="/no/python"), shell=True, capture_output=True, text=True, check=True
+    )
+    assert "python" in read_answer("here", broken.stdout).faults
 
 
 def write_settings(home: Path, address: str, env_vars: str = "[]") -> Path:

@@ -24,8 +24,8 @@ from uad_orchestrator.orchestration.cells import cell_stages as stages
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
 from uad_orchestrator.orchestration.cells.device_turns import device_turn
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import tags_of_detectors
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
-from uad_orchestrator.orchestration.dagster_instance.run_tags import tags_of_detectors
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.project import Project
 

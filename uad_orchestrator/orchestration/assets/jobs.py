@@ -12,8 +12,8 @@ from uad_orchestrator.orchestration.assets.leaderboard import leaderboard_asset
 from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.assets.resources import EMBEDDERS, PROJECT_INPUTS, ProjectInputs
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import cell_tags
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
-from uad_orchestrator.orchestration.dagster_instance.run_tags import cell_tags
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES, Cell
 from uad_orchestrator.project import Project

@@ -25,7 +25,7 @@ from uad_orchestrator.orchestration.automation.weight_watch import (
 )
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order, recorded_versions
-from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, CellAtWork, cells_at_work
 from uad_orchestrator.orchestration.versions.graph import Cell

@@ -19,6 +19,10 @@ from uad_orchestrator.orchestration.automation.recalibration import (
     shift_rows,
     write_record,
 )
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import (
+    largest_resources,
+    resource_tags,
+)
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import runs_at_work
 from uad_orchestrator.orchestration.ingestion import folders
@@ -55,6 +59,7 @@ def recalibrate_job(project: Project) -> dg.JobDefinition:
     @dg.job(
         name=name_in_dagster(project, RECALIBRATE),
         description="New normal images in, thresholds brought up to date.",
+        tags=resource_tags(largest_resources(project)),
         executor_def=dg.in_process_executor,
     )
     def recalibrate_cells() -> None:

@@ -22,7 +22,7 @@ from uad_orchestrator.orchestration.automation.weight_watch import look_at_files
 from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order
-from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, cells_at_work, runs_at_work
 from uad_orchestrator.orchestration.planning.plan import Planner

@@ -21,8 +21,8 @@ from uad_orchestrator.orchestration.dagster_instance.backfills import (
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selection_tag
-from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
-from uad_orchestrator.orchestration.dagster_instance.run_tags import resource_tags
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import resource_tags
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of

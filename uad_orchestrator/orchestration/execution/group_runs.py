@@ -13,8 +13,8 @@ import dagster as dg
 from uad_orchestrator.orchestration.assets.partitions import group_partitions
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selected
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import group_tags
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, name_in_dagster
-from uad_orchestrator.orchestration.dagster_instance.run_tags import group_tags
 from uad_orchestrator.orchestration.dagster_instance.runs import is_last_of_backfill
 from uad_orchestrator.orchestration.execution.cell_runs import CellOutcome, CellRunner
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult, refresh

@@ -1,13 +1,16 @@
-"""Whether every node of the Ray cluster can start our runs: ``dagster`` on its PATH, and this package beside it."""
+"""Whether every node of the Ray cluster can start our runs, and has this package in the same version."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from uad_orchestrator import __version__
-from uad_orchestrator.orchestration.dagster_instance.lost_runs import within
-from uad_orchestrator.orchestration.dagster_instance.ray_nodes import (
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import within
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import (
+    DAGSTER,
+    PYTHON,
     NodeAnswer,
     ask_nodes,
     ray_launcher,
@@ -16,6 +19,14 @@ from uad_orchestrator.orchestration.services.project_problem import ProjectProbl
 
 SECONDS = 60.0
 """For which the nodes are waited for: a job takes Ray some seconds to start, on a busy machine half a minute."""
+
+
+_WAYS = {DAGSTER: "`dagster`", PYTHON: f"`{sys.executable}`"}
+_ADVICE = {
+    DAGSTER: "Runs of a `dagster-daemon` of your own start by that word: activate the environment that has it before "
+    "`ray start`, or give PATH=... in env_vars of the run_launcher in dagster.yaml",
+    PYTHON: "Runs of `uad ui` start by that path, its own Python's: install uad_orchestrator under the same path",
+}
 
 
 def ray_problems(home: Path, seconds: float = SECONDS) -> Iterator[ProjectProblem]:
@@ -48,30 +59,23 @@ def node_problems(answers: Sequence[NodeAnswer], version: str) -> Iterator[Proje
         answers: theirs.
         version: of this package, which each should have.
 
-    >>> old = NodeAnswer("10.0.0.7", "SUCCEEDED", ("/opt/uad/bin/dagster", "0.1.0"))
-    >>> [str(problem) for problem in node_problems([old], "0.2.0")]
-    ['ray node 10.0.0.7: has uad_orchestrator 0.1.0, this machine 0.2.0: install the same everywhere']
+    >>> old = NodeAnswer("10.0.0.7", {"dagster": "0.1.0", "python": "0.2.0"})
+    >>> [problem.problem for problem in node_problems([old], "0.2.0")]
+    ['`dagster` there has uad_orchestrator 0.1.0, this machine 0.2.0: install the same everywhere']
     """
     if not answers:
         yield ProjectProblem("ray", "the cluster has no node that lives: start `ray start` on one")
     for answer in answers:
-        where, said = f"ray node {answer.node}", " ".join(answer.lines[-3:])
-        if answer.status not in ("SUCCEEDED", "FAILED"):
+        where = f"ray node {answer.node}"
+        if not answer.versions and not answer.faults:
             what = "did not answer in time whether it can start runs: look at it with `ray status`"
             yield ProjectProblem(where, what, "warning")
-        elif answer.status == "FAILED" and not _has_dagster(answer):
-            advice = (
-                "activate the environment that has it before `ray start`, or give PATH=... in env_vars of the "
-                "run_launcher in dagster.yaml"
+        for way, there in answer.versions.items():
+            if there != version:
+                what = f"{_WAYS[way]} there has uad_orchestrator {there}, this machine {version}"
+                yield ProjectProblem(where, f"{what}: install the same everywhere")
+        for way, fault in answer.faults.items():
+            # A node that knows the other way starts the runs of those who take it.
+            yield ProjectProblem(
+                where, f"{_WAYS[way]}: {fault}. {_ADVICE[way]}", "warning" if answer.versions else "error"
             )
-            yield ProjectProblem(where, f"`dagster` is not on the PATH of its raylet ({said}): {advice}")
-        elif answer.status == "FAILED":
-            what = f"{answer.lines[0]} is there, but its Python cannot import uad_orchestrator ({said})"
-            yield ProjectProblem(where, f"{what}: install it in that environment")
-        elif answer.lines[-1] != version:
-            what = f"has uad_orchestrator {answer.lines[-1]}, this machine {version}: install the same everywhere"
-            yield ProjectProblem(where, what)
-
-
-def _has_dagster(answer: NodeAnswer) -> bool:
-    return bool(answer.lines) and answer.lines[0].startswith("/")

@@ -1,1 +1,5 @@
-"""Run launchers that know our cells, for ``dagster.yaml``: those of dagster-ray, dagster-k8s and dagster-celery."""
+"""How runs get to a cluster, and what becomes of them there.
+
+``ray``, ``kubernetes`` and ``celery`` are launchers for ``dagster.yaml``, those of other packages that know our cells;
+``run_tags`` has what they read, ``lost_runs`` and ``ray_nodes`` ask Ray.
+"""

@@ -9,7 +9,7 @@ from dagster import DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import PID
-from uad_orchestrator.orchestration.dagster_instance.run_tags import asked_for
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import asked_for
 
 
 class KnowsCells(RunLauncher):

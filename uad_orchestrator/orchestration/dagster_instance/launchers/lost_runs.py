@@ -133,9 +133,8 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> LostRuns:
     try:
         jobs = within(ANSWER_SECONDS, lambda: _jobs_by_run(instance))
     except Exception as error:  # a client of its own: requests, Ray, a wrong address
-        address = getattr(instance.run_launcher, "address", "")
         said = " ".join(str(error).split())[:200]
-        return LostRuns(notes=(f"Ray ({address}) does not say what became of its jobs: {said}",))
+        return LostRuns(notes=(f"Ray does not say what became of its jobs: {said}",))
     records = {record.dagster_run.run_id: record for record in _launched(instance)}
     found = lost_runs([_launched_run(record) for record in records.values()], jobs, time.time())
     for run_id, reason in found.items():

@@ -20,11 +20,11 @@ from dagster import DagsterRunStatus
 from dagster._core.launcher import LaunchRunContext
 
 from tests.end_to_end.ui_process import free_port
-from tests.orchestration.dagster_instance.ray_instance import begin, launched_run
+from tests.orchestration.dagster_instance.launchers.ray_instance import begin, launched_run
 from tests.orchestration.services.test_ray_check import write_settings
 from uad_orchestrator import __version__
-from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
-from uad_orchestrator.orchestration.dagster_instance.ray_nodes import ask_nodes, ray_launcher
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import ask_nodes, ray_launcher
 from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
 
 pytestmark = pytest.mark.cluster
@@ -81,14 +81,15 @@ def wait(came) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_the_check_says_what_a_node_lacks(head: str, tmp_path: Path) -> None:
+    launcher = ray_launcher(write_settings(tmp_path / "any", head))
+    wait(lambda: ask_nodes(launcher, SECONDS))  # a head that has just started lists no node
     (problem,) = ray_problems(write_settings(tmp_path / "bare", head), seconds=SECONDS)
-    assert problem.where == "ray node 127.0.0.1"
-    assert f"not on the PATH of its raylet (PATH is {BARE})" in problem.problem
+    assert problem.where.startswith("ray node ") and problem.severity == "warning"
+    assert f"`dagster`: not on the PATH, {BARE}." in problem.problem
     mended = write_settings(tmp_path / "mended", head, f"['PATH={PROGRAMS}:{BARE}', PYTHONPATH]")
-    answers = ask_nodes(ray_launcher(mended), SECONDS)
-    assert [answer.lines for answer in answers] == [(str(PROGRAMS / "dagster"), __version__)]
-    assert list(node_problems(answers, __version__)) == []
-    assert ray_launcher(mended).client.list_jobs() == [], "the jobs that asked are gone"
+    (answer,) = ask_nodes(ray_launcher(mended), SECONDS)
+    assert (answer.versions, answer.faults) == ({"dagster": __version__, "python": __version__}, {})
+    assert list(node_problems([answer], __version__)) == []
 
 
 def test_a_run_that_never_began_is_failed_with_the_reason(head: str, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from dagster._core.launcher import RunLauncher
 
 from tests.orchestration.dagster_instance.contracts import contract
 from uad_orchestrator.orchestration.dagster_instance.launchers.cells import KnowsCells
-from uad_orchestrator.orchestration.dagster_instance.run_tags import resource_tags
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import resource_tags
 from uad_orchestrator.orchestration.versions.groups import cell_groups
 from uad_orchestrator.project import Project, load_project
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "cluster-runs.md"
+PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "cluster-runs.md"
 BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)]
 SETTINGS = {block["run_launcher"]["class"]: block for block in BLOCKS if "run_launcher" in block}
 PROJECTS = [block for block in BLOCKS if "detectors" in block]

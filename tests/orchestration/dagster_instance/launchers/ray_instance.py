@@ -73,10 +73,12 @@ def launched_run(instance: dg.DagsterInstance, job: dg.JobDefinition, **values: 
     target = LoadableTargetOrigin(module_name="uad_orchestrator.definitions", attribute="defs")
     location = InProcessCodeLocationOrigin(target, location_name="uad_orchestrator")
     remote = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name)
-    pointer = ModuleCodePointer("uad_orchestrator.definitions", "defs")
+    code = ModuleCodePointer("uad_orchestrator.definitions", "defs")
+    # By the bare word, as a daemon has it that loads the location from a workspace file.
+    repository = RepositoryPythonOrigin(sys.executable, code, entry_point=["dagster"])
     return instance.create_run_for_job(
         job_def=job,
-        job_code_origin=JobPythonOrigin(job.name, RepositoryPythonOrigin(sys.executable, pointer)),
+        job_code_origin=JobPythonOrigin(job.name, repository),
         remote_job_origin=remote,
         **values,
     )

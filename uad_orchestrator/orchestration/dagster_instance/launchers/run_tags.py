@@ -53,6 +53,17 @@ def _container(resources: ResourceSettings) -> dict[str, object]:
     return {"container_config": {"resources": found}}
 
 
+def largest_resources(project: Project) -> ResourceSettings | None:
+    """What a run takes that has cells of all detectors to compute, one after the other."""
+    asked = [entry.resources for entry in project.detectors.values() if entry.resources]
+    amounts = {
+        name: max(given)
+        for name in ResourceSettings.model_fields
+        if (given := [value for one in asked if (value := getattr(one, name)) is not None])
+    }
+    return ResourceSettings(**amounts) if amounts else None
+
+
 def cell_tags(project: Project, cell: Cell) -> dict[str, str]:
     """All that a cell's run is tagged with, whoever asks for it; a detector that is not in the file needs nothing."""
     entry = project.detectors.get(cell.detector)

@@ -17,11 +17,15 @@ from hypothesis import strategies as st
 from kubernetes.utils import parse_quantity
 
 from tests.orchestration.dagster_instance.contracts import contract
-from tests.orchestration.dagster_instance.ray_instance import launched_run, ray_instance
+from tests.orchestration.dagster_instance.launchers.ray_instance import launched_run, ray_instance
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.code_location import build_definitions
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import (
+    cell_tags,
+    largest_resources,
+    resource_tags,
+)
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
-from uad_orchestrator.orchestration.dagster_instance.run_tags import cell_tags, resource_tags
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, STAGES, Cell
 from uad_orchestrator.orchestration.versions.state import ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state
@@ -57,6 +61,15 @@ def test_a_detector_without_resources_has_no_tags_of_them(workshop: Workshop) ->
         "uad/category",
         "uad/detector",
     }
+
+
+def test_a_run_for_all_detectors_takes_the_largest(workshop: Workshop) -> None:
+    project = workshop.project
+    small = project.detectors["bright"].model_copy(update={"resources": ResourceSettings(num_cpus=8)})
+    both = project.model_copy(update={"detectors": {**project.detectors, "bright": small}})
+    assert largest_resources(both) == ResourceSettings(num_gpus=1, num_cpus=8)
+    recalibrate = build_definitions(both).resolve_job_def("recalibrate")
+    assert json.loads(recalibrate.tags["dagster-ray/config"]) == {"num_gpus": 1, "num_cpus": 8}
 
 
 def test_resources_are_part_of_no_version(workshop: Workshop) -> None:
@@ -98,7 +111,7 @@ def test_a_click_on_the_job_and_a_sensor_give_each_cell_its_own(workshop: Worksh
         assert json.loads(tags.get("dagster-ray/config", "null")) == asked
 
 
-@contract("run_tags.py", "keeps the tags of an asset's op in the snapshot of its runs' job")
+@contract("launchers/run_tags.py", "keeps the tags of an asset's op in the snapshot of its runs' job")
 def test_a_click_on_an_asset_gets_them_from_our_launcher(workshop: Workshop, tmp_path: Path) -> None:
     definitions = build_definitions(workshop.project)
     chosen = {asset_key(workshop.project, STAGES[0])}

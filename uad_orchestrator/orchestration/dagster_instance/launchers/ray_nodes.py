@@ -5,24 +5,43 @@ Not public API of Dagster here: an instance's settings, and dagster-ray's launch
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from uad_orchestrator.orchestration.dagster_instance.lost_runs import names_ray
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import names_ray
 
-PROBE = r"""
-dagster=$(command -v dagster) || { echo "PATH is $PATH"; exit 127; }
-echo "$dagster"
-"$(dirname "$(readlink -f "$dagster")")/python" -c 'import uad_orchestrator as uad; print(uad.__version__)' 2>&1
+MARK = "uad-node: "
+DAGSTER, PYTHON = "dagster", "python"
+"""The two ways in which a run starts: by the bare word where a daemon of one's own loads the code location from a
+workspace file, by the path of its own Python where ``uad ui`` does."""
+
+PROBE = f"""
+version() {{{{
+  if said=$("$2" -c 'import uad_orchestrator as uad; print(uad.__version__)' 2>&1)
+  then echo "{MARK}$1 version=$said"
+  else echo "{MARK}$1 fault=$(echo "$said" | tail -n 1)"
+  fi
+}}}}
+if dagster=$(command -v dagster)
+then version {DAGSTER} "$(dirname "$(readlink -f "$dagster")")/python"
+else echo "{MARK}{DAGSTER} fault=not on the PATH, $PATH"
+fi
+version {PYTHON} {{python}}
 """
-"""In the shell that the entry point of a run is given to: where ``dagster`` is, and what its Python imports."""
+"""For the shell that a run's entry point is given to."""
 
 NODE_LABEL = "ray.io/node-id"
+FORGET_SECONDS = 2.0
+"""After which Ray has noted that a job is over; one that is deleted before that is noted as failed."""
+
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
@@ -32,13 +51,13 @@ class NodeAnswer:
 
     Attributes:
         node: its address.
-        status: of the job that asked: SUCCEEDED, FAILED, or PENDING where it has not answered.
-        lines: what it printed.
+        versions: of this package, by the ways to start a run that work there.
+        faults: of the other ways, by each what is wrong with it. Both are empty where the node has not answered.
     """
 
     node: str
-    status: str
-    lines: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 def ray_launcher(home: Path) -> Any | None:
@@ -73,20 +92,27 @@ def ask_nodes(launcher: Any, seconds: float) -> list[NodeAnswer]:
     )
     jobs = {_submit(launcher, node.node_id): node.node_ip for node in nodes}
     statuses = _wait(launcher.client, jobs, deadline)
-    found = [
-        NodeAnswer(
-            node,
-            statuses[job],
-            tuple(launcher.client.get_job_logs(job).splitlines()) if statuses[job] in OVER else (),
-        )
-        for job, node in jobs.items()
-    ]
+    found = [read_answer(node, launcher.client.get_job_logs(job)) for job, node in jobs.items()]
+    time.sleep(FORGET_SECONDS)
     for job in jobs:
         with suppress(Exception):  # what is not over is stopped first; a check leaves nothing that matters
             if statuses[job] not in OVER:
                 launcher.client.stop_job(job)
             launcher.client.delete_job(job)
     return sorted(found, key=lambda answer: answer.node)
+
+
+def read_answer(node: str, log: str) -> NodeAnswer:
+    """What a node's probe said; Ray's own lines, and the text of the probe, stand before it.
+
+    >>> read_answer("10.0.0.7", "Running entrypoint: echo\\nuad-node: python version=0.1.0").versions
+    {'python': '0.1.0'}
+    """
+    said: dict[str, dict[str, str]] = {"version": {}, "fault": {}}
+    for line in log.splitlines():
+        if found := re.match(rf"{MARK}({DAGSTER}|{PYTHON}) (version|fault)=(.*)", line):
+            said[found[2]][found[1]] = found[3]
+    return NodeAnswer(node, said["version"], said["fault"])
 
 
 def _submit(launcher: Any, node_id: str) -> str:
@@ -98,7 +124,7 @@ def _submit(launcher: Any, node_id: str) -> str:
     return str(
         launcher.client.submit_job(
             submission_id=f"uad-check-{uuid4().hex[:12]}",
-            entrypoint=PROBE,
+            entrypoint=PROBE.format(python=shlex.quote(sys.executable)),
             runtime_env={**environment, "env_vars": variables},
             entrypoint_label_selector={NODE_LABEL: node_id},
         )
