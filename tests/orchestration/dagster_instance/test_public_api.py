@@ -20,7 +20,7 @@ KNOW_DAGSTER = (
     PACKAGE / "definitions.py",
     PACKAGE / "component.py",
     *sorted((PACKAGE / "cli").rglob("*.py")),
-    *sorted(p for p in (PACKAGE / "orchestration").rglob("*.py") if p.parent.name != "dagster_instance"),
+    *sorted(p for p in (PACKAGE / "orchestration").rglob("*.py") if "dagster_instance" not in p.parts),
 )
 HELD = (
     dg.AssetCheckExecutionContext, dg.AssetCheckResult, dg.AssetChecksDefinition, dg.AssetExecutionContext,

@@ -170,6 +170,23 @@ class LineageIndex:
                         raise self._database.damaged(error) from error
                     raise LineageError(f"the query failed: {error}") from error
 
+    def hosts(self) -> list[str]:
+        """The machines that made the artifacts noted so far; nothing is folded in, and no store is asked.
+
+        Raises:
+            LineageError: another process holds the index, or it is damaged.
+        """
+        import duckdb
+
+        if not self.path.exists():
+            return []
+        with self._open_patiently() as connection:
+            try:
+                query = "SELECT DISTINCT host FROM materialization WHERE NOT reused ORDER BY host"
+                return [host for (host,) in connection.execute(query).fetchall()]
+            except duckdb.Error as error:
+                raise self._damaged(error) from error
+
     def history(self, asset: str, category: str | None, detector: str | None) -> SqlResult:
         """What happened to one asset of one cell.
 
