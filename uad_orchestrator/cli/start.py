@@ -34,15 +34,32 @@ def demo(
     raise typer.Exit(FAILED if result.failed else 0)
 
 
-def init(home: Home = None) -> None:
+def init(
+    home: Home = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="For several machines: also a dagster.yaml (PostgreSQL, Ray).")
+    ] = False,
+) -> None:
     """Write a commented uad.yaml to start from."""
+    from uad_orchestrator.orchestration.dagster_instance.settings.cluster import write_cluster_settings
+    from uad_orchestrator.project.load import open_project
     from uad_orchestrator.project.new import write_new_project
+    from uad_orchestrator.project.settings import PROJECT_FILE
 
     with speaking():
-        path = write_new_project(home or Path())
-        note(
-            f"{path} is written: set the dataset's root and the detectors, then run `uad check`, `uad refresh`."
-        )
+        folder = home or Path()
+        if cluster and (path := folder / PROJECT_FILE).exists():
+            note(f"{path} stays as it is: on several machines its storage.root is a bucket.")
+        else:
+            path = write_new_project(folder, cluster=cluster)
+            note(
+                f"{path} is written: set the dataset's root and the detectors, then run `uad check`, `uad refresh`."
+            )
+        if cluster:
+            settings = write_cluster_settings(open_project(folder))
+            note(
+                f"{settings} is written: it says which variables to set; `uad check` tells what is still missing."
+            )
 
 
 def check(

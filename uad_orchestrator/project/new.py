@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uad_orchestrator.project.settings import PROJECT_FILE
-from uad_orchestrator.project.texts import DEMO_YAML, INIT_YAML
+from uad_orchestrator.project.texts import CLUSTER_INIT_YAML, DEMO_YAML, INIT_YAML
 from uad_orchestrator.storage.atomic import write_text
 
 
@@ -25,8 +25,12 @@ def write_demo_project(home: Path) -> Path:
     return path
 
 
-def write_new_project(home: Path) -> Path:
+def write_new_project(home: Path, *, cluster: bool = False) -> Path:
     """Write a commented project file into ``home``.
+
+    Args:
+        home: the folder it is to lie in.
+        cluster: its artifacts in a bucket, for several machines.
 
     Raises:
         FileExistsError: there is one already.
@@ -34,5 +38,5 @@ def write_new_project(home: Path) -> Path:
     path = home / PROJECT_FILE
     if path.exists():
         raise FileExistsError(f"{path} is there already: edit it, or choose another folder with --home")
-    write_text(path, INIT_YAML)
+    write_text(path, CLUSTER_INIT_YAML if cluster else INIT_YAML)
     return path

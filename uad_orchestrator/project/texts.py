@@ -78,3 +78,14 @@ detectors:
 #   aupro_limits: [0.3, 0.05]
 """
 """The commented project file of ``uad init``."""
+
+CLUSTER_INIT_YAML = INIT_YAML.replace(
+    """\
+  root: .uad                    # artifacts, caches, index; or an fsspec URL, with `local:` for the rest
+""",
+    """\
+  root: s3://<bucket>/<folder>  # the artifacts, of all machines; how they reach it: docs/how-to/object-store.md
+  local: .uad                   # of each machine: caches, index, locks, Dagster's settings
+""",
+)
+"""The same for ``uad init --cluster``."""
