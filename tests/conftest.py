@@ -3,11 +3,15 @@
 import gc
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.dagster_databases import prepared_once
 
 # The linear algebra of small images is done before a team of threads has met, and the workers of a run share the cores.
 # Set before numpy and torch are loaded, and for the processes that tests start. Our own threads are left as they are.
@@ -42,3 +46,13 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: to go through it at every collection of garbage takes a quarter of a refresh."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dagsters_databases() -> Iterator[None]:
+    """Opened with less preparation, where a test that was collected uses Dagster."""
+    if "dagster" not in sys.modules:
+        yield
+    else:
+        with prepared_once():
+            yield
