@@ -279,6 +279,8 @@ def print_result(result: RefreshResult) -> None:
         note(f"Warning: {warning}")
     if (more := len(result.warnings) - SHOWN_WARNINGS) > 0:
         note(f"... and {more} more warnings: `uad leaderboard --json`, or the report, have all")
+    if result.slow_fetching:
+        note(f"Note: {result.slow_fetching}")
     reused = sum(node.reused for node in result.materialized)
     counts = f"{len(result.failed)} failed, {len(result.skipped)} skipped, {len(result.warnings)} warnings"
     typer.echo(

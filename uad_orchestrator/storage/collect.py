@@ -186,7 +186,7 @@ def _remove_strays(
         if stray.artifact in removed:
             continue
         if not dry_run:
-            store.location.remove_stray(stray)
+            store.location.remove_files(stray.files)
         yield Removed(store.location.describe(stray.place), stray.bytes)
 
 

@@ -114,6 +114,56 @@ class EmbeddingCache:
         with new_file(path) as aside, aside.open("wb") as file:
             write_arrays(file, arrays)
 
+    def holds(self, space: str, view: str, digest: str) -> bool:
+        """Whether there is an entry under a key, whole or damaged.
+
+        Args:
+            space: which numbers: preset, embedder and weights.
+            view: which rotation or augmentation.
+            digest: which image.
+
+        Returns:
+            True where its file is there; it is not read.
+
+        Raises:
+            ValueError: a part of the key is not made of letters, digits and ``_.+-``.
+        """
+        return self._path(space, view, digest).is_file()
+
+    def read(self, space: str, view: str, digest: str) -> bytes | None:
+        """An entry's file, to be stored elsewhere.
+
+        Args:
+            space: which numbers: preset, embedder and weights.
+            view: which rotation or augmentation.
+            digest: which image.
+
+        Returns:
+            Its bytes; None if there is none.
+
+        Raises:
+            ValueError: a part of the key is not made of letters, digits and ``_.+-``.
+        """
+        try:
+            return self._path(space, view, digest).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, space: str, view: str, digest: str, data: bytes) -> None:
+        """Store an entry's file under a key, in place of what was there.
+
+        Args:
+            space: which numbers: preset, embedder and weights.
+            view: which rotation or augmentation.
+            digest: which image.
+            data: what ``read`` gave, of this cache or another.
+
+        Raises:
+            ValueError: a part of the key is not made of letters, digits and ``_.+-``.
+        """
+        with new_file(self._path(space, view, digest)) as aside:
+            aside.write_bytes(data)
+
     def _path(self, space: str, view: str, digest: str) -> Path:
         for part in (space, view, digest):
             if not _WORD.fullmatch(part):

@@ -33,6 +33,7 @@ from uad_orchestrator.images.decode import ImageError, RgbImage
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache, HeldEmbeddings, KeptEmbeddings
+from uad_orchestrator.storage.shared_embeddings import EntryKey, SharedEmbeddings
 from uad_orchestrator.threads import available_threads, ordered_map
 
 BatchSize = int | Literal["auto"]
@@ -66,6 +67,9 @@ class EmbeddingStream:
         roi: says which patches the preset's region of interest lets be inspected; None: all.
         embedded_images: images sent through the embedder so far (their plain view).
         embedded_views: images and their other views sent through the embedder so far.
+        embedded_seconds: reading, preset and embedding of these, each with its share of its batch.
+        cached_views: those that came from the cache instead.
+        cached_seconds: what these took when they were embedded, on whichever machine.
     """
 
     def __init__(
@@ -90,6 +94,9 @@ class EmbeddingStream:
         self.readers = readers
         self.embedded_images = 0
         self.embedded_views = 0
+        self.embedded_seconds = 0.0
+        self.cached_views = 0
+        self.cached_seconds = 0.0
         self.roi = RoiPatches(preset) if preset is not None and preset.has_roi else None
         self._asked_device = device
         self._reader = ImageReader(preset)
@@ -197,11 +204,12 @@ class EmbeddingStream:
         threads, ahead = self.read_ahead(first, len(views))
         read = partial(self._read, asked=asked)
         waiting = WaitingImages()
-        for image in ordered_map(read, sources, threads=threads, ahead=ahead):
-            waiting.add(image)
-            if image.error is not None or not self._waits(waiting, len(views)):
-                yield from self._finished(waiting.take(), asked)
-        yield from self._finished(waiting.take(), asked)
+        with self._sharing(sources, views) as shared:
+            for image in ordered_map(read, shared, threads=threads, ahead=ahead):
+                waiting.add(image)
+                if image.error is not None or not self._waits(waiting, len(views)):
+                    yield from self._finished(waiting.take(), asked)
+            yield from self._finished(waiting.take(), asked)
 
     @contextmanager
     def caching(self) -> Iterator[None]:
@@ -304,6 +312,23 @@ class EmbeddingStream:
             (known,) = self.stream([source], keep_exact=True)
         return PatchCells.of(known.embedding)
 
+    @contextmanager
+    def _sharing(
+        self, sources: Iterable[ImageSource], views: Sequence[View]
+    ) -> Iterator[Iterable[ImageSource]]:
+        """The images; where the cache is shared, what others embedded is fetched ahead of them, and at the end of the
+        block they have what was embedded in it."""
+        cache = self.cache
+        if not isinstance(cache, SharedEmbeddings):
+            yield sources
+            return
+
+        def keys(source: ImageSource) -> list[EntryKey]:
+            return [EntryKey(self.space, view.name, source.digest) for view in views]
+
+        with cache.settled():
+            yield sources if self.reader_threads == 1 else cache.ahead(sources, keys)
+
     def _waits(self, waiting: WaitingImages, views: int) -> bool:
         """Whether further images may still come into the batch; what the cache has waits for none."""
         batch = self.images_at_once if waiting.missing else 0
@@ -336,10 +361,15 @@ class EmbeddingStream:
                 raise image.error
             found = []
             for view, known in zip(asked.views, image.cached, strict=True):
+                embedded = known or next(fresh)
                 if known is None:
                     self.embedded_views += 1
                     self.embedded_images += view == PLAIN
-                found.append(self._with_inspected(known or next(fresh), view))
+                    self.embedded_seconds += embedded.seconds
+                else:
+                    self.cached_views += 1
+                    self.cached_seconds += embedded.seconds
+                found.append(self._with_inspected(embedded, view))
             yield tuple(found)
 
     def _embed(self, images: list[ReadImage], asked: _Asked) -> Iterator[EmbeddedImage]:

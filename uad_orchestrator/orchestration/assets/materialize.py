@@ -147,7 +147,8 @@ def _version_or_none(run: CellRun, asset: str) -> str | None:
 
 def _run_metadata(run: CellRun, asset: str, provenance: Provenance, reused: bool) -> dict[str, Any]:
     """What every computed node shows: where it lies, how long it took, whether it was there already."""
-    embedded = {} if reused else {k: v for k, v in provenance.facts.items() if k.startswith("embedded_")}
+    facts = {} if reused else provenance.facts
+    embedded = {name: fact for name, fact in facts.items() if name.startswith(("embedded_", "fetched_"))}
     return {
         **embedded,
         "reused": reused,

@@ -54,7 +54,8 @@ from uad_orchestrator.orchestration.cells.points_in_use import (
 )
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import resolve_preset
-from uad_orchestrator.storage.embedding_cache import EmbeddingCache
+from uad_orchestrator.storage.embedding_cache import EmbeddingCache, KeptEmbeddings
+from uad_orchestrator.storage.shared_embeddings import SharedEmbeddings
 from uad_orchestrator.threads import available_threads, ordered_map
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     facts = {name: value for name, value in state.facts.items() if name not in in_state}
     return StageResult(
         metrics=_numbers(facts),
-        facts=facts | _embedding_counts(detector) | {"images_at_once": _images_at_once(detector)},
+        facts={**facts, **_embedding_counts(detector), "images_at_once": _images_at_once(detector)},
         seeds={"fit": seed},
         device=detector.device,
     )
@@ -265,12 +266,20 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         load_embedder,
         lambda: recipe,
         preset=preset,
-        cache=EmbeddingCache(Path(project.storage.local) / EMBEDDINGS),
+        cache=_embedding_cache(run),
         batch_size=runtime.batch_size,
         readers=runtime.readers,
         device=network_device(embedder, device),
     )
     return build_detector(entry.model, run.settings, stream)
+
+
+def _embedding_cache(run: CellRun) -> KeptEmbeddings:
+    storage = run.state.project.storage
+    cache = EmbeddingCache(Path(storage.local) / EMBEDDINGS)
+    if storage.embeddings == "local":
+        return cache
+    return SharedEmbeddings(cache, run.store.location, run.cell.category)
 
 
 def _own_network(run: CellRun, device: str) -> dict[str, Any]:
@@ -292,8 +301,21 @@ def _training_folder(run: CellRun) -> Path:
     return Path(run.state.project.storage.local) / TRAININGS / run.key("memory_bank").version
 
 
-def _embedding_counts(detector: Detector) -> dict[str, int]:
-    return {"embedded_images": detector.embedded_images, "embedded_views": detector.embedded_views}
+def _embedding_counts(detector: Detector) -> Mapping[str, int | float]:
+    """How many images and views were embedded; where others came from the store, whether that was worth while."""
+    counts = {"embedded_images": detector.embedded_images, "embedded_views": detector.embedded_views}
+    stream, cache = detector.stream, detector.stream.cache
+    if not isinstance(cache, SharedEmbeddings) or not cache.fetched:
+        return counts
+    views, seconds = stream.embedded_views, stream.embedded_seconds
+    if not views:  # then as long as it took whoever embedded them
+        views, seconds = stream.cached_views, stream.cached_seconds
+    return {
+        **counts,
+        "fetched_embeddings": cache.fetched,
+        "fetched_seconds": cache.fetch_seconds,
+        "embedded_seconds": seconds / max(1, views),
+    }
 
 
 def _images_at_once(detector: Detector) -> int:

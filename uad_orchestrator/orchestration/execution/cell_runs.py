@@ -46,7 +46,11 @@ class CellTask:
 
 @dataclass(frozen=True)
 class Materialized:
-    """An asset of a cell that was materialised; ``reused`` if its artifact was there already."""
+    """An asset of a cell that was materialised; ``reused`` if its artifact was there already.
+
+    ``fetched_embeddings`` came from the store and were waited for so long; to embed one would have taken
+    ``embedded_seconds``, here or, where nothing was embedded here, on the machine that stored it.
+    """
 
     asset: str
     category: str | None
@@ -56,6 +60,9 @@ class Materialized:
     seconds: float
     embedded_images: int = 0
     embedded_views: int = 0
+    fetched_embeddings: int = 0
+    fetched_seconds: float = 0.0
+    embedded_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -199,4 +206,7 @@ def _materialized(asset: str, place: Mapping[str, Any], event: dg.AssetMateriali
         seconds=float(value("seconds", 0.0)),
         embedded_images=int(value("embedded_images", 0)),
         embedded_views=int(value("embedded_views", 0)),
+        fetched_embeddings=int(value("fetched_embeddings", 0)),
+        fetched_seconds=float(value("fetched_seconds", 0.0)),
+        embedded_seconds=float(value("embedded_seconds", 0.0)),
     )

@@ -78,9 +78,24 @@ class RefreshResult:
         """Images sent through an embedder; one that went through two embedders counts twice."""
         return sum(node.embedded_images for node in self.materialized)
 
+    @property
+    def slow_fetching(self) -> str | None:
+        """A sentence where embeddings were waited for longer than it takes to compute them."""
+        nodes = [node for node in self.materialized if node.fetched_embeddings]
+        count = sum(node.fetched_embeddings for node in nodes)
+        waited = sum(node.fetched_seconds for node in nodes)
+        saved = sum(node.fetched_embeddings * node.embedded_seconds for node in nodes)
+        if waited <= saved:
+            return None
+        where = "here" if any(node.embedded_views for node in nodes) else "where they were computed"
+        return (
+            f"{count} embeddings fetched from the store in {waited:.1f} s; computing one takes about "
+            f"{saved / count:.3f} s {where}, {saved:.1f} s in all: `storage: {{embeddings: local}}` may be faster"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """``uad refresh --json``."""
-        hidden = ("embedded_images", "embedded_views")
+        hidden = [name for name in Materialized.__annotations__ if name.startswith(("embedded_", "fetched_"))]
         return {
             "materialized": [
                 {name: value for name, value in asdict(node).items() if name not in hidden}
@@ -96,6 +111,7 @@ class RefreshResult:
             "restamped": [again.to_json() for again in self.rerecorded],
             "embedded_images": self.embedded_images,
             "embedded_views": sum(node.embedded_views for node in self.materialized),
+            "fetched_embeddings": sum(node.fetched_embeddings for node in self.materialized),
             "seconds": round(self.seconds, 3),
         }
 

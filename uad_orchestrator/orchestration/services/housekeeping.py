@@ -21,8 +21,12 @@ from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifact_key import ArtifactKey
-from uad_orchestrator.storage.artifacts.locations import folder_usage
+from uad_orchestrator.storage.artifacts.locations import Location, folder_usage
 from uad_orchestrator.storage.collect import GarbageReport, Removed, collect_garbage
+from uad_orchestrator.storage.shared_embeddings import SHARED, shared_spaces
+
+SHARED_DAYS = 7
+"""Other machines may work with other presets, by a project file that is not here yet."""
 
 UNDER_WAY = [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 
@@ -43,7 +47,10 @@ def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) ->
         return found
     local, versions = Path(project.storage.local), {key.version for key in current}
     trainings = abandoned(local / TRAININGS, versions, dry_run=dry_run)
-    embeddings = abandoned(local / EMBEDDINGS, current_spaces(project), dry_run=dry_run)
+    spaces = current_spaces(project)
+    embeddings = abandoned(local / EMBEDDINGS, spaces, dry_run=dry_run)
+    if str(project.storage.root) != str(local):
+        embeddings += abandoned_shared(store.location, spaces, dry_run=dry_run)
     return replace(found, leftovers=(*found.leftovers, *trainings, *embeddings))
 
 
@@ -60,6 +67,21 @@ def abandoned(
         if not dry_run:
             shutil.rmtree(left)
         removed.append(Removed(str(left), size))
+    return removed
+
+
+def abandoned_shared(location: Location, wanted: Collection[str], *, dry_run: bool) -> list[Removed]:
+    """Remove from the store the embeddings of presets and weights that no detector uses here, and that no machine has
+    added to for ``SHARED_DAYS``."""
+    removed = []
+    for space, files in sorted(shared_spaces(location).items()):
+        changed = max(file.changed for file in files.values())
+        if space in wanted or time.time() - changed < SHARED_DAYS * 86400:
+            continue
+        if not dry_run:
+            location.remove_files(files)
+        size = sum(file.bytes for file in files.values())
+        removed.append(Removed(location.describe(SHARED / space), size))
     return removed
 
 

@@ -29,6 +29,7 @@ from uad_orchestrator.orchestration.services.ray_check import ray_problems
 from uad_orchestrator.orchestration.services.storage_check import (
     artifact_problems,
     free_bytes,
+    shared_embeddings_note,
     size_words,
     storage_problems,
 )
@@ -115,6 +116,7 @@ def check_project(
     notes = (
         f"{len(project.category_keys())} categories x {len(project.detectors)} detectors",
         f"{size}, nearly all of it patch embeddings and anomaly maps",
+        *filter(None, [None if quick else shared_embeddings_note(project, need)]),
         *plugin_notes(),
     )
     return CheckResult(tuple(problems), notes, need.bytes, free, dict(package_versions()))

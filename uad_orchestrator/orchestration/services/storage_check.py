@@ -17,6 +17,7 @@ from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.artifacts.first_writer import OVERWRITES
 from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
+from uad_orchestrator.storage.shared_embeddings import SHARED, shared_spaces
 
 
 def storage_problems(project: Project, need: DiskNeed) -> Iterator[ProjectProblem]:
@@ -29,10 +30,11 @@ def storage_problems(project: Project, need: DiskNeed) -> Iterator[ProjectProble
         return
     if Path(root) != local:
         yield from _folder_problems("storage.root", Path(root))
+    shared = need.embeddings if project.storage.embeddings == "shared" else 0
     if _disk(Path(root)) == _disk(local):
-        yield from _space_problems("storage", local, need.bytes)
+        yield from _space_problems("storage", local, need.bytes + shared)
     else:
-        yield from _space_problems("storage.root", Path(root), need.artifacts)
+        yield from _space_problems("storage.root", Path(root), need.artifacts + shared)
         yield from _space_problems("storage.local", local, need.embeddings)
 
 
@@ -76,6 +78,21 @@ def artifact_problems(project: Project) -> Iterator[ProjectProblem]:
         with suppress(ArtifactError):  # it went meanwhile, or was never finished
             if fault := store.find_damage(key):
                 yield ProjectProblem(str(key), f"{fault}: {mend}")
+
+
+def shared_embeddings_note(project: Project, need: DiskNeed) -> str | None:
+    """How large the embeddings in the store are; None where there are none to speak of, or the store does not answer,
+    which is a problem of its own."""
+    if project.storage.embeddings != "shared":
+        return None
+    try:
+        spaces = shared_spaces(open_store(project).location)
+    except Exception:  # said by ``storage_problems``, whatever a store's client raises
+        return None
+    files = [file for files in spaces.values() for file in files.values()]
+    size = size_words(sum(file.bytes for file in files))
+    where = f"in {project.storage.root}/{SHARED}, of {len(spaces)} embedders and presets"
+    return f"{size} of shared embeddings {where}; about {size_words(need.embeddings)} when all are there"
 
 
 def _remote_problems(project: Project) -> Iterator[ProjectProblem]:

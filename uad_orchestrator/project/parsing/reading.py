@@ -147,6 +147,12 @@ def _read_storage(value: object, home: Path, findings: Findings) -> StorageSetti
         return settings.model_copy(update={"local": (home / settings.local.expanduser()).resolve()})
     root = (home / Path(settings.root).expanduser()).resolve()
     local = (home / settings.local.expanduser()).resolve() if "local" in given else root
+    if settings.embeddings == "shared" and local == root:
+        findings.add(
+            ("storage", "embeddings"),
+            f"is 'shared', but this machine's own lie in the store's folder, {root}, already",
+            "name a folder on this machine's disk by `local`, or leave the key out",
+        )
     return settings.model_copy(update={"root": str(root), "local": local})
 
 

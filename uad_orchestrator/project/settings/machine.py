@@ -27,6 +27,9 @@ class StorageSettings(Section):
     local: Path = Field(
         Path(".uad"), description="caches, index, locks and Dagster's instance; `root`, if that is a folder"
     )
+    embeddings: Literal["local", "shared"] = Field(
+        "local", description="patch embeddings: each machine's own, or shared through `root` as well"
+    )
     keep: PositiveInt = Field(
         3, description="versions of each cell that `uad gc` keeps beside the current one"
     )

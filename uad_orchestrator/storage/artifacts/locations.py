@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from uad_orchestrator.storage.artifacts.object_files import StoredObject
 from uad_orchestrator.storage.atomic import new_file, place_folder, remove_folder, sync
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance
 
@@ -96,6 +98,14 @@ class Location(Protocol):
         """Bytes below ``path``, and when anything in it changed last (seconds since the epoch)."""
         ...
 
+    def files(self, below: PurePosixPath) -> dict[str, StoredObject]:
+        """All files below a folder, by path, asked of the store now; of an object store a request a thousand."""
+        ...
+
+    def remove_files(self, paths: Collection[str]) -> None:
+        """Take files away, and the folders that are empty then."""
+        ...
+
     def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
         """A local folder with the artifact's files, those of ``names`` at least; none: all."""
         ...
@@ -124,10 +134,6 @@ class Location(Protocol):
 
     def strays(self, known: Mapping[PurePosixPath, Provenance]) -> list[Stray]:
         """What lies beside the files of artifacts and belongs to none: of writers that were killed or came second."""
-        ...
-
-    def remove_stray(self, stray: Stray) -> None:
-        """Take it away."""
         ...
 
 
@@ -195,6 +201,25 @@ class LocalLocation:
     def usage(self, path: PurePosixPath) -> tuple[int, float]:
         return folder_usage(self.root / path)
 
+    def files(self, below: PurePosixPath) -> dict[str, StoredObject]:
+        found = {}
+        for path in (self.root / below).rglob("[!.]*"):  # hidden is what is being written
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                if stat.S_ISREG(facts.st_mode):
+                    stamp = f"{facts.st_mtime_ns} {facts.st_size}"
+                    name = path.relative_to(self.root).as_posix()
+                    found[name] = StoredObject(facts.st_size, facts.st_mtime, stamp)
+        return found
+
+    def remove_files(self, paths: Collection[str]) -> None:
+        for path in paths:
+            self.unlink(PurePosixPath(path))
+        folders = {folder for path in paths for folder in PurePosixPath(path).parents[:-1]}
+        for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):  # something else is in it
+                (self.root / folder).rmdir()
+
     def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
         return self.root / path
 
@@ -225,9 +250,6 @@ class LocalLocation:
 
     def strays(self, known: Mapping[PurePosixPath, Provenance]) -> list[Stray]:
         return []  # a folder appears whole or not at all
-
-    def remove_stray(self, stray: Stray) -> None:
-        pass
 
 
 def folder_usage(folder: Path) -> tuple[int, float]:

@@ -18,7 +18,7 @@ from uad_orchestrator.extras import require_extra
 from uad_orchestrator.storage.artifacts.first_writer import create, keeps_first, remembered_keeps_first
 from uad_orchestrator.storage.artifacts.listing import LEVELS, Listing, artifact_of
 from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, Stray
-from uad_orchestrator.storage.artifacts.object_files import ObjectFiles, stamp_of
+from uad_orchestrator.storage.artifacts.object_files import ObjectFiles, StoredObject, stamp_of
 from uad_orchestrator.storage.artifacts.payload import ARCHIVE, PAYLOADS, by_object, pack, unpack
 from uad_orchestrator.storage.atomic import new_file, place_folder, scratch_folder
 from uad_orchestrator.storage.damage import is_sealed
@@ -99,8 +99,8 @@ class RemoteLocation:
         return self._keeps_first
 
     def read(self, path: PurePosixPath) -> bytes | None:
-        if self._listing is not None and str(path) not in self._listing.artifacts:
-            return None
+        if self._listing is not None and path.is_relative_to(ARTIFACTS):  # no more was listed
+            return self._objects.read(path) if str(path) in self._listing.artifacts else None
         return self._objects.read(path)
 
     def write(self, path: PurePosixPath, data: bytes) -> None:
@@ -154,6 +154,12 @@ class RemoteLocation:
     def usage(self, path: PurePosixPath) -> tuple[int, float]:
         files = [*self._objects.listing(path).values(), *self._objects.listing(_payloads(path)).values()]
         return sum(file.bytes for file in files), max((file.changed for file in files), default=0.0)
+
+    def files(self, below: PurePosixPath) -> dict[str, StoredObject]:
+        return self._objects.listing(below)
+
+    def remove_files(self, paths: Collection[str]) -> None:
+        self._objects.each(self._objects.unlink, paths)
 
     def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
         files = provenance.files or {}
@@ -220,9 +226,6 @@ class RemoteLocation:
             )
             for (version, place), names in groups.items()
         ]
-
-    def remove_stray(self, stray: Stray) -> None:
-        self._objects.each(self._objects.unlink, stray.files)
 
     def _probe(self) -> bool:
         self._objects.make_folder("probe")
