@@ -180,12 +180,12 @@ class LineageIndex:
 
         if not self.path.exists():
             return []
-        with self._open_patiently() as connection:
+        with self._database.open_patiently() as connection:
             try:
                 query = "SELECT DISTINCT host FROM materialization WHERE NOT reused ORDER BY host"
                 return [host for (host,) in connection.execute(query).fetchall()]
             except duckdb.Error as error:
-                raise self._damaged(error) from error
+                raise self._database.damaged(error) from error
 
     def history(self, asset: str, category: str | None, detector: str | None) -> SqlResult:
         """What happened to one asset of one cell.
