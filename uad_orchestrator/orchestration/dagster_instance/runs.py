@@ -84,6 +84,8 @@ def is_last_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> boo
 
     Noted before it is looked: of two that end at once one at least sees the other.
     """
+    if BACKFILL_TAG not in run.tags:  # started again by hand
+        return True
     instance.add_run_tags(run.run_id, {DONE: "true"})
     others = instance.get_runs(
         RunsFilter(statuses=list(UNFINISHED), tags={BACKFILL_TAG: run.tags[BACKFILL_TAG]})
