@@ -31,7 +31,7 @@ WITHIN_SECONDS = 5
 TABLES_LOCK = 0x756164
 """The number of the lock within the database: "uad"."""
 
-EXPECTED = "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
+EXPECTED = "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"  # pragma: allowlist secret
 
 
 class DatabaseUnusable(RuntimeError):
