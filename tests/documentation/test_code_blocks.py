@@ -27,6 +27,7 @@ COMPLETE = {
 }
 """What a project file needs at least: laid below the samples that show a part of one."""
 READ_BY = {
+    "docs/how-to/cluster-runs.md": "tests/orchestration/dagster_instance/test_launchers.py",
     "docs/how-to/onnx.md": "tests/export/onnx/test_writing.py",
     "docs/dagster-component.md": "tests/test_component.py",
     "docs/plugins.md": "tests/test_examples.py",

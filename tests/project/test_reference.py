@@ -62,6 +62,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "costs": (Costs,),
     "operating_points": (settings.CellPins, Pin),
     "review": (settings.ReviewSettings,),
+    "resources": (settings.ResourceSettings,),
     "dagster": (settings.DagsterSettings,),
     "pools": (settings.PoolSettings,),
     "automation": (settings.AutomationSettings,),

@@ -244,10 +244,11 @@ def hand_to_daemon(
         raise typer.Exit(WRONG_USAGE) from error
     if as_json:
         print_json(found.to_json())
-    elif found.backfill is None:
+    elif not found.backfills:
         typer.echo("nothing is stale")
     else:
-        typer.echo(f"{found.cells} cells handed to the daemon as backfill {found.backfill}: see `uad ui`")
+        named = f"backfill{'s' * (len(found.backfills) > 1)} {', '.join(found.backfills)}"
+        typer.echo(f"{found.cells} cells handed to the daemon as {named}: see `uad ui`")
 
 
 def print_plan(found: Plan) -> None:

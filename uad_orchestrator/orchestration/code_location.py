@@ -19,6 +19,7 @@ from uad_orchestrator.orchestration.automation.stale_cells import stale_cells_se
 from uad_orchestrator.orchestration.checks.asset_checks import asset_checks
 from uad_orchestrator.orchestration.checks.line_checks import line_checks
 from uad_orchestrator.orchestration.checks.threshold_steady import threshold_check
+from uad_orchestrator.orchestration.execution.group_runs import cells_job
 from uad_orchestrator.project import Project
 
 
@@ -28,16 +29,17 @@ def build_definitions(project: Project) -> dg.Definitions:
     Those of several projects go together in one code location if their key prefixes differ (``dg.Definitions.merge``).
     """
     partitions = project_partitions(project)
-    jobs, recalibrating = project_jobs(project), recalibrate_job(project)
+    jobs, recalibrating = project_jobs(project, partitions), recalibrate_job(project)
+    grouped = [cells_job(project)] if project.runtime.run_per == "embedder" else []
     return dg.Definitions.merge(
         benchmark_definitions(project, partitions, jobs),
         dg.Definitions(
             asset_checks=[*asset_checks(project, partitions), threshold_check(project, partitions)],
-            jobs=[recalibrating],
+            jobs=[recalibrating, *grouped],
             schedules=recalibrate_schedules(project, recalibrating),
             sensors=[
                 new_checkpoints_sensor(project, jobs["cell"]),
-                stale_cells_sensor(project, [jobs["cell"], jobs["leaderboard"]]),
+                stale_cells_sensor(project, [jobs["cell"], jobs["leaderboard"], *grouped]),
             ],
         ),
         line_definitions(project),

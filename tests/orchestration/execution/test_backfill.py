@@ -39,13 +39,14 @@ def test_the_daemon_gets_the_stale_cells_and_only_they(workshop: Workshop) -> No
         found = hand_over(project, instance, Selection(categories=("disc",), detectors=("dino",)))
         assert found.to_json() | {"seconds": 0, "backfill": ""} == {
             "backfill": "",
+            "backfills": [found.to_json()["backfill"]],
             "cells": 1,
             "inputs": 9,
             "assets": dict.fromkeys(CELL_ASSETS, 1) | {"leaderboard": 1},
             "seconds": 0,
         }
         (stored,) = instance.get_backfills()
-        assert stored.backfill_id == found.backfill
+        assert (stored.backfill_id,) == found.backfills
         graph = build_definitions(project).resolve_asset_graph()
         target = stored.get_asset_backfill_data(graph).target_subset
         for asset in CELL_ASSETS:

@@ -35,7 +35,9 @@ class StageSettings(NamedTuple):
 STAGES = ("fit", "scoring", "maps")
 """The stages of a detector; each has settings and a version of its own."""
 
-ENTRY_KEYS = frozenset(("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats", "review"))
+ENTRY_KEYS = frozenset(
+    ("model", "preset", "embedder", "checkpoint", "tiling", "maps", "repeats", "review", "resources")
+)
 """The keys of an entry that every detector has."""
 
 

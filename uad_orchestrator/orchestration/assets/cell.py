@@ -25,6 +25,7 @@ from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
 from uad_orchestrator.orchestration.cells.device_turns import device_turn
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
+from uad_orchestrator.orchestration.dagster_instance.run_tags import tags_of_detectors
 from uad_orchestrator.orchestration.versions.graph import NODES, STAGES
 from uad_orchestrator.project import Project
 
@@ -55,6 +56,7 @@ def _stage_asset(
         group_name=project.dagster.group or node.group,
         pool=project.dagster.pools.of(asset),
         required_resource_keys=resource_keys(project, PROJECT_INPUTS, EMBEDDERS),
+        op_tags=tags_of_detectors(project),
         kinds=set(node.kinds),
         owners=list(project.dagster.owners),
         description=node.description,

@@ -13,8 +13,9 @@ from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.assets.resources import EMBEDDERS, PROJECT_INPUTS, ProjectInputs
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
+from uad_orchestrator.orchestration.dagster_instance.run_tags import cell_tags
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob
-from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, NODES, Cell
 from uad_orchestrator.project import Project
 
 
@@ -46,19 +47,22 @@ def benchmark_definitions(
     )
 
 
-def project_jobs(project: Project) -> dict[str, AssetJob]:
+def project_jobs(project: Project, partitions: Partitions) -> dict[str, AssetJob]:
     """``cell`` (one run per cell), ``inputs`` of a category, ``settings`` of a detector, and ``leaderboard``.
 
     All run in one process, whatever executor the code location has: a backbone is loaded once per run.
     """
 
-    def job(name: str, assets: tuple[str, ...], description: str) -> AssetJob:
+    def job(
+        name: str, assets: tuple[str, ...], description: str, config: dg.PartitionedConfig | None = None
+    ) -> AssetJob:
         keys = [asset_key(project, asset) for asset in assets]
         selection = dg.AssetSelection.assets(*keys).without_checks()
         return dg.define_asset_job(
             name_in_dagster(project, name),
             selection,
             description=description,
+            config=config,
             executor_def=dg.in_process_executor,
         )
 
@@ -66,8 +70,17 @@ def project_jobs(project: Project) -> dict[str, AssetJob]:
     by_detector = tuple(a for a in INPUTS if NODES[a].dimension == "detector")
     cell = "Checkpoint, memory bank, score table, anomaly maps and metrics of one cell."
     return {
-        "cell": job("cell", CELL_ASSETS, cell),
+        "cell": job("cell", CELL_ASSETS, cell, _tagged_cells(project, partitions)),
         "inputs": job("inputs", by_category, "Fingerprints of a category's images, labels and protocol."),
         "settings": job("settings", by_detector, "Fingerprints of a detector's settings."),
         "leaderboard": job("leaderboard", ("leaderboard",), "All cells side by side."),
     }
+
+
+def _tagged_cells(project: Project, partitions: Partitions) -> dg.PartitionedConfig:
+    """Every run is tagged as its cell's, whoever asks for it: a sensor, a click on the job, or a backfill of it."""
+    return dg.PartitionedConfig(
+        partitions.cell,
+        run_config_for_partition_key_fn=lambda key: {},
+        tags_for_partition_key_fn=lambda key: cell_tags(project, Cell.from_key(key)),
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from uad_orchestrator.orchestration.versions.graph import SEPARATOR, Dimension
+from uad_orchestrator.orchestration.versions.groups import cell_groups
 from uad_orchestrator.project import Project
 
 
@@ -40,3 +41,8 @@ def project_partitions(project: Project) -> Partitions:
     detector = dg.StaticPartitionsDefinition(sorted(project.detectors))
     cell = dg.MultiPartitionsDefinition({"category": category, "detector": detector})
     return Partitions(category, detector, cell)
+
+
+def group_partitions(project: Project) -> dg.StaticPartitionsDefinition:
+    """The groups of cells, by name."""
+    return dg.StaticPartitionsDefinition(list(cell_groups(project)))

@@ -25,6 +25,7 @@ from uad_orchestrator.orchestration.automation.weight_watch import (
 )
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order, recorded_versions
+from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, CellAtWork, cells_at_work
 from uad_orchestrator.orchestration.versions.graph import Cell
@@ -76,6 +77,7 @@ class _CheckpointTick:
 
     def look(self, loaded: frozenset[str]) -> list[dg.RunRequest]:
         """The runs to ask for; the watch remembers what was seen."""
+        self.notes += fail_lost_runs(self.instance).told()  # of whatever job: this sensor is always on
         cells_of = self._cells_by_file(loaded)
         now = time.time()
         stamps, faults = look_at_files(list(cells_of))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from glob import escape
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
+from uad_orchestrator.orchestration.dagster_instance.group_tags import selection_tag
+from uad_orchestrator.orchestration.dagster_instance.names import CELLS, asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.groups import cell_groups
 from uad_orchestrator.project import Project
 
 
@@ -35,8 +38,23 @@ def request_cell(
         partition_key=cell.key,
         asset_selection=None if assets is None else [asset_key(project, asset) for asset in assets],
         asset_check_keys=None if assets is None else [],  # a selection would bring the assets' checks along
-        tags={"uad/category": cell.category, "uad/detector": cell.detector, "uad/asked_by": sensor},
+        tags={"uad/asked_by": sensor},  # those of the cell are the job's
     )
+
+
+def request_group(project: Project, name: str, cells: Sequence[Cell], key: str, sensor: str) -> dg.RunRequest:
+    """A run of the job ``cells`` for some cells of a group; it computes what is stale of them."""
+    return dg.RunRequest(
+        run_key=key,
+        job_name=name_in_dagster(project, CELLS),
+        partition_key=name,
+        tags={**selection_tag([escape(cell.detector) for cell in cells]), "uad/asked_by": sensor},
+    )
+
+
+def loaded_groups(project: Project) -> frozenset[str]:
+    """The groups that the job ``cells`` has, none where a run is a cell's: call it when the code location is loaded."""
+    return frozenset(cell_groups(project)) if project.runtime.run_per == "embedder" else frozenset()
 
 
 def loaded_cells(project: Project) -> frozenset[str]:

@@ -10,8 +10,10 @@ import dagster as dg
 
 from uad_orchestrator.orchestration.automation.run_requests import (
     loaded_cells,
+    loaded_groups,
     only_loaded,
     request_cell,
+    request_group,
     run_key,
     tick_result,
 )
@@ -20,10 +22,12 @@ from uad_orchestrator.orchestration.automation.weight_watch import look_at_files
 from uad_orchestrator.orchestration.cells.board import board_version
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order
+from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, cells_at_work, runs_at_work
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_store
@@ -43,14 +47,14 @@ HASHING_SECONDS = 10.0
 """Of the 20 s a tick may take; planning a large grid takes 3."""
 
 
-def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
+def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob | dg.JobDefinition]) -> dg.SensorDefinition:
     """Asks for the plan's cells, a few per tick, then for the leaderboard.
 
     Args:
         project: as the code location was loaded.
-        jobs: ``cell`` and ``leaderboard``.
+        jobs: ``cell`` and ``leaderboard``, and ``cells`` where it is there.
     """
-    loaded = loaded_cells(project)
+    loaded, groups = loaded_cells(project), loaded_groups(project)
 
     @dg.sensor(
         name=name_in_dagster(project, STALE_CELLS),
@@ -68,7 +72,7 @@ def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob]) -> dg.SensorD
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read, nothing was planned: {error}")
         tries = Tries.from_cursor(context.cursor)
-        tick = _StaleTick(now_project, context.instance, tries)
+        tick = _StaleTick(now_project, context.instance, tries, groups)
         requests = tick.ask(loaded)
         for note in tick.notes:
             context.log.warning(note)
@@ -124,13 +128,16 @@ class _StaleTick:
     project: Project
     instance: dg.DagsterInstance
     tries: Tries
+    groups: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
 
     def ask(self, loaded: frozenset[str]) -> list[dg.RunRequest]:
         """Plan, and ask for what is stale, can be computed, is not at work and has tries left."""
         fail_dead_runs(self.instance)
-        # Before the plan: what ends meanwhile is looked at next time.
+        # Before the plan: what ends meanwhile is looked at next time. And before the runs that got lost are failed:
+        # Dagster may be about to try them again.
         at_work = cells_at_work(self.instance, self.project)
+        self.notes += fail_lost_runs(self.instance).told()
         state = ProjectState(self.project, digests_within(self.project, HASHING_SECONDS))
         store = open_store(self.project)
         plan = Planner(state, store, self.instance).plan(Selection())
@@ -162,15 +169,38 @@ class _StaleTick:
     def _requests(self, wanted: Sequence[_Wanted]) -> list[dg.RunRequest]:
         order = recorded_order(self.instance, self.project, "memory_bank")
         requests: list[dg.RunRequest] = []
-        for one in wanted:
-            tries = self.tries.count(one.cell.key, one.version)
-            if tries >= TRIES:
-                self.notes.append(f"{one.cell.key} failed {tries} times in this version: see its last run")
-            elif len(requests) < CELLS_PER_TICK:
-                key = run_key(one.cell, one.version, tries, order)
-                requests.append(request_cell(self.project, one.cell, key, STALE_CELLS, one.assets))
+        for group, chosen in self._runs([one for one in wanted if self._may_be_tried(one)])[:CELLS_PER_TICK]:
+            keys = []
+            for one in chosen:
+                tries = self.tries.count(one.cell.key, one.version)
+                keys.append(run_key(one.cell, one.version, tries, order))
                 self.tries.add(one.cell.key, one.version)
+            if group is None:
+                (one,) = chosen
+                requests.append(request_cell(self.project, one.cell, keys[0], STALE_CELLS, one.assets))
+            else:
+                cells, key = [one.cell for one in chosen], f"{group}:{digest_of(keys)[:16]}"
+                requests.append(request_group(self.project, group, cells, key, STALE_CELLS))
         return requests
+
+    def _may_be_tried(self, one: _Wanted) -> bool:
+        tries = self.tries.count(one.cell.key, one.version)
+        if tries >= TRIES:
+            self.notes.append(f"{one.cell.key} failed {tries} times in this version: see its last run")
+        return tries < TRIES
+
+    def _runs(self, wanted: Sequence[_Wanted]) -> list[tuple[str | None, list[_Wanted]]]:
+        """What each run is to compute: a cell, or what is wanted of a group that the job ``cells`` has, by its name."""
+        if self.project.runtime.run_per == "cell":
+            return [(None, [one]) for one in wanted]
+        names, alone = group_of(cell_groups(self.project)), []
+        groups: dict[str, list[_Wanted]] = {}
+        for one in wanted:
+            if (name := names[one.cell]) in self.groups:
+                groups.setdefault(name, []).append(one)
+            else:  # new in uad.yaml since the definitions were loaded
+                alone.append(one)
+        return [*groups.items(), *((None, [one]) for one in alone)]
 
     def _request_board(self, state: ProjectState, store: ArtifactStore) -> list[dg.RunRequest]:
         version = board_version(state, store)

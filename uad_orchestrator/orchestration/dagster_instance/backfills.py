@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.dagster_instance.names import asset_key
+from uad_orchestrator.orchestration.dagster_instance.names import CELLS, asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.project import Project
 
@@ -42,11 +43,13 @@ def add_backfill(
     cells: dg.PartitionsDefinition,
     wanted: Mapping[str, Sequence[Cell]],
     board: bool,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Add a backfill of the wanted cells of each asset, and of the leaderboard; returns its id.
 
     Args:
         cells: the partitions of the cells, as the assets have them.
+        tags: of every run.
     """
     from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
     from dagster._core.execution.backfill import PartitionBackfill
@@ -62,12 +65,54 @@ def add_backfill(
     backfill = PartitionBackfill.from_asset_graph_subset(
         backfill_id=make_new_backfill_id(),
         backfill_timestamp=time.time(),
-        tags={"uad/refresh": "backfill"},
+        tags={"uad/refresh": "backfill", **tags},
         dynamic_partitions_store=instance,
         asset_graph_subset=target,
         title="uad refresh --backfill",
         description=f"{len({cell for chosen in wanted.values() for cell in chosen})} stale cells",
         run_config=None,
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
+
+
+def add_group_backfill(
+    project: Project, instance: dg.DagsterInstance, groups: Sequence[str], cells: int, tags: Mapping[str, str]
+) -> str:
+    """Add a backfill of the job ``cells``, a run for each of some groups; returns its id.
+
+    Args:
+        groups: by name, as ``cell_groups`` has them; the code location must have been loaded with them.
+        cells: how many there are in them to compute.
+        tags: of every run; those of a group's resources are added by the job.
+    """
+    from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+    from dagster._core.remote_origin import (
+        InProcessCodeLocationOrigin,
+        RemotePartitionSetOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+    from dagster._core.utils import make_new_backfill_id
+
+    # The daemon looks the location up by its name in the workspace that it has.
+    target = LoadableTargetOrigin(module_name="uad_orchestrator.definitions")
+    location = InProcessCodeLocationOrigin(target, location_name=project.dagster.location_name)
+    repository = RemoteRepositoryOrigin(location, "__repository__")
+    partitions = partition_set_snap_name_for_job_name(name_in_dagster(project, CELLS))
+    backfill = PartitionBackfill(
+        backfill_id=make_new_backfill_id(),
+        status=BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={"uad/refresh": "backfill", **tags},
+        backfill_timestamp=time.time(),
+        title="uad refresh --backfill",
+        description=f"{cells} stale cells in {len(groups)} runs",
+        partition_set_origin=RemotePartitionSetOrigin(
+            repository_origin=repository, partition_set_name=partitions
+        ),
+        partition_names=list(groups),
     )
     instance.add_backfill(backfill)
     return backfill.backfill_id

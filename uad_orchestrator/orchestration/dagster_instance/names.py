@@ -11,6 +11,9 @@ import dagster as dg
 
 from uad_orchestrator.project import Project
 
+CELLS = "cells"
+"""The job that computes the stale cells of a group; there where ``runtime.run_per`` is ``embedder``."""
+
 
 def asset_key(project: Project, asset: str) -> dg.AssetKey:
     """The asset's key, below the project's key prefix."""

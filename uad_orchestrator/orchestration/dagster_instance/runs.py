@@ -10,8 +10,10 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
-from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
+from uad_orchestrator.orchestration.dagster_instance.group_tags import selected
+from uad_orchestrator.orchestration.dagster_instance.names import CELLS, asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, SEPARATOR
+from uad_orchestrator.orchestration.versions.groups import cell_groups
 from uad_orchestrator.project import Project
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 AssetJob: TypeAlias = "UnresolvedAssetJobDefinition"
 """What ``define_asset_job`` gives; Dagster does not export its name."""
+
+BACKFILL_TAG = "dagster/backfill"
+DONE = "uad/cells_done"
+"""Tag: a run of a group has computed its cells; what it does yet needs none of them."""
 
 UNFINISHED = (
     DagsterRunStatus.NOT_STARTED,
@@ -53,15 +59,36 @@ def _is_lost(record: RunRecord) -> bool:
 
 def cells_at_work(instance: dg.DagsterInstance, project: Project) -> dict[str, CellAtWork]:
     """The project's cells, by partition key, that runs are queued or running for; of several the last start."""
+    records = runs_at_work(instance)
+    cells_job = name_in_dagster(project, CELLS)
+    groups = cell_groups(project) if any(r.dagster_run.job_name == cells_job for r in records) else {}
     found: dict[str, CellAtWork] = {}
-    for record in runs_at_work(instance):
-        partition = record.dagster_run.tags.get(PARTITION_TAG, "")
-        if SEPARATOR in partition and _is_of(project, record.dagster_run):
-            other = found.get(partition)
+    for record in records:
+        run = record.dagster_run
+        partition = run.tags.get(PARTITION_TAG, "")
+        if run.job_name == cells_job:
+            cells = groups.get(partition, ())
+            keys = [cell.key for cell in cells if selected(cells, run).covers(cell)]
+        else:
+            keys = [partition] if SEPARATOR in partition and _is_of(project, run) else []
+        for key in keys:
+            other = found.get(key)
             waiting = record.start_time is None or (other is not None and other.started is None)
             latest = None if waiting else max(record.start_time or 0.0, (other and other.started) or 0.0)
-            found[partition] = CellAtWork(latest)
+            found[key] = CellAtWork(latest)
     return found
+
+
+def is_last_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Note that a run has computed its cells; whether all others of its backfill have, too.
+
+    Noted before it is looked: of two that end at once one at least sees the other.
+    """
+    instance.add_run_tags(run.run_id, {DONE: "true"})
+    others = instance.get_runs(
+        RunsFilter(statuses=list(UNFINISHED), tags={BACKFILL_TAG: run.tags[BACKFILL_TAG]})
+    )
+    return all(DONE in other.tags for other in others if other.run_id != run.run_id)
 
 
 def _is_of(project: Project, run: dg.DagsterRun) -> bool:

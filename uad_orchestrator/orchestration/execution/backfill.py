@@ -13,11 +13,19 @@ from typing import Any
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.partitions import project_partitions
-from uad_orchestrator.orchestration.dagster_instance.backfills import add_backfill, require_daemon
+from uad_orchestrator.orchestration.dagster_instance.backfills import (
+    add_backfill,
+    add_group_backfill,
+    require_daemon,
+)
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
-from uad_orchestrator.orchestration.planning.plan import Plan, Planner
+from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selection_tag
+from uad_orchestrator.orchestration.dagster_instance.lost_runs import fail_lost_runs
+from uad_orchestrator.orchestration.dagster_instance.run_tags import resource_tags
+from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import Cell
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.stores import (
     make_demo_images,
@@ -26,6 +34,7 @@ from uad_orchestrator.orchestration.versions.stores import (
     put_back_inputs,
 )
 from uad_orchestrator.project import Project
+from uad_orchestrator.project.settings import ResourceSettings
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,15 @@ class Handover:
     """What was handed to the daemon.
 
     Attributes:
-        backfill: the backfill's id; None where nothing is stale.
+        backfills: the backfills' ids: one, or one for each of the ``resources`` that the cells' detectors ask for,
+            as all runs of a backfill have the same tags; none where nothing is stale.
         cells: how many cells it has.
         inputs: how many changed inputs were recorded before it.
         assets: of each asset, the number of its partitions.
         seconds: how long planning and handing over took.
     """
 
-    backfill: str | None
+    backfills: tuple[str, ...]
     cells: int
     inputs: int
     assets: Mapping[str, int]
@@ -49,7 +59,8 @@ class Handover:
     def to_json(self) -> dict[str, Any]:
         """``uad refresh --backfill --json``."""
         return {
-            "backfill": self.backfill,
+            "backfill": self.backfills[0] if self.backfills else None,
+            "backfills": list(self.backfills),
             "cells": self.cells,
             "inputs": self.inputs,
             "assets": dict(self.assets),
@@ -72,31 +83,72 @@ def hand_over(
     started = time.perf_counter()
     require_daemon(instance)
     fail_dead_runs(instance)
+    fail_lost_runs(instance)
     make_demo_images(project)
     state, store = open_state(project, rehash=rehash), open_store(project)
     with store.listed():
         plan = Planner(state, store, instance).plan(selection)
         changed = report_inputs(instance, project, plan.inputs, store)
         put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
-    wanted = _cells_by_asset(plan)
-    board = any(node.asset == "leaderboard" for node in plan.stale)
-    backfill = (
-        add_backfill(project, instance, project_partitions(project).cell, wanted, board)
-        if wanted or board
-        else None
-    )
+    cells, board = plan.by_cell(), any(node.asset == "leaderboard" for node in plan.stale)
+    if not cells:
+        backfills = _add_board(project, instance) if board else []
+    elif project.runtime.run_per == "embedder":
+        backfills = _add_groups(project, instance, selection, cells, board)
+    else:
+        backfills = _add_cells(project, instance, cells, board)
     return Handover(
-        backfill,
-        cells=len(plan.by_cell()),
+        tuple(backfills),
+        cells=len(cells),
         inputs=len(changed),
-        assets={asset: len(cells) for asset, cells in wanted.items()} | ({"leaderboard": 1} if board else {}),
+        assets={asset: len(chosen) for asset, chosen in _by_asset(cells).items()}
+        | ({"leaderboard": 1} if board else {}),
         seconds=time.perf_counter() - started,
     )
 
 
-def _cells_by_asset(plan: Plan) -> dict[str, list[Cell]]:
+def _add_board(project: Project, instance: dg.DagsterInstance) -> list[str]:
+    return [add_backfill(project, instance, project_partitions(project).cell, {}, board=True)]
+
+
+def _add_cells(
+    project: Project, instance: dg.DagsterInstance, cells: Mapping[Cell, tuple[str, ...]], board: bool
+) -> list[str]:
+    """A run per cell. Each backfill has the board after its cells: whichever ends last makes the one that counts."""
+    partitions = project_partitions(project).cell
+    return [
+        add_backfill(project, instance, partitions, _by_asset(chosen), board, resource_tags(needed))
+        for needed, chosen in _by_resources(project, cells).items()
+    ]
+
+
+def _add_groups(
+    project: Project,
+    instance: dg.DagsterInstance,
+    selection: Selection,
+    cells: Mapping[Cell, tuple[str, ...]],
+    board: bool,
+) -> list[str]:
+    """A run per group of cells."""
+    name_of = group_of(cell_groups(project))
+    groups = list(dict.fromkeys(name_of[cell] for cell in cells))
+    tags = selection_tag(selection.detectors, selection.asset) | ({BOARD: "last"} if board else {})
+    return [add_group_backfill(project, instance, groups, len(cells), tags)]
+
+
+def _by_resources(
+    project: Project, cells: Mapping[Cell, tuple[str, ...]]
+) -> dict[ResourceSettings | None, dict[Cell, tuple[str, ...]]]:
+    """The cells with their assets, those together whose runs ask for the same resources."""
+    found: dict[ResourceSettings | None, dict[Cell, tuple[str, ...]]] = {}
+    for cell, assets in cells.items():
+        found.setdefault(project.detectors[cell.detector].resources, {})[cell] = assets
+    return found
+
+
+def _by_asset(cells: Mapping[Cell, tuple[str, ...]]) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {}
-    for cell, assets in plan.by_cell().items():
+    for cell, assets in cells.items():
         for asset in assets:
             found.setdefault(asset, []).append(cell)
     return found

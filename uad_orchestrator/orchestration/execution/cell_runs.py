@@ -15,6 +15,7 @@ from uad_orchestrator.orchestration.assets.resources import INPUTS_TAG
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import NOT_TRIED_AGAIN, process_tags
 from uad_orchestrator.orchestration.dagster_instance.event_log import data_version
+from uad_orchestrator.orchestration.dagster_instance.group_tags import WITHIN
 from uad_orchestrator.orchestration.dagster_instance.job_runs import (
     failed_in,
     failure_of,
@@ -95,21 +96,20 @@ class CellRunner:
         instance: where the runs are recorded.
         refresh_id: stands in the tags of every run.
         devices: where this worker's networks run; empty: where the project file says.
+        within: the run that works these through, by its id.
     """
 
     project: Project
     instance: dg.DagsterInstance
     refresh_id: str
     devices: tuple[str, ...] = ()
+    within: str | None = None
     _definitions: dg.Definitions = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._definitions = benchmark_definitions(
-            self.project,
-            project_partitions(self.project),
-            project_jobs(self.project),
-            EmbedderPool(self.devices),
-        )
+        partitions = project_partitions(self.project)
+        jobs = project_jobs(self.project, partitions)
+        self._definitions = benchmark_definitions(self.project, partitions, jobs, EmbedderPool(self.devices))
 
     def run(self, task: CellTask) -> CellOutcome:
         """Materialise a cell's assets in one run of the job ``cell``.
@@ -129,12 +129,9 @@ class CellRunner:
 
     def _attempt(self, task: CellTask) -> tuple[CellOutcome, list[str]]:
         """What one run did, and the assets whose artifacts it found damaged."""
-        cell = task.cell
-        tags = {"uad/category": cell.category, "uad/detector": cell.detector}
-        if task.inputs:
-            tags[INPUTS_TAG] = task.inputs
-        result = self._execute("cell", task.assets, cell.key, tags)
-        return read_outcome(cell, task.assets, result), noted_in_failures(result, DAMAGED)
+        tags = {INPUTS_TAG: task.inputs} if task.inputs else {}
+        result = self._execute("cell", task.assets, task.cell.key, tags)
+        return read_outcome(task.cell, task.assets, result), noted_in_failures(result, DAMAGED)
 
     def run_leaderboard(self) -> CellOutcome:
         """Materialise the leaderboard."""
@@ -150,7 +147,7 @@ class CellRunner:
             [asset_key(self.project, asset) for asset in assets],
             self.instance,
             partition=partition,
-            tags={**tags, **refresh_tags(self.refresh_id)},
+            tags={**tags, **refresh_tags(self.refresh_id, self.within)},
             run_config=QUIET,
         )
         if was_interrupted(result):
@@ -158,9 +155,10 @@ class CellRunner:
         return result
 
 
-def refresh_tags(refresh_id: str) -> dict[str, str]:
+def refresh_tags(refresh_id: str, within: str | None = None) -> dict[str, str]:
     """Tags by which a run of a dead process is recognised; whoever killed it does not want the daemon to try again."""
-    return {"uad/refresh_id": refresh_id, **process_tags(), **NOT_TRIED_AGAIN}
+    outer = {WITHIN: within} if within else {}
+    return {"uad/refresh_id": refresh_id, **process_tags(), **NOT_TRIED_AGAIN, **outer}
 
 
 def read_outcome(

@@ -24,7 +24,7 @@ from uad_orchestrator.orchestration.execution.cell_runs import (
     Materialized,
     Skipped,
 )
-from uad_orchestrator.orchestration.execution.workers import Group, run_groups
+from uad_orchestrator.orchestration.execution.workers import Group, run_groups, run_here
 from uad_orchestrator.orchestration.planning.plan import Plan, Planner
 from uad_orchestrator.orchestration.planning.rerecording import (
     RecordedGrid,
@@ -33,6 +33,7 @@ from uad_orchestrator.orchestration.planning.rerecording import (
     find_rerecords,
 )
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
+from uad_orchestrator.orchestration.versions.groups import embedding_recipe
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import (
@@ -48,7 +49,6 @@ from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.collect import remove_dead_drafts
-from uad_orchestrator.storage.digests import digest_of
 from uad_orchestrator.storage.provenance import ProvenanceError
 
 OnStart = Callable[[int], None]
@@ -107,6 +107,7 @@ def refresh(
     selection: Selection = Selection(),  # noqa: B008 - frozen
     workers: int = 1,
     rehash: bool = False,
+    within: str | None = None,
     on_start: OnStart = lambda cells: None,
     on_cell: OnCell = lambda outcome: None,
 ) -> RefreshResult:
@@ -118,6 +119,7 @@ def refresh(
         selection: narrows the grid.
         workers: processes; 1 runs in this one.
         rehash: fingerprint every file anew, whatever is remembered of it; artifacts are held to their checksums.
+        within: the run of a group of cells that this is, by its id: it has one process, and leaves the board alone.
         on_start: called once with the number of cells to run.
         on_cell: called with each cell's outcome as it ends.
     """
@@ -139,13 +141,20 @@ def refresh(
     tasks = [CellTask(cell, assets, inputs_stamp(state, cell)) for cell, assets in plan.by_cell().items()]
     refresh_id = uuid4().hex
     on_start(len(tasks))
-    for outcome in run_groups(project, instance, refresh_id, group_tasks(tasks, state), workers):
+    groups = group_tasks(tasks, state)
+    if within:
+        outcomes = run_here(CellRunner(project, instance, refresh_id, within=within), groups)
+    else:
+        outcomes = run_groups(project, instance, refresh_id, groups, workers)
+    for outcome in outcomes:
         result.add(outcome)
         on_cell(outcome)
     if tasks or plan.inputs or plan.rerecorded:
         result.rerecorded = rerecord(state, instance, selection)
-    if selection.names("leaderboard") and (
-        tasks or board_is_stale(plan) or (rehash and board_is_lost(state, store))
+    if (
+        not within
+        and selection.names("leaderboard")
+        and (tasks or board_is_stale(plan) or (rehash and board_is_lost(state, store)))
     ):
         result.add(CellRunner(project, instance, refresh_id).run_leaderboard())
     result.warnings, faults = project_findings(state, store, selection)
@@ -180,8 +189,7 @@ def group_tasks(tasks: Sequence[CellTask], state: ProjectState) -> list[Group]:
     """
 
     def embeddings(cell: Cell) -> tuple[str, str]:
-        entry = state.entry(cell)
-        return digest_of({"embedder": entry.embedder, "preset": entry.preset}), cell.category
+        return embedding_recipe(state.entry(cell)), cell.category
 
     ordered = sorted(tasks, key=lambda task: (*embeddings(task.cell), task.cell.detector))
     return [list(group) for _, group in groupby(ordered, key=lambda task: embeddings(task.cell))]

@@ -45,14 +45,15 @@ def run_groups(
     """
     runtime, workers = project.runtime, min(workers, len(groups))
     if workers <= 1:
-        yield from _run_here(CellRunner(project, instance, refresh_id, runtime.devices[:1]), groups)
+        yield from run_here(CellRunner(project, instance, refresh_id, runtime.devices[:1]), groups)
         return
     devices = runtime.devices or (runtime.device,)
     pool = WorkerPool(project, reference_to(instance), refresh_id, list(islice(cycle(devices), workers)))
     yield from pool.run(deque(deque(group) for group in groups if group))
 
 
-def _run_here(runner: CellRunner, groups: Sequence[Group]) -> Iterator[CellOutcome]:
+def run_here(runner: CellRunner, groups: Sequence[Group]) -> Iterator[CellOutcome]:
+    """Run all groups in this process, yielding each cell's outcome as it ends."""
     with noticed_interrupts() as interrupted:
         for task in (task for group in groups for task in group):
             yield runner.run(task)

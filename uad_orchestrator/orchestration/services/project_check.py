@@ -29,6 +29,7 @@ from uad_orchestrator.orchestration.dagster_instance.instance import (
 )
 from uad_orchestrator.orchestration.services.disk import disk_need
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.services.ray_check import ray_problems
 from uad_orchestrator.orchestration.services.storage_check import (
     artifact_problems,
     free_bytes,
@@ -108,6 +109,7 @@ def check_project(
         *_calibration_problems(project),
         *_line_problems(project),
         *_instance_problems(project),
+        *(() if quick else ray_problems(dagster_home(project))),
         *storage_problems(project, need),
         *(artifact_problems(project) if artifacts else ()),
     ]

@@ -54,7 +54,7 @@ def read_detector(
     if len(findings.problems) > before:
         return None
     stages = {"fit": fit, "scoring": scoring, "maps": maps, "embedder": embedder, "tiling": tiling}
-    own = ("model", "preset", "checkpoint", "repeats", "review")
+    own = ("model", "preset", "checkpoint", "repeats", "review", "resources")
     given = {key: entry[key] for key in own if key in entry}
     read = findings.check(DetectorEntry, {"name": name, **given, **stages}, place)
     if read is not None:

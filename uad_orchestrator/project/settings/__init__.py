@@ -12,6 +12,7 @@ from uad_orchestrator.project.settings.detectors import (
     CellPins,
     DetectorEntry,
     RepeatSettings,
+    ResourceSettings,
     ReviewSettings,
 )
 from uad_orchestrator.project.settings.evaluation import ChecksSettings, EvaluationSettings
@@ -44,6 +45,7 @@ __all__ = [
     "LineSettings",
     "PoolSettings",
     "RepeatSettings",
+    "ResourceSettings",
     "ReviewSettings",
     "RuntimeSettings",
     "Section",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import (
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     SerializeAsAny,
     field_validator,
     model_validator,
@@ -42,6 +44,22 @@ class ReviewSettings(Section):
     )
 
 
+class ResourceSettings(Section):
+    """What a run of the detector's cells takes of a cluster's machine. Never part of a version."""
+
+    num_gpus: NonNegativeFloat | None = Field(
+        None,
+        description="GPUs; on Ray a share, such as `0.5`, lets two runs have one; Kubernetes gives whole ones",
+    )
+    num_cpus: PositiveFloat | None = Field(None, description="CPU cores")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> ResourceSettings:
+        if self.num_gpus is None and self.num_cpus is None:
+            raise ValueError("asks for nothing: give `num_gpus:` or `num_cpus:`, or take the entry out")
+        return self
+
+
 class CellPins(Section):
     """The thresholds of a cell that people chose instead of the calibrated ones."""
 
@@ -77,6 +95,9 @@ class DetectorEntry(Section):
     tiling: TilingSettings | None = Field(None, description="inspect the image in overlapping tiles")
     repeats: RepeatSettings | None = Field(None, description="the same detector with several seeds")
     review: ReviewSettings | None = Field(None, description="parts that a person looks at")
+    resources: ResourceSettings | None = Field(
+        None, description="what a run of its cells takes of a cluster's machine"
+    )
     fit: SerializeAsAny[Settings] = Field(description="what memory_bank reads")
     scoring: SerializeAsAny[ScoringSettings] = Field(description="what score_table reads")
     maps: MapSettings = Field(description="what anomaly_maps reads")

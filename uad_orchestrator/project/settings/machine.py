@@ -51,6 +51,11 @@ class RuntimeSettings(Section):
         "auto", description="threads that read images ahead of the embedder; auto: one for each core"
     )
     workers: PositiveInt = Field(1, description="processes of `uad refresh`")
+    run_per: Literal["cell", "embedder"] = Field(
+        "cell",
+        description="what one run of the daemon's computes: a cell, or those of a category that share embedder, preset "
+        "and resources",
+    )
 
     @field_validator("device")
     @classmethod
