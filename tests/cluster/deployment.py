@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +79,20 @@ class Deployment:
 
     def join(self, command: str | None = None) -> RayNode:
         """One more node, with a home of its own; the first one is the head's."""
-        number = len(self.cluster.nodes)
-        home = self.new_home(f"node-{number}").home if number else self.home
+        homes = len(list(self.folder.glob("node-*")))
+        home = self.new_home(f"node-{homes + 1}").home if self.cluster.nodes else self.home
         return self.cluster.start(home, command)
+
+    def keep(self, nodes: int) -> None:
+        """Kill the nodes beyond so many."""
+        for node in self.cluster.nodes[nodes:]:
+            node.kill()
+        del self.cluster.nodes[nodes:]
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the project file in every home."""
+        for path in self.folder.glob("*/uad.yaml"):
+            Workshop(path.parent).edit(change)
 
     def set_environment(self) -> None:
         """What ``cluster.env`` says, for every process that is started from now on."""

@@ -56,6 +56,11 @@ class RayNode:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def alive(self) -> bool:
+        """It was not killed, nor has it ended."""
+        return self.process.poll() is None
+
     def processes(self) -> list[psutil.Process]:
         """All that runs on the node, its jobs included."""
         with suppress(psutil.NoSuchProcess):
@@ -109,7 +114,7 @@ class RayCluster:
         words = [*shlex.split(typed), "--block", here, f"--object-store-memory={OBJECT_STORE_BYTES}"]
         words += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
         words += ["--include-log-monitor=false", "--disable-usage-stats"]
-        words += [f"--temp-dir={self.folder}"] if head else []
+        words += [f"--temp-dir={self.folder}", "--dashboard-host=127.0.0.1"] if head else []
         log = self.folder / f"node-{len(self.nodes)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -17,9 +17,10 @@ _RUNS = "{runsOrError {... on Runs {results {runId status creationTime endTime t
 
 @dataclass(frozen=True)
 class Run:
-    """A run of one cell.
+    """A run of one cell, or of several, whose own runs are beside it.
 
     Attributes:
+        cell: its key; of several what the run is called.
         created: when it was asked for, in seconds; ``ended``: when it ended, 0 before.
     """
 
@@ -65,13 +66,13 @@ def run_on(server: Server, cluster: RayCluster) -> tuple[Run, RayNode]:
 
 
 def waiting(server: Server, cluster: RayCluster) -> Run:
-    """A run whose job waits in Ray's queue, as soon as all other nodes are busy."""
+    """A run whose job waits in Ray's queue, as soon as all nodes are busy."""
 
     def found() -> Run | None:
         status = {job["submission_id"]: job["status"] for job in cluster.jobs()}
         busy = sum(said == "RUNNING" for said in status.values())
         pending = [run for run in runs(server) if status.get(run.submission) == "PENDING"]
-        return pending[-1] if pending and busy == len(cluster.nodes) else None
+        return pending[-1] if pending and busy == sum(node.alive for node in cluster.nodes) else None
 
     return wait_for(found, PATIENCE, "a job waits")
 
@@ -87,7 +88,7 @@ def all_ended(server: Server, cells: int, before: Collection[str] = ()) -> list[
         found = [run for run in runs(server) if run.run_id not in before]
         failed = [run for run in found if run.status == "FAILURE"]
         assert len(failed) <= cells, f"{len(failed)} runs failed, the last one: {_why(server, failed[-1])}"
-        done = {run.cell for run in found if run.status == "SUCCESS"}
+        done = {run.cell for run in found if run.status == "SUCCESS" and "|" in run.cell}
         return found if len(done) == cells and not any(run.under_way for run in found) else None
 
     return wait_for(ended, PATIENCE, f"{cells} cells are computed")
