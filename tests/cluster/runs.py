@@ -94,6 +94,16 @@ def all_ended(server: Server, cells: int, before: Collection[str] = ()) -> list[
     return wait_for(ended, PATIENCE, f"{cells} cells are computed")
 
 
+def backfills_ended(server: Server) -> None:
+    """Wait until no backfill is under way: the board's run is its last."""
+
+    def ended() -> bool:
+        found = server.ask("{partitionBackfillsOrError {... on PartitionBackfills {results {status}}}}")
+        return all(one["status"] != "REQUESTED" for one in found["partitionBackfillsOrError"]["results"])
+
+    wait_for(ended, PATIENCE, "the backfills end")
+
+
 def _why(server: Server, run: Run) -> str:
     asked = "query ($id: ID!) {logsForRun(runId: $id) {... on EventConnection {events {... on MessageEvent {message}"
     asked += " ... on ErrorEvent {error {message causes {message}}}}}}}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.chromium import chromium
 from tests.cluster.deployment import Deployment, deployed, detector
-from tests.cluster.runs import all_ended, run_on, runs, waiting
+from tests.cluster.runs import all_ended, backfills_ended, run_on, runs, waiting
 from tests.cluster.same_content import contents, differences
 from tests.end_to_end.ui_process import Server, running_ui
 from uad_orchestrator.orchestration.versions.stores import open_store
@@ -89,6 +89,7 @@ def three_by_three(deployment: Deployment, server: Server) -> Iterator[str]:
     used = {job["driver_node_id"] for job in deployment.cluster.jobs() if job["submission_id"] in ours}
     if len(used) != NODES:
         yield f"{len(used)} of {NODES} nodes had a run"
+    backfills_ended(server)
     if stale := deployment.plan("grid_*")["stale"]:
         yield f"{len(stale)} stale when all runs had ended"
 

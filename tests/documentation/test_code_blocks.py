@@ -1,7 +1,7 @@
 """Commands, programs and settings in README and documentation: each is run, or checked and marked as only shown.
 
 A bash block has a marker above it: the name that ``.ci/run`` takes it by, ``tutorial`` (run by
-``test_tutorial.py``, ``test_line_tutorial.py`` and ``tests/cluster``), or ``shown: REASON`` where it cannot be run here.
+``test_tutorial.py``, ``test_line_tutorial.py`` and ``tests/cluster``), or ``shown: REASON`` where it cannot be run.
 """
 
 from __future__ import annotations
