@@ -22,6 +22,8 @@ from uuid import uuid4
 
 import pytest
 
+from uad_orchestrator.orchestration.services.servers import stopped_with_parent
+
 USER, PASSWORD = "uad", "p@ss/word"  # pragma: allowlist secret
 STARTED_WITHIN = 30.0
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -79,7 +81,11 @@ def _server(folder: Path) -> Iterator[int]:
     options = [f"--{name}={value}" for name, value in settings.items()]
     with log.open("wb") as said:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", data, *options], user=user, stdout=said, stderr=said
+            [programs / "postgres", "-D", data, *options],
+            user=user,
+            stdout=said,
+            stderr=said,
+            preexec_fn=stopped_with_parent(),  # noqa: PLW1509 - one call that takes no lock
         )
     try:
         _wait_for_answer(port, server, log)

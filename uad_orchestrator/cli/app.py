@@ -13,7 +13,6 @@ import typer
 
 from uad_orchestrator import __version__
 from uad_orchestrator.cli import (
-    export,
     grid,
     housekeeping,
     importing,
@@ -27,6 +26,7 @@ from uad_orchestrator.cli import (
     threshold,
     trust,
 )
+from uad_orchestrator.cli.export.commands import export
 from uad_orchestrator.cli.terminal.output import escape_what_no_terminal_takes
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ for command in COMMANDS:
     app.command()(command)
 app.command("intake", hidden=True, help="The earlier name of `uad ingest`.")(ingest.ingest)
 app.add_typer(importing.imports, name="import")
-app.add_typer(export.export, name="export")
+app.add_typer(export, name="export")
 app.add_typer(housekeeping.lineage, name="lineage")
 
 

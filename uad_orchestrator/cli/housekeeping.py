@@ -54,7 +54,7 @@ def sql(
     """Ask the lineage index; it is opened briefly, for reading."""
     from uad_orchestrator.orchestration.versions.stores import open_index, open_store
     from uad_orchestrator.project.load import open_project
-    from uad_orchestrator.storage.lineage.index import LineageError
+    from uad_orchestrator.storage.lineage.database import LineageError
 
     with speaking():
         project = open_project(home)

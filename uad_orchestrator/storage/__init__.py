@@ -7,7 +7,8 @@ from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactDraft, ArtifactError, ArtifactStore
 from uad_orchestrator.storage.collect import GarbageReport, Removed, collect_garbage
 from uad_orchestrator.storage.embedding_cache import EmbeddingCache
-from uad_orchestrator.storage.lineage.index import LineageError, LineageIndex, SqlResult
+from uad_orchestrator.storage.lineage.database import LineageError
+from uad_orchestrator.storage.lineage.index import LineageIndex, SqlResult
 from uad_orchestrator.storage.lineage.tree import LineageNode
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 

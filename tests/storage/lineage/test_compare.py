@@ -12,8 +12,9 @@ from tests.storage.conftest import Put
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.lineage.compare import compare
+from uad_orchestrator.storage.lineage.database import LineageError
 from uad_orchestrator.storage.lineage.differences import changes
-from uad_orchestrator.storage.lineage.index import LineageError, LineageIndex
+from uad_orchestrator.storage.lineage.index import LineageIndex
 from uad_orchestrator.storage.lineage.tree import upstream
 
 CELL = ("line7", "bottle", "patchcore")

@@ -18,8 +18,9 @@ from uad_orchestrator.detectors.protocol.scoring import PATCH_GRIDS, SCORES, Sco
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.lineage import index as lineage_index
+from uad_orchestrator.storage.lineage.database import LineageError
 from uad_orchestrator.storage.lineage.events import LineageEvent
-from uad_orchestrator.storage.lineage.index import LineageError, LineageIndex
+from uad_orchestrator.storage.lineage.index import LineageIndex
 from uad_orchestrator.storage.provenance import Provenance
 
 PAGE = Path(__file__).parents[3] / "docs" / "lineage.md"

@@ -8,14 +8,24 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 from dagster._check import CheckError
 
+from uad_orchestrator.orchestration.dagster_instance.settings.database import (
+    DatabaseUnusable,
+    opened_alone,
+    passwords,
+    postgres_in,
+    said_by,
+    storage_errors,
+    without,
+)
+from uad_orchestrator.orchestration.dagster_instance.settings.read import read_settings
 from uad_orchestrator.orchestration.versions.stores import InstanceError
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.atomic import write_text
@@ -89,10 +99,15 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     # opened again ("more than one head present"). A home without dagster.yaml has Dagster's default: SQLite.
     with FileLock(_lock_of(home, project)):
         try:
-            instance = dg.DagsterInstance.from_config(str(home))
-            instance.get_asset_keys(limit=1)  # the index of events is opened by the first question
-            return instance
+            with opened_alone(_settings_of(home), os.environ):
+                instance = dg.DagsterInstance.from_config(str(home))
+                instance.get_asset_keys(limit=1)  # the index of events is opened by the first question
+                return instance
+        except DatabaseUnusable as error:
+            raise InstanceError(f"{home / 'dagster.yaml'}: {error}") from error
         except (SQLAlchemyError, CommandError) as error:
+            raise InstanceError(_cannot_be_opened(home, project, error)) from error
+        except storage_errors() as error:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
         except (YAMLError, UnicodeDecodeError, CheckError, dg.DagsterError) as error:
             raise InstanceError(_wrong_settings(home, project, error)) from error
@@ -109,6 +124,8 @@ def damage_named(project: Project) -> Iterator[None]:
 
     try:
         yield
+    except storage_errors() as error:
+        raise InstanceError(_cannot_be_opened(dagster_home(project), project, error)) from error
     except DatabaseError as error:
         if (
             type(error) is not DatabaseError
@@ -117,8 +134,18 @@ def damage_named(project: Project) -> Iterator[None]:
         raise InstanceError(_cannot_be_opened(dagster_home(project), project, error)) from error
 
 
+def _settings_of(home: Path) -> Mapping[str, Any]:
+    """What ``dagster.yaml`` says; nothing where it cannot be read, which Dagster will say."""
+    with suppress(OSError, ValueError):
+        return read_settings(home)
+    return {}
+
+
 def _cannot_be_opened(home: Path, project: Project, error: Exception) -> str:
-    said = str(getattr(error, "orig", None) or error).splitlines()[0]
+    settings = _settings_of(home)
+    said = without(said_by(error), *passwords(settings, os.environ))
+    if postgres_in(settings):
+        return f"Dagster's records in PostgreSQL ({home / 'dagster.yaml'}) cannot be used: {said}"
     if home != project_dagster_home(project):
         return f"Dagster's store in {home} (DAGSTER_HOME) cannot be opened: {said}"
     return (
@@ -128,7 +155,7 @@ def _cannot_be_opened(home: Path, project: Project, error: Exception) -> str:
 
 
 def _wrong_settings(home: Path, project: Project, error: Exception) -> str:
-    said = " ".join(str(error).split())[:300]
+    said = without(" ".join(str(error).split()), *passwords(_settings_of(home), os.environ))[:300]
     remedy = (
         "mend it, or remove it: uad writes a new one" if home == project_dagster_home(project) else "mend it"
     )

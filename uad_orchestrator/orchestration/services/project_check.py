@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,12 +21,9 @@ from uad_orchestrator.detectors.anomalib.trusted_files import (
 from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.file_facts import check_header
 from uad_orchestrator.orchestration.cells.findings.dataset_findings import DatasetFinding, dataset_findings
-from uad_orchestrator.orchestration.dagster_instance.instance import (
-    dagster_home,
-    open_instance,
-    project_dagster_home,
-)
+from uad_orchestrator.orchestration.dagster_instance.instance import dagster_home
 from uad_orchestrator.orchestration.services.disk import disk_need
+from uad_orchestrator.orchestration.services.instance_check import home_problems, instance_problems
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
 from uad_orchestrator.orchestration.services.ray_check import ray_problems
 from uad_orchestrator.orchestration.services.storage_check import (
@@ -39,7 +35,7 @@ from uad_orchestrator.orchestration.services.storage_check import (
 from uad_orchestrator.orchestration.services.weight_check import package_problems, weight_problems
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
-from uad_orchestrator.orchestration.versions.stores import InstanceError, open_state
+from uad_orchestrator.orchestration.versions.stores import open_state
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import PROJECT_FILE, Project
 from uad_orchestrator.project.catalogue import plugin_notes
@@ -108,7 +104,8 @@ def check_project(
         *_checkpoint_problems(project),
         *_calibration_problems(project),
         *_line_problems(project),
-        *_instance_problems(project),
+        *instance_problems(project),
+        *home_problems(project),
         *(() if quick else ray_problems(dagster_home(project))),
         *storage_problems(project, need),
         *(artifact_problems(project) if artifacts else ()),
@@ -214,22 +211,3 @@ def _of_cells(project: Project, path_of: Callable[[Project, Cell], Path | None])
     """Each path that a cell names, once, with a cell that does."""
     cells = (Cell(category, detector) for category, detector in project.cells())
     return {path: cell for cell in cells if (path := path_of(project, cell)) is not None}
-
-
-def _instance_problems(project: Project) -> Iterator[ProjectProblem]:
-    if (dagster_home(project) / "history").is_dir():  # else there is none yet, and looking would make one
-        try:
-            with open_instance(project):
-                pass
-        except InstanceError as error:
-            yield ProjectProblem("dagster", str(error))
-    users = os.environ.get("DAGSTER_HOME")
-    if users and Path(users).resolve() != project_dagster_home(project).resolve():
-        if not Path(users).is_dir():
-            yield ProjectProblem("DAGSTER_HOME", f"{users} is not a folder: make it, or unset DAGSTER_HOME")
-        elif not project.dagster.key_prefix:
-            yield ProjectProblem(
-                "DAGSTER_HOME",
-                f"the instance in {users} is used instead of the project's own; if another project uses it too, "
-                "their assets mix: set dagster.key_prefix in uad.yaml, or unset DAGSTER_HOME",
-            )

@@ -23,6 +23,13 @@ from typing import Any
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.atomic import new_file
+from uad_orchestrator.storage.lineage.database import (
+    LineageDatabase,
+    LineageError,
+    LineageHeldError,
+    reads_scores,
+    view_text,
+)
 from uad_orchestrator.storage.lineage.events import (
     ARTIFACT_COLUMNS,
     LineageEvent,
@@ -47,14 +54,6 @@ logger = logging.getLogger(__name__)
 
 FOLD_INTERVAL = 30.0
 """Seconds between the foldings that ``record`` does; our own readers fold first, others are so late at most."""
-
-
-class LineageError(RuntimeError):
-    """The index cannot be used just now; the message says who holds it, or how to restore it."""
-
-
-class LineageHeldError(LineageError):
-    """Another process has the index open, or this one in another mode."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,7 @@ class LineageIndex:
         self.records = records
         self.patience = patience
         self.path = self.local / "uad.duckdb"
+        self._database = LineageDatabase(self.path, self.local / "lineage", patience)
         self.pending = PendingEvents(self.local / "lineage" / "pending")
 
     def record(self, provenance: Provenance, key: ArtifactKey | None = None, *, reused: bool = False) -> None:
@@ -134,7 +134,7 @@ class LineageIndex:
         Raises:
             LineageError: the index is damaged or of another schema.
         """
-        with self._turn(wait=0) as mine:
+        with self._database.turn(wait=0) as mine:
             return mine and self._fold()
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> SqlResult:
@@ -152,23 +152,40 @@ class LineageIndex:
         """
         import duckdb
 
-        with self._turn(wait=self.patience) as mine:
+        with self._database.turn(wait=self.patience) as mine:
             if not (mine and self._fold(self._news())):
                 logger.warning("%s is open in another process: the newest events may be missing.", self.path)
-            with self._open_patiently() as connection:
+            with self._database.open_patiently() as connection:
                 if re.search(r"\bscores\b", query, re.IGNORECASE):
                     connection.execute(scores_view(self._score_tables(), temporary=True))
                 asked = re.search(r"\bjudgement\b", query, re.IGNORECASE)
-                if asked and (self.records is not None or not _view_text(connection, "judgement")):
+                if asked and (self.records is not None or not view_text(connection, "judgement")):
                     connection.execute(judgements_view(self._judged(), temporary=True))
                 try:
                     cursor = connection.execute(query, list(parameters))
                     columns = tuple(column[0] for column in cursor.description or ())
                     return SqlResult(columns, cursor.fetchall() if columns else [])
                 except duckdb.Error as error:
-                    if self._is_damage(error):
-                        raise self._damaged(error) from error
+                    if self._database.is_damage(error):
+                        raise self._database.damaged(error) from error
                     raise LineageError(f"the query failed: {error}") from error
+
+    def hosts(self) -> list[str]:
+        """The machines that made the artifacts noted so far; nothing is folded in, and no store is asked.
+
+        Raises:
+            LineageError: another process holds the index, or it is damaged.
+        """
+        import duckdb
+
+        if not self.path.exists():
+            return []
+        with self._open_patiently() as connection:
+            try:
+                query = "SELECT DISTINCT host FROM materialization WHERE NOT reused ORDER BY host"
+                return [host for (host,) in connection.execute(query).fetchall()]
+            except duckdb.Error as error:
+                raise self._damaged(error) from error
 
     def history(self, asset: str, category: str | None, detector: str | None) -> SqlResult:
         """What happened to one asset of one cell.
@@ -247,7 +264,7 @@ class LineageIndex:
         Raises:
             LineageError: another process is writing the index.
         """
-        with self._turn(wait=self.patience) as mine:
+        with self._database.turn(wait=self.patience) as mine:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
             with self.store.listed():
@@ -276,7 +293,7 @@ class LineageIndex:
     def _make_anew(self, events: Sequence[LineageEvent]) -> None:
         """Replace the index, whole or not at all."""
         with new_file(self.path) as aside:
-            with self._open(aside) as connection:
+            with self._database.open(aside=aside) as connection:
                 connection.execute(TABLES)
                 insert_events(connection, events)
                 self._carry_over_reuse(connection)
@@ -298,30 +315,12 @@ class LineageIndex:
         known: set[tuple] = set()
         if self.path.exists():
             columns = ", ".join(ARTIFACT_COLUMNS)
-            with self._open_patiently() as connection:
+            with self._database.open_patiently() as connection:
                 query = f"SELECT {columns} FROM materialization WHERE NOT reused"
                 known = set(connection.execute(query).fetchall())
         with self.store.listed():
             keys = self.store.list_all()
             return self._computed([key for key in keys if tuple(vars(key).values()) not in known])
-
-    @contextmanager
-    def _turn(self, wait: float) -> Iterator[bool]:
-        """One process of ours has the file at a time; False when our turn does not come within ``wait``."""
-        from filelock import FileLock, Timeout
-
-        folder = self.local / "lineage"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "fold.lock")
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
 
     def _fold(self, news: Sequence[LineageEvent] = ()) -> bool:
         """The fold itself, in our turn: the files go only after their rows are safe.
@@ -335,7 +334,7 @@ class LineageIndex:
         if not files and not news:
             return True
         try:
-            opened = self._open(self.path)
+            opened = self._database.open()
         except LineageHeldError:
             return False
         import duckdb
@@ -350,7 +349,7 @@ class LineageIndex:
                 self._renew_views(connection)
                 connection.commit()
         except duckdb.Error as error:
-            raise self._damaged(error) from error
+            raise self._database.damaged(error) from error
         for file in files:
             file.unlink(missing_ok=True)
         return True
@@ -367,7 +366,7 @@ class LineageIndex:
         names = "SELECT DISTINCT name FROM metric WHERE asset = 'metrics_report'"
         recorded = [name for (name,) in connection.execute(names).fetchall()]
         connection.execute(metrics_view(self.metrics, recorded))
-        if not _reads_scores(connection):
+        if not reads_scores(connection):
             connection.execute(scores_view(self._score_tables()))
         if self._judged():
             connection.execute(judgements_view(self._judged()))
@@ -399,48 +398,3 @@ class LineageIndex:
             connection.execute("DETACH old")
         except duckdb.Error as error:
             logger.warning("When artifacts were reused is lost, the old index cannot be read: %s", error)
-
-    def _open(self, path: Path, *, read_only: bool = False) -> Any:
-        import duckdb
-
-        try:
-            return duckdb.connect(str(path), read_only=read_only)
-        except duckdb.Error as error:
-            # DuckDB has no class for it: the lock is another process's, or ours in another mode.
-            if "Could not set lock" in str(error) or "different configuration" in str(error):
-                raise LineageHeldError(
-                    f"{path} is open elsewhere: close it there, try again ({error})"
-                ) from error
-            raise self._damaged(error) from error
-
-    def _is_damage(self, error: Exception) -> bool:
-        """Whether a query failed for the index, not for what was asked: DuckDB has no class for that."""
-        return "Corrupt database" in str(error) or str(self.path) in str(error)
-
-    def _damaged(self, error: Exception) -> LineageError:
-        return LineageError(
-            f"{self.path} cannot be read: run `uad lineage rebuild` to make it anew ({error})"
-        )
-
-    def _open_patiently(self) -> Any:
-        """The index, to read; tried again, at random moments, while another process holds it."""
-        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
-
-        attempts = Retrying(
-            retry=retry_if_exception_type(LineageHeldError),
-            wait=wait_random(0.01, 0.25),
-            stop=stop_after_delay(self.patience),
-            reraise=True,
-        )
-        return attempts(self._open, self.path, read_only=True)
-
-
-def _reads_scores(connection: Any) -> bool:
-    """Whether the view over the Parquet files is there: making it opens each of them, so it is made once."""
-    return "read_parquet" in _view_text(connection, "scores")
-
-
-def _view_text(connection: Any, name: str) -> str:
-    """The SQL of a view; empty where there is none."""
-    found = connection.execute("SELECT sql FROM duckdb_views() WHERE view_name = ?", [name]).fetchall()
-    return "".join(sql for (sql,) in found)

@@ -1,4 +1,4 @@
-"""``uad export``: results to hand over."""
+"""``uad export bundle``: a cell as a folder that needs no project."""
 
 from __future__ import annotations
 
@@ -9,23 +9,9 @@ from typing import Annotated
 import typer
 
 from uad_orchestrator.cli.infer import BitDepth, cell_model, inspecting
-from uad_orchestrator.cli.map_exports import maps, submission
-from uad_orchestrator.cli.onnx_export import onnx
 from uad_orchestrator.cli.terminal.options import Categories, Detectors, Home
 
-export = typer.Typer(help="Hand results over.", no_args_is_help=True)
 
-export.command()(maps)
-export.command()(submission)
-export.command()(onnx)
-
-
-@export.callback()
-def export_commands() -> None:
-    """Hand results over."""
-
-
-@export.command()
 def bundle(
     output: Annotated[Path, typer.Option(help="The folder to write; it must not exist.")],
     home: Home = None,

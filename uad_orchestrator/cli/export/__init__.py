@@ -1,0 +1,1 @@
+"""``uad export``: results to hand over, a file per kind."""

@@ -1,0 +1,109 @@
+"""Reads the settings of an instance, and asks those whom they name: Dagster, the launcher, the database.
+
+Not public API of Dagster here: how ``dagster.yaml`` is checked, and the settings of a class that it names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from uad_orchestrator.orchestration.dagster_instance.settings.database import (
+    passwords,
+    storages,
+    unreachable,
+    unusable,
+    without,
+)
+from uad_orchestrator.orchestration.dagster_instance.settings.fitting import Around, find_misfits
+from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit, get
+
+
+def read_settings(home: Path) -> Mapping[str, Any]:
+    """What ``dagster.yaml`` of a home says; nothing where there is none.
+
+    Raises:
+        ValueError: it is no YAML, or no mapping.
+        OSError: it cannot be read.
+    """
+    try:
+        text = (home / "dagster.yaml").read_text(encoding="utf-8")
+        settings = yaml.safe_load(text)
+    except FileNotFoundError:
+        return {}
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if not isinstance(settings, Mapping | None):
+        raise ValueError(f"expected a mapping, found {type(settings).__name__}")
+    return settings or {}
+
+
+def instance_misfits(home: Path, environ: Mapping[str, str], around: Around) -> list[Misfit]:
+    """Which settings of a home do not fit, and why what they name cannot be used from here; nothing is written.
+
+    Args:
+        home: the folder of ``dagster.yaml``.
+        environ: the environment's variables.
+        around: what of the project decides what fits.
+    """
+    try:
+        settings = read_settings(home)
+    except (OSError, ValueError) as error:
+        return [Misfit("", f"cannot be read: {error}")]
+    found = [
+        *find_misfits(settings, environ, around),
+        *_refused_by_the_launcher(settings),
+        *_unusable_databases(settings, environ),
+    ]
+    if not any(misfit.severity == "error" for misfit in found):  # else it has been said, and better
+        found += _refused_by_dagster(home, settings, environ)
+    return found
+
+
+def _unusable_databases(settings: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Misfit]:
+    said = set()
+    for storage in storages(settings):
+        if storage.kind == "postgres" and (
+            fault := unusable(storage, environ) or unreachable(storage, environ)
+        ):
+            if fault.said not in said:  # three storages may be in one database
+                yield fault
+            said.add(fault.said)
+
+
+def _refused_by_the_launcher(settings: Mapping[str, Any]) -> Iterator[Misfit]:
+    from dagster._config import validate_config
+
+    module, name = (str(get(settings, "run_launcher", part) or "") for part in ("module", "class"))
+    if not module:
+        return
+    try:
+        launcher = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        extra = ": pip install 'uad_orchestrator[ray]'" if module == "dagster_ray" else ""
+        yield Misfit("run_launcher.module", f"{module} cannot be imported ({error}){extra}")
+    except AttributeError:
+        yield Misfit("run_launcher.class", f"{module} has no {name}")
+    else:
+        config = get(settings, "run_launcher", "config") or {}
+        for fault in validate_config(launcher.config_type(), config).errors or ():
+            yield Misfit("run_launcher.config", f"{name} refuses it: {' '.join(fault.message.split())}")
+
+
+def _refused_by_dagster(
+    home: Path, settings: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[Misfit]:
+    from dagster._core.instance.config import dagster_instance_config
+
+    if not settings:
+        return
+    try:
+        dagster_instance_config(str(home))
+    except dg.DagsterError as error:
+        said = without(" ".join(str(error).split()), *passwords(settings, environ))
+        yield Misfit("", f"is refused by Dagster: {said[:500]}")
