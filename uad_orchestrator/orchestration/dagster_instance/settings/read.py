@@ -32,8 +32,8 @@ def read_settings(home: Path) -> Mapping[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        text = (home / "dagster.yaml").read_text(encoding="utf-8")
-        settings = yaml.safe_load(text)
+        with (home / "dagster.yaml").open(encoding="utf-8") as file:
+            settings = yaml.safe_load(file)  # not of its text: the error would show the line, with what is secret in it
     except FileNotFoundError:
         return {}
     except yaml.YAMLError as error:
@@ -84,7 +84,7 @@ def _refused_by_the_launcher(settings: Mapping[str, Any]) -> Iterator[Misfit]:
         return
     try:
         launcher = getattr(importlib.import_module(module), name)
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # TypeError: a relative name
         extra = ": pip install 'uad_orchestrator[ray]'" if name == "RayRunLauncher" else ""
         yield Misfit("run_launcher.module", f"{module} cannot be imported ({error}){extra}")
     except AttributeError:
@@ -98,12 +98,13 @@ def _refused_by_the_launcher(settings: Mapping[str, Any]) -> Iterator[Misfit]:
 def _refused_by_dagster(
     home: Path, settings: Mapping[str, Any], environ: Mapping[str, str]
 ) -> Iterator[Misfit]:
+    from dagster._check import CheckError
     from dagster._core.instance.config import dagster_instance_config
 
     if not settings:
         return
     try:
         dagster_instance_config(str(home))
-    except dg.DagsterError as error:
+    except (dg.DagsterError, CheckError) as error:  # CheckError: a key that is a number
         said = without(" ".join(str(error).split()), *passwords(settings, environ))
         yield Misfit("", f"is refused by Dagster: {said[:500]}")
