@@ -113,14 +113,11 @@ def within_noise(first: np.ndarray, second: np.ndarray) -> bool:
     (True, False)
     """
     difference = first - second
-    rank = (
-        (difference.size - 1) * (1 - LEVEL) / 2
-    )  # of the lower end, and as far from the other end of the upper one
-    fewer = min(np.count_nonzero(difference <= 0), np.count_nonzero(difference >= 0))
-    if (
-        abs(fewer - rank) > 3
-    ):  # on which side of 0 the ends are is clear without sorting, which takes ten times as long
-        return bool(fewer > rank)
+    # Unless 0 is close to an end of the interval, counting says on which side it lies: a tenth of the time of sorting.
+    rank_of_end = (difference.size - 1) * (1 - LEVEL) / 2
+    beyond = min(np.count_nonzero(difference <= 0), np.count_nonzero(difference >= 0))
+    if abs(beyond - rank_of_end) > 3:
+        return bool(beyond > rank_of_end)
     low, high = interval(difference)
     return low <= 0 <= high
 
