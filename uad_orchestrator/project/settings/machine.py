@@ -56,8 +56,8 @@ class RuntimeSettings(Section):
     workers: PositiveInt = Field(1, description="processes of `uad refresh`")
     run_per: Literal["cell", "embedder"] = Field(
         "cell",
-        description="what each run that the daemon starts computes: a cell, or those of a category that share embedder, "
-        "preset and resources",
+        description="what each run that the daemon starts computes: a cell, or those of a category that share "
+        "embedder, preset and resources",
     )
 
     @field_validator("device")
