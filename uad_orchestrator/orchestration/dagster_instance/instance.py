@@ -105,7 +105,9 @@ def open_instance(project: Project) -> dg.DagsterInstance:
                 return instance
         except DatabaseUnusable as error:
             raise InstanceError(f"{home / 'dagster.yaml'}: {error}") from error
-        except (SQLAlchemyError, CommandError, *storage_errors()) as error:
+        except (SQLAlchemyError, CommandError) as error:
+            raise InstanceError(_cannot_be_opened(home, project, error)) from error
+        except storage_errors() as error:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
         except (YAMLError, UnicodeDecodeError, CheckError, dg.DagsterError) as error:
             raise InstanceError(_wrong_settings(home, project, error)) from error
