@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.end_to_end.ui_process import free_port
 from uad_orchestrator.orchestration.services.servers import stopped_with_parent
 
 USER, PASSWORD = "uad", "p@ss/word"  # pragma: allowlist secret
@@ -80,7 +80,7 @@ def _server(folder: Path) -> Iterator[int]:
     account = ["-U", USER, "-A", "scram-sha-256", "--pwfile", secret]
     made = [programs / "initdb", "-D", data, *account, "-E", "UTF8", "--no-locale", "-N"]
     subprocess.run(made, check=True, user=user, stdout=subprocess.DEVNULL)
-    port = _free_port()
+    port = free_port()
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
@@ -127,12 +127,6 @@ def _programs(folder: Path, user: str | None) -> Path:
     if not links:
         pytest.skip("no PostgreSQL: pip install pgserver, or the system's postgresql (initdb, postgres)")
     return links[-1].parent
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def _wait_for_answer(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
