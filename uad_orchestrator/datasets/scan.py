@@ -117,16 +117,16 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         DatasetError: ``folder`` cannot be listed, e.g. because a share is not mounted.
     """
-    return list_both(folder)[1]
+    return files_and_folders(folder)[1]
 
 
 def list_files(folder: Path) -> list[str]:
     """Names of the files in ``folder``, sorted, clutter left out; errors as ``subfolders``."""
-    return list_both(folder)[0]
+    return files_and_folders(folder)[0]
 
 
-def list_both(folder: Path) -> tuple[list[str], list[str]]:
-    """Files and folders in ``folder``, as ``list_files`` and ``subfolders``."""
+def files_and_folders(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the files and of the folders in ``folder``, listed once; as ``list_files`` and ``subfolders``."""
     entries = _entries(folder)
     return [n for n, is_folder in entries if not is_folder], [n for n, is_folder in entries if is_folder]
 

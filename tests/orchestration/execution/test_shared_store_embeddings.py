@@ -136,7 +136,7 @@ def test_shared_through_the_machines_own_folder_is_refused(first: Workshop, tmp_
 
 def test_fetching_slower_than_computing_is_said_with_its_figures() -> None:
     node = Materialized("memory_bank", "parts/bolt", "p", "3f2a", False, 9.0)
-    fetched = replace(node, fetched_embeddings=200, fetched_seconds=30.0, embedded_seconds=0.1)
+    fetched = replace(node, fetched_embeddings=200, fetched_seconds=30.0, embedded_seconds_each=0.1)
     said = RefreshResult(materialized=[node, fetched]).slow_fetching
     assert said is not None and said.startswith("200 embeddings fetched from the store in 30.0 s")
     assert "about 0.100 s where they were computed, 20.0 s in all" in said

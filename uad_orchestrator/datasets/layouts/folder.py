@@ -22,10 +22,10 @@ from uad_orchestrator.datasets.scan import (
     NORMAL_WORDS,
     FoundImage,
     Scan,
+    files_and_folders,
     is_annotation_name,
     is_folder,
     is_image_name,
-    list_both,
     note_annotations,
     refuse_surplus,
     stem,
@@ -298,7 +298,7 @@ class _Reader:
     def _list(self, folder: str) -> tuple[list[str], list[str]]:
         """The files and the folders in a folder, which is looked at once."""
         if folder not in self._listed:
-            self._listed[folder] = list_both(self.root / folder)
+            self._listed[folder] = files_and_folders(self.root / folder)
         return self._listed[folder]
 
     def _images(self, folder: str, *, of_masks: bool = False) -> dict[str, str | None]:

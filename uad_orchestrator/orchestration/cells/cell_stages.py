@@ -314,7 +314,7 @@ def _embedding_counts(detector: Detector) -> Mapping[str, int | float]:
         **counts,
         "fetched_embeddings": cache.fetched,
         "fetched_seconds": cache.fetch_seconds,
-        "embedded_seconds": seconds / max(1, views),
+        "embedded_seconds_each": seconds / max(1, views),
     }
 
 

@@ -49,7 +49,7 @@ class Materialized:
     """An asset of a cell that was materialised; ``reused`` if its artifact was there already.
 
     ``fetched_embeddings`` came from the store and were waited for so long; to embed one would have taken
-    ``embedded_seconds``, here or, where nothing was embedded here, on the machine that stored it.
+    ``embedded_seconds_each``, here or, where nothing was embedded here, on the machine that stored it.
     """
 
     asset: str
@@ -62,7 +62,7 @@ class Materialized:
     embedded_views: int = 0
     fetched_embeddings: int = 0
     fetched_seconds: float = 0.0
-    embedded_seconds: float = 0.0
+    embedded_seconds_each: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class CellRunner:
         instance: where the runs are recorded.
         refresh_id: stands in the tags of every run.
         devices: where this worker's networks run; empty: where the project file says.
-        within: the run that works these through, by its id.
+        within_run: the run that works these through, by its id.
     """
 
     project: Project
     instance: dg.DagsterInstance
     refresh_id: str
     devices: tuple[str, ...] = ()
-    within: str | None = None
+    within_run: str | None = None
     _definitions: dg.Definitions = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -154,7 +154,7 @@ class CellRunner:
             [asset_key(self.project, asset) for asset in assets],
             self.instance,
             partition=partition,
-            tags={**tags, **refresh_tags(self.refresh_id, self.within)},
+            tags={**tags, **refresh_tags(self.refresh_id, self.within_run)},
             run_config=QUIET,
         )
         if was_interrupted(result):
@@ -162,9 +162,9 @@ class CellRunner:
         return result
 
 
-def refresh_tags(refresh_id: str, within: str | None = None) -> dict[str, str]:
+def refresh_tags(refresh_id: str, within_run: str | None = None) -> dict[str, str]:
     """Tags by which a run of a dead process is recognised; whoever killed it does not want the daemon to try again."""
-    outer = {WITHIN: within} if within else {}
+    outer = {WITHIN: within_run} if within_run else {}
     return {"uad/refresh_id": refresh_id, **process_tags(), **NOT_TRIED_AGAIN, **outer}
 
 
@@ -208,5 +208,5 @@ def _materialized(asset: str, place: Mapping[str, Any], event: dg.AssetMateriali
         embedded_views=int(value("embedded_views", 0)),
         fetched_embeddings=int(value("fetched_embeddings", 0)),
         fetched_seconds=float(value("fetched_seconds", 0.0)),
-        embedded_seconds=float(value("embedded_seconds", 0.0)),
+        embedded_seconds_each=float(value("embedded_seconds_each", 0.0)),
     )

@@ -13,7 +13,7 @@ import dagster as dg
 from uad_orchestrator.orchestration.assets.partitions import group_partitions
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selected
-from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import group_tags
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import tags_of_group
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import is_last_of_backfill
 from uad_orchestrator.orchestration.execution.cell_runs import CellOutcome, CellRunner
@@ -72,9 +72,9 @@ def run_group(
         failed = [f"{node.asset} failed: {node.error}" for node in outcome.failed]
         log(f"{outcome.cell}: {', '.join([*done, *failed])}")
 
-    result = refresh(project, instance, selection=selected(cells, run), within=run.run_id, on_cell=tell)
+    result = refresh(project, instance, selection=selected(cells, run), within_run=run.run_id, on_cell=tell)
     if BOARD in run.tags and is_last_of_backfill(instance, run):
-        result.add(CellRunner(project, instance, run.run_id, within=run.run_id).run_leaderboard())
+        result.add(CellRunner(project, instance, run.run_id, within_run=run.run_id).run_leaderboard())
     return result
 
 
@@ -83,5 +83,5 @@ def _tagged_groups(project: Project) -> dg.PartitionedConfig:
     return dg.PartitionedConfig(
         group_partitions(project),
         run_config_for_partition_key_fn=lambda name: {},
-        tags_for_partition_key_fn=lambda name: group_tags(project, groups[name]),
+        tags_for_partition_key_fn=lambda name: tags_of_group(project, groups[name]),
     )

@@ -84,7 +84,7 @@ class RefreshResult:
         nodes = [node for node in self.materialized if node.fetched_embeddings]
         count = sum(node.fetched_embeddings for node in nodes)
         waited = sum(node.fetched_seconds for node in nodes)
-        saved = sum(node.fetched_embeddings * node.embedded_seconds for node in nodes)
+        saved = sum(node.fetched_embeddings * node.embedded_seconds_each for node in nodes)
         if waited <= saved:
             return None
         where = "here" if any(node.embedded_views for node in nodes) else "where they were computed"
@@ -123,7 +123,7 @@ def refresh(
     selection: Selection = Selection(),  # noqa: B008 - frozen
     workers: int = 1,
     rehash: bool = False,
-    within: str | None = None,
+    within_run: str | None = None,
     on_start: OnStart = lambda cells: None,
     on_cell: OnCell = lambda outcome: None,
 ) -> RefreshResult:
@@ -135,7 +135,7 @@ def refresh(
         selection: narrows the grid.
         workers: processes; 1 runs in this one.
         rehash: fingerprint every file anew, whatever is remembered of it; artifacts are held to their checksums.
-        within: the run of a group of cells that this is, by its id: it has one process, and leaves the board alone.
+        within_run: the run of a group of cells that this is, by its id: it has one process, and leaves the board alone.
         on_start: called once with the number of cells to run.
         on_cell: called with each cell's outcome as it ends.
     """
@@ -158,8 +158,8 @@ def refresh(
     refresh_id = uuid4().hex
     on_start(len(tasks))
     groups = group_tasks(tasks, state)
-    if within:
-        outcomes = run_here(CellRunner(project, instance, refresh_id, within=within), groups)
+    if within_run:
+        outcomes = run_here(CellRunner(project, instance, refresh_id, within_run=within_run), groups)
     else:
         outcomes = run_groups(project, instance, refresh_id, groups, workers)
     for outcome in outcomes:
@@ -168,7 +168,7 @@ def refresh(
     if tasks or plan.inputs or plan.rerecorded:
         result.rerecorded = rerecord(state, instance, selection)
     if (
-        not within
+        not within_run
         and selection.names("leaderboard")
         and (tasks or board_is_stale(plan) or (rehash and board_is_lost(state, store)))
     ):

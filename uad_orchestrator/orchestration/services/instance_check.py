@@ -12,7 +12,7 @@ from uad_orchestrator.orchestration.dagster_instance.instance import (
     open_instance,
     project_dagster_home,
 )
-from uad_orchestrator.orchestration.dagster_instance.settings.fitting import Around
+from uad_orchestrator.orchestration.dagster_instance.settings.fitting import ProjectFacts
 from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit
 from uad_orchestrator.orchestration.dagster_instance.settings.read import instance_misfits
 from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
@@ -59,12 +59,12 @@ def _misfits(project: Project, home: Path) -> list[Misfit]:
     """The settings that do not fit; an instance of the project's own that is not there yet gets those that do."""
     if not home.is_dir() or (home == project_dagster_home(project) and not (home / "dagster.yaml").exists()):
         return []
-    around = Around(
+    facts = ProjectFacts(
         hosts=_machines(project),
         pools=any(project.dagster.pools.model_dump().values()),
         own_folder=Path(project.storage.root) == Path(project.storage.local),
     )
-    return instance_misfits(home, os.environ, around)
+    return instance_misfits(home, os.environ, facts)
 
 
 def _machines(project: Project) -> tuple[str, ...]:

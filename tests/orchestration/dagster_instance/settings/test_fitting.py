@@ -11,20 +11,20 @@ import yaml
 
 from uad_orchestrator.orchestration.dagster_instance.instance import DAGSTER_YAML
 from uad_orchestrator.orchestration.dagster_instance.settings.cluster import CLUSTER_YAML
-from uad_orchestrator.orchestration.dagster_instance.settings.fitting import Around, find_misfits
+from uad_orchestrator.orchestration.dagster_instance.settings.fitting import ProjectFacts, find_misfits
 
 Settings = dict[str, Any]
 ENVIRON = {"UAD_POSTGRES_URL": "postgresql+psycopg2://uad@head/uad", "UAD_RAY_ADDRESS": "http://head:8265"}
 CLUSTER: Settings = yaml.safe_load(CLUSTER_YAML.read_text())
 OWN: Settings = yaml.safe_load(DAGSTER_YAML)
-POOLS = Around(pools=True)
+POOLS = ProjectFacts(pools=True)
 
 
 def misfits(
-    settings: Settings, around: Around = POOLS, environ: dict[str, str] = ENVIRON
+    settings: Settings, facts: ProjectFacts = POOLS, environ: dict[str, str] = ENVIRON
 ) -> dict[str, tuple[str, str]]:
     """What does not fit, by key: severity and words."""
-    found = find_misfits(settings, environ, around)
+    found = find_misfits(settings, environ, facts)
     assert len({misfit.key for misfit in found}) == len(found), "one line each"
     return {misfit.key: (misfit.severity, misfit.said) for misfit in found}
 
@@ -144,21 +144,23 @@ def test_variables_that_are_not_set_are_named_where_they_stand() -> None:
 
 
 def test_sqlite_fits_one_machine_and_not_several_that_share_a_store() -> None:
-    assert misfits(OWN, Around(hosts=("head",))) == {}
-    found = misfits(OWN, Around(hosts=("head", "line7", "line8", "line9")))
+    assert misfits(OWN, ProjectFacts(hosts=("head",))) == {}
+    found = misfits(OWN, ProjectFacts(hosts=("head", "line7", "line8", "line9")))
     assert list(found) == ["storage"] and found["storage"][0] == "warning"
     assert "4 machines (head, line7, line8)" in found["storage"][1]
-    assert misfits(changed(OWN, with_value(CLUSTER["storage"], "storage")), Around(hosts=("a", "b"))) == {}
+    assert (
+        misfits(changed(OWN, with_value(CLUSTER["storage"], "storage")), ProjectFacts(hosts=("a", "b"))) == {}
+    )
 
 
 def test_artifacts_in_a_folder_of_this_machine_are_out_of_reach_of_jobs_elsewhere() -> None:
-    assert misfits(OWN, Around(own_folder=True)) == {}
-    found = misfits(CLUSTER, Around(own_folder=True))
+    assert misfits(OWN, ProjectFacts(own_folder=True)) == {}
+    found = misfits(CLUSTER, ProjectFacts(own_folder=True))
     assert list(found) == ["run_launcher.class"] and "storage.root" in found["run_launcher.class"][1]
 
 
 def test_pools_matter_only_to_a_project_that_uses_them() -> None:
-    assert misfits(changed(CLUSTER, without("concurrency", "pools")), Around()) == {}
+    assert misfits(changed(CLUSTER, without("concurrency", "pools")), ProjectFacts()) == {}
 
 
 def test_stores_that_are_configured_one_by_one_are_looked_at_one_by_one() -> None:

@@ -21,6 +21,7 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import PID
 from uad_orchestrator.orchestration.dagster_instance.instance import InstanceReference
+from uad_orchestrator.orchestration.dagster_instance.settings.fitting import RAY_LAUNCHER
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ def launches_on_ray(instance: dg.DagsterInstance) -> bool:
 def names_ray(settings: InstanceReference) -> bool:
     """Whether the launcher in an instance's settings is dagster-ray's, or ours made of it."""
     data = settings.run_launcher_data
-    return data is not None and data.class_name == "RayRunLauncher"
+    return data is not None and data.class_name == RAY_LAUNCHER
 
 
 def fail_lost_runs(instance: dg.DagsterInstance) -> LostRuns:

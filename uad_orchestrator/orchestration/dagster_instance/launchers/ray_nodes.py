@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import names_ray
+from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import ENDED, names_ray
 
 MARK = "uad-node: "
 DAGSTER, PYTHON = "dagster", "python"
@@ -41,8 +41,6 @@ version {PYTHON} {{python}}
 NODE_LABEL = "ray.io/node-id"
 FORGET_SECONDS = 2.0
 """After which Ray has noted that a job is over; one that is deleted before that is noted as failed."""
-
-OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def ask_nodes(launcher: Any, seconds: float) -> list[NodeAnswer]:
     time.sleep(FORGET_SECONDS)
     for job in jobs:
         with suppress(Exception):  # what is not over is stopped first; a check leaves nothing that matters
-            if statuses[job] not in OVER:
+            if statuses[job] not in ENDED:
                 launcher.client.stop_job(job)
             launcher.client.delete_job(job)
     return sorted(found, key=lambda answer: answer.node)
@@ -136,8 +134,8 @@ def _wait(client: Any, jobs: Mapping[str, str], deadline: float) -> dict[str, st
     statuses: dict[str, str] = {}
     while True:
         for job in jobs:
-            if statuses.get(job) not in OVER:
+            if statuses.get(job) not in ENDED:
                 statuses[job] = str(client.get_job_status(job).value)
-        if all(status in OVER for status in statuses.values()) or time.monotonic() > deadline:
+        if all(status in ENDED for status in statuses.values()) or time.monotonic() > deadline:
             return statuses
         time.sleep(0.5)

@@ -74,7 +74,7 @@ def cell_tags(project: Project, cell: Cell) -> dict[str, str]:
     }
 
 
-def group_tags(project: Project, cells: Sequence[Cell]) -> dict[str, str]:
+def tags_of_group(project: Project, cells: Sequence[Cell]) -> dict[str, str]:
     """What a run of a group of cells is tagged with: all its detectors ask for the same resources."""
     return {**cell_tags(project, cells[0]), "uad/detector": ", ".join(cell.detector for cell in cells)}
 

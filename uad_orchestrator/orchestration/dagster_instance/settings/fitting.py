@@ -14,10 +14,13 @@ from uad_orchestrator.orchestration.dagster_instance.settings.misfit import (
     variables,
 )
 
-HERE = ("", "DefaultRunLauncher", "SyncInMemoryRunLauncher")
+ON_THIS_MACHINE = ("", "DefaultRunLauncher", "SyncInMemoryRunLauncher")
 """Launchers that run on this machine; "" is Dagster's default, the first of them."""
 
-AT_ONCE = (*HERE, "DockerRunLauncher")
+RAY_LAUNCHER = "RayRunLauncher"
+"""The class of dagster-ray's launcher, and of ours made of it."""
+
+WITHOUT_QUEUE = (*ON_THIS_MACHINE, "DockerRunLauncher")
 """Launchers whose runs begin when they are launched. With all others they wait until the cluster has room."""
 
 QUEUE_SECONDS = 3600
@@ -30,7 +33,7 @@ LIMITS = ("max_concurrent_runs", "tag_concurrency_limits", "block_op_concurrency
 
 
 @dataclass(frozen=True)
-class Around:
+class ProjectFacts:
     """What of the project decides what fits.
 
     Attributes:
@@ -44,34 +47,36 @@ class Around:
     own_folder: bool = False
 
 
-def find_misfits(settings: Mapping[str, Any], environ: Mapping[str, str], around: Around) -> list[Misfit]:
+def find_misfits(
+    settings: Mapping[str, Any], environ: Mapping[str, str], facts: ProjectFacts
+) -> list[Misfit]:
     """The settings that do not fit, none where all do.
 
     Args:
         settings: what ``dagster.yaml`` says, as YAML.
         environ: the environment's variables.
-        around: what of the project decides.
+        facts: what of the project decides.
     """
     launcher = str(get(settings, "run_launcher", "class") or "")
     return [
         *unset_variables(settings, environ),
-        *_storage(settings, launcher, around),
+        *_storage(settings, launcher, facts),
         *_run_limits(settings, launcher),
-        *_pools(settings, around),
-        *_launcher(settings, launcher, around),
+        *_pools(settings, facts),
+        *_launcher(settings, launcher, facts),
         *_monitoring(settings, launcher),
         *_retries(settings),
     ]
 
 
-def _storage(settings: Mapping[str, Any], launcher: str, around: Around) -> Iterator[Misfit]:
+def _storage(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) -> Iterator[Misfit]:
     remedy = "expected storage.postgres, as `uad init --cluster` writes it"
     for storage in storages(settings):
-        if storage.kind == "sqlite" and launcher not in HERE:
+        if storage.kind == "sqlite" and launcher not in ON_THIS_MACHINE:
             said = f"is SQLite, files of this machine, while {launcher} runs jobs on others, which cannot write them"
             yield Misfit(storage.key, f"{said}: {remedy}")
-        elif storage.kind == "sqlite" and len(around.hosts) > 1:
-            machines = f"{len(around.hosts)} machines ({', '.join(around.hosts[:3])})"
+        elif storage.kind == "sqlite" and len(facts.hosts) > 1:
+            machines = f"{len(facts.hosts)} machines ({', '.join(facts.hosts[:3])})"
             said = f"is SQLite, while {machines} made the artifacts of storage.root: none shows what the others ran"
             yield Misfit(storage.key, f"{said}; for one history of all, {remedy}", "warning")
 
@@ -92,10 +97,10 @@ def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
                 yield Misfit(place, f"{said}: move it to concurrency.runs")
     if limit == 0:
         yield Misfit(key, "is 0: no run ever starts; expected how many may run at once")
-    elif launcher not in HERE and limit is None and not _limited_elsewhere(settings):
+    elif launcher not in ON_THIS_MACHINE and limit is None and not _limited_elsewhere(settings):
         said = "is not set, so that 10 runs at once are all that the cluster ever gets: expected what it has room for"
         yield Misfit(key, said, "warning")
-    elif launcher not in HERE and limit == -1:
+    elif launcher not in ON_THIS_MACHINE and limit == -1:
         said = (
             "is -1, no limit: a backfill of all cells fills the cluster's queue, and PostgreSQL's connections"
         )
@@ -107,22 +112,22 @@ def _limited_elsewhere(settings: Mapping[str, Any]) -> bool:
     return any(get(settings, *place, "max_concurrent_runs") is not None for place in places)
 
 
-def _pools(settings: Mapping[str, Any], around: Around) -> Iterator[Misfit]:
+def _pools(settings: Mapping[str, Any], facts: ProjectFacts) -> Iterator[Misfit]:
     granularity = get(settings, "concurrency", "pools", "granularity")
-    if around.pools and granularity != "op":
+    if facts.pools and granularity != "op":
         said = f"is {granularity or 'not set'}, expected op: dagster.pools of uad.yaml limit stages, not whole runs"
         yield Misfit("concurrency.pools.granularity", said, "warning")
 
 
-def _launcher(settings: Mapping[str, Any], launcher: str, around: Around) -> Iterator[Misfit]:
-    if launcher not in HERE and around.own_folder:
+def _launcher(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) -> Iterator[Misfit]:
+    if launcher not in ON_THIS_MACHINE and facts.own_folder:
         said = (
             f"{launcher} runs jobs on other machines, while storage.root of uad.yaml is a folder of this one"
         )
         yield Misfit(
             "run_launcher.class", f"{said}: expected a bucket, or a folder that all of them mount", "warning"
         )
-    if launcher == "RayRunLauncher":
+    if launcher == RAY_LAUNCHER:
         sent = get(settings, "run_launcher", "config", "ray", "env_vars")
         named = {str(name).partition("=")[0] for name in sent} if isinstance(sent, list) else set()
         needed = [
@@ -139,7 +144,7 @@ def _monitoring(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
     if get(settings, "run_monitoring", "enabled") is not True:
         said = "is off, expected true: a run whose process or machine died stays started, with its place and its pools"
         yield Misfit("run_monitoring.enabled", said, "warning")
-    elif launcher not in AT_ONCE:
+    elif launcher not in WITHOUT_QUEUE:
         given = get(settings, "run_monitoring", "start_timeout_seconds")
         seconds = DAGSTERS_START_SECONDS if given is None else given
         if isinstance(seconds, int) and 0 < seconds < QUEUE_SECONDS:

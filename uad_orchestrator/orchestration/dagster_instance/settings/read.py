@@ -20,7 +20,11 @@ from uad_orchestrator.orchestration.dagster_instance.settings.database import (
     unusable,
     without,
 )
-from uad_orchestrator.orchestration.dagster_instance.settings.fitting import Around, find_misfits
+from uad_orchestrator.orchestration.dagster_instance.settings.fitting import (
+    RAY_LAUNCHER,
+    ProjectFacts,
+    find_misfits,
+)
 from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit, get
 
 
@@ -32,8 +36,9 @@ def read_settings(home: Path) -> Mapping[str, Any]:
         OSError: it cannot be read.
     """
     try:
+        # As a file: the error of a text would show the line, and what is secret in it.
         with (home / "dagster.yaml").open(encoding="utf-8") as file:
-            settings = yaml.safe_load(file)  # not of its text: the error would show the line, with what is secret in it
+            settings = yaml.safe_load(file)
     except FileNotFoundError:
         return {}
     except yaml.YAMLError as error:
@@ -43,20 +48,20 @@ def read_settings(home: Path) -> Mapping[str, Any]:
     return settings or {}
 
 
-def instance_misfits(home: Path, environ: Mapping[str, str], around: Around) -> list[Misfit]:
+def instance_misfits(home: Path, environ: Mapping[str, str], facts: ProjectFacts) -> list[Misfit]:
     """Which settings of a home do not fit, and why what they name cannot be used from here; nothing is written.
 
     Args:
         home: the folder of ``dagster.yaml``.
         environ: the environment's variables.
-        around: what of the project decides what fits.
+        facts: what of the project decides what fits.
     """
     try:
         settings = read_settings(home)
     except (OSError, ValueError) as error:
         return [Misfit("", f"cannot be read: {error}")]
     found = [
-        *find_misfits(settings, environ, around),
+        *find_misfits(settings, environ, facts),
         *_refused_by_the_launcher(settings),
         *_unusable_databases(settings, environ),
     ]
@@ -85,7 +90,7 @@ def _refused_by_the_launcher(settings: Mapping[str, Any]) -> Iterator[Misfit]:
     try:
         launcher = getattr(importlib.import_module(module), name)
     except (ImportError, TypeError) as error:  # TypeError: a relative name
-        extra = ": pip install 'uad_orchestrator[ray]'" if name == "RayRunLauncher" else ""
+        extra = ": pip install 'uad_orchestrator[ray]'" if name == RAY_LAUNCHER else ""
         yield Misfit("run_launcher.module", f"{module} cannot be imported ({error}){extra}")
     except AttributeError:
         yield Misfit("run_launcher.class", f"{module} has no {name}")
