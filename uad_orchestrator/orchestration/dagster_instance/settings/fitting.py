@@ -123,8 +123,8 @@ def _launcher(settings: Mapping[str, Any], launcher: str, around: Around) -> Ite
             "run_launcher.class", f"{said}: expected a bucket, or a folder that all of them mount", "warning"
         )
     if launcher == "RayRunLauncher":
-        sent = get(settings, "run_launcher", "config", "ray", "env_vars") or []
-        named = {str(name).partition("=")[0] for name in sent}
+        sent = get(settings, "run_launcher", "config", "ray", "env_vars")
+        named = {str(name).partition("=")[0] for name in sent} if isinstance(sent, list) else set()
         needed = [
             "UAD_HOME",
             *(name for storage in storages(settings) for _, name in variables(storage.config)),
