@@ -130,6 +130,7 @@ def test_the_last_run_of_a_backfill_is_known(instance: dg.DagsterInstance) -> No
     queue(instance, **{"dagster/backfill": "another"})
     assert not is_last_of_backfill(instance, first)
     assert is_last_of_backfill(instance, last)
+    assert is_last_of_backfill(instance, queue(instance)), "Dagster takes the tag from one tried again later"
 
 
 def test_the_sensor_asks_for_groups_and_again_for_what_is_left(

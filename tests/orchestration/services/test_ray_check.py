@@ -16,6 +16,7 @@ from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import 
     ray_launcher,
     read_answer,
 )
+from uad_orchestrator.orchestration.dagster_instance.settings.cluster import CLUSTER_YAML
 from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
 
 
@@ -85,6 +86,23 @@ def test_only_where_runs_are_launched_on_ray(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert ray_launcher(tmp_path) is None and list(ray_problems(tmp_path)) == []
     assert not (tmp_path / "history").exists(), "looking makes no databases"
+
+
+@pytest.mark.parametrize(
+    "settings", ["a: [", "- a", "foo: 1", "storage: {postgres: {postgres_url: {env: UAD_UNSET}}}"]
+)
+def test_settings_that_dagster_refuses_are_no_fault_of_ray(tmp_path: Path, settings: str) -> None:
+    """Who reads them says what is wrong."""
+    (tmp_path / "dagster.yaml").write_text(settings)
+    assert list(ray_problems(tmp_path)) == []
+
+
+def test_a_head_whose_address_is_not_set_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UAD_RAY_ADDRESS", raising=False)
+    (tmp_path / "dagster.yaml").write_text(CLUSTER_YAML.read_text())
+    assert list(ray_problems(tmp_path)) == []
 
 
 def test_a_head_that_does_not_answer_is_said(tmp_path: Path) -> None:

@@ -82,14 +82,16 @@ def cells_at_work(instance: dg.DagsterInstance, project: Project) -> dict[str, C
 def is_last_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Note that a run has computed its cells; whether all others of its backfill have, too.
 
-    Noted before it is looked: of two that end at once one at least sees the other.
+    Noted before it is looked: of two that end at once one at least sees the other. A run that is tried again after its
+    backfill ended belongs to none any more, and is the last.
     """
     if BACKFILL_TAG not in run.tags:  # started again by hand
         return True
     instance.add_run_tags(run.run_id, {DONE: "true"})
-    others = instance.get_runs(
-        RunsFilter(statuses=list(UNFINISHED), tags={BACKFILL_TAG: run.tags[BACKFILL_TAG]})
-    )
+    backfill = run.tags.get(BACKFILL_TAG)
+    if backfill is None:
+        return True
+    others = instance.get_runs(RunsFilter(statuses=list(UNFINISHED), tags={BACKFILL_TAG: backfill}))
     return all(DONE in other.tags for other in others if other.run_id != run.run_id)
 
 

@@ -49,9 +49,18 @@ class ResourceSettings(Section):
 
     num_gpus: NonNegativeFloat | None = Field(
         None,
+        allow_inf_nan=False,
         description="GPUs; on Ray a share, such as `0.5`, lets two runs have one; Kubernetes gives whole ones",
     )
-    num_cpus: PositiveFloat | None = Field(None, description="CPU cores")
+    num_cpus: PositiveFloat | None = Field(None, allow_inf_nan=False, description="CPU cores")
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _whole_above_one(cls, number: float | None) -> float | None:
+        """Ray takes shares of one GPU, and whole ones."""
+        if number is not None and number > 1 and not number.is_integer():
+            raise ValueError(f"is {number:g}: above 1 it must be a whole number of GPUs")
+        return number
 
     @model_validator(mode="after")
     def _one_at_least(self) -> ResourceSettings:

@@ -34,6 +34,7 @@ from uad_orchestrator.project.settings import ResourceSettings
 
 GPU = {"num_gpus": 1, "num_cpus": 4}
 AMOUNTS = st.floats(0.01, 512).map(lambda value: round(value, 2))
+GPUS = AMOUNTS.map(lambda value: value if value <= 1 else round(value))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return workshop
 
 
-@given(st.one_of(st.none(), st.just(0.0), AMOUNTS), AMOUNTS)
+@given(st.one_of(st.none(), st.just(0.0), GPUS), AMOUNTS)
 def test_each_launcher_reads_its_own_tag(num_gpus: float | None, num_cpus: float) -> None:
     tags = resource_tags(ResourceSettings(num_gpus=num_gpus, num_cpus=num_cpus))
     ray = RayLauncherConfig.from_tags(tags)
@@ -88,6 +89,9 @@ def test_resources_that_ask_for_nothing_are_an_error(workshop: Workshop, tmp_pat
     for wrong in (
         "resources: {}",
         "resources: {num_gpus: -1}",
+        "resources: {num_gpus: .inf}",
+        "resources: {num_gpus: 1.5}",
+        "resources: {num_cpus: .inf}",
         "resources: {num_cpus: 0}",
         "resources: {gpus: 1}",
     ):

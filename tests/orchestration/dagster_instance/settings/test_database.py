@@ -24,6 +24,7 @@ from uad_orchestrator.orchestration.services.instance_check import instance_prob
 
 pytest.importorskip("dagster_postgres")
 SECRET = "hunter/2@night"  # pragma: allowlist secret
+WRITTEN = quote(SECRET, safe="")
 PARTS = {"username": "uad", "password": {"env": "PG_WORD"}, "hostname": "db", "db_name": "uad"}
 
 
@@ -44,13 +45,19 @@ def test_the_url_is_the_one_that_dagster_makes_of_the_parts() -> None:
 @pytest.mark.parametrize(
     ("config", "key", "words"),
     [
-        ({"postgres_url": f"postgresql://uad:{SECRET}@db/uad"}, "postgres_url", "psycopg is not installed"),
-        ({"postgres_url": f"postgres://uad:{SECRET}@db/uad"}, "postgres_url", "postgresql+psycopg2://"),
+        ({"postgres_url": f"postgresql://uad:{WRITTEN}@db/uad"}, "postgres_url", "psycopg is not installed"),
+        ({"postgres_url": f"postgres://uad:{WRITTEN}@db/uad"}, "postgres_url", "postgresql+psycopg2://"),
         (
             {"postgres_url": f"postgresql+psycopg2//uad:{SECRET}@db/uad"},
             "postgres_url",
             "is no URL of a database",
         ),
+        (
+            {"postgres_url": f"postgresql+psycopg2://uad:{SECRET}@db/uad"},
+            "postgres_url",
+            "is no URL of a database",
+        ),
+        ({"postgres_url": f"sqlite://uad:{WRITTEN}@db/uad"}, "postgres_url", "which is not PostgreSQL's"),
         ({"postgres_db": PARTS}, "postgres_db", "psycopg is not installed"),
         ({"postgres_db": {**PARTS, "port": SECRET}}, "postgres_db", "is no URL of a database"),
     ],

@@ -173,7 +173,14 @@ def test_stores_that_are_configured_one_by_one_are_looked_at_one_by_one() -> Non
 
 
 @pytest.mark.parametrize(
-    "odd", [{"concurrency": 3}, {"storage": 3}, {"run_launcher": []}, {"run_retries": "on"}]
+    "odd",
+    [
+        {"concurrency": 3},
+        {"storage": 3},
+        {"run_launcher": []},
+        {"run_launcher": {"class": "RayRunLauncher", "config": {"ray": {"env_vars": 5}}}},
+        {"run_retries": "on"},
+    ],
 )
 def test_settings_that_are_no_settings_break_nothing(odd: Settings) -> None:
     """Dagster refuses them, which is said by who asks Dagster."""

@@ -1,4 +1,4 @@
-"""Settings that are no settings: each is said in words, none ends the check, and none shows what is secret."""
+"""What is said of a ``dagster.yaml`` that cannot be used: a line each, whatever stands in it, and no password."""
 
 from __future__ import annotations
 
@@ -10,41 +10,46 @@ from uad_orchestrator.orchestration.dagster_instance.settings.fitting import Pro
 from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit
 from uad_orchestrator.orchestration.dagster_instance.settings.read import instance_misfits
 
-RAY = "module: dagster_ray, class: RayRunLauncher"
+SECRET = "hunter"  # pragma: allowlist secret
+RAISING = "raise RuntimeError('no licence')"
 
 
 def errors(home: Path, text: str) -> list[Misfit]:
     (home / "dagster.yaml").write_text(text)
-    return [found for found in instance_misfits(home, {}, ProjectFacts()) if found.severity == "error"]
-
-
-def test_a_line_that_cannot_be_read_is_named_without_what_it_says(tmp_path: Path) -> None:
-    url = "postgresql+psycopg2://uad:hunter2: x@db/uad"  # pragma: allowlist secret
-    (fault,) = errors(tmp_path, f"storage:\n  postgres:\n    postgres_url: {url}\n")
-    assert "cannot be read" in fault.said and "dagster.yaml" in fault.said and "line 3" in fault.said
-    assert "hunter2" not in fault.said
+    return [misfit for misfit in instance_misfits(home, {}, ProjectFacts()) if misfit.severity == "error"]
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "words"),
+    ("value", "place"),
+    [(f"postgresql://uad:{SECRET}: 2@db/uad", 42), (f'"postgresql://uad:{SECRET}"2@db', 44)],
+)
+def test_a_line_that_is_no_yaml_is_said_by_its_place_alone(tmp_path: Path, value: str, place: int) -> None:
+    (fault,) = errors(tmp_path, f"storage:\n  postgres:\n    postgres_url: {value}\n")
+    assert f"cannot be read: line 3, column {place}: " in fault.said and SECRET not in fault.said
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "key", "words"),
     [
-        ("1: 2\n", "", "refused by Dagster"),
-        ("storage: somewhere\n", "", "refused by Dagster"),
-        ("run_monitoring: 5\n", "", "refused by Dagster"),
-        (
-            "run_launcher: {module: .ray, class: RayRunLauncher}\n",
-            "run_launcher.module",
-            "cannot be imported",
-        ),
-        ("run_launcher: {module: json, class: Nothing}\n", "run_launcher.class", "json has no Nothing"),
-        (
-            f"run_launcher: {{{RAY}, config: {{ray: {{env_vars: 5}}}}}}\n",
-            "run_launcher.config",
-            "must be list",
-        ),
+        ("os", "path", "class", "os.path is no run launcher"),
+        ("os", "getcwd", "class", "os.getcwd is no run launcher"),
+        ("os", "Gone", "class", "os has no Gone"),
+        (".near", "Launcher", "module", ".near cannot be imported"),
+        ("raises_at_import", "Launcher", "module", "raises_at_import cannot be imported (no licence)"),
     ],
 )
-def test_what_is_no_setting_is_said(tmp_path: Path, text: str, key: str, words: str) -> None:
-    if "dagster_ray" in text:
-        pytest.importorskip("dagster_ray")
-    assert any(found.key == key and words in found.said for found in errors(tmp_path, text))
+def test_a_class_that_is_no_run_launcher_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, key: str, words: str
+) -> None:
+    (tmp_path / "raises_at_import.py").write_text(RAISING)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {
+        fault.key: fault.said
+        for fault in errors(tmp_path, f"run_launcher: {{module: {module}, class: {name}}}")
+    }
+    assert words in found[f"run_launcher.{key}"]
+
+
+def test_keys_that_are_no_words_are_refused_by_dagster(tmp_path: Path) -> None:
+    (fault,) = errors(tmp_path, "5: {6: 7}")
+    assert fault.said.startswith("is refused by Dagster")

@@ -101,24 +101,28 @@ def database_url(storage: Storage, environ: Mapping[str, str]) -> URL | None:
     parts = {
         name: _value(part, environ) for name, part in _mapping(storage.config.get("postgres_db")).items()
     }
+    wrong = f"is no URL of a database: expected {EXPECTED}, with @, / and : of the password encoded"
+    if not whole and (not parts or None in parts.values()):
+        return None
     try:
-        if whole:
-            return make_url(str(whole))
-        if not parts or None in parts.values():
-            return None
-        return URL.create(
-            parts.get("scheme", "postgresql"),
-            username=parts.get("username"),
-            password=str(parts.get("password", "")) or None,
-            host=parts.get("hostname"),
-            port=int(parts.get("port", 5432)),
-            database=parts.get("db_name"),
-            query=parts.get("params", {}),
+        url = (
+            make_url(str(whole))
+            if whole
+            else URL.create(
+                parts.get("scheme", "postgresql"),
+                username=parts.get("username"),
+                password=str(parts.get("password", "")) or None,
+                host=parts.get("hostname"),
+                port=int(parts.get("port", 5432)),
+                database=parts.get("db_name"),
+                query=parts.get("params", {}),
+            )
         )
     except (ArgumentError, TypeError, ValueError):
-        raise ValueError(
-            f"is no URL of a database: expected {EXPECTED}, with @, / and : of the password encoded"
-        ) from None
+        raise ValueError(wrong) from None
+    if "@" in (url.host or ""):  # what stands before it is the end of a password
+        raise ValueError(wrong)
+    return url
 
 
 def _value(setting: Any, environ: Mapping[str, str]) -> Any:
@@ -136,6 +140,9 @@ def unusable(storage: Storage, environ: Mapping[str, str]) -> Misfit | None:
         url = database_url(storage, environ)
         if url is not None:
             url.get_dialect().import_dbapi()
+            if url.get_backend_name() != "postgresql":
+                said = f"begins with {url.drivername}://, which is not PostgreSQL's: write {EXPECTED}"
+                return Misfit(storage.url_key, said)
     except NoSuchModuleError:
         said = f"begins with {url.drivername if url else ''}://, which SQLAlchemy does not know: write {EXPECTED}"
         return Misfit(storage.url_key, said)

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import yaml
+from dagster._check import CheckError
 
 from uad_orchestrator.orchestration.dagster_instance.settings.database import (
     passwords,
@@ -36,16 +37,22 @@ def read_settings(home: Path) -> Mapping[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        # As a file: the error of a text would show the line, and what is secret in it.
-        with (home / "dagster.yaml").open(encoding="utf-8") as file:
-            settings = yaml.safe_load(file)
+        text = (home / "dagster.yaml").read_text(encoding="utf-8")
+        settings = yaml.safe_load(text)
     except FileNotFoundError:
         return {}
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(_said_by_yaml(error)) from error
     if not isinstance(settings, Mapping | None):
         raise ValueError(f"expected a mapping, found {type(settings).__name__}")
     return settings or {}
+
+
+def _said_by_yaml(error: yaml.YAMLError) -> str:
+    """What is wrong, and where; without the line itself, which may hold a password."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is no YAML"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else str(said)
 
 
 def instance_misfits(home: Path, environ: Mapping[str, str], facts: ProjectFacts) -> list[Misfit]:
@@ -83,33 +90,45 @@ def _unusable_databases(settings: Mapping[str, Any], environ: Mapping[str, str])
 
 def _refused_by_the_launcher(settings: Mapping[str, Any]) -> Iterator[Misfit]:
     from dagster._config import validate_config
+    from dagster._core.launcher import RunLauncher
+    from dagster._serdes import ConfigurableClass
 
     module, name = (str(get(settings, "run_launcher", part) or "") for part in ("module", "class"))
     if not module:
         return
     try:
-        launcher = getattr(importlib.import_module(module), name)
-    except (ImportError, TypeError) as error:  # TypeError: a relative name
+        launcher = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # whatever a module raises while it is imported
         extra = ": pip install 'uad_orchestrator[ray]'" if name == RAY_LAUNCHER else ""
-        yield Misfit("run_launcher.module", f"{module} cannot be imported ({error}){extra}")
-    except AttributeError:
+        yield Misfit(
+            "run_launcher.module",
+            f"{module} cannot be imported ({str(error) or type(error).__name__}){extra}",
+        )
+        return
+    if launcher is None:
         yield Misfit("run_launcher.class", f"{module} has no {name}")
+    elif not _is_class_of(launcher, RunLauncher, ConfigurableClass):
+        said = f"{module}.{name} is no run launcher: expected a class of Dagster's RunLauncher and ConfigurableClass"
+        yield Misfit("run_launcher.class", said)
     else:
         config = get(settings, "run_launcher", "config") or {}
         for fault in validate_config(launcher.config_type(), config).errors or ():
             yield Misfit("run_launcher.config", f"{name} refuses it: {' '.join(fault.message.split())}")
 
 
+def _is_class_of(found: object, *parents: type) -> bool:
+    return isinstance(found, type) and all(issubclass(found, parent) for parent in parents)
+
+
 def _refused_by_dagster(
     home: Path, settings: Mapping[str, Any], environ: Mapping[str, str]
 ) -> Iterator[Misfit]:
-    from dagster._check import CheckError
     from dagster._core.instance.config import dagster_instance_config
 
     if not settings:
         return
     try:
         dagster_instance_config(str(home))
-    except (dg.DagsterError, CheckError) as error:  # CheckError: a key that is a number
+    except (dg.DagsterError, CheckError) as error:
         said = without(" ".join(str(error).split()), *passwords(settings, environ))
         yield Misfit("", f"is refused by Dagster: {said[:500]}")
