@@ -92,7 +92,7 @@ def database_url(storage: Storage, environ: Mapping[str, str]) -> URL | None:
     Raises:
         ValueError: it is no URL of a database; the message does not repeat it.
     """
-    from sqlalchemy import URL, make_url
+    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     if storage.config.get("auth_provider"):
@@ -105,24 +105,26 @@ def database_url(storage: Storage, environ: Mapping[str, str]) -> URL | None:
     if not whole and (not parts or None in parts.values()):
         return None
     try:
-        url = (
-            make_url(str(whole))
-            if whole
-            else URL.create(
-                parts.get("scheme", "postgresql"),
-                username=parts.get("username"),
-                password=str(parts.get("password", "")) or None,
-                host=parts.get("hostname"),
-                port=int(parts.get("port", 5432)),
-                database=parts.get("db_name"),
-                query=parts.get("params", {}),
-            )
-        )
+        url = make_url(str(whole)) if whole else _url_of_parts(parts)
     except (ArgumentError, TypeError, ValueError):
         raise ValueError(wrong) from None
     if "@" in (url.host or ""):  # what stands before it is the end of a password
         raise ValueError(wrong)
     return url
+
+
+def _url_of_parts(parts: Mapping[str, Any]) -> URL:
+    from sqlalchemy import URL
+
+    return URL.create(
+        parts.get("scheme", "postgresql"),
+        username=parts.get("username"),
+        password=str(parts.get("password", "")) or None,
+        host=parts.get("hostname"),
+        port=int(parts.get("port", 5432)),
+        database=parts.get("db_name"),
+        query=parts.get("params", {}),
+    )
 
 
 def _value(setting: Any, environ: Mapping[str, str]) -> Any:
