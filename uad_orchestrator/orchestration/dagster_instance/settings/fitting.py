@@ -14,13 +14,13 @@ from uad_orchestrator.orchestration.dagster_instance.settings.misfit import (
     variables,
 )
 
-ON_THIS_MACHINE = ("", "DefaultRunLauncher", "SyncInMemoryRunLauncher")
+HERE = ("", "DefaultRunLauncher", "SyncInMemoryRunLauncher")
 """Launchers that run on this machine; "" is Dagster's default, the first of them."""
 
 RAY_LAUNCHER = "RayRunLauncher"
 """The class of dagster-ray's launcher, and of ours made of it."""
 
-WITHOUT_QUEUE = (*ON_THIS_MACHINE, "DockerRunLauncher")
+WITHOUT_QUEUE = (*HERE, "DockerRunLauncher")
 """Launchers whose runs begin when they are launched. With all others they wait until the cluster has room."""
 
 QUEUE_SECONDS = 3600
@@ -72,7 +72,7 @@ def find_misfits(
 def _storage(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) -> Iterator[Misfit]:
     remedy = "expected storage.postgres, as `uad init --cluster` writes it"
     for storage in storages(settings):
-        if storage.kind == "sqlite" and launcher not in ON_THIS_MACHINE:
+        if storage.kind == "sqlite" and launcher not in HERE:
             said = f"is SQLite, files of this machine, while {launcher} runs jobs on others, which cannot write them"
             yield Misfit(storage.key, f"{said}: {remedy}")
         elif storage.kind == "sqlite" and len(facts.hosts) > 1:
@@ -97,10 +97,10 @@ def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
                 yield Misfit(place, f"{said}: move it to concurrency.runs")
     if limit == 0:
         yield Misfit(key, "is 0: no run ever starts; expected how many may run at once")
-    elif launcher not in ON_THIS_MACHINE and limit is None and not _limited_elsewhere(settings):
+    elif launcher not in HERE and limit is None and not _limited_elsewhere(settings):
         said = "is not set, so that 10 runs at once are all that the cluster ever gets: expected what it has room for"
         yield Misfit(key, said, "warning")
-    elif launcher not in ON_THIS_MACHINE and limit == -1:
+    elif launcher not in HERE and limit == -1:
         said = (
             "is -1, no limit: a backfill of all cells fills the cluster's queue, and PostgreSQL's connections"
         )
@@ -120,7 +120,7 @@ def _pools(settings: Mapping[str, Any], facts: ProjectFacts) -> Iterator[Misfit]
 
 
 def _launcher(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) -> Iterator[Misfit]:
-    if launcher not in ON_THIS_MACHINE and facts.own_folder:
+    if launcher not in HERE and facts.own_folder:
         said = (
             f"{launcher} runs jobs on other machines, while storage.root of uad.yaml is a folder of this one"
         )
