@@ -145,7 +145,8 @@ def _cannot_be_opened(home: Path, project: Project, error: Exception) -> str:
     settings = _settings_of(home)
     said = without(said_by(error), *passwords(settings, os.environ))
     if postgres_in(settings):
-        return f"Dagster's records in PostgreSQL ({home / 'dagster.yaml'}) cannot be used: {said}"
+        place = f"Dagster's records in PostgreSQL ({home / 'dagster.yaml'})"
+        return f"{place} cannot be used: {said}. `uad check` tells whether the settings or the server are at fault"
     if home != project_dagster_home(project):
         return f"Dagster's store in {home} (DAGSTER_HOME) cannot be opened: {said}"
     return (
