@@ -19,7 +19,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from benchmarks.filled_grid import build_project, fill
+from benchmarks.made_up.project_grid import build_grid, record_grid
 from benchmarks.rows import BenchmarkRow
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.code_location import build_definitions
@@ -33,16 +33,17 @@ from uad_orchestrator.orchestration.versions.stores import inputs_stamp, open_st
 from uad_orchestrator.project import Project, load_project
 
 REPEATS, EVERY, CELL_RUNS = 3, 5, 7
-CASE = "43 x 15 x 5"
+CATEGORIES, DETECTORS = 43, 15
+CASE = f"{CATEGORIES} x {DETECTORS} x {len(CELL_ASSETS)}"
 
 
 def run() -> list[BenchmarkRow]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        build_project(home)
+        build_grid(home, CATEGORIES, DETECTORS)
         project = load_project(home)
         with open_instance(project) as instance:
-            fill(home, instance)
+            record_grid(home, instance)
             commands = _command_rows(home)
             resolver = _resolver_row(project, instance)
             cells = _cell_rows(project, instance)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.made_up.report_grid import DETECTORS, build_grid, change_one_cell
+from benchmarks.made_up.project_grid import DETECTORS, build_grid, change_one_cell
 from benchmarks.rows import BenchmarkRow
 
 CATEGORIES = 400

@@ -48,6 +48,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """At the end it is garbage after all, and extensions that are not tidied up complain."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def dagsters_databases() -> Iterator[None]:
     """Opened with less preparation, where a test that was collected uses Dagster."""

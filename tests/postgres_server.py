@@ -43,10 +43,19 @@ def postgres_url() -> Iterator[str]:
 
 def empty_database(url: str) -> str:
     """The URL of a new database in the server of that one."""
-    name = f"test_{uuid4().hex[:12]}"
-    with connection(url) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    return f"{url.rpartition('/')[0]}/{name}"
+    return _new_database(url, "template1")
+
+
+def copied_database(url: str) -> str:
+    """The URL of a copy of a database to which nobody is connected now."""
+    return _new_database(url, url.rpartition("/")[2])
+
+
+def _new_database(url: str, template: str) -> str:
+    server, name = url.rpartition("/")[0], f"test_{uuid4().hex[:12]}"
+    with connection(f"{server}/postgres") as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return f"{server}/{name}"
 
 
 @contextmanager

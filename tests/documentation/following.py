@@ -36,10 +36,11 @@ def follow(block: Block, folder: Path, ports: Mapping[str, int], seconds: float 
     runner = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[block.language]
     kept = {name: value for name, value in os.environ.items() if name not in ("UAD_HOME", "DAGSTER_HOME")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    modules = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
     done = subprocess.run(
         [*runner, code],
         cwd=folder,
-        env={**kept, "PATH": path, "COLUMNS": "160", "PYTHONPATH": str(ROOT)},
+        env={**kept, "PATH": path, "COLUMNS": "160", "PYTHONPATH": modules},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
 """Commands, programs and settings in README and documentation: each is run, or checked and marked as only shown.
 
 A bash block has a marker above it: the name that ``.ci/run`` takes it by, ``tutorial`` (run by
-``test_tutorial.py`` and ``test_line_tutorial.py``), or ``shown: REASON`` where it cannot be run here.
+``test_tutorial.py``, ``test_line_tutorial.py`` and ``tests/cluster``), or ``shown: REASON`` where it cannot be run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def test_a_command_is_run_or_says_why_not(block: Block) -> None:
     if block.marker.startswith("shown: "):
         assert len(block.marker) > len("shown: because"), "say why it is only shown"
     elif block.marker == "tutorial":
-        assert block.page in ("docs/tutorial.md", "docs/line-tutorial.md")
+        assert block.page in ("docs/tutorial.md", "docs/line-tutorial.md", "docs/cluster.md")
     else:
         assert block.page == "README.md" and block.marker in run_by_ci, "no one runs this"
 

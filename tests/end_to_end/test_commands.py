@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.cli import invoke
 from tests.end_to_end.ui_process import clean_environment, wait_for
 from tests.orchestration.workshop import EMBEDDER, Workshop
 from uad_orchestrator.detectors.protocol.scoring import read_scores
@@ -62,7 +63,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def uad(*arguments: str | Path) -> Answer:
-    """Run ``uad`` to its end."""
+    """Run ``uad`` to its end, in a process of its own."""
     done = subprocess.run(
         command(*arguments),
         check=False,
@@ -72,6 +73,12 @@ def uad(*arguments: str | Path) -> Answer:
         timeout=PATIENCE,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def answer(*arguments: str | Path) -> Answer:
+    """The same in this process, which has imported all of it: what is asked is not how a process starts and ends."""
+    done = invoke.uad(*arguments)
+    return Answer(done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +109,13 @@ def test_nothing_of_the_environment_is_kept_or_said(refreshed: tuple[Path, Answe
 
 def test_init_writes_a_project_once(tmp_path: Path) -> None:
     home = tmp_path / "line"
-    assert uad("init", "--home", home).status == 0
+    assert answer("init", "--home", home).status == 0
     first = (home / "uad.yaml").read_text()
-    again = uad("init", "--home", home)
+    again = answer("init", "--home", home)
     assert (again.status, again.out) == (2, "")
     assert "uad.yaml" in again.err
     assert (home / "uad.yaml").read_text() == first
-    checked = uad("check", "--home", home, "--json")
+    checked = answer("check", "--home", home, "--json")
     assert checked.status == 1
     assert any("data/line7" in str(problem) for problem in checked.json["problems"]), (
         "the images are not there"
@@ -130,18 +137,18 @@ def test_refresh_says_what_it_did_in_json(refreshed: tuple[Path, Answer]) -> Non
 
 def test_leaderboard_in_every_format(refreshed: tuple[Path, Answer]) -> None:
     home, _ = refreshed
-    rows = uad("leaderboard", "--home", home, "--format", "json").json["rows"]
+    rows = answer("leaderboard", "--home", home, "--format", "json").json["rows"]
     assert {(row["dataset"], row["category"], row["detector"]) for row in rows} == {
         ("alpha", "disc", detector) for detector in DETECTORS
     }
     for row in rows:
         assert 0 <= row["image_auroc"] <= 1 and 0 <= row["aupro_0.05"] <= 1
         assert row["threshold_source"]
-    spread = list(csv.DictReader(io.StringIO(uad("leaderboard", "--home", home, "--format", "csv").out)))
+    spread = list(csv.DictReader(io.StringIO(answer("leaderboard", "--home", home, "--format", "csv").out)))
     best = {row["detector"]: row["pixel_auroc"] for row in rows}
     shown = {row["detector"]: row["pixel_auroc"] for row in spread if row["detector"] in DETECTORS}
     assert {name: float(value) for name, value in shown.items()} == pytest.approx(best, abs=1e-4)
-    lines = uad("leaderboard", "--home", home, "--format", "md").out.splitlines()
+    lines = answer("leaderboard", "--home", home, "--format", "md").out.splitlines()
     header = next(line for line in lines if line.startswith("|"))
     assert "image AUROC" in header
     assert all(line.count("|") == header.count("|") for line in lines if line.startswith("|"))
@@ -172,7 +179,7 @@ def test_robustness_draws_and_tells_without_a_refit(refreshed: tuple[Path, Answe
         "--drift",
         "jpeg",
     ]
-    found = uad(*asked, "--output", figure, "--json")
+    found = answer(*asked, "--output", figure, "--json")
     assert found.status == 0, found.err
     assert figure.read_bytes().startswith(b"\x89PNG") and found.json["figure"] == str(figure)
     rows = {(row["detector"], row["drift"], row["level"]) for row in found.json["rows"]}
@@ -180,28 +187,28 @@ def test_robustness_draws_and_tells_without_a_refit(refreshed: tuple[Path, Answe
         (name, "jpeg" if level else None, level) for name in ("patchcore", "bright") for level in range(6)
     }
     assert stamps(home) == before, "no artifact is written"
-    wrong = uad("robustness", "--home", home, "--drift", "rain")
+    wrong = answer("robustness", "--home", home, "--drift", "rain")
     assert wrong.status == 2 and "white_balance" in wrong.err
 
 
 def test_check_finds_nothing_wrong(refreshed: tuple[Path, Answer]) -> None:
-    found = uad("check", "--home", refreshed[0], "--json")
+    found = answer("check", "--home", refreshed[0], "--json")
     assert (found.status, found.json["problems"]) == (0, [])
 
 
 def test_sql_over_the_lineage(refreshed: tuple[Path, Answer]) -> None:
     home, _ = refreshed
     query = "SELECT count(DISTINCT detector) AS detectors FROM materialization WHERE asset = 'metrics_report'"
-    found = uad("sql", query, "--home", home, "--json")
+    found = answer("sql", query, "--home", home, "--json")
     assert (found.status, found.json) == (0, {"columns": ["detectors"], "rows": [[len(DETECTORS)]]})
-    wrong = uad("sql", "SELECT nothing FROM nowhere", "--home", home)
+    wrong = answer("sql", "SELECT nothing FROM nowhere", "--home", home)
     assert (wrong.status, wrong.out) == (2, "")
     assert "nowhere" in wrong.err
 
 
 def test_wrong_usage_exits_with_2(copied: Workshop) -> None:
-    assert uad("refresh", "--home", copied.home / "elsewhere").status == 2
-    assert uad("refresh", "--home", copied.home, "--asset", "memory_bnak").status == 2
+    assert answer("refresh", "--home", copied.home / "elsewhere").status == 2
+    assert answer("refresh", "--home", copied.home, "--asset", "memory_bnak").status == 2
     copied.edit(lambda values: values["detectors"]["patchcore"]["coreset"].update(ratoi=0.1))
     wrong = uad("refresh", "--home", copied.home, "--json")
     assert (wrong.status, wrong.out) == (2, "")
@@ -216,7 +223,7 @@ def test_a_failed_cell_exits_with_1_and_stands_on_the_board(copied: Workshop) ->
         ("score_table", detector) for detector in DETECTORS
     }
     assert all("000.png" in node["error"] for node in failed.json["failed"])
-    rows = uad("leaderboard", "--home", copied.home, "--format", "json").json["rows"]
+    rows = answer("leaderboard", "--home", copied.home, "--format", "json").json["rows"]
     assert all(row["status"] == "failed" and "000.png" in row["reason"] for row in rows)
 
 

@@ -52,8 +52,11 @@ class Server:
         request = urllib.request.Request(
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            found = json.loads(answer.read())
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                found = json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{error}: {error.read().decode(errors='replace')[-2000:]}") from error
         assert "errors" not in found, found["errors"]
         return found["data"]
 

@@ -77,6 +77,30 @@ def test_paired_draws_tell_apart_what_unpaired_intervals_do_not() -> None:
     assert within_noise(good, auroc_replicates(names, slightly, kinds))
 
 
+@pytest.mark.parametrize("n", [1, 7, 400, 2000, 2001])
+def test_a_difference_is_judged_by_its_interval_however_many_draws_lie_on_each_side(n: int) -> None:
+    """Also where all but a few are clear without sorting, and where the end of the interval is 0 itself."""
+    rng = np.random.default_rng(n)
+    judged = set()
+    for below in {
+        0,
+        1,
+        n // 2,
+        n,
+        *(round(n * tail) + more for tail in (0.025, 0.975) for more in range(-6, 7)),
+    }:
+        if not 0 <= below <= n:
+            continue
+        for ties in (0, 1, 3):
+            difference = np.concatenate([-rng.random(below), rng.random(n - below)])
+            difference[: min(ties, n)] = 0
+            difference = rng.permutation(difference).astype(np.float32)
+            low, high = interval(difference)
+            assert within_noise(difference, np.zeros_like(difference)) == (low <= 0 <= high), (below, ties)
+            judged.add(bool(low <= 0 <= high))
+    assert judged == {True, False}
+
+
 def test_other_images_are_other_draws() -> None:
     names, scores, kinds = drawn_images(1, 20, {"hole": 20})
     other = auroc_replicates([f"x/{name}" for name in names], scores, kinds)

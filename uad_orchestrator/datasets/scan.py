@@ -117,12 +117,18 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         DatasetError: ``folder`` cannot be listed, e.g. because a share is not mounted.
     """
-    return [name for name, is_folder in _entries(folder) if is_folder]
+    return list_both(folder)[1]
 
 
 def list_files(folder: Path) -> list[str]:
     """Names of the files in ``folder``, sorted, clutter left out; errors as ``subfolders``."""
-    return [name for name, is_folder in _entries(folder) if not is_folder]
+    return list_both(folder)[0]
+
+
+def list_both(folder: Path) -> tuple[list[str], list[str]]:
+    """Files and folders in ``folder``, as ``list_files`` and ``subfolders``."""
+    entries = _entries(folder)
+    return [n for n, is_folder in entries if not is_folder], [n for n, is_folder in entries if is_folder]
 
 
 def is_image_name(name: str) -> bool:
@@ -250,7 +256,8 @@ def refuse_equal_stems(scan: Scan) -> None:
 
 def stem(path: str) -> str:
     """A file's name without folder and extension, in lower case, for matching."""
-    return Path(path).stem.lower()
+    name = path.rpartition("/")[2].lower()
+    return name.rpartition(".")[0] or name
 
 
 def is_folder(path: Path) -> bool:

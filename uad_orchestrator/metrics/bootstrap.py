@@ -112,7 +112,16 @@ def within_noise(first: np.ndarray, second: np.ndarray) -> bool:
     >>> within_noise(good, good), within_noise(good, bad)
     (True, False)
     """
-    low, high = interval(first - second)
+    difference = first - second
+    rank = (
+        (difference.size - 1) * (1 - LEVEL) / 2
+    )  # of the lower end, and as far from the other end of the upper one
+    fewer = min(np.count_nonzero(difference <= 0), np.count_nonzero(difference >= 0))
+    if (
+        abs(fewer - rank) > 3
+    ):  # on which side of 0 the ends are is clear without sorting, which takes ten times as long
+        return bool(fewer > rank)
+    low, high = interval(difference)
     return low <= 0 <= high
 
 

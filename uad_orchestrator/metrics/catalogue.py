@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, get_args
 
 Scope = Literal["image", "pixel", "operating point", "review", "line", "cost"]
@@ -220,6 +221,7 @@ METRICS: tuple[Metric, ...] = (
 """All metrics, in the order in which tables show them."""
 
 
+@cache
 def find(name: str) -> Metric | None:
     """The metric of this name, of a family the member with the limit; None for a name that is not known.
 
@@ -242,6 +244,7 @@ def averaged(*scopes: Scope) -> tuple[Metric, ...]:
     return tuple(metric for metric in metrics_of(*scopes) if metric.averaged)
 
 
+@cache
 def board_metrics() -> tuple[str, ...]:
     """The metrics of images and pixels that every board, and the index's view, has a column for.
 
@@ -289,6 +292,7 @@ def in_reading_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=place))
 
 
+@cache
 def _row_of(name: str) -> tuple[Metric | None, float | None]:
     """The row that describes a name, and the limit in it."""
     family, _, end = name.rpartition("_")

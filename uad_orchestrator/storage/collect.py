@@ -194,9 +194,11 @@ def _remove_copies(
     store: ArtifactStore, kept: Collection[ArtifactKey], min_age_seconds: float, dry_run: bool
 ) -> Iterator[Removed]:
     """What was fetched to this machine of artifacts that went from the object store, on whichever machine."""
+    if not store.shared:
+        return
     copies = store.location.artifact_files
     paths = {copies / key.path.relative_to(ARTIFACTS) for key in kept}
-    for copy in sorted(copies.glob("*/*/*/*/*")) if store.shared else ():
+    for copy in sorted(copies.glob("*/*/*/*/*")):
         size, changed = folder_usage(copy)
         if copy in paths or time.time() - changed < min_age_seconds:
             continue

@@ -6,9 +6,11 @@ file and provenance it is no help, and no digest kept beside the file would be.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from uad_orchestrator.threads import available_threads, ordered_map
@@ -33,22 +35,20 @@ def checksum(path: Path) -> str:
     return f"{found:08x}"
 
 
-def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
+def checksums(directory: Path, sizes: Mapping[str, int]) -> dict[str, str]:
     """``checksum`` of files, several at once where they are large.
 
     Args:
         directory: where they lie.
-        names: posix paths below it.
+        sizes: of each file, in bytes, by posix path below it.
 
     Returns:
         By name.
     """
-    names = list(names)
-    paths = [directory / name for name in names]
-    small = sum(path.stat().st_size for path in paths) <= _BLOCK  # threads would take longer to start
+    small = sum(sizes.values()) <= _BLOCK  # threads would take longer to start
     threads = 1 if small else available_threads()
-    found = ordered_map(checksum, paths, threads=threads, ahead=threads)
-    return dict(zip(names, found, strict=True))
+    found = ordered_map(checksum, [directory / name for name in sizes], threads=threads, ahead=threads)
+    return dict(zip(sizes, found, strict=True))
 
 
 def find_damage(directory: Path, sizes: Mapping[str, int], known: Mapping[str, str]) -> str | None:
@@ -63,15 +63,23 @@ def find_damage(directory: Path, sizes: Mapping[str, int], known: Mapping[str, s
         A sentence that names it; None where all are as they were.
     """
     for name, size in sizes.items():
-        path = directory / name
-        actual = path.stat().st_size if path.is_file() else None
+        actual = _size(f"{directory}/{name}")
         if actual != size:
             state = "is missing" if actual is None else f"has {actual} bytes"
-            return f"{path} {state}, {size} were written"
-    for name, found in checksums(directory, [name for name in sizes if name in known]).items():
+            return f"{directory / name} {state}, {size} were written"
+    for name, found in checksums(directory, {n: size for n, size in sizes.items() if n in known}).items():
         if found != known[name]:
             return f"{directory / name} was changed since it was written (checksum {found}, written {known[name]})"
     return None
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - no pathlib: asked for every cell of a board
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def seal(text: str) -> str:

@@ -27,6 +27,8 @@ AnyPath = TypeVar("AnyPath", str, Path)
 _Row = tuple[str, int, int, int, str, str]
 """As SQLite gives it: file, the four of its state, digest. There may be 100,000 of them, and more objects cost more."""
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 SETTLED_NS = 2_000_000_000
 """A file hashed sooner than this after its last change may change again within the clock's resolution."""
 
@@ -69,8 +71,7 @@ def digest_of(value: Any) -> str:
     True
     """
     plain = value if _is_plain(value) else plain_json(value)
-    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(plain).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_digest(path: Path | str) -> str:

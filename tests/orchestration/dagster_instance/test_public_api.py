@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -52,6 +53,7 @@ def members(of: type) -> dict[str, bool]:
     return {name: public for name, public in found.items() if not name.startswith("__")}
 
 
+@cache
 def private_names() -> set[str]:
     """The names that are public in no class, and that nothing of ours or of Python's has."""
     offered = [item for of in HELD for item in members(of).items()]
@@ -75,9 +77,6 @@ def _own_names() -> Iterator[str]:
                 yield node.target.id
 
 
-PRIVATE = private_names()
-
-
 def faults(tree: ast.Module) -> Iterator[str]:
     """What a module takes from Dagster that is not public."""
     for node in ast.walk(tree):
@@ -90,7 +89,7 @@ def faults(tree: ast.Module) -> Iterator[str]:
                 names = [] if text in DOCUMENTED_METADATA else [f"._tag {text}"]
             case ast.Constant(value=str(text)) if text.startswith("dagster."):
                 names = [text]
-            case ast.Attribute(attr=name) if name in PRIVATE:
+            case ast.Attribute(attr=name) if name in private_names():
                 names = [f"._{name}"]
             case ast.Attribute(value=ast.Name(id="dg"), attr=name) if not hasattr(dg, name):
                 names = [f"._{name}"]

@@ -53,3 +53,25 @@ def test_the_daemon_gets_the_stale_cells_and_only_they(workshop: Workshop) -> No
             subset = target.partitions_subsets_by_asset_key[asset_key(project, asset)]
             assert set(subset.get_partition_keys()) == {"alpha/disc|dino"}
         assert target.non_partitioned_asset_keys == {asset_key(project, "leaderboard")}
+
+
+def test_cells_that_ask_for_other_resources_have_a_backfill_of_their_own(workshop: Workshop) -> None:
+    """All runs of a backfill have the same tags; whichever ends last makes the board that counts."""
+    workshop.edit(lambda values: values["detectors"]["dino"].update(resources={"num_gpus": 1}))
+    project = workshop.project
+    with open_instance(project) as instance:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), BACKFILL_DAEMON, "here", []))
+        found = hand_over(project, instance, Selection(categories=("disc",)))
+        stored = {backfill.backfill_id: backfill for backfill in instance.get_backfills()}
+        assert (set(found.backfills), found.cells) == (set(stored), 3)
+        graph = build_definitions(project).resolve_asset_graph()
+        cells = {}
+        for backfill in stored.values():
+            target = backfill.get_asset_backfill_data(graph).target_subset
+            subset = target.partitions_subsets_by_asset_key[asset_key(project, "memory_bank")]
+            cells[backfill.tags.get("dagster-ray/config")] = set(subset.get_partition_keys())
+            assert target.non_partitioned_asset_keys == {asset_key(project, "leaderboard")}
+        assert cells == {
+            None: {"alpha/disc|bright", "alpha/disc|patchcore"},
+            '{"num_gpus": 1.0}': {"alpha/disc|dino"},
+        }

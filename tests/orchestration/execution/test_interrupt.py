@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
     ("how", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["ctrl-c", "kill-9"]
 )
 def test_an_interrupted_refresh_continues(tmp_path: Path, how: signal.Signals, status: int) -> None:
-    workshop = Workshop.build(tmp_path, {"alpha": ["disc", "ring"]})
+    workshop = Workshop.build(tmp_path, {"alpha": ["disc"]})
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment.pop("DAGSTER_HOME", None)
     command = [*UAD, "refresh", "--home", str(tmp_path), "--json"]
@@ -37,7 +37,7 @@ def test_an_interrupted_refresh_continues(tmp_path: Path, how: signal.Signals, s
     result = json.loads(done.stdout)
     assert result["failed"] == []
     computed = {(n["asset"], n["category"], n["detector"]) for n in result["materialized"] if not n["reused"]}
-    assert 0 < len([node for node in computed if node[0] == "metrics_report"]) < 6  # of two x three cells
+    assert 0 < len([node for node in computed if node[0] == "metrics_report"]) < 3  # of three cells
     assert workshop.plan().stale == ()
 
 

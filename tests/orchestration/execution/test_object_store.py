@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from docs.scripts import scale_figures
 from tests.object_store import ObjectStore, answer, ignore_condition, running_store
 from tests.orchestration.workshop import Workshop, write_category
 from uad_orchestrator.metrics.report import MetricsReport
@@ -15,6 +18,7 @@ from uad_orchestrator.orchestration.assets import cell as cell_assets
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
 from uad_orchestrator.orchestration.services.disk import DiskNeed
 from uad_orchestrator.orchestration.services.storage_check import storage_problems
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS
 from uad_orchestrator.orchestration.versions.stores import open_index, open_state, open_store
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 
@@ -65,6 +69,24 @@ def test_a_cell_takes_few_requests(homes: tuple[Workshop, Workshop, dict[str, in
     *_, counts = homes
     assert counts["first"] <= 60
     assert counts["second"] <= 12, "all is reused"
+
+
+def test_the_page_on_scale_has_what_a_cell_takes(homes: tuple[Workshop, Workshop, dict[str, int]]) -> None:
+    first, _, counts = homes
+    runs = {path.stem: path for path in (first.home / "local/dagster/history/runs").glob("*-*.db")}
+    of_runs = {}
+    for name, path in runs.items():
+        with closing(sqlite3.connect(path)) as connection:
+            query = (
+                "SELECT count(*), sum(length(event)), sum(dagster_event_type = 'STEP_START') FROM event_logs"
+            )
+            of_runs[name] = connection.execute(query).fetchone()
+    ((cell, (rows, size, _)),) = [(n, found) for n, found in of_runs.items() if found[2] == len(CELL_ASSETS)]
+    assert rows == scale_figures.EVENT_ROWS
+    assert size == pytest.approx(scale_figures.EVENT_BYTES, rel=0.25)
+    assert runs[cell].stat().st_size == pytest.approx(scale_figures.RUN_FILE_BYTES, rel=0.25)
+    told = {"first": scale_figures.FIRST_REQUESTS, "second": scale_figures.REUSED_REQUESTS}
+    assert counts == pytest.approx(told, rel=0.2)
 
 
 def test_plan_and_board_take_as_many_for_one_fresh_cell_as_for_many(

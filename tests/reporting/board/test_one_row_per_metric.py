@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from tests.reporting.cells import report, review, score_rows
@@ -22,6 +24,7 @@ from uad_orchestrator.project.load import open_project
 from uad_orchestrator.reporting import page_templates
 from uad_orchestrator.reporting.board import board_text, columns
 from uad_orchestrator.reporting.board.board_text import render_leaderboard
+from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
 from uad_orchestrator.reporting.board.means import NOT_MEASURED
 from uad_orchestrator.reporting.board.row import LeaderboardRow, published_fields
@@ -54,11 +57,16 @@ NOT_A_METRIC = {
 
 
 @pytest.fixture
-def invented(monkeypatch: pytest.MonkeyPatch) -> Metric:
+def invented(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metric]:
     """One row more, after pixel AP."""
     place = next(i for i, metric in enumerate(METRICS) if metric.name == "pixel_f1_max")
     monkeypatch.setattr(catalogue, "METRICS", (*METRICS[:place], INVENTED, *METRICS[place:]))
-    return INVENTED
+    remembered = (catalogue.find, catalogue.board_metrics, catalogue._row_of)
+    for of in remembered:
+        of.cache_clear()
+    yield INVENTED
+    for of in remembered:
+        of.cache_clear()
 
 
 def measured(category: str, detector: str) -> MetricsReport:
@@ -126,7 +134,7 @@ def test_it_is_a_column_of_every_table(board: Leaderboard, tmp_path: Path) -> No
 
 
 def test_dagster_shows_it(board: Leaderboard) -> None:
-    shown = leaderboard_asset._metadata(board)
+    shown = leaderboard_asset._metadata(board, "")
     (record, *_) = shown["leaderboard"].records  # type: ignore[union-attr]
     assert record.data["pixel_error"] == 0.1
     assert list(record.data).index("pixel_error") == list(record.data).index("false_positive_rate") + 1
@@ -143,11 +151,31 @@ def test_dagster_shows_it(board: Leaderboard) -> None:
 
 def test_sentences_stand_in_a_table_of_their_own_so_that_rows_have_one_height(board: Leaderboard) -> None:
     lost = board.rows[0].model_copy(update={"status": "failed", "reason": "an image cannot be read: " * 9})
-    shown = leaderboard_asset._metadata(board.model_copy(update={"rows": (*board.rows, lost)}))
+    shown = leaderboard_asset._metadata(board.model_copy(update={"rows": (*board.rows, lost)}), "")
     cells, reasons = (shown[name].records for name in ("leaderboard", "reasons"))  # type: ignore[union-attr]
     assert len(cells) == len(board.rows) + 1 and not any("reason" in row.data for row in cells)
     assert [row.data["reason"] for row in reasons][-1] == lost.reason
     assert all(" " not in name for name in shown)
+
+
+def test_an_event_shows_the_rows_of_a_large_board_that_need_a_look(board: Leaderboard) -> None:
+    """Dagster keeps an event whole, and its pages load many: 5,000 rows would be 2 MB each time."""
+    row = board.rows[0]
+    many = [row.model_copy(update={"category": f"c{n}", "warnings": int(n == 77)}) for n in range(5000)]
+    many[4000] = row.model_copy(update={"category": "lost", "status": "failed", "reason": "no such file"})
+    warnings = [CellWarning(category="d/c", check="files", message=f"file {n} is odd") for n in range(900)]
+    away = {f"d/c{n}": "the root is away" for n in range(201)}
+    large = Leaderboard(rows=tuple(many), means=board.means, unreachable=away, warnings=tuple(warnings))
+    shown = leaderboard_asset._metadata(large, "/store/leaderboard.json")
+    records = [record.data for record in shown["leaderboard"].records]  # type: ignore[union-attr]
+    assert [record["category"] for record in records[:3]] == ["mvtec_ad/lost", "mvtec_ad/c77", "mvtec_ad/c0"]
+    assert len(records) == 200 and shown["dagster/row_count"] == 5000 and shown["cells_failed"] == 1
+    assert "200 of 5,000 rows" in shown["shown"] and "/store/leaderboard.json" in shown["shown"]  # type: ignore[operator]
+    assert [record.data["reason"] for record in shown["reasons"].records] == ["no such file"]  # type: ignore[union-attr]
+    assert shown["warnings"].value[-1] == "and 700 more: see `uad leaderboard`"  # type: ignore[union-attr]
+    assert shown["unreachable"].value["..."] == "and 1 more: see `uad check`"  # type: ignore[union-attr]
+    event = dg.AssetMaterialization("leaderboard", metadata=shown)
+    assert len(dg.serialize_value(event)) < 200_000
 
 
 def test_the_index_has_its_column(invented: Metric, tmp_path: Path) -> None:

@@ -150,6 +150,20 @@ def test_views_show_what_is_current_and_tables_the_history(
     ]
 
 
+def test_the_machines_that_made_artifacts_are_those_of_their_records(
+    index: LineageIndex, store: ArtifactStore, put: Put
+) -> None:
+    assert index.hosts() == [], "no index yet, and asking makes none"
+    assert not index.path.exists()
+    for name in ("line8", "line7", "line8"):
+        key = ArtifactKey("memory_bank", "mvtec_ad", "bottle", f"on_{name}", name)
+        if not store.exists(key):
+            put(store, key, host=name)
+        index.record(store.provenance(key), key)
+    index.settle()
+    assert index.hosts() == ["line7", "line8"]
+
+
 def test_recording_twice_is_recording_once(index: LineageIndex, store: ArtifactStore, put: Put) -> None:
     keys = make_cell(store, put)
     record(index, keys)

@@ -25,7 +25,7 @@ from uad_orchestrator.datasets.scan import (
     is_annotation_name,
     is_folder,
     is_image_name,
-    list_files,
+    list_both,
     note_annotations,
     refuse_surplus,
     stem,
@@ -114,7 +114,7 @@ def find_categories(root: Path, settings: FolderSettings) -> list[str]:
 
 def is_category(folder: Path) -> bool:
     """Whether a folder has a ``train`` folder, in any case."""
-    return is_folder(folder / "train") or bool(_named(folder, _TRAIN))
+    return is_folder(folder / "train") or any(_plain(name) in _TRAIN for name in subfolders(folder))
 
 
 def scan_category(root: Path, category: str, exclusions: Exclusions, settings: FolderSettings) -> Scan:
@@ -156,10 +156,11 @@ class _Reader:
     exclusions: Exclusions
     scan: Scan = field(default_factory=Scan)
     _mask_folder: str = ""
+    _listed: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
 
     def has(self, words: Sequence[str]) -> bool:
         """Whether there is a folder of one of these names."""
-        return bool(_named(self.root / self.category, words))
+        return bool(self._named(words))
 
     def read_normals(self, split: Split, words: Sequence[str]) -> None:
         """``train`` and ``validation`` hold normal images only."""
@@ -243,7 +244,7 @@ class _Reader:
 
     def name_unread(self) -> None:
         """Folders beside those that are read: somebody may take their images for part of the set."""
-        for name in subfolders(self.root / self.category):
+        for name in self._list(self.category)[1]:
             folder = f"{self.category}/{name}"
             if _plain(name) in _READ or not _holds_images(self.root / folder):
                 continue
@@ -275,19 +276,30 @@ class _Reader:
 
     def _classes(self, words: Sequence[str], *, loose: bool = True) -> tuple[str, list[str]]:
         """A folder of the category by one of its names, and the names of those in it; none where it is not there."""
-        names = _named(self.root / self.category, words)
+        names = self._named(words)
         folder = f"{self.category}/{names[0] if names else words[0]}"
         if not names:
             return folder, []
         if len(names) > 1 and loose:
             also = ", ".join(names[1:])
             self.scan.complain(folder, f"stands beside {also}, which means the same; keep one of them")
-        for name in list_files(self.root / folder) if loose else ():
+        files, folders = self._list(folder)
+        for name in files if loose else ():
             if is_image_name(name):
                 what = "a mask" if words == _GROUND_TRUTH else "an image"
                 expected = f"{folder}/<{'defect' if words == _GROUND_TRUTH else 'class'}>/{name}"
                 self.scan.complain(f"{folder}/{name}", f"{what} outside the classes; expected {expected}")
-        return folder, subfolders(self.root / folder)
+        return folder, folders
+
+    def _named(self, words: Sequence[str]) -> list[str]:
+        """The category's folders that have one of these names, however they are written."""
+        return [name for name in self._list(self.category)[1] if _plain(name) in words]
+
+    def _list(self, folder: str) -> tuple[list[str], list[str]]:
+        """The files and the folders in a folder, which is looked at once."""
+        if folder not in self._listed:
+            self._listed[folder] = list_both(self.root / folder)
+        return self._listed[folder]
 
     def _images(self, folder: str, *, of_masks: bool = False) -> dict[str, str | None]:
         """The images of a class and of the folders below it, each with the folder it lies in as its group."""
@@ -297,7 +309,8 @@ class _Reader:
 
     def _walk(self, folder: str, group: str | None, found: dict[str, str | None], of_masks: bool) -> None:
         passed_over = []
-        for name in list_files(self.root / folder):
+        files, folders = self._list(folder)
+        for name in files:
             if is_image_name(name):
                 found[f"{folder}/{name}"] = group
             elif is_annotation_name(name):
@@ -306,8 +319,8 @@ class _Reader:
                 self.scan.complain(f"{folder}/{name}", "not an image; move it elsewhere")
         note_annotations(self.scan, folder, passed_over)
         if not of_masks:
-            self._refuse_masks_beside(folder)
-        for name in subfolders(self.root / folder):
+            self._refuse_masks_beside(folder, files)
+        for name in folders:
             below = f"{folder}/{name}"
             if _leads_back(self.root / below):
                 self.scan.complain(below, "a link to a folder that it lies in; take it away")
@@ -323,9 +336,9 @@ class _Reader:
                     below, f"{len(inner)} images that look like masks; expected masks in {expected}"
                 )
 
-    def _refuse_masks_beside(self, folder: str) -> None:
+    def _refuse_masks_beside(self, folder: str, files: Sequence[str]) -> None:
         """``000_mask.png`` beside ``000.png``: as an image it would be fitted, or scored as a defect."""
-        images = [name for name in list_files(self.root / folder) if is_image_name(name)]
+        images = [name for name in files if is_image_name(name)]
         stems = {stem(name) for name in images}
         masks = [
             name for name in images if stem(name).removesuffix(_MASK_SUFFIXES[0]) in stems - {stem(name)}
@@ -383,11 +396,6 @@ def _candidates(
         if found:
             return found
     return []
-
-
-def _named(folder: Path, words: Sequence[str]) -> list[str]:
-    """The folders in a folder that have one of these names, however they are written."""
-    return [name for name in subfolders(folder) if _plain(name) in words]
 
 
 def _leads_back(folder: Path) -> bool:

@@ -186,10 +186,10 @@ class MetricsReport(WithReasons):
             return self.image_operating_point.figures()[name]
         if metric.scope == "review":
             return None if self.review is None else self.review.shares()[name]
-        costs = self.timings.figures() | {
-            f"bank_{part}": value for part, value in self.bank if part != "reasons"
-        }
-        return costs[name]
+        if metric.scope != "cost":
+            raise KeyError(name)
+        of_bank = name.removeprefix("bank_")
+        return getattr(self.timings, name) if of_bank == name else getattr(self.bank, of_bank)
 
     def interval(self, name: str) -> IntervalReport | None:
         """The interval of a figure, wherever in the report it stands.
@@ -200,8 +200,16 @@ class MetricsReport(WithReasons):
         Returns:
             the interval; None where it has none.
         """
+        return self.every_interval().get(name)
+
+    def every_interval(self) -> dict[str, IntervalReport]:
+        """The intervals of all figures, wherever in the report they stand.
+
+        Returns:
+            them by the figures' names.
+        """
         of_review = {} if self.review is None else self.review.intervals
-        return (self.image_operating_point.intervals | self.intervals | of_review).get(name)
+        return self.image_operating_point.intervals | self.intervals | of_review
 
     @model_validator(mode="before")
     @classmethod

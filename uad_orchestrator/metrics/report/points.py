@@ -9,8 +9,6 @@ from pydantic import Field, model_validator
 from uad_orchestrator.metrics.report.figures import Figure, Intervals, WithReasons, nan_as_none
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint, Pin
 
-_NO_FIGURES = ("contamination", "false_positive_rate_from", "pinned")
-
 
 class AtThreshold(WithReasons):
     """A threshold from normals and where it comes from; what it does on the test images (or their pixels)."""
@@ -27,7 +25,12 @@ class AtThreshold(WithReasons):
 
     def figures(self) -> dict[str, float | None]:
         return {
-            name: value for name, value in self if isinstance(value, float | None) and name not in _NO_FIGURES
+            "threshold": self.threshold,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "iou": self.iou,
+            "false_positive_rate": self.false_positive_rate,
         }
 
 
@@ -53,6 +56,9 @@ class OperatingPointReport(AtThreshold):
     pinned: Pin | None = Field(
         None, description="who chose the threshold instead of the calibrated one, when and why"
     )
+
+    def figures(self) -> dict[str, float | None]:
+        return super().figures() | self.promise
 
     @property
     def promise(self) -> dict[str, float | None]:

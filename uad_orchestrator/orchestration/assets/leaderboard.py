@@ -9,12 +9,22 @@ import dagster as dg
 
 from uad_orchestrator.metrics.catalogue import headlines
 from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
-from uad_orchestrator.orchestration.cells.board import board_version, current_board, keep_board
+from uad_orchestrator.orchestration.cells.board import (
+    BOARD_FILE,
+    board_key,
+    board_version,
+    current_board,
+    keep_board,
+)
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import NODES
 from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.columns import INTERVAL, shown, with_intervals
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
+from uad_orchestrator.reporting.board.row import LeaderboardRow
+
+MOST_ROWS = 200
+"""Of a table in an event: Dagster keeps the event whole, and its pages load many events at once."""
 
 
 def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
@@ -44,7 +54,8 @@ def leaderboard_asset(project: Project) -> dg.AssetsDefinition:
             keep_board(store, board, version)
         if nowhere := _shown_nowhere(state.project):
             raise dg.Failure(nowhere, allow_retries=False)
-        return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board))
+        whole = f"{store.path(board_key(version))}/{BOARD_FILE}"
+        return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=_metadata(board, whole))
 
     return leaderboard
 
@@ -57,9 +68,15 @@ def _shown_nowhere(project: Project) -> str:
     )
 
 
-def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
-    """Counts, and tables whose rows are one line each: what is said in sentences has a table of its own."""
+def _metadata(board: Leaderboard, whole: str) -> dict[str, dg.MetadataValue | int | str]:
+    """Counts, and tables whose rows are one line each: what is said in sentences has a table of its own.
+
+    Args:
+        board: the board.
+        whole: the file that has all of it, where there is more than an event shows.
+    """
     counts = {f"cells_{status}": n for status, n in board.counts().items()}
+    rows = _first_rows(board)
     measured = [
         metric.name
         for metric in headlines("image", "pixel", "operating point")
@@ -70,11 +87,11 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
         {"category": row.category_key, "detector": row.detector, "status": row.status}
         | {name: _figure(row.value(name)) for name in (*measured, "warnings")}
         | {name: shown(row, name) for name in bounds}
-        for row in board.rows
+        for row in rows
     ]
     reasons = [
         {"category": row.category_key, "detector": row.detector, "reason": row.reason}
-        for row in board.rows
+        for row in rows
         if row.reason
     ]
     averaged = [
@@ -90,16 +107,44 @@ def _metadata(board: Leaderboard) -> dict[str, dg.MetadataValue | int]:
     ]
     tables: dict[str, list[dict[str, Any]]] = {"leaderboard": cells, "means": means, "reasons": reasons}
     return {
-        "dagster/row_count": len(cells),
+        "dagster/row_count": len(board.rows),
         **counts,
-        **({"unreachable": dg.MetadataValue.json(board.unreachable)} if board.unreachable else {}),
-        **({"warnings": dg.MetadataValue.json(list(map(str, board.warnings)))} if board.warnings else {}),
-        **{name: _table(rows) for name, rows in tables.items() if rows},
+        **({"shown": _left_out(board, whole)} if len(rows) < len(board.rows) else {}),
+        **({"unreachable": dg.MetadataValue.json(_first(board.unreachable))} if board.unreachable else {}),
+        **({"warnings": dg.MetadataValue.json(_warnings(board))} if board.warnings else {}),
+        **{name: _table(of) for name, of in tables.items() if of},
     }
 
 
+def _first_rows(board: Leaderboard) -> Sequence[LeaderboardRow]:
+    """All rows; of many those first that are not fresh, then those that something speaks against."""
+    if len(board.rows) <= MOST_ROWS:
+        return board.rows
+    return sorted(board.rows, key=lambda row: (row.status == "fresh", not row.warnings))[:MOST_ROWS]
+
+
+def _left_out(board: Leaderboard, whole: str) -> str:
+    return (
+        f"{MOST_ROWS} of {len(board.rows):,} rows, those first that are not fresh or have warnings; "
+        f"all: `uad leaderboard`, `uad report`, {whole}"
+    )
+
+
+def _warnings(board: Leaderboard) -> list[str]:
+    said = [str(warning) for warning in board.warnings[:MOST_ROWS]]
+    more = len(board.warnings) - len(said)
+    return [*said, f"and {more:,} more: see `uad leaderboard`"] if more else said
+
+
+def _first(reasons: Mapping[str, str]) -> dict[str, str]:
+    """The first of what cannot be read, and how many more there are."""
+    more = len(reasons) - MOST_ROWS
+    kept = dict(list(reasons.items())[:MOST_ROWS])
+    return {**kept, "...": f"and {more:,} more: see `uad check`"} if more > 0 else kept
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows[:MOST_ROWS]])
 
 
 def _figure(value: object) -> float | None:

@@ -76,8 +76,10 @@ def write_replicates(replicates: np.ndarray | None, directory: Path) -> None:
 
 def read_replicates(directory: Path) -> np.ndarray | None:
     """Read what ``write_replicates`` wrote."""
-    path = directory / REPLICATES
-    return np.load(path, allow_pickle=False) if path.exists() else None
+    try:
+        return np.load(directory / REPLICATES, allow_pickle=False)
+    except FileNotFoundError:
+        return None
 
 
 def read_contact_sheet(directory: Path) -> bytes | None:

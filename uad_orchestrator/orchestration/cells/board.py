@@ -12,7 +12,8 @@ from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES,
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import is_stored, open_index
-from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
+from uad_orchestrator.reporting.board.board_rows import board_rows
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard, board_of
 from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore, DamagedArtifact
@@ -32,13 +33,15 @@ def current_board(
     with store.listed():
         failures, cells = FailureLog(store), [cell for cell in state.cells if selection.covers(cell)]
         _fetch_reports(cells, state, store)
-        outcomes = {(cell.category, cell.detector): _outcome(cell, state, store, failures) for cell in cells}
-        return build_leaderboard(
-            outcomes,
+        outcomes = (
+            ((cell.category, cell.detector), _outcome(cell, state, store, failures)) for cell in cells
+        )
+        rows = board_rows(outcomes, state.project.costs)
+        return board_of(
+            rows,
             state.project.repeats(),
             selection.away(state.project),
             project_findings(state, store, selection).warnings,
-            state.project.costs,
         )
 
 

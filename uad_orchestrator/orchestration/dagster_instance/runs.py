@@ -85,6 +85,8 @@ def is_last_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> boo
     Noted before it is looked: of two that end at once one at least sees the other. A run that is tried again after its
     backfill ended belongs to none any more, and is the last.
     """
+    if BACKFILL_TAG not in run.tags:  # started again by hand
+        return True
     instance.add_run_tags(run.run_id, {DONE: "true"})
     backfill = run.tags.get(BACKFILL_TAG)
     if backfill is None:

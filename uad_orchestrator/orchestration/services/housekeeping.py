@@ -39,7 +39,8 @@ def collect(project: Project, instance: dg.DagsterInstance, *, dry_run: bool) ->
     current, unreadable = current_artifacts(project)
     away = {place.partition("/")[0] for place in project.unreachable}
     with store.listed():
-        pinned = {key for key in store.list_folders() if key.dataset in away or key.cell in unreadable}
+        stored = store.list_folders() if away or unreadable else ()
+        pinned = {key for key in stored if key.dataset in away or key.cell in unreadable}
         found = collect_garbage(
             store, current, keep=project.storage.keep, pinned=pinned, active=active, dry_run=dry_run
         )

@@ -27,6 +27,7 @@ from uad_orchestrator.orchestration.versions.graph import INPUTS, NODES, STAGES,
 from uad_orchestrator.orchestration.versions.input_contents import Digests
 from uad_orchestrator.orchestration.versions.weight_paths import calibration_folder, checkpoint_path
 from uad_orchestrator.project import DetectorEntry, Project
+from uad_orchestrator.project.settings import NO_PINS
 from uad_orchestrator.storage.digests import digest_of
 
 
@@ -164,9 +165,9 @@ class ProjectState:
         if asset not in ("anomaly_maps", "metrics_report"):
             return {}
         entry, pins = self.entry(cell), self.project.pins(cell.category, cell.detector)
-        if asset == "anomaly_maps":
+        if asset == "anomaly_maps" and pins is not NO_PINS:
             pins = pins.model_copy(update={"image": None} | ({} if entry.maps.min_area else {"pixel": None}))
-        points = pins.model_dump(mode="json", exclude_defaults=True)
+        points = {} if pins is NO_PINS else pins.model_dump(mode="json", exclude_defaults=True)
         found = {"operating_point": points} if points else {}
         if asset == "metrics_report" and entry.review is not None:
             found["review"] = entry.review.model_dump(mode="json")

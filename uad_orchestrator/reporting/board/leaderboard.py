@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, in_reading_order, metrics_of
+from uad_orchestrator.reporting.board.board_rows import BoardRows, board_rows
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
 from uad_orchestrator.reporting.board.repeats import with_repeats
-from uad_orchestrator.reporting.board.row import OTHER_METRICS, PROMISE, BoardCell, LeaderboardRow, Status
+from uad_orchestrator.reporting.board.row import OTHER_METRICS, BoardCell, LeaderboardRow, Status
 from uad_orchestrator.reporting.board.ties import with_ties
 from uad_orchestrator.spelling import choose_from
 
 if TYPE_CHECKING:
-    from uad_orchestrator.metrics.report import MetricsReport, OperatingPointReport
+    from uad_orchestrator.metrics.report import MetricsReport
     from uad_orchestrator.metrics.thresholds.costs import Costs
 
 SHOWN_DECIMALS = 3
@@ -199,60 +200,38 @@ def build_leaderboard(
     Raises:
         ValueError: a category key that is not ``dataset/category``.
     """
-    outcomes = {key: _outcome(cell) for key, cell in cells.items()}
-    said = Counter((warning.category, warning.detector) for warning in warnings)
-    rows = [
-        _row(
-            *key, outcomes[key], said[key] + said[key[0], None], costs
-        )  # of the cell, and of its whole category
-        for key in sorted(outcomes)
-    ]
-    replicates = {
-        key: outcome.replicates
-        for key, outcome in outcomes.items()
-        if outcome.status == "fresh" and outcome.replicates is not None
-    }
-    rows, replicates = with_repeats(rows, replicates, repeats or {})
+    return board_of(board_rows(cells.items(), costs), repeats, unreachable, warnings)
+
+
+def board_of(
+    found: BoardRows,
+    repeats: Mapping[str, Sequence[str]] | None = None,
+    unreachable: Mapping[str, str] | None = None,
+    warnings: Sequence[CellWarning] = (),
+) -> Leaderboard:
+    """The board of rows that were read before; arguments as ``build_leaderboard`` has them."""
+    rows, replicates = with_repeats(_warned(found.rows, warnings), found.replicates, repeats or {})
     rows = with_ties(_completed(rows), replicates)
     metrics = Leaderboard(rows=tuple(rows), means=()).metrics
-    datasets = sorted({row.dataset for row in rows})
-    images = {
-        key: (found.n_normal, found.n_anomalous)
-        for key, outcome in outcomes.items()
-        if outcome.report is not None and (found := outcome.report.interval("image_auroc")) is not None
-    }
+    of_dataset: dict[str, list[LeaderboardRow]] = {}
+    for row in rows:
+        of_dataset.setdefault(row.dataset, []).append(row)
     means = tuple(
-        dataset_means([row for row in rows if row.dataset == name], metrics, replicates, images)
-        for name in datasets
+        dataset_means(of_dataset[name], metrics, replicates, found.images) for name in sorted(of_dataset)
     )
     away = dict(unreachable or {})
     return Leaderboard(rows=tuple(rows), means=means, unreachable=away, warnings=tuple(warnings))
 
 
-def _outcome(cell: MetricsReport | BoardCell | str) -> BoardCell:
-    if isinstance(cell, str):
-        return BoardCell("missing", reason=cell)
-    return cell if isinstance(cell, BoardCell) else BoardCell("fresh", cell)
+def _warned(rows: Sequence[LeaderboardRow], warnings: Sequence[CellWarning]) -> list[LeaderboardRow]:
+    """The rows; the fresh ones with the number of warnings of their cell and of its whole category."""
+    said = Counter((warning.category, warning.detector) for warning in warnings)
 
+    def warned(row: LeaderboardRow) -> LeaderboardRow:
+        number = said[row.category_key, row.detector] + said[row.category_key, None]
+        return row.model_copy(update={"warnings": number}) if number and row.status == "fresh" else row
 
-def _row(
-    category_key: str, detector: str, cell: BoardCell, warnings: int, costs: Costs | None
-) -> LeaderboardRow:
-    dataset, separator, category = category_key.partition("/")
-    if not (dataset and separator and category):
-        raise ValueError(f"the category key {category_key!r} is not of the form dataset/category")
-    figures = {} if cell.report is None else _figures(cell.report, costs)
-    version = figures.pop("version", None)
-    return LeaderboardRow(
-        dataset=dataset,
-        category=category,
-        detector=detector,
-        status=cell.status,
-        reason=cell.reason,
-        version=cell.version or version,
-        warnings=warnings if cell.status == "fresh" else 0,
-        **figures,
-    )
+    return [warned(row) for row in rows]
 
 
 def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
@@ -265,52 +244,3 @@ def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
         fields = {name: None for name in board.metrics if name not in row.metrics}
         completed.append(row.model_copy(update={**fields, "reasons": reasons}))
     return tuple(completed)
-
-
-def _figures(report: MetricsReport, costs: Costs | None) -> dict[str, Any]:
-    """A report's share of a row, under the published names."""
-    image, pixel = report.image_operating_point, report.pixel_operating_point
-    expected, no_cost = _expected_cost(image, costs)
-    of_review = {} if report.review is None else report.review.reasons
-    reasons = {**image.reasons, **report.timings.reasons, **of_review, **no_cost}
-    measured = [name for name in OTHER_METRICS if name not in expected]
-    intervals = {
-        name: (found.low, found.high)
-        for name in (*report.metrics, *measured)
-        if (found := report.interval(name)) is not None
-    }
-    return {
-        **report.metrics,
-        "image_auroc_interval": intervals.get("image_auroc"),
-        "intervals": intervals,
-        "model": report.model,
-        "version": report.versions.get("metrics_report"),
-        "threshold": image.threshold,
-        "threshold_source": image.source,
-        **image.promise,
-        "pixel_threshold": pixel.threshold,
-        "pixel_threshold_source": pixel.source,
-        **{f"pixel_{name}": rate for name, rate in pixel.promise.items()},
-        "contamination": image.contamination,
-        "false_positive_rate_from": image.false_positive_rate_from,
-        **report.counts.model_dump(include={"n_test_normal", "n_test_anomalous", "n_test_masked"}),
-        "review_threshold": None if report.review is None else report.review.threshold,
-        **{name: report.value(name) for name in measured},
-        **expected,
-        "reasons": report.reasons
-        | {name: why for name, why in reasons.items() if name in (*OTHER_METRICS, *PROMISE)}
-        | {f"pixel_{name}": pixel.reasons[name] for name in PROMISE if name in pixel.reasons},
-    }
-
-
-def _expected_cost(
-    at: OperatingPointReport, costs: Costs | None
-) -> tuple[dict[str, float | None], dict[str, str]]:
-    """The expected cost of a part, and why it is not known; no reason where nobody asks for it."""
-    if costs is None:
-        return {"expected_cost": None}, {}
-    for rate in ("false_positive_rate", "recall"):
-        if at.figures()[rate] is None:
-            return {"expected_cost": None}, {"expected_cost": at.reasons[rate]}
-    assert at.false_positive_rate is not None and at.recall is not None
-    return {"expected_cost": costs.expected(at.false_positive_rate, 1 - at.recall)}, {}

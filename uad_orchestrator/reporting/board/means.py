@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -187,7 +187,7 @@ def dataset_means(
     return DatasetMeans(
         dataset=dataset,
         categories=tuple(shared),
-        left_out={c: _why_left_out(c, compared, compared_rows) for c in categories if c not in shared},
+        left_out=_left_out(set(categories) - set(shared), compared, compared_rows),
         not_compared={n: _why_not_compared(n, rows) for n in detectors if n not in compared},
         narrower=narrower,
         n_test_normal=_images(fresh, scored, compared, "n_test_normal"),
@@ -224,12 +224,19 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def _why_left_out(category: str, compared: Sequence[str], rows: Sequence[LeaderboardRow]) -> str:
-    states = {row.detector: row.status for row in rows if row.category == category}
+def _left_out(
+    categories: Collection[str], compared: Sequence[str], rows: Sequence[LeaderboardRow]
+) -> dict[str, str]:
+    """Why each of some categories is left out."""
+    states = {(row.category, row.detector): row.status for row in rows}
+    return {category: _why_left_out(category, compared, states) for category in sorted(categories)}
+
+
+def _why_left_out(category: str, compared: Sequence[str], states: Mapping[tuple[str, str], str]) -> str:
     if not compared:
         return "no fresh result"
-    lacking = [name for name in compared if states.get(name) != "fresh"]
-    return ", ".join(f"{name}: {states.get(name, 'no such cell')}" for name in lacking)
+    lacking = [name for name in compared if states.get((category, name)) != "fresh"]
+    return ", ".join(f"{name}: {states.get((category, name), 'no such cell')}" for name in lacking)
 
 
 def _why_not_compared(detector: str, rows: Sequence[LeaderboardRow]) -> str:

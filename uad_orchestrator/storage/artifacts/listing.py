@@ -7,12 +7,9 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from uad_orchestrator.storage.artifacts.locations import ARTIFACTS
+from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LEVELS
 from uad_orchestrator.storage.artifacts.object_files import StoredObject
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE
-
-LEVELS = 5
-"""Folders from ``artifacts`` or ``payloads`` down to the version."""
 
 
 class Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,9 @@ from uad_orchestrator.storage.atomic import new_file, place_folder, remove_folde
 from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance
 
 ARTIFACTS = PurePosixPath("artifacts")
+
+LEVELS = 5
+"""Folders from ``artifacts`` or ``payloads`` down to the version."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,10 @@ class LocalLocation:
     def describe(self, path: PurePosixPath) -> str:
         return str(self.root / path)
 
-    def read(self, path: PurePosixPath) -> bytes | None:
+    def read(self, path: PurePosixPath | str) -> bytes | None:
         try:
-            return (self.root / path).read_bytes()
+            with open(f"{self.root}/{path}", "rb") as file:  # noqa: PTH123 - no pathlib, as in ``has_object``
+                return file.read()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # a folder in its place is no file
             return None
 
@@ -169,7 +173,7 @@ class LocalLocation:
     def provenances(
         self, paths: Collection[PurePosixPath], *, anew: bool = False
     ) -> dict[PurePosixPath, bytes | None]:
-        return {path: self.read(path / PROVENANCE_FILE) for path in paths}
+        return {path: self.read(f"{path}/{PROVENANCE_FILE}") for path in paths}
 
     def listed(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -191,12 +195,16 @@ class LocalLocation:
         return {path for path in paths if self.has_object(f"{path}/{PROVENANCE_FILE}")}
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
-        found = (self.root / below).glob(_levels(below, PROVENANCE_FILE))
-        return [PurePosixPath(file.parent.relative_to(self.root).as_posix()) for file in found]
+        return [PurePosixPath(path) for path in self._folders(below, holding=PROVENANCE_FILE)]
 
     def folders(self) -> list[PurePosixPath]:
-        found = (self.root / ARTIFACTS).glob(_levels(ARTIFACTS))
-        return [PurePosixPath(path.relative_to(self.root).as_posix()) for path in found if path.is_dir()]
+        return [PurePosixPath(path) for path in self._folders(ARTIFACTS)]
+
+    def _folders(self, below: PurePosixPath, holding: str = "") -> Iterator[str]:
+        """The folders at the level of the versions with a file, from the root; no pathlib, as in ``has_object``."""
+        for path in _folders_down(f"{self.root}/{below}", LEVELS + 1 - len(below.parts)):
+            if os.path.exists(f"{path}/{holding}"):  # noqa: PTH110
+                yield path[len(f"{self.root}/") :]
 
     def usage(self, path: PurePosixPath) -> tuple[int, float]:
         return folder_usage(self.root / path)
@@ -263,6 +271,15 @@ def folder_usage(folder: Path) -> tuple[int, float]:
     return size, changed
 
 
-def _levels(below: PurePosixPath, *last: str) -> str:
-    """The glob pattern from a folder down to the level of the versions, and ``last`` below it."""
-    return "/".join(["*"] * (6 - len(below.parts)) + list(last))
+def _folders_down(folder: str, levels: int) -> Iterator[str]:
+    """The folders so many levels below a folder."""
+    if levels == 0:
+        yield folder
+        return
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for name in names:
+        yield from _folders_down(f"{folder}/{name}", levels - 1)

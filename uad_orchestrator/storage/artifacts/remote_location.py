@@ -16,8 +16,8 @@ from typing import Any
 
 from uad_orchestrator.extras import require_extra
 from uad_orchestrator.storage.artifacts.first_writer import create, keeps_first, remembered_keeps_first
-from uad_orchestrator.storage.artifacts.listing import LEVELS, Listing, artifact_of
-from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, Stray
+from uad_orchestrator.storage.artifacts.listing import Listing, artifact_of
+from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LEVELS, Stray
 from uad_orchestrator.storage.artifacts.object_files import ObjectFiles, StoredObject, stamp_of
 from uad_orchestrator.storage.artifacts.payload import ARCHIVE, PAYLOADS, by_object, pack, unpack
 from uad_orchestrator.storage.atomic import new_file, place_folder, scratch_folder

@@ -110,9 +110,9 @@ class ArtifactStore:
         Returns:
             The records of those that count; a damaged one is logged.
         """
-        keys = list(dict.fromkeys(keys))
-        found = self.location.provenances([key.path for key in keys])
-        parsed = {key: self._parsed_or_none(key, found[key.path]) for key in keys}
+        paths = {key: key.path for key in keys}
+        found = self.location.provenances(paths.values())
+        parsed = {key: self._parsed_or_none(key, found[path]) for key, path in paths.items()}
         return {key: provenance for key, provenance in parsed.items() if provenance is not None}
 
     @property
@@ -148,9 +148,9 @@ class ArtifactStore:
         Returns:
             In their order.
         """
-        keys = list(keys)
-        held = self.location.holding([key.path for key in keys])
-        return [key for key in keys if key.path not in held]
+        paths = {key: key.path for key in keys}
+        held = self.location.holding(paths.values())
+        return [key for key, path in paths.items() if path not in held]
 
     def provenance(self, key: ArtifactKey) -> Provenance:
         """What made the artifact.
@@ -412,12 +412,10 @@ class ArtifactStore:
         return None if data is None else self._parsed(key, data)
 
     def _parsed(self, key: ArtifactKey, data: bytes) -> Provenance:
-        place = f"{self.path(key)}/{PROVENANCE_FILE}"
+        place = f"{self}/{ARTIFACTS}/{key}/{PROVENANCE_FILE}"
         provenance = Provenance.from_file(data, place)
-        if ArtifactKey.of(provenance) != key:
-            raise ProvenanceError(
-                f"{place} describes {ArtifactKey.of(provenance)}: the folder was moved or copied by hand"
-            )
+        if (described := ArtifactKey.of(provenance)) != key:
+            raise ProvenanceError(f"{place} describes {described}: the folder was moved or copied by hand")
         return provenance
 
     def _parsed_or_none(self, key: ArtifactKey, data: bytes | None) -> Provenance | None:

@@ -173,6 +173,9 @@ class LineageIndex:
     def hosts(self) -> list[str]:
         """The machines that made the artifacts noted so far; nothing is folded in, and no store is asked.
 
+        Returns:
+            Their host names, in order; none where there is no index yet.
+
         Raises:
             LineageError: another process holds the index, or it is damaged.
         """

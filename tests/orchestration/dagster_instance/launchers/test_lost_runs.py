@@ -19,6 +19,7 @@ from tests.orchestration.dagster_instance.launchers.ray_instance import (
     launched_run,
     ray_instance,
 )
+from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.launchers import lost_runs as module
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import (
     LaunchedRun,
@@ -28,6 +29,7 @@ from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import 
     lost_runs,
     within,
 )
+from uad_orchestrator.project import demo_project
 
 
 @dg.job
@@ -139,6 +141,19 @@ def test_without_an_answer_nothing_is_concluded(
     assert found.failed == {}
     assert found.told() == ["Ray does not say what became of its jobs: Failed to connect to Ray"]
     assert instance.get_run_by_id(run.run_id).status is DagsterRunStatus.STARTING
+
+
+@pytest.mark.parametrize("sensor", ["new_checkpoints", "stale_cells"])
+def test_a_tick_of_a_sensor_finds_them(
+    sensor: str, on_ray: tuple[dg.DagsterInstance, JobServer], server: JobServer, tmp_path: Path
+) -> None:
+    instance, definitions = on_ray[0], build_definitions(demo_project(tmp_path))
+    run = launched_run(instance, nothing)
+    begin(instance, run, "PIPELINE_STARTING")
+    server.has(run.run_id, "FAILED")
+    with dg.build_sensor_context(instance, definitions=definitions, sensor_name=sensor) as context:
+        definitions.resolve_sensor_def(sensor).evaluate_tick(context)
+    assert instance.get_run_by_id(run.run_id).status is DagsterRunStatus.FAILURE
 
 
 def test_an_answer_is_waited_for_only_so_long() -> None:

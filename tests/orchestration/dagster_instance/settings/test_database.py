@@ -123,7 +123,8 @@ def test_a_server_that_refuses_or_is_not_there_is_said_without_the_password(
 ) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        nobody = f"postgresql+psycopg2://uad:hunter%2F2%40night@127.0.0.1:{listening.getsockname()[1]}/uad"
+        port = listening.getsockname()[1]
+        nobody = f"postgresql+psycopg2://uad:{quote(SECRET, safe='')}@127.0.0.1:{port}/uad"
         monkeypatch.setenv("UAD_POSTGRES_URL", nobody)
         (line,) = said(lambda settings: settings.pop("run_launcher")).values()
     assert "127.0.0.1, database uad" in line and "Connection refused" in line and "hunter" not in line

@@ -34,7 +34,7 @@ TABLES_LOCK = 0x756164
 TABLES_SECONDS = 60
 """For which another process may hold that lock: one that was stopped, or whose machine sleeps, would hold up all."""
 
-EXPECTED = "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
+EXPECTED = "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"  # pragma: allowlist secret
 
 
 class DatabaseUnusable(RuntimeError):

@@ -1,0 +1,168 @@
+"""What every operation over the grid costs at 500, 2,000 and 8,000 cells, and how steeply that grows.
+
+CPU seconds of the command in a process of its own, start included; the exponent is fitted without the start, which a
+grid of one category tells. One grid grows from size to size, so that 8,000 cells are made once (about ten minutes and
+a gigabyte, in a temporary folder).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.fresh_process import ROOT
+from benchmarks.made_up.project_grid import DETECTORS, build_grid, record_grid, write_project
+from benchmarks.rows import BenchmarkRow
+
+SIZES = (100, 400, 1_600)
+"""Categories of the grids."""
+STEEPEST = 1.1
+FIRST_CATEGORY = "line/category_0000"
+OTHER_LIMITS = {"aupro_limits": [0.2]}
+"""Makes every report stale, with a reason."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that walks the grid.
+
+    Attributes:
+        name: what it is called.
+        line: the command, of ``uad`` or of this module; the project's folder is added.
+        most: CPU seconds that it may take at the largest size.
+        stale: whether it is asked while every report is stale.
+        grows: whether it walks the whole grid; else its cost may not depend on the grid's size.
+    """
+
+    name: str
+    line: tuple[str, ...]
+    most: float
+    stale: bool = False
+    grows: bool = True
+
+
+class Cost(NamedTuple):
+    """What a process took: CPU seconds, and at its peak megabytes of memory."""
+
+    seconds: float
+    megabytes: float
+
+
+def _uad(*words: str) -> tuple[str, ...]:
+    return ("-m", "uad_orchestrator.cli", *words, "--home")
+
+
+OPERATIONS = (
+    Operation("plan", _uad("plan", "--json"), 10),
+    Operation("board", _uad("leaderboard", "--json"), 8),
+    Operation("gc list", _uad("gc", "--dry-run", "--json"), 5),
+    Operation("lineage rebuild", _uad("lineage", "rebuild"), 8.9),
+    Operation("check", _uad("check", "--json"), 20),
+    Operation("tick of stale_cells", ("-m", "benchmarks.growth", "tick"), 15),
+    Operation("code location", ("-m", "benchmarks.growth", "load"), 5),
+    Operation("why a cell", _uad("why", "metrics_report", FIRST_CATEGORY, "patchcore_00"), 4, grows=False),
+    Operation("plan, every report stale", _uad("plan", "--json"), 15, stale=True),
+    Operation("board, every report stale", _uad("leaderboard", "--json"), 20, stale=True),
+)
+
+
+def run() -> list[BenchmarkRow]:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        start = _costs(home, 1)
+        found = {size: _costs(home, size) for size in SIZES}
+    return [row for operation in OPERATIONS for row in _rows(operation, start, found)]
+
+
+def _rows(
+    operation: Operation, start: Mapping[str, Cost], found: Mapping[int, Mapping[str, Cost]]
+) -> list[BenchmarkRow]:
+    name, costs = operation.name, {size * DETECTORS: of[operation.name] for size, of in found.items()}
+    largest, first = max(costs), start[name].seconds
+    details = {f"{cells:,} cells, s": cost.seconds for cells, cost in costs.items()}
+    details |= {"start, s": first, "peak, MB": costs[largest].megabytes}
+    case, seconds = f"{largest:,} cells", costs[largest].seconds
+    rows = [BenchmarkRow("growth", case, name, seconds, "s", operation.most, "lower", details)]
+    if operation.grows:
+        own = {cells: cost.seconds - first for cells, cost in costs.items()}
+        rows.append(BenchmarkRow("growth", case, f"{name}: exponent", exponent(own), "", STEEPEST, "lower"))
+    return rows
+
+
+def exponent(costs: Mapping[int, float]) -> float:
+    """The slope of a straight line through the logarithms of sizes and costs.
+
+    >>> round(exponent({10: 3.0, 20: 12.0, 40: 48.0}), 6)
+    2.0
+    """
+    sizes, seconds = ([math.log(value) for value in of] for of in (costs.keys(), costs.values()))
+    middle = sum(sizes) / len(sizes)
+    run, rise = (
+        sum((s - middle) * value for s, value in zip(sizes, of, strict=True)) for of in (sizes, seconds)
+    )
+    return rise / run
+
+
+def _costs(home: Path, categories: int) -> dict[str, Cost]:
+    """The cost of every operation by name, once the grid has grown to this size."""
+    from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+    from uad_orchestrator.project import load_project
+
+    build_grid(home, categories)
+    with open_instance(load_project(home)) as instance:
+        record_grid(home, instance)
+    time.sleep(2.5)  # a file hashed within two seconds of its last change is hashed again
+    for warming in ("plan", "leaderboard"):  # digests and findings are kept from now on, as after a refresh
+        _cost_of(_uad(warming, "--json"), home)
+    costs = {op.name: _cost_of(op.line, home) for op in OPERATIONS if not op.stale}
+    write_project(home, evaluation=OTHER_LIMITS)
+    costs |= {op.name: _cost_of(op.line, home) for op in OPERATIONS if op.stale}
+    write_project(home)
+    return costs
+
+
+def _cost_of(line: Sequence[str], home: Path) -> Cost:
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen([sys.executable, *line, str(home)], stdout=said, stderr=said, cwd=ROOT)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(line)} failed:\n{said.read()[-4000:].decode()}")
+    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _tick(home: Path) -> None:
+    """A tick of the sensor that asks for stale cells; of a grid without any."""
+    import dagster as dg
+
+    from uad_orchestrator.orchestration.code_location import build_definitions
+    from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+    from uad_orchestrator.project import load_project
+
+    project = load_project(home)
+    sensor = build_definitions(project).get_sensor_def("stale_cells")
+    with open_instance(project) as instance:
+        found = sensor.evaluate_tick(dg.build_sensor_context(instance, sensor_name=sensor.name))
+    if found.run_requests or "fresh" not in (found.skip_message or ""):
+        raise RuntimeError(f"a grid that is up to date is asked for: {found}")
+
+
+def _load(home: Path) -> None:
+    """The code location, as Dagster's processes load it."""
+    from uad_orchestrator.orchestration.code_location import build_definitions
+    from uad_orchestrator.project import load_project
+
+    build_definitions(load_project(home)).get_repository_def()
+
+
+if __name__ == "__main__":
+    {"tick": _tick, "load": _load}[sys.argv[1]](Path(sys.argv[2]))

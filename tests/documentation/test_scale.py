@@ -1,0 +1,79 @@
+"""The page on ten thousand categories: its tables are those of the script, and the script's sums are right."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchmarks.growth import OPERATIONS, exponent
+from docs.scripts import scale_figures
+from docs.scripts.scale_figures import GROWTH, PAGE, Measured, written
+
+CELLS = 10_000 * 15
+NUMBER = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "million": 1e6, "h": 3600, "min": 60, "s": 1, "": 1}
+
+
+def value(cell: str) -> float:
+    """``31.5 TB`` as a number."""
+    number, _, unit = cell.partition(" ")
+    return float(number.replace(",", "")) * NUMBER[unit]
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, list[str]]:
+    """The last three cells of each line of the page's tables, by its first."""
+    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    return {name.split(":")[0]: cells for name, *cells in lines}
+
+
+def test_the_page_is_written_by_the_script() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == written(page), "run `python -m docs.scripts.scale_figures`"
+
+
+def test_storage_requests_and_events_are_those_of_so_many_cells(rows: dict[str, list[str]]) -> None:
+    maps = CELLS * 100 * 1024 * 1024 * 2  # float32, deflated to a half
+    banks = CELLS * (200 * 1024 // 100) * 512 * 4
+    grids = CELLS * 300 * 1024 * 4
+    expected = {
+        "anomaly maps": maps,
+        "memory bank": banks,
+        "score table": grids,
+        "**all of the store**": maps + banks + grids + CELLS * 300_000,
+        "embedding cache of 3 embedders, float16, on local disks": 10_000 * 3 * 300 * 1024 * 512 * 2,
+        "first refresh": CELLS * 50,
+        "listing 4 artifacts a cell, for a plan": CELLS * 4 / 1000,
+        "rows": CELLS * 32,
+        "PostgreSQL, event column": CELLS * 210_000,
+        "waiting in a first refresh, 20 ms each, 16 at a time": CELLS * 50 * 0.02 / 16,
+    }
+    assert {name: value(rows[name][-1]) for name in expected} == pytest.approx(expected, rel=0.05)
+    of_a_site = {name: value(rows[name][-2]) for name in expected}
+    assert of_a_site == pytest.approx({name: all_ / 20 for name, all_ in expected.items()}, rel=0.05)
+
+
+def test_time_grows_from_the_start_by_the_cells() -> None:
+    found = Measured(cells=8_000, seconds=10, start=2, megabytes=990)
+    assert found.at(8_000) == 10 and found.at(150_000) == pytest.approx(2 + 8 * 18.75)
+    assert found.memory(8_000) == 990 and found.memory(16_000) == 990 + 800
+
+
+def test_the_times_are_those_of_the_benchmarks_operations(rows: dict[str, list[str]]) -> None:
+    assert GROWTH.keys() <= {operation.name for operation in OPERATIONS}
+    for name, found in GROWTH.items():
+        assert 0 < found.start < found.seconds
+        told, *_ = rows[name]
+        assert value(told.removesuffix(" ms")) == pytest.approx(1000 * found.each, rel=0.05)
+
+
+def test_an_exponent_is_the_slope_of_logarithms() -> None:
+    assert exponent({500: 3.0, 2_000: 12.0, 8_000: 48.0}) == pytest.approx(1)
+    assert exponent({500: 1.0, 2_000: 16.0, 8_000: 256.0}) == pytest.approx(2)
+
+
+def test_the_sites_of_the_text_are_those_of_the_tables() -> None:
+    page = re.sub(r"\s+", " ", PAGE.read_text(encoding="utf-8"))
+    site, every = (n * scale_figures.DETECTORS for n in (scale_figures.SITE, scale_figures.ALL))
+    assert f"{scale_figures.SITE} categories per site leave each instance {site:,} cells" in page
+    assert f"{every:,} cells" in page
