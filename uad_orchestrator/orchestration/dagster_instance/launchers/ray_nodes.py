@@ -1,6 +1,6 @@
 """What every node of the Ray cluster has that runs are launched on: asked by a tiny job on each.
 
-Not public API of Dagster here: an instance's settings and how it refuses them, and dagster-ray's launcher with its client.
+Not public API of Dagster here: an instance's settings and how it refuses them, dagster-ray's launcher and its client.
 """
 
 from __future__ import annotations
