@@ -25,6 +25,7 @@ from uad_orchestrator.orchestration.dagster_instance.group_tags import selection
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.dagster_instance.runs import cells_at_work, is_last_of_backfill
 from uad_orchestrator.orchestration.execution.backfill import hand_over
+from uad_orchestrator.orchestration.execution.group_runs import run_group
 from uad_orchestrator.orchestration.versions.selection import Selection
 
 GROUP = "alpha/disc: dino +1"
@@ -92,6 +93,14 @@ def test_the_next_run_computes_what_is_stale_and_embeds_nothing_twice(
         metadata = {name: value.value for name, value in output.step_output_data.metadata.items()}
     assert (metadata["computed"], metadata["embedded_images"]) == (1, 0), "the other cell embedded the images"
     assert {cell.key for cell in workshop.plan().by_cell()} == {BRIGHT}
+
+
+@pytest.mark.parametrize("tags", [{}, {"dagster/partition": "alpha/disc: gone +1"}])
+def test_a_run_of_no_group_says_what_to_launch(empty: Workshop, tags: dict[str, str]) -> None:
+    run = dg.DagsterRun(job_name="cells", tags=tags)
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.Failure) as failed:
+        run_group(empty.project, instance, run, print)
+    assert "launch the job for one of its partitions" in (failed.value.description or "")
 
 
 @pytest.fixture

@@ -60,12 +60,13 @@ def run_group(
     """Compute the stale cells that a run of a group is about; the last run of a backfill makes the board, too.
 
     Raises:
-        dagster.Failure: uad.yaml has no such group any more.
+        dagster.Failure: uad.yaml has no such group any more, or the run is of none.
     """
-    name = run.tags[PARTITION_TAG]
+    name = run.tags.get(PARTITION_TAG, "")
     cells = cell_groups(project).get(name)
     if cells is None:
-        raise dg.Failure(f"this project has no group {name!r}: ask again", allow_retries=False)
+        remedy = "launch the job for one of its partitions, after Reload definitions"
+        raise dg.Failure(f"this project has no group {name!r} of cells: {remedy}", allow_retries=False)
 
     def tell(outcome: CellOutcome) -> None:
         done = [*(node.asset for node in outcome.materialized)]

@@ -6,10 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import dagster as dg
-from dagster._check import CheckError
-from yaml import YAMLError
-
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import within
 from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import (
@@ -49,8 +45,6 @@ def ray_problems(home: Path, seconds: float = SECONDS) -> Iterator[ProjectProble
         yield ProjectProblem(
             "ray", f"runs are launched on Ray, but {error}: pip install 'uad_orchestrator[ray]'"
         )
-    except (dg.DagsterError, CheckError, YAMLError, UnicodeDecodeError):
-        return  # no settings of Dagster's, which is said by who reads them: nothing is known of Ray
     except Exception as error:  # whatever Ray's clients raise: this is the edge
         said = " ".join(str(error).split())[:300]
         yield ProjectProblem("ray", f"the head that dagster.yaml names does not answer: {said}")

@@ -10,12 +10,15 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
 from tests.cli.invoke import uad
 from tests.orchestration.workshop import Workshop
 from tests.postgres_server import PASSWORD, empty_database, postgres_url
+from uad_orchestrator.orchestration.dagster_instance.settings import database
 from uad_orchestrator.orchestration.dagster_instance.settings.database import (
     database_url,
+    opened_alone,
     storages,
     unusable,
     without,
@@ -148,3 +151,15 @@ def test_what_dagster_refuses_is_said_in_its_words(
     monkeypatch.setenv("UAD_RAY_ADDRESS", "http://head:8265")
     found = said(lambda settings: settings["run_monitoring"].update(pol_interval=3))
     assert list(found) == ["dagster.yaml"] and "pol_interval" in found["dagster.yaml"]
+
+
+def test_a_process_that_was_stopped_while_it_made_tables_holds_up_nobody_for_ever(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"storage": {"postgres": {"postgres_url": empty_database(server)}}}
+    monkeypatch.setattr(database, "TABLES_SECONDS", 1)
+    refused = pytest.raises(SQLAlchemyError, match="lock timeout")
+    with opened_alone(settings, {}), refused, opened_alone(settings, {}):
+        pass
+    with opened_alone(settings, {}):
+        pass

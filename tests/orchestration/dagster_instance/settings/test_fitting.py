@@ -80,6 +80,7 @@ AT_ONCE = {"module": "dagster", "class": "DefaultRunCoordinator"}
         (without("concurrency", "runs"), RUNS, "warning", "is not set, so that 10 runs"),
         (with_value(-1, "concurrency", "runs", "max_concurrent_runs"), RUNS, "warning", "no limit"),
         (with_value(0, "concurrency", "runs", "max_concurrent_runs"), RUNS, "error", "no run ever starts"),
+        (with_value(-7, "concurrency", "runs", "max_concurrent_runs"), RUNS, "error", "is -7: no run ever"),
         (
             with_value("run", "concurrency", "pools", "granularity"),
             "concurrency.pools.granularity",
@@ -96,6 +97,7 @@ AT_ONCE = {"module": "dagster", "class": "DefaultRunCoordinator"}
         (without("run_monitoring", "start_timeout_seconds"), START, "warning", "not set, so 180"),
         (with_value(600, "run_monitoring", "start_timeout_seconds"), START, "warning", "is 600"),
         (without("run_retries"), "run_retries.enabled", "warning", "is off, expected true"),
+        (with_value(-1, "run_retries", "max_retries"), "run_retries.max_retries", "warning", "is -1"),
         (without("run_retries", "max_retries"), "run_retries.max_retries", "warning", "is 0"),
         (
             without("run_retries", "retry_on_asset_or_op_failure"),
@@ -117,6 +119,21 @@ def test_each_setting_that_does_not_fit_is_named_alone(
     found = misfits(changed(CLUSTER, change))
     assert list(found) == [key]
     assert found[key][0] == severity and words in found[key][1]
+
+
+@pytest.mark.parametrize("place", ["run_queue", "run_coordinator.config"])
+@pytest.mark.parametrize("limit", [0, -7])
+def test_a_queue_that_lets_nothing_start_is_named_wherever_it_stands(place: str, limit: int) -> None:
+    settings = changed(OWN, without("concurrency"))
+    found = misfits(
+        changed(settings, with_value(limit, *place.split("."), "max_concurrent_runs")), facts=ProjectFacts()
+    )
+    assert found == {
+        f"{place}.max_concurrent_runs": (
+            "error",
+            f"is {limit}: no run ever starts; expected how many may run at once",
+        )
+    }
 
 
 @pytest.mark.parametrize(

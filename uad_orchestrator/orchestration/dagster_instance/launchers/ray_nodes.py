@@ -1,6 +1,6 @@
 """What every node of the Ray cluster has that runs are launched on: asked by a tiny job on each.
 
-Not public API of Dagster here: an instance's settings, and dagster-ray's launcher with its client.
+Not public API of Dagster here: an instance's settings and how it refuses them, dagster-ray's launcher and its client.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import dagster as dg
+from dagster._check import CheckError
+from yaml import YAMLError
 
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import ENDED, names_ray
 
@@ -61,6 +65,8 @@ class NodeAnswer:
 def ray_launcher(home: Path) -> Any | None:
     """The launcher of an instance that launches its runs on Ray; None where there is none, or another.
 
+    None, too, where Dagster refuses the settings: that is said by who reads them, and nothing is known of Ray.
+
     Args:
         home: the instance's folder; its databases are not opened.
     """
@@ -68,8 +74,11 @@ def ray_launcher(home: Path) -> Any | None:
 
     if not (home / "dagster.yaml").exists():
         return None
-    settings = InstanceRef.from_dir(str(home))
-    return settings.run_launcher if names_ray(settings) else None
+    try:
+        settings = InstanceRef.from_dir(str(home))
+        return settings.run_launcher if names_ray(settings) else None
+    except (dg.DagsterError, CheckError, YAMLError, UnicodeDecodeError):
+        return None
 
 
 def ask_nodes(launcher: Any, seconds: float) -> list[NodeAnswer]:

@@ -31,6 +31,9 @@ WITHIN_SECONDS = 5
 TABLES_LOCK = 0x756164
 """The number of the lock within the database: "uad"."""
 
+TABLES_SECONDS = 60
+"""For which another process may hold that lock: one that was stopped, or whose machine sleeps, would hold up all."""
+
 EXPECTED = "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"  # pragma: allowlist secret
 
 
@@ -192,7 +195,8 @@ def opened_alone(settings: Mapping[str, Any], environ: Mapping[str, str]) -> Ite
 
     Raises:
         DatabaseUnusable: it cannot be opened with these settings, here.
-        SQLAlchemyError: the server does not take us, or does not answer within seconds.
+        SQLAlchemyError: the server does not take us, or does not answer within seconds; or another process makes its
+            tables for longer than ``TABLES_SECONDS``.
     """
     from sqlalchemy import text
 
@@ -208,6 +212,7 @@ def opened_alone(settings: Mapping[str, Any], environ: Mapping[str, str]) -> Ite
         yield
         return
     with connected(url) as connection, connection.begin():
+        connection.execute(text(f"SET LOCAL lock_timeout = '{TABLES_SECONDS}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": TABLES_LOCK})
         yield
 

@@ -82,8 +82,7 @@ def _storage(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) ->
 
 
 def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
-    key = "concurrency.runs.max_concurrent_runs"
-    limit = get(settings, "concurrency", "runs", "max_concurrent_runs")
+    key, limit = _run_limit(settings)
     coordinator = str(get(settings, "run_coordinator", "class") or "")
     if coordinator == "DefaultRunCoordinator":
         said = (
@@ -95,9 +94,9 @@ def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
             if doubled := [name for name in LIMITS if get(settings, *place.split("."), name) is not None]:
                 said = f"has {', '.join(doubled)} beside `concurrency`, which Dagster refuses to start with"
                 yield Misfit(place, f"{said}: move it to concurrency.runs")
-    if limit == 0:
-        yield Misfit(key, "is 0: no run ever starts; expected how many may run at once")
-    elif launcher not in HERE and limit is None and not _limited_elsewhere(settings):
+    if isinstance(limit, int) and limit < 1 and limit != -1:
+        yield Misfit(key, f"is {limit}: no run ever starts; expected how many may run at once")
+    elif launcher not in HERE and limit is None:
         said = "is not set, so that 10 runs at once are all that the cluster ever gets: expected what it has room for"
         yield Misfit(key, said, "warning")
     elif launcher not in HERE and limit == -1:
@@ -107,9 +106,12 @@ def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
         yield Misfit(key, f"{said}; expected what the cluster has room for", "warning")
 
 
-def _limited_elsewhere(settings: Mapping[str, Any]) -> bool:
-    places = (("run_queue",), ("run_coordinator", "config"))
-    return any(get(settings, *place, "max_concurrent_runs") is not None for place in places)
+def _run_limit(settings: Mapping[str, Any]) -> tuple[str, Any]:
+    """How many runs there may be at once, and where that stands: three places can have it."""
+    for place in ("concurrency.runs", "run_queue", "run_coordinator.config"):
+        if (limit := get(settings, *place.split("."), "max_concurrent_runs")) is not None:
+            return f"{place}.max_concurrent_runs", limit
+    return "concurrency.runs.max_concurrent_runs", None
 
 
 def _pools(settings: Mapping[str, Any], facts: ProjectFacts) -> Iterator[Misfit]:
@@ -154,11 +156,13 @@ def _monitoring(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
 
 
 def _retries(settings: Mapping[str, Any]) -> Iterator[Misfit]:
+    retries = get(settings, "run_retries", "max_retries") or 0
     if get(settings, "run_retries", "enabled") is not True:
         said = "is off, expected true: a run that was lost with its process or machine is not started again"
         yield Misfit("run_retries.enabled", said, "warning")
-    elif not get(settings, "run_retries", "max_retries"):
-        yield Misfit("run_retries.max_retries", "is 0: no lost run is started again; expected 2", "warning")
+    elif isinstance(retries, int) and retries < 1:
+        said = f"is {retries}: no lost run is started again; expected 2"
+        yield Misfit("run_retries.max_retries", said, "warning")
     elif get(settings, "run_retries", "retry_on_asset_or_op_failure") is not False:
         said = "is true, expected false: what an asset says is wrong is as wrong at the second try"
         yield Misfit("run_retries.retry_on_asset_or_op_failure", said, "warning")
