@@ -12,7 +12,7 @@ from uad_orchestrator.detectors.protocol.maps import NormalMaps
 from uad_orchestrator.metrics.curves import Curve
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.finishing import MapScale
-from uad_orchestrator.storage.array_file import read_arrays, write_arrays
+from uad_orchestrator.storage.array_file import read_array, read_arrays, write_arrays
 
 OPERATING_POINT = "operating_point.json"
 MAPS = "maps"
@@ -77,7 +77,7 @@ def write_replicates(replicates: np.ndarray | None, directory: Path) -> None:
 def read_replicates(directory: Path) -> np.ndarray | None:
     """Read what ``write_replicates`` wrote."""
     try:
-        return np.load(directory / REPLICATES, allow_pickle=False)
+        return read_array(directory / REPLICATES)
     except FileNotFoundError:
         return None
 
