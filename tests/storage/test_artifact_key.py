@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey, InputReference, split_category
+from uad_orchestrator.storage.provenance import Provenance
 
 parts = st.text(min_size=1, max_size=12)
 
@@ -35,6 +36,14 @@ def test_whatever_the_names_the_path_stays_below_the_root_and_leads_back(
         assert len(key.path.parts) == 6
         assert ".." not in key.path.parts
         assert ArtifactKey.from_path(key.path) == key
+
+
+@pytest.mark.parametrize("other", ["asset", "dataset", "category", "detector", "version"])
+def test_a_key_is_that_of_a_provenance_whose_parts_are_all_the_same(other: str) -> None:
+    key = ArtifactKey("a", "d", "c", "p", "v")
+    assert key.is_of(Provenance(**vars(key)))
+    changed = Provenance(**(vars(key) | {other: "x"}))
+    assert ArtifactKey.of(changed) != key and not key.is_of(changed)
 
 
 @pytest.mark.parametrize(

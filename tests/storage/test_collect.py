@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.conftest import Put
+from uad_orchestrator.storage import collect
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.collect import collect_garbage, remove_dead_drafts
@@ -42,7 +43,11 @@ def age(path: Path, seconds: float) -> None:
         os.utime(inner, (then, then))
 
 
-def test_current_pinned_active_and_the_newest_stay(store: ArtifactStore, versions: list[ArtifactKey]) -> None:
+@pytest.mark.parametrize("at_a_time", [1, 4, 200])
+def test_current_pinned_active_and_the_newest_stay(
+    store: ArtifactStore, versions: list[ArtifactKey], monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    monkeypatch.setattr(collect, "AT_A_TIME", at_a_time)
     report = collect_garbage(store, {versions[0]}, keep=2, pinned={versions[1]}, active={"run2"})
     assert [removed.what for removed in report.artifacts] == [versions[3]]
     assert (report.bytes, report.kept) == (4, 5)

@@ -64,6 +64,23 @@ class ArtifactKey:
             provenance.asset, provenance.dataset, provenance.category, provenance.detector, provenance.version
         )
 
+    def is_of(self, provenance: Provenance) -> bool:
+        """Whether it is the key of the artifact a provenance describes: ``of``, without a key made and checked.
+
+        Args:
+            provenance: the record.
+
+        Returns:
+            Whether all parts are the same.
+        """
+        return (
+            self.version == provenance.version
+            and self.asset == provenance.asset
+            and self.dataset == provenance.dataset
+            and self.category == provenance.category
+            and self.detector == provenance.detector
+        )
+
     @classmethod
     def from_path(cls, path: PurePosixPath) -> ArtifactKey:
         """The key whose ``path`` this is.

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
@@ -18,6 +19,9 @@ from uad_orchestrator.storage.processes import FOREIGN_SECONDS, is_alive, is_vis
 from uad_orchestrator.storage.provenance import Provenance
 
 logger = logging.getLogger(__name__)
+
+AT_A_TIME = 200
+"""So many provenances are read at a time: they are gone before Python's garbage collector takes them for long-lived."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +94,14 @@ def collect_garbage(
     if keep < 1:
         raise ValueError(f"keep is {keep}: at least the newest version of each cell has to stay")
     with store.listed():
-        found, broken = _read_all(store)
-        strays = [
-            stray
-            for stray in store.location.strays({key.path: made for key, made in found.items()})
-            if time.time() - stray.changed >= min_age_seconds
-        ]
+        found, broken, strays = _read_all(store)
+    strays = [stray for stray in strays if time.time() - stray.changed >= min_age_seconds]
     needed = {*current, *pinned, *_newest(found, keep)}
     young = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
     unneeded = {
         key: made
         for key, made in found.items()
-        if key not in needed and made.run_id not in active and _finished(made) < young
+        if key not in needed and made.run_id not in active and made.finished < young
     }
     removed, busy = _remove(store, unneeded, dry_run)
     leftovers = [
@@ -129,28 +129,45 @@ def remove_dead_drafts(store: ArtifactStore) -> list[Path]:
     return removed
 
 
-def _read_all(store: ArtifactStore) -> tuple[dict[ArtifactKey, Provenance], list[ArtifactKey]]:
-    """The artifacts, and the folders that look like one but do not count."""
+class _Made(NamedTuple):
+    """What is decided by, of a provenance: a store may have more of them than should be in memory at once."""
+
+    finished: datetime
+    bytes: int
+    run_id: str | None
+
+    @classmethod
+    def of(cls, provenance: Provenance) -> _Made:
+        finished = provenance.started_at + timedelta(seconds=provenance.seconds)
+        return cls(finished, provenance.bytes, provenance.run_id)
+
+
+def _read_all(
+    store: ArtifactStore,
+) -> tuple[dict[ArtifactKey, _Made], list[ArtifactKey], list[Stray]]:
+    """The artifacts, the folders that look like one but do not count, and what lies astray beside them."""
     keys = store.list_folders()
-    found = store.provenances(keys)
-    return found, [key for key in keys if key not in found]
+    found: dict[ArtifactKey, _Made] = {}
+    places: dict[PurePosixPath, Provenance] = {}
+    for start in range(0, len(keys), AT_A_TIME):
+        read = store.provenances(keys[start : start + AT_A_TIME])
+        found |= {key: _Made.of(provenance) for key, provenance in read.items()}
+        if store.shared:  # elsewhere nothing lies astray
+            places |= {key.path: provenance for key, provenance in read.items()}
+    return found, [key for key in keys if key not in found], store.location.strays(places)
 
 
-def _finished(made: Provenance) -> datetime:
-    return made.started_at + timedelta(seconds=made.seconds)
-
-
-def _newest(found: dict[ArtifactKey, Provenance], keep: int) -> Iterator[ArtifactKey]:
+def _newest(found: dict[ArtifactKey, _Made], keep: int) -> Iterator[ArtifactKey]:
     """The ``keep`` newest versions of each asset and cell."""
     versions = defaultdict(list)
-    for key in sorted(found, key=lambda key: (_finished(found[key]), key.version), reverse=True):
+    for key in found:
         versions[key.asset, key.cell].append(key)
-    for newest_first in versions.values():
-        yield from newest_first[:keep]
+    for keys in versions.values():
+        yield from sorted(keys, key=lambda key: (found[key].finished, key.version), reverse=True)[:keep]
 
 
 def _remove(
-    store: ArtifactStore, unneeded: dict[ArtifactKey, Provenance], dry_run: bool
+    store: ArtifactStore, unneeded: dict[ArtifactKey, _Made], dry_run: bool
 ) -> tuple[list[Removed], list[ArtifactKey]]:
     removed, busy = [], []
     for key, made in sorted(unneeded.items()):

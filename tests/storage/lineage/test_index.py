@@ -185,7 +185,11 @@ def test_a_reuse_notes_the_making_too_whose_process_may_have_been_killed_before_
         assert rows == [(False, 1), (True, count)]
 
 
-def test_rebuild_gives_the_same_index(index: LineageIndex, store: ArtifactStore, put: Put) -> None:
+@pytest.mark.parametrize("at_a_time", [1, 4, 2_000])
+def test_rebuild_gives_the_same_index(
+    index: LineageIndex, store: ArtifactStore, put: Put, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    monkeypatch.setattr(lineage_index, "AT_A_TIME", at_a_time)
     record(index, make_cell(store, put, tag="1", auroc=0.8, day=1))
     keys = make_cell(store, put, tag="2", day=2)
     record(index, keys)

@@ -87,11 +87,11 @@ def abandoned_shared(location: Location, wanted: Collection[str], *, dry_run: bo
 
 
 def current_spaces(project: Project) -> set[str]:
-    """The spaces of the embedding cache that the project's cells use, and those of texts, which are small and known
-    to a loaded text tower alone."""
+    """The spaces of the embedding cache that the project's cells use, all cells of a detector the same, and those of
+    texts, which are small and known to a loaded text tower alone."""
     state, store = open_state(project), open_store(project)
     spaces = {texts.parent.name for texts in (Path(project.storage.local) / EMBEDDINGS).glob(f"*/{TEXTS}")}
-    for cell in state.cells:
+    for cell in {cell.detector: cell for cell in state.cells}.values():
         stream = open_detector(CellRun(cell, state, store), EmbedderPool()).stream
         spaces |= {stream.space} if stream.cache is not None else set()
     return spaces

@@ -200,10 +200,10 @@ class LocalLocation:
     def folders(self) -> list[PurePosixPath]:
         return [PurePosixPath(path) for path in self._folders(ARTIFACTS)]
 
-    def _folders(self, below: PurePosixPath, holding: str = "") -> Iterator[str]:
-        """The folders at the level of the versions with a file, from the root; no pathlib, as in ``has_object``."""
+    def _folders(self, below: PurePosixPath, holding: str | None = None) -> Iterator[str]:
+        """The folders at the level of the versions, from the root: all, or those with a file; no pathlib, as above."""
         for path in _folders_down(f"{self.root}/{below}", LEVELS + 1 - len(below.parts)):
-            if os.path.exists(f"{path}/{holding}"):  # noqa: PTH110
+            if holding is None or os.path.exists(f"{path}/{holding}"):  # noqa: PTH110
                 yield path[len(f"{self.root}/") :]
 
     def usage(self, path: PurePosixPath) -> tuple[int, float]:

@@ -414,7 +414,8 @@ class ArtifactStore:
     def _parsed(self, key: ArtifactKey, data: bytes) -> Provenance:
         place = f"{self}/{ARTIFACTS}/{key}/{PROVENANCE_FILE}"
         provenance = Provenance.from_file(data, place)
-        if (described := ArtifactKey.of(provenance)) != key:
+        if not key.is_of(provenance):
+            described = ArtifactKey.of(provenance)
             raise ProvenanceError(f"{place} describes {described}: the folder was moved or copied by hand")
         return provenance
 

@@ -55,6 +55,9 @@ logger = logging.getLogger(__name__)
 FOLD_INTERVAL = 30.0
 """Seconds between the foldings that ``record`` does; our own readers fold first, others are so late at most."""
 
+AT_A_TIME = 2_000
+"""So many artifacts are read and put into a new index at a time: what bounds the memory."""
+
 
 @dataclass(frozen=True)
 class SqlResult:
@@ -271,10 +274,9 @@ class LineageIndex:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
             with self.store.listed():
-                events = self._computed(self.store.list_all())
-            self._make_anew(events)
+                count = self._make_anew(self.store.list_all())
             self._fold()
-        return len(events)
+        return count
 
     @contextmanager
     def _never_in_the_way(self, fault: str) -> Iterator[None]:
@@ -293,15 +295,20 @@ class LineageIndex:
         except FileNotFoundError:
             return float("inf")
 
-    def _make_anew(self, events: Sequence[LineageEvent]) -> None:
-        """Replace the index, whole or not at all."""
+    def _make_anew(self, keys: Sequence[ArtifactKey]) -> int:
+        """Replace the index, whole or not at all, by one of these artifacts; returns how many of them count."""
+        count = 0
         with new_file(self.path) as aside:
             with self._database.open(aside=aside) as connection:
                 connection.execute(TABLES)
-                insert_events(connection, events)
+                for start in range(0, len(keys), AT_A_TIME):
+                    events = self._computed(keys[start : start + AT_A_TIME])
+                    insert_events(connection, events)
+                    count += len(events)
                 self._carry_over_reuse(connection)
                 self._renew_views(connection)
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+        return count
 
     def _computed(self, keys: Sequence[ArtifactKey]) -> list[LineageEvent]:
         """What the provenance of stored artifacts says."""
@@ -332,7 +339,7 @@ class LineageIndex:
         store that waits for whoever reads it, who brings it as ``news``.
         """
         if not self.path.exists():
-            self._make_anew([] if self.store.shared else self._computed(self.store.list_all()))
+            self._make_anew([] if self.store.shared else self.store.list_all())
         files = self.pending.files()
         if not files and not news:
             return True
