@@ -82,7 +82,7 @@ class ArtifactKey:
         )
 
     @classmethod
-    def from_path(cls, path: PurePosixPath) -> ArtifactKey:
+    def from_path(cls, path: PurePosixPath | str) -> ArtifactKey:
         """The key whose ``path`` this is.
 
         Args:
@@ -94,7 +94,7 @@ class ArtifactKey:
         Raises:
             ValueError: it is none.
         """
-        parts = path.parts
+        parts = str(path).split("/")
         if len(parts) != 6 or parts[0] != "artifacts":
             raise ValueError(f"{path} is not artifacts/<asset>/<dataset>/<category>/<detector>/<version>")
         asset, *cell, version = parts[1:]

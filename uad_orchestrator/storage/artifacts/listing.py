@@ -46,12 +46,11 @@ class Listing:
         found = self.artifacts.get(f"{path}/{PROVENANCE_FILE}")
         return None if found is None else found.stamp
 
-    def find(self, below: PurePosixPath) -> list[PurePosixPath]:
+    def find(self, below: PurePosixPath) -> list[str]:
         """The artifacts below a folder."""
         if len(below.parts) == LEVELS:
-            return [PurePosixPath(path) for path in self.versions.get(str(below), ())]
-        paths = [PurePosixPath(path) for found in self.versions.values() for path in found]
-        return [path for path in paths if path.is_relative_to(below)]
+            return list(self.versions.get(str(below), ()))
+        return [path for found in self.versions.values() for path in found if path.startswith(f"{below}/")]
 
     def drop(self, path: PurePosixPath) -> None:
         """An artifact that counts no more."""

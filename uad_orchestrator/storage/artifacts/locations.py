@@ -89,11 +89,11 @@ class Location(Protocol):
         """Of these folders those with a whole provenance file: a look at each, or a listing for each asset."""
         ...
 
-    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
+    def find(self, below: PurePosixPath = ARTIFACTS) -> list[str]:
         """The folders with a provenance file, below a folder."""
         ...
 
-    def folders(self) -> list[PurePosixPath]:
+    def folders(self) -> list[str]:
         """All folders where an artifact may lie, with a provenance file or without."""
         ...
 
@@ -194,11 +194,11 @@ class LocalLocation:
     def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
         return {path for path in paths if self.has_object(f"{path}/{PROVENANCE_FILE}")}
 
-    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
-        return [PurePosixPath(path) for path in self._folders(below, holding=PROVENANCE_FILE)]
+    def find(self, below: PurePosixPath = ARTIFACTS) -> list[str]:
+        return list(self._folders(below, holding=PROVENANCE_FILE))
 
-    def folders(self) -> list[PurePosixPath]:
-        return [PurePosixPath(path) for path in self._folders(ARTIFACTS)]
+    def folders(self) -> list[str]:
+        return list(self._folders(ARTIFACTS))
 
     def _folders(self, below: PurePosixPath, holding: str | None = None) -> Iterator[str]:
         """The folders at the level of the versions, from the root: all, or those with a file; no pathlib, as above."""

@@ -142,14 +142,14 @@ class RemoteLocation:
         found = {} if self._listing is not None else self.provenances(unseen)
         return set(paths) - {path for path in unseen if found.get(path) is None}
 
-    def find(self, below: PurePosixPath = ARTIFACTS) -> list[PurePosixPath]:
+    def find(self, below: PurePosixPath = ARTIFACTS) -> list[str]:
         listing = self._listing or Listing(self._objects.listing(below), dict)
         return listing.find(below)
 
-    def folders(self) -> list[PurePosixPath]:
+    def folders(self) -> list[str]:
         listing = self._listing or self._list()
         found = {artifact_of(name) for name in (*listing.artifacts, *listing.payloads)}
-        return [path for path in found if path is not None]
+        return [str(path) for path in found if path is not None]
 
     def usage(self, path: PurePosixPath) -> tuple[int, float]:
         files = [*self._objects.listing(path).values(), *self._objects.listing(_payloads(path)).values()]

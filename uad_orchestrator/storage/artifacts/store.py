@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
@@ -427,7 +427,7 @@ class ArtifactStore:
             return None
 
 
-def _keys(paths: Iterable[PurePosixPath]) -> Iterator[ArtifactKey]:
+def _keys(paths: Iterable[str]) -> Iterator[ArtifactKey]:
     """The keys of those folders that have an artifact's address."""
     for path in paths:
         try:
