@@ -301,10 +301,12 @@ class LineageIndex:
         with new_file(self.path) as aside:
             with self._database.open(aside=aside) as connection:
                 connection.execute(TABLES)
+                connection.begin()
                 for start in range(0, len(keys), AT_A_TIME):
                     events = self._computed(keys[start : start + AT_A_TIME])
                     insert_events(connection, events)
                     count += len(events)
+                connection.commit()
                 self._carry_over_reuse(connection)
                 self._renew_views(connection)
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
