@@ -39,7 +39,7 @@ UNKNOWN_AFTER = 300.0
 """Seconds for which a run's job may be unknown to Ray: a busy head takes its time to note it."""
 
 ANSWER_SECONDS = 8.0
-"""For which Ray's head is waited for: a sensor's tick has 20, and a plan to make."""
+"""For which Ray's head is waited for: we give a sensor's tick 20, and it has a plan to make."""
 
 PATH_ADVICE = (
     "`dagster` is not on the PATH of that node's raylet: start `ray start` from the environment that has it"
