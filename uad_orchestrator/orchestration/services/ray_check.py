@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from uad_orchestrator import __version__
-from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import within
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_head import within
 from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import (
     DAGSTER,
     PYTHON,
