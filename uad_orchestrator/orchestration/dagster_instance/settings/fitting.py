@@ -6,13 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uad_orchestrator.orchestration.dagster_instance.settings.database import storages
-from uad_orchestrator.orchestration.dagster_instance.settings.misfit import (
-    Misfit,
-    get,
-    unset_variables,
-    variables,
-)
+from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit, unset_variables
+from uad_orchestrator.orchestration.dagster_instance.settings.read import get, variables
+from uad_orchestrator.orchestration.dagster_instance.settings.storages import storages
 
 HERE = ("", "DefaultRunLauncher", "SyncInMemoryRunLauncher")
 """Launchers that run on this machine; "" is Dagster's default, the first of them."""
