@@ -8,8 +8,6 @@ a gigabyte, in a temporary folder).
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.fresh_process import ROOT
+from benchmarks.fresh_process import cost_of_python
 from benchmarks.made_up.project_grid import DETECTORS, build_grid, record_grid, write_project
 from benchmarks.rows import BenchmarkRow
 
@@ -135,14 +133,7 @@ def _costs(home: Path, categories: int) -> dict[str, Cost]:
 
 
 def _cost_of(line: Sequence[str], home: Path, answers: tuple[int, ...] = (0,)) -> Cost:
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen([sys.executable, *line, str(home)], stdout=said, stderr=said, cwd=ROOT)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode not in answers:
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(line)} failed:\n{said.read()[-4000:].decode()}")
-    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Cost(**cost_of_python([*line, str(home)], answers))
 
 
 def _tick(home: Path) -> None:
