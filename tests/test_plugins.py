@@ -22,7 +22,7 @@ from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.detectors import create_detector, detector_spec
 from uad_orchestrator.detectors.registry import DETECTORS, required_packages
 from uad_orchestrator.embedders import EmbedderSettings, create_embedder, embedder_recipe
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.input_contents import dataset_category, fit_settings
 from uad_orchestrator.orchestration.versions.stores import open_state

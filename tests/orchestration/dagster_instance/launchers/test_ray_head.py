@@ -25,7 +25,7 @@ from tests.orchestration.services.test_ray_check import write_settings
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import ask_nodes, ray_launcher
-from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
+from uad_orchestrator.orchestration.services.project_check.ray import node_problems, ray_problems
 
 pytestmark = pytest.mark.cluster
 
