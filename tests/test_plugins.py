@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator import plugins
+from tests.plugins_anew import look_again
 from uad_orchestrator.datasets import DatasetError, check_dataset, find_categories
 from uad_orchestrator.datasets.layout_settings import DATASET_KEYS
 from uad_orchestrator.datasets.load import load_dataset
@@ -114,12 +114,6 @@ ACME = {
 }
 
 Install = Callable[..., Path]
-
-
-def look_again() -> None:
-    """As a new process does."""
-    plugins._entry_points.cache_clear()
-    plugins._offers.cache_clear()
 
 
 @pytest.fixture
