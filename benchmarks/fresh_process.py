@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -30,29 +28,6 @@ def measured(module: str, *arguments: str, **environment: str) -> dict[str, floa
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def cost_of_python(arguments: Sequence[str], answers: tuple[int, ...] = (0,)) -> dict[str, float]:
-    """CPU seconds of ``python ARGUMENTS``, and its peak memory in megabytes.
-
-    A small process starts it: the kernel counts a process's peak from the size of the one that made it.
-
-    Args:
-        arguments: of Python.
-        answers: exit statuses of one that did what it was to do.
-    """
-    return measured("fresh_process", ",".join(map(str, answers)), *arguments)
-
-
-def _cost(answers: str, *arguments: str) -> dict[str, float]:
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=said)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if str(child.returncode) not in answers.split(","):
-            said.seek(0)
-            sys.exit(said.read()[-4000:].decode())
-    return {"seconds": used.ru_utime + used.ru_stime, "megabytes": used.ru_maxrss / 1024}
-
-
 def peak_memory_mb() -> float:
     """This process's peak resident memory so far."""
     status = Path("/proc/self/status")
@@ -63,7 +38,3 @@ def peak_memory_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
-
-
-if __name__ == "__main__":
-    print(json.dumps(_cost(*sys.argv[1:])))

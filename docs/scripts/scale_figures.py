@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from uad_orchestrator.orchestration.services.disk import DIMENSION, MAP_BYTES_PER_PIXEL, PATCHES
+from uad_orchestrator.orchestration.services.project_check.disk import DIMENSION, MAP_BYTES_PER_PIXEL, PATCHES
 from uad_orchestrator.orchestration.versions.graph import STAGES
 
 PAGE = Path(__file__).parents[1] / "scale.md"

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from benchmarks.fresh_process import cost_of_python
 from benchmarks.growth import OPERATIONS, exponent
 from docs.scripts import scale_figures
 from docs.scripts.scale_figures import MEGABYTES, PAGE, SECONDS, Measured, written
@@ -71,15 +70,6 @@ def test_the_figures_are_those_of_the_benchmarks_operations_and_above_the_start(
             seconds, size = map(value, cell.split(", "))
             assert seconds == pytest.approx(found.at(int(cells)), rel=0.1)
             assert size == pytest.approx(1e6 * MEGABYTES[name].at(int(cells)), rel=0.05)
-
-
-def test_memory_is_that_of_the_command_not_of_the_process_that_asks() -> None:
-    held = b"x" * 150_000_000
-    found = cost_of_python(["-c", "held = b'x' * 50_000_000"])
-    assert 50 < found["megabytes"] < 100 < len(held) / 1e6 and 0 < found["seconds"] < 10
-    assert cost_of_python(["-c", "raise SystemExit(1)"], answers=(0, 1)).keys() == found.keys()
-    with pytest.raises(RuntimeError, match="no such grid"):
-        cost_of_python(["-c", "raise SystemExit('no such grid')"])
 
 
 def test_an_exponent_is_the_slope_of_logarithms() -> None:

@@ -251,8 +251,8 @@ def hand_to_daemon(
         typer.echo(f"{found.cells} cells handed to the daemon as {named}: see `uad ui`")
     if found.cells and project.runtime.run_per == "embedder":
         note(
-            "The daemon's definitions must be those of now: where detectors or categories changed since it read them, it "
-            "fails all groups of cells. Then choose Reload definitions, and hand over again"
+            "The daemon's definitions must be those of now: where detectors or categories changed since it read them, "
+            "it fails all groups of cells. Then choose Reload definitions, and hand over again"
         )
 
 

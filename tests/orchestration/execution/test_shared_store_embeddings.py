@@ -23,7 +23,7 @@ from uad_orchestrator.orchestration.dagster_instance.instance import open_instan
 from uad_orchestrator.orchestration.execution.cell_runs import Materialized
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult
 from uad_orchestrator.orchestration.services.housekeeping import SHARED_DAYS, collect, current_spaces
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import ProjectError
 from uad_orchestrator.storage.array_file import read_arrays

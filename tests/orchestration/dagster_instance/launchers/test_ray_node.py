@@ -21,11 +21,11 @@ from dagster._core.launcher import LaunchRunContext
 
 from tests.end_to_end.ui_process import free_port
 from tests.orchestration.dagster_instance.launchers.ray_instance import begin, launched_run
-from tests.orchestration.services.test_ray_check import write_settings
+from tests.orchestration.services.project_check.test_ray import write_settings
 from uad_orchestrator import __version__
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import ask_nodes, ray_launcher
-from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
+from uad_orchestrator.orchestration.services.project_check.ray import node_problems, ray_problems
 
 pytestmark = pytest.mark.cluster
 

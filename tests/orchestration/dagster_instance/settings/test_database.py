@@ -21,7 +21,7 @@ from uad_orchestrator.orchestration.dagster_instance.settings.database import (
     unusable,
 )
 from uad_orchestrator.orchestration.dagster_instance.settings.storages import storages
-from uad_orchestrator.orchestration.services.instance_check import instance_problems
+from uad_orchestrator.orchestration.services.project_check.instance import instance_problems
 
 pytest.importorskip("dagster_postgres")
 SECRET = "hunter/2@night"  # pragma: allowlist secret
