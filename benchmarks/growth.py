@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.fresh_process import ROOT
-from benchmarks.made_up.project_grid import DETECTORS, build_grid, record_grid, write_project
 from benchmarks.rows import BenchmarkRow
 
 SIZES = (100, 400, 1_600)
 """Categories of the grids."""
+DETECTORS = 5
+"""Of each."""
 STEEPEST = 1.1
 FIRST_CATEGORY = "line/category_0000"
 OTHER_LIMITS = {"aupro_limits": [0.2]}
@@ -115,20 +116,18 @@ def exponent(costs: Mapping[int, float]) -> float:
 
 
 def _costs(home: Path, categories: int) -> dict[str, Cost]:
-    """The cost of every operation by name, once the grid has grown to this size."""
-    from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
-    from uad_orchestrator.project import load_project
+    """The cost of every operation by name, once the grid has grown to this size.
 
-    build_grid(home, categories)
-    with open_instance(load_project(home)) as instance:
-        record_grid(home, instance)
+    It grows in a process of its own: the peak memory of a process begins with the size of the one that starts it.
+    """
+    _cost_of(("-m", "benchmarks.growth", "grow", str(categories)), home)
     time.sleep(2.5)  # a file hashed within two seconds of its last change is hashed again
     for warming in ("plan", "leaderboard"):  # digests and findings are kept from now on, as after a refresh
         _cost_of(_uad(warming, "--json"), home)
     costs = {op.name: _cost_of(op.line, home, op.answers) for op in OPERATIONS if not op.stale}
-    write_project(home, evaluation=OTHER_LIMITS)
+    _cost_of(("-m", "benchmarks.growth", "stale"), home)
     costs |= {op.name: _cost_of(op.line, home) for op in OPERATIONS if op.stale}
-    write_project(home)
+    _cost_of(("-m", "benchmarks.growth", "fresh"), home)
     told = ", ".join(f"{name} {cost.seconds:.1f} s" for name, cost in costs.items())
     print(f"{categories * DETECTORS:,} cells: {told}", file=sys.stderr)  # the largest grid takes minutes more
     return costs
@@ -143,6 +142,31 @@ def _cost_of(line: Sequence[str], home: Path, answers: tuple[int, ...] = (0,)) -
             said.seek(0)
             raise RuntimeError(f"{' '.join(line)} failed:\n{said.read()[-4000:].decode()}")
     return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _grow(categories: str, home: Path) -> None:
+    """The grid, with more cells than before, as if a refresh had computed and recorded them."""
+    from benchmarks.made_up.project_grid import build_grid, record_grid
+    from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
+    from uad_orchestrator.project import load_project
+
+    build_grid(home, int(categories), DETECTORS)
+    with open_instance(load_project(home)) as instance:
+        record_grid(home, instance)
+
+
+def _stale(home: Path) -> None:
+    """Settings by which every report is stale."""
+    from benchmarks.made_up.project_grid import write_project
+
+    write_project(home, DETECTORS, evaluation=OTHER_LIMITS)
+
+
+def _fresh(home: Path) -> None:
+    """The settings by which it was computed."""
+    from benchmarks.made_up.project_grid import write_project
+
+    write_project(home, DETECTORS)
 
 
 def _tick(home: Path) -> None:
@@ -169,5 +193,8 @@ def _load(home: Path) -> None:
     build_definitions(load_project(home)).get_repository_def()
 
 
+PARTS = {"grow": _grow, "stale": _stale, "fresh": _fresh, "tick": _tick, "load": _load}
+
 if __name__ == "__main__":
-    {"tick": _tick, "load": _load}[sys.argv[1]](Path(sys.argv[2]))
+    part, *words, folder = sys.argv[1:]
+    PARTS[part](*words, Path(folder))

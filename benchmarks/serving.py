@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.inference import WEIGHTS, pictures, saved_bundle, write
 from benchmarks.rows import BenchmarkRow
+from tests.end_to_end.ui_process import free_port
 from uad_orchestrator.inference.records.record_files import read_day, recorded_cells, recorded_days
 
 CLIENTS, REQUESTS, ROUNDS = 50, 100, 3
@@ -146,7 +147,7 @@ def _ask_timed(port: int, body: bytes, load: _Load) -> None:
 
 @contextmanager
 def _server(bundle: Path, *options: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     line = [sys.executable, "-m", "uad_orchestrator.cli", "serve", "--bundle", str(bundle)]
     server = subprocess.Popen([*line, "--port", str(port), *options], stderr=subprocess.DEVNULL)
     try:
@@ -191,11 +192,3 @@ def _wait_until_up(port: int) -> None:
         except OSError:
             time.sleep(0.25)
     raise RuntimeError("uad serve did not answer within a minute")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

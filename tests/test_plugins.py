@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator import plugins
+from tests.plugins_anew import look_again
 from uad_orchestrator.datasets import DatasetError, check_dataset, find_categories
 from uad_orchestrator.datasets.layout_settings import DATASET_KEYS
 from uad_orchestrator.datasets.load import load_dataset
 from uad_orchestrator.detectors import create_detector, detector_spec
 from uad_orchestrator.detectors.registry import DETECTORS, required_packages
 from uad_orchestrator.embedders import EmbedderSettings, create_embedder, embedder_recipe
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.input_contents import dataset_category, fit_settings
 from uad_orchestrator.orchestration.versions.stores import open_state
@@ -114,12 +114,6 @@ ACME = {
 }
 
 Install = Callable[..., Path]
-
-
-def look_again() -> None:
-    """As a new process does."""
-    plugins._entry_points.cache_clear()
-    plugins._offers.cache_clear()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from uad_orchestrator.orchestration.services.disk import DIMENSION, MAP_BYTES_PER_PIXEL, PATCHES
+from uad_orchestrator.orchestration.services.project_check.disk import DIMENSION, MAP_BYTES_PER_PIXEL, PATCHES
 from uad_orchestrator.orchestration.versions.graph import STAGES
 
 PAGE = Path(__file__).parents[1] / "scale.md"
@@ -26,43 +26,42 @@ CORESET, EMBEDDERS = 0.01, 3
 
 
 class Measured(NamedTuple):
-    """What an operation took, as ``python -m benchmarks growth`` measures it.
+    """What an operation took of a grid, and of one of a few cells (``python -m benchmarks growth``).
 
     Attributes:
         cells: of the grid.
-        seconds: CPU seconds, start included.
-        start: those of a grid of a few cells.
-        megabytes: memory at the peak.
+        taken: by the whole command.
+        start: by the command where there is hardly a cell.
     """
 
     cells: int
-    seconds: float
+    taken: float
     start: float
-    megabytes: float
-
-    def at(self, cells: int) -> float:
-        """CPU seconds at another size: the exponents are near 1."""
-        return self.start + self.each * cells
 
     @property
     def each(self) -> float:
-        """CPU seconds of a cell."""
-        return (self.seconds - self.start) / self.cells
+        """Taken for a cell."""
+        return (self.taken - self.start) / self.cells
 
-    def memory(self, cells: int) -> float:
-        """Megabytes at another size."""
-        return BARE_MEGABYTES + (self.megabytes - BARE_MEGABYTES) * cells / self.cells
+    def at(self, cells: int) -> float:
+        """Taken at another size: the exponents are near 1."""
+        return self.start + self.each * cells
 
 
-BARE_MEGABYTES = 190.0
-"""Of a command on a small project."""
-
-GROWTH = {
-    "plan": Measured(8_000, 9.65, 4.07, 200),
-    "board": Measured(2_000, 5.74, 3.15, 141),
-    "gc list": Measured(2_000, 6.69, 3.66, 234),
-    "lineage rebuild": Measured(2_000, 4.91, 2.26, 430),
+SECONDS = {
+    "plan": Measured(8_000, 8.4, 2.7),
+    "board": Measured(8_000, 17.3, 0.8),
+    "gc list": Measured(8_000, 15.4, 2.6),
+    "lineage rebuild": Measured(8_000, 16.8, 1.3),
 }
+"""CPU seconds."""
+MEGABYTES = {
+    "plan": Measured(2_000, 151, 132),
+    "board": Measured(2_000, 141, 63),
+    "gc list": Measured(8_000, 552, 130),
+    "lineage rebuild": Measured(8_000, 1_028, 187),
+}
+"""Of memory, at the peak."""
 
 EVENT_ROWS = 32
 """Rows of the event log of a cell's run (tests/orchestration/execution/test_object_store.py)."""
@@ -127,9 +126,10 @@ def _events() -> Iterator[str]:
 
 def _time() -> Iterator[str]:
     yield from _head("CPU time, memory")
-    for name, found in GROWTH.items():
-        told = (f"{_seconds(found.at(n))}, {_bytes(1e6 * found.memory(n))}" for n in _cells()[1:])
-        yield _row(name, f"{1000 * found.each:.2g} ms", *told)
+    for name, seconds in SECONDS.items():
+        megabytes = MEGABYTES[name]
+        told = (f"{_seconds(seconds.at(n))}, {_bytes(1e6 * megabytes.at(n))}" for n in _cells()[1:])
+        yield _row(name, f"{1000 * seconds.each:.2g} ms", *told)
     days = (f"{_short(COMPUTING_SECONDS * cells / 86_400)} days" for cells in _cells()[1:])
     yield _row("computing, where a cell takes a minute of a machine", "1 min", *days)
 

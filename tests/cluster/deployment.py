@@ -21,6 +21,7 @@ from tests.documentation.code_blocks import ROOT
 from tests.end_to_end.ui_process import wait_for
 from tests.object_store import ObjectStore, running_store
 from tests.orchestration.workshop import Workshop, project_file, write_category
+from tests.plugins_anew import look_again
 from tests.postgres_server import postgres_url
 
 PATIENCE = 600.0
@@ -181,8 +182,10 @@ def deployed(
         patch.setenv("UAD_POSTGRES_URL", postgres)
         patch.setenv("UAD_RAY_ADDRESS", cluster.jobs_url)
         patch.syspath_prepend(site)
+        look_again()
         deployment = Deployment(folder, store, store.folder(), postgres, cluster, patch)
         values["storage"] = {"root": deployment.url, "local": ".uad"}
         deployment.home.mkdir()
         Workshop(deployment.home).write(values)
         yield deployment
+    look_again()

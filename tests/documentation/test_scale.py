@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.growth import OPERATIONS, exponent
 from docs.scripts import scale_figures
-from docs.scripts.scale_figures import GROWTH, PAGE, Measured, written
+from docs.scripts.scale_figures import MEGABYTES, PAGE, SECONDS, Measured, written
 
 CELLS = 10_000 * 15
 NUMBER = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "million": 1e6, "h": 3600, "min": 60, "s": 1, "": 1}
@@ -53,18 +53,23 @@ def test_storage_requests_and_events_are_those_of_so_many_cells(rows: dict[str, 
     assert of_a_site == pytest.approx({name: all_ / 20 for name, all_ in expected.items()}, rel=0.05)
 
 
-def test_time_grows_from_the_start_by_the_cells() -> None:
-    found = Measured(cells=8_000, seconds=10, start=2, megabytes=990)
-    assert found.at(8_000) == 10 and found.at(150_000) == pytest.approx(2 + 8 * 18.75)
-    assert found.memory(8_000) == 990 and found.memory(16_000) == 990 + 800
+def test_time_and_memory_grow_from_the_start_by_the_cells() -> None:
+    found = Measured(cells=8_000, taken=10, start=2)
+    assert found.at(0) == 2 and found.at(8_000) == 10 and found.at(150_000) == pytest.approx(2 + 8 * 18.75)
 
 
-def test_the_times_are_those_of_the_benchmarks_operations(rows: dict[str, list[str]]) -> None:
-    assert GROWTH.keys() <= {operation.name for operation in OPERATIONS}
-    for name, found in GROWTH.items():
-        assert 0 < found.start < found.seconds
-        told, *_ = rows[name]
+def test_the_figures_are_those_of_the_benchmarks_operations_and_above_the_start(
+    rows: dict[str, list[str]],
+) -> None:
+    assert SECONDS.keys() == MEGABYTES.keys() <= {operation.name for operation in OPERATIONS}
+    for name, found in SECONDS.items():
+        assert 0 < found.start < found.taken and 0 < MEGABYTES[name].start < MEGABYTES[name].taken
+        told, *grown = rows[name]
         assert value(told.removesuffix(" ms")) == pytest.approx(1000 * found.each, rel=0.05)
+        for cells, cell in zip((CELLS / 20, CELLS), grown, strict=True):
+            seconds, size = map(value, cell.split(", "))
+            assert seconds == pytest.approx(found.at(int(cells)), rel=0.1)
+            assert size == pytest.approx(1e6 * MEGABYTES[name].at(int(cells)), rel=0.05)
 
 
 def test_an_exponent_is_the_slope_of_logarithms() -> None:

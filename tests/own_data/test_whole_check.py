@@ -15,9 +15,9 @@ import yaml
 from tests.cli.invoke import uad
 from tests.own_data.cases import housing, picture, save
 from uad_orchestrator.datasets import DatasetError
-from uad_orchestrator.orchestration.services import storage_check
-from uad_orchestrator.orchestration.services.disk import DiskNeed, disk_need
-from uad_orchestrator.orchestration.services.storage_check import storage_problems
+from uad_orchestrator.orchestration.services.project_check import storage as storage_check
+from uad_orchestrator.orchestration.services.project_check.disk import DiskNeed, disk_need
+from uad_orchestrator.orchestration.services.project_check.storage import storage_problems
 from uad_orchestrator.project import load_project
 
 SMALL = {"train": 4, "good": 2, "bad": 2}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -226,6 +228,34 @@ def test_files_that_no_provenance_names_go_after_an_hour(
     assert collect_garbage(there, {key}).bytes == 10
     assert not {stray, former} & set(objects(here))
     assert assert_whole(there, key) == "here"
+
+
+def test_where_a_listing_has_no_times_nothing_counts_as_old(
+    here: ArtifactStore, there: ArtifactStore, key: ArtifactKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine may be writing just now."""
+    write_as(here, key, "here")
+    filesystem, root = remote(there).filesystem, remote(there).root
+    stray = f"payloads/{'/'.join(key.parts)}/files-being-written/a"
+    begun = f"{ArtifactKey(*key.parts[:4], 'begun').path}/bank.npz"
+    for name in (stray, begun):
+        filesystem.pipe_file(f"{root}/{name}", b"12345")
+    find = filesystem.find
+
+    def without_times(*given: Any, **more: Any) -> dict[str, dict[str, Any]]:
+        return {
+            name: {word: fact for word, fact in facts.items() if word in ("name", "size", "type", "ETag")}
+            for name, facts in find(*given, **more).items()
+        }
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filesystem, "find", without_times)
+        assert collect_garbage(there, {key}, min_age_seconds=0).leftovers == ()
+        assert {
+            math.isinf(file.changed) for file in there.location.files(PurePosixPath("payloads")).values()
+        } == {True}
+    assert {stray, begun} < set(objects(here))
+    assert len(collect_garbage(there, {key}, min_age_seconds=0).leftovers) == 2
 
 
 def test_copies_of_what_went_elsewhere_go_here_too(

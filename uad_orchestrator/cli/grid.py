@@ -249,6 +249,11 @@ def hand_to_daemon(
     else:
         named = f"backfill{'s' * (len(found.backfills) > 1)} {', '.join(found.backfills)}"
         typer.echo(f"{found.cells} cells handed to the daemon as {named}: see `uad ui`")
+    if found.cells and project.runtime.run_per == "embedder":
+        note(
+            "The daemon's definitions must be those of now: where detectors or categories changed since it read them, "
+            "it fails all groups of cells. Then choose Reload definitions, and hand over again"
+        )
 
 
 def print_plan(found: Plan) -> None:

@@ -73,7 +73,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Datasets, weights, disk, versions: what is wrong, before it costs time. Exit status 1 where there are errors."""
-    from uad_orchestrator.orchestration.services.project_check import check_project
+    from uad_orchestrator.orchestration.services.project_check.check import check_project
     from uad_orchestrator.project.load import open_partly
 
     with speaking():

@@ -21,7 +21,7 @@ from uad_orchestrator.orchestration.checks.asset_checks import Subject, calibrat
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.planning.why import explain
 from uad_orchestrator.orchestration.services.housekeeping import abandoned
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 from uad_orchestrator.orchestration.services.reports import save_report
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.selection import Selection

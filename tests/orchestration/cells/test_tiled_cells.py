@@ -25,7 +25,7 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
 )
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.services.cell_bundle import cell_bundle
-from uad_orchestrator.orchestration.services.disk import disk_need
+from uad_orchestrator.orchestration.services.project_check.disk import disk_need
 from uad_orchestrator.orchestration.versions.graph import STAGES, Cell
 from uad_orchestrator.orchestration.versions.input_contents import scoring_settings
 from uad_orchestrator.orchestration.versions.selection import Selection

@@ -14,7 +14,7 @@ from uad_orchestrator.orchestration.cells.board import current_board
 from uad_orchestrator.orchestration.dagster_instance import event_log
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.refresh import refresh
-from uad_orchestrator.orchestration.services.storage_check import artifact_problems
+from uad_orchestrator.orchestration.services.project_check.storage import artifact_problems
 from uad_orchestrator.orchestration.versions.graph import INPUTS
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import Input

@@ -14,6 +14,7 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._daemon.types import DaemonHeartbeat
 
+from tests.cli.invoke import uad
 from tests.orchestration.dagster_instance.contracts import contract
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.assets.cell import COMPUTE
@@ -170,6 +171,21 @@ def test_the_sensor_asks_for_groups_and_again_for_what_is_left(
         "three times each, none while at work"
     )
     assert len(set(keys)) == len(keys), "Dagster runs a key once"
+
+
+def test_a_backfill_of_groups_says_that_the_daemon_must_know_them(
+    empty: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    grouped = empty.copied_to(tmp_path / "home")
+    with open_instance(grouped.project) as instance:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), BACKFILL_DAEMON, "here", []))
+    line = ("refresh", "--backfill", "--json", "--home", grouped.home, "--detector")
+    of_groups = uad(*line, "bright")
+    assert json.loads(of_groups.stdout)["cells"] == 1 and "Reload definitions" in of_groups.stderr
+    grouped.edit(lambda values: values["runtime"].update(run_per="cell"))
+    of_cells = uad(*line, "bright")
+    assert json.loads(of_cells.stdout)["cells"] == 1 and "Reload" not in of_cells.stderr
 
 
 @contract("backfills.py", "takes a backfill of a partitioned job that is added from outside")

@@ -16,8 +16,8 @@ from tests.orchestration.workshop import Workshop, write_category
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.orchestration.assets import cell as cell_assets
 from uad_orchestrator.orchestration.cells.board import current_board, report_of
-from uad_orchestrator.orchestration.services.disk import DiskNeed
-from uad_orchestrator.orchestration.services.storage_check import storage_problems
+from uad_orchestrator.orchestration.services.project_check.disk import DiskNeed
+from uad_orchestrator.orchestration.services.project_check.storage import storage_problems
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS
 from uad_orchestrator.orchestration.versions.stores import open_index, open_state, open_store
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard

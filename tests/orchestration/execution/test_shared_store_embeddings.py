@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from tests.object_store import ObjectStore, running_store
 from tests.orchestration.workshop import Workshop
+from uad_orchestrator.orchestration.assets.metadata import describe_stage
 from uad_orchestrator.orchestration.cells.board import report_of
+from uad_orchestrator.orchestration.cells.cell_run import EMBEDDING_COUNTS
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.cell_runs import Materialized
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult
 from uad_orchestrator.orchestration.services.housekeeping import SHARED_DAYS, collect, current_spaces
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store
 from uad_orchestrator.project import ProjectError
 from uad_orchestrator.storage.array_file import read_arrays
@@ -144,3 +147,10 @@ def test_fetching_slower_than_computing_is_said_with_its_figures() -> None:
     assert mixed is not None and "about 0.100 s here" in mixed
     assert RefreshResult(materialized=[replace(fetched, fetched_seconds=19.9)]).slow_fetching is None
     assert RefreshResult(materialized=[node]).slow_fetching is None
+
+
+def test_an_artifact_that_was_there_says_nothing_of_what_was_embedded_for_it(tmp_path: Path) -> None:
+    facts = {"bank_rows": 7, "preset": "vit"} | dict.fromkeys(EMBEDDING_COUNTS, 3)
+    shown = describe_stage("memory_bank", tmp_path, Mock(metrics={}, facts=facts))
+    assert shown == {"dagster/row_count": 7, "bank_rows": 7, "preset": "vit"}
+    assert set(EMBEDDING_COUNTS) < set(Materialized.__annotations__)

@@ -165,7 +165,9 @@ def test_an_event_shows_the_rows_of_a_large_board_that_need_a_look(board: Leader
     many[4000] = row.model_copy(update={"category": "lost", "status": "failed", "reason": "no such file"})
     warnings = [CellWarning(category="d/c", check="files", message=f"file {n} is odd") for n in range(900)]
     away = {f"d/c{n}": "the root is away" for n in range(201)}
-    large = Leaderboard(rows=tuple(many), means=board.means, unreachable=away, warnings=tuple(warnings))
+    means = board.means * 70  # three detectors each
+    assert sum(len(of.detectors) for of in means) == 210
+    large = Leaderboard(rows=tuple(many), means=means, unreachable=away, warnings=tuple(warnings))
     shown = leaderboard_asset._metadata(large, "/store/leaderboard.json")
     records = [record.data for record in shown["leaderboard"].records]  # type: ignore[union-attr]
     assert [record["category"] for record in records[:3]] == ["mvtec_ad/lost", "mvtec_ad/c77", "mvtec_ad/c0"]
@@ -173,6 +175,9 @@ def test_an_event_shows_the_rows_of_a_large_board_that_need_a_look(board: Leader
     assert "200 of 5,000 rows" in shown["shown"] and "/store/leaderboard.json" in shown["shown"]  # type: ignore[operator]
     assert [record.data["reason"] for record in shown["reasons"].records] == ["no such file"]  # type: ignore[union-attr]
     assert shown["warnings"].value[-1] == "and 700 more: see `uad leaderboard`"  # type: ignore[union-attr]
+    assert len(shown["means"].records) == 200  # type: ignore[union-attr]
+    assert shown["means_shown"] == "the first 200, and 10 more: see `uad leaderboard`"
+    assert not {"leaderboard_shown", "reasons_shown"} & shown.keys()
     assert shown["unreachable"].value["..."] == "and 1 more: see `uad check`"  # type: ignore[union-attr]
     event = dg.AssetMaterialization("leaderboard", metadata=shown)
     assert len(dg.serialize_value(event)) < 200_000

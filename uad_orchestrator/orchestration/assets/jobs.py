@@ -9,7 +9,7 @@ import dagster as dg
 from uad_orchestrator.orchestration.assets.cell import benchmark_assets
 from uad_orchestrator.orchestration.assets.inputs import input_assets
 from uad_orchestrator.orchestration.assets.leaderboard import leaderboard_asset
-from uad_orchestrator.orchestration.assets.partitions import Partitions
+from uad_orchestrator.orchestration.assets.partitions import Partitions, tagged_runs
 from uad_orchestrator.orchestration.assets.resources import EMBEDDERS, PROJECT_INPUTS, ProjectInputs
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import cell_tags
@@ -66,21 +66,15 @@ def project_jobs(project: Project, partitions: Partitions) -> dict[str, AssetJob
             executor_def=dg.in_process_executor,
         )
 
+    def tags(key: str) -> dict[str, str]:
+        return cell_tags(project, Cell.from_key(key))
+
     by_category = tuple(a for a in INPUTS if a not in CELL_ASSETS and NODES[a].dimension == "category")
     by_detector = tuple(a for a in INPUTS if NODES[a].dimension == "detector")
     cell = "Checkpoint, memory bank, score table, anomaly maps and metrics of one cell."
     return {
-        "cell": job("cell", CELL_ASSETS, cell, _tagged_cells(project, partitions)),
+        "cell": job("cell", CELL_ASSETS, cell, tagged_runs(partitions.cell, tags)),
         "inputs": job("inputs", by_category, "Fingerprints of a category's images, labels and protocol."),
         "settings": job("settings", by_detector, "Fingerprints of a detector's settings."),
         "leaderboard": job("leaderboard", ("leaderboard",), "All cells side by side."),
     }
-
-
-def _tagged_cells(project: Project, partitions: Partitions) -> dg.PartitionedConfig:
-    """Every run is tagged as its cell's, whoever asks for it: a sensor, a click on the job, or a backfill of it."""
-    return dg.PartitionedConfig(
-        partitions.cell,
-        run_config_for_partition_key_fn=lambda key: {},
-        tags_for_partition_key_fn=lambda key: cell_tags(project, Cell.from_key(key)),
-    )

@@ -2,8 +2,8 @@
 
 # No `from __future__ import annotations` here: Dagster reads the types of an asset's parameters.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -22,6 +22,8 @@ from uad_orchestrator.project import Project
 from uad_orchestrator.reporting.board.columns import INTERVAL, shown, with_intervals
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 from uad_orchestrator.reporting.board.row import LeaderboardRow
+
+Item = TypeVar("Item")
 
 MOST_ROWS = 200
 """Of a table in an event: Dagster keeps the event whole, and its pages load many events at once."""
@@ -76,7 +78,7 @@ def _metadata(board: Leaderboard, whole: str) -> dict[str, dg.MetadataValue | in
         whole: the file that has all of it, where there is more than an event shows.
     """
     counts = {f"cells_{status}": n for status, n in board.counts().items()}
-    rows = _first_rows(board)
+    rows, left_out = _first(_those_to_look_at_first(board.rows))
     measured = [
         metric.name
         for metric in headlines("image", "pixel", "operating point")
@@ -109,18 +111,24 @@ def _metadata(board: Leaderboard, whole: str) -> dict[str, dg.MetadataValue | in
     return {
         "dagster/row_count": len(board.rows),
         **counts,
-        **({"shown": _left_out(board, whole)} if len(rows) < len(board.rows) else {}),
-        **({"unreachable": dg.MetadataValue.json(_first(board.unreachable))} if board.unreachable else {}),
+        **({"shown": _left_out(board, whole)} if left_out else {}),
+        **({"unreachable": dg.MetadataValue.json(_unreachable(board))} if board.unreachable else {}),
         **({"warnings": dg.MetadataValue.json(_warnings(board))} if board.warnings else {}),
-        **{name: _table(of) for name, of in tables.items() if of},
+        **{name: value for of in tables.items() for name, value in _table(*of)},
     }
 
 
-def _first_rows(board: Leaderboard) -> Sequence[LeaderboardRow]:
+def _first(found: Sequence[Item], command: str = "uad leaderboard") -> tuple[Sequence[Item], list[str]]:
+    """As many as an event shows; and where there are more a sentence that says how many, and what shows them."""
+    more = len(found) - MOST_ROWS
+    return found[:MOST_ROWS], [f"and {more:,} more: see `{command}`"] if more > 0 else []
+
+
+def _those_to_look_at_first(rows: Sequence[LeaderboardRow]) -> Sequence[LeaderboardRow]:
     """All rows; of many those first that are not fresh, then those that something speaks against."""
-    if len(board.rows) <= MOST_ROWS:
-        return board.rows
-    return sorted(board.rows, key=lambda row: (row.status == "fresh", not row.warnings))[:MOST_ROWS]
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return sorted(rows, key=lambda row: (row.status == "fresh", not row.warnings))
 
 
 def _left_out(board: Leaderboard, whole: str) -> str:
@@ -131,20 +139,21 @@ def _left_out(board: Leaderboard, whole: str) -> str:
 
 
 def _warnings(board: Leaderboard) -> list[str]:
-    said = [str(warning) for warning in board.warnings[:MOST_ROWS]]
-    more = len(board.warnings) - len(said)
-    return [*said, f"and {more:,} more: see `uad leaderboard`"] if more else said
+    said, more = _first(board.warnings)
+    return [*map(str, said), *more]
 
 
-def _first(reasons: Mapping[str, str]) -> dict[str, str]:
-    """The first of what cannot be read, and how many more there are."""
-    more = len(reasons) - MOST_ROWS
-    kept = dict(list(reasons.items())[:MOST_ROWS])
-    return {**kept, "...": f"and {more:,} more: see `uad check`"} if more > 0 else kept
+def _unreachable(board: Leaderboard) -> dict[str, str]:
+    reasons, more = _first(list(board.unreachable.items()), "uad check")
+    return dict([*reasons, *(("...", sentence) for sentence in more)])
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows[:MOST_ROWS]])
+def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dg.MetadataValue | str]]:
+    shown, more = _first(rows)
+    if shown:
+        yield name, dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in shown])
+    for sentence in more:
+        yield f"{name}_shown", f"the first {len(shown)}, {sentence}"
 
 
 def _figure(value: object) -> float | None:

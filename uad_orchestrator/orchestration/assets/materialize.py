@@ -12,6 +12,7 @@ import dagster as dg
 from uad_orchestrator.images.source import ImageChanged
 from uad_orchestrator.orchestration.assets.metadata import shown_files
 from uad_orchestrator.orchestration.cells.cell_run import (
+    EMBEDDING_COUNTS,
     CellRun,
     ChangedWhileRead,
     MissingUpstream,
@@ -148,7 +149,7 @@ def _version_or_none(run: CellRun, asset: str) -> str | None:
 def _run_metadata(run: CellRun, asset: str, provenance: Provenance, reused: bool) -> dict[str, Any]:
     """What every computed node shows: where it lies, how long it took, whether it was there already."""
     facts = {} if reused else provenance.facts
-    embedded = {name: fact for name, fact in facts.items() if name.startswith(("embedded_", "fetched_"))}
+    embedded = {name: fact for name, fact in facts.items() if name in EMBEDDING_COUNTS}
     return {
         **embedded,
         "reused": reused,

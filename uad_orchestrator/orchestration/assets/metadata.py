@@ -21,6 +21,7 @@ from uad_orchestrator.orchestration.cells.artifact_files import (
     read_contact_sheet,
     read_operating_point,
 )
+from uad_orchestrator.orchestration.cells.cell_run import EMBEDDING_COUNTS
 from uad_orchestrator.storage.provenance import Provenance
 
 SCORE_COLUMNS = {
@@ -146,10 +147,10 @@ def _interval(of: IntervalReport) -> str:
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that are single values; nested ones as JSON."""
+    """The facts that are single values; nested ones as JSON; what was embedded for it is said where it was."""
     shown = {k: v for k, v in facts.items() if isinstance(v, str | int | float | bool)}
     nested = {k: dg.MetadataValue.json(v) for k, v in facts.items() if isinstance(v, dict)}
-    return {k: v for k, v in (shown | nested).items() if not k.startswith("embedded_")}
+    return {k: v for k, v in (shown | nested).items() if k not in EMBEDDING_COUNTS}
 
 
 def _defined(figures: Mapping[str, float | None]) -> dict[str, float]:

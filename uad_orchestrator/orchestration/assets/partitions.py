@@ -6,6 +6,7 @@ definition *is* the dimension of the two-dimensional one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -46,3 +47,12 @@ def project_partitions(project: Project) -> Partitions:
 def group_partitions(project: Project) -> dg.StaticPartitionsDefinition:
     """The groups of cells, by name."""
     return dg.StaticPartitionsDefinition(list(cell_groups(project)))
+
+
+def tagged_runs(
+    partitions: dg.PartitionsDefinition, tags_of: Callable[[str], Mapping[str, str]]
+) -> dg.PartitionedConfig:
+    """A job's runs, tagged by their partition, whoever asks: a sensor, a click on the job, or a backfill of it."""
+    return dg.PartitionedConfig(
+        partitions, run_config_for_partition_key_fn=lambda key: {}, tags_for_partition_key_fn=tags_of
+    )

@@ -37,7 +37,7 @@ ALERTS_PER_TICK = 20
 LOOK_BACK = 200
 """Events before the last one that are looked at again: some databases show them in another order than they number."""
 READING_SECONDS = 10.0
-"""Of the 20 s that a tick may take."""
+"""Of the 20 s that we give a tick, as Dagster ends one after 60."""
 RESULT_TAG = "uad/check_result"
 """Of a run that tells of a result: which one, as JSON."""
 RETRIES = dg.RetryPolicy(max_retries=5, delay=10, backoff=dg.Backoff.EXPONENTIAL)

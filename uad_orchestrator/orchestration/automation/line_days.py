@@ -39,7 +39,7 @@ FIRST_WAIT = 300.0
 AFTER_MIDNIGHT = 300.0
 """Seconds after its end from which on no more records of a day are expected."""
 LOOKING_SECONDS = 10.0
-"""Of the 20 s that a tick may take."""
+"""Of the 20 s that we give a tick, as Dagster ends one after 60."""
 
 
 def line_days_sensor(project: Project, job: AssetJob) -> dg.SensorDefinition:

@@ -44,7 +44,7 @@ TRIES = 3
 """Of one version of a cell: the first, and two retries."""
 
 HASHING_SECONDS = 10.0
-"""Of the 20 s a tick may take; planning a large grid takes 3."""
+"""Of the 20 s that we give a tick, as Dagster ends one after 60; planning a large grid takes some seconds."""
 
 
 def stale_cells_sensor(project: Project, jobs: Sequence[AssetJob | dg.JobDefinition]) -> dg.SensorDefinition:

@@ -17,6 +17,15 @@ from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
 from uad_orchestrator.storage.provenance import Provenance, package_versions
 
+EMBEDDING_COUNTS = (
+    "embedded_images",
+    "embedded_views",
+    "fetched_embeddings",
+    "fetched_seconds",
+    "embedded_seconds_each",
+)
+"""The facts of an artifact that are about the run which made it: what it sent through the embedder, and fetched."""
+
 
 class MissingUpstream(RuntimeError):
     """An artifact that a node reads is not in the store in the version it needs."""

@@ -19,13 +19,12 @@ from dagster._check import CheckError
 from uad_orchestrator.orchestration.dagster_instance.settings.database import (
     DatabaseUnusable,
     opened_alone,
-    passwords,
-    postgres_in,
     said_by,
     storage_errors,
-    without,
 )
 from uad_orchestrator.orchestration.dagster_instance.settings.read import read_settings
+from uad_orchestrator.orchestration.dagster_instance.settings.secrets import passwords, without
+from uad_orchestrator.orchestration.dagster_instance.settings.storages import postgres_in
 from uad_orchestrator.orchestration.versions.stores import InstanceError
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.atomic import write_text

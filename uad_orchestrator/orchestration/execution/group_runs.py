@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.assets.partitions import group_partitions
+from uad_orchestrator.orchestration.assets.partitions import group_partitions, tagged_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selected
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import tags_of_group
@@ -24,6 +24,7 @@ from uad_orchestrator.project import Project, read_again
 
 def cells_job(project: Project) -> dg.JobDefinition:
     """The job ``cells``, one partition per group; a run computes what is stale of it when it starts."""
+    groups = cell_groups(project)
 
     @dg.op(
         name=name_in_dagster(project, "compute_stale_cells"),
@@ -46,7 +47,7 @@ def cells_job(project: Project) -> dg.JobDefinition:
         name=name_in_dagster(project, CELLS),
         description="The stale cells of one category whose detectors share embedder, preset and resources.",
         executor_def=dg.in_process_executor,
-        config=_tagged_groups(project),
+        config=tagged_runs(group_partitions(project), lambda name: tags_of_group(project, groups[name])),
     )
     def cells_of_a_group() -> None:
         compute_stale_cells()
@@ -77,12 +78,3 @@ def run_group(
     if BOARD in run.tags and is_last_of_backfill(instance, run):
         result.add(CellRunner(project, instance, run.run_id, within_run=run.run_id).run_leaderboard())
     return result
-
-
-def _tagged_groups(project: Project) -> dg.PartitionedConfig:
-    groups = cell_groups(project)
-    return dg.PartitionedConfig(
-        group_partitions(project),
-        run_config_for_partition_key_fn=lambda name: {},
-        tags_for_partition_key_fn=lambda name: tags_of_group(project, groups[name]),
-    )

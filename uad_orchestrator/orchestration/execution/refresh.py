@@ -13,6 +13,7 @@ from uuid import uuid4
 import dagster as dg
 
 from uad_orchestrator.orchestration.cells.board import board_key, board_version
+from uad_orchestrator.orchestration.cells.cell_run import EMBEDDING_COUNTS
 from uad_orchestrator.orchestration.cells.findings.cell_warnings import project_findings
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
@@ -95,10 +96,9 @@ class RefreshResult:
 
     def to_json(self) -> dict[str, Any]:
         """``uad refresh --json``."""
-        hidden = [name for name in Materialized.__annotations__ if name.startswith(("embedded_", "fetched_"))]
         return {
             "materialized": [
-                {name: value for name, value in asdict(node).items() if name not in hidden}
+                {name: value for name, value in asdict(node).items() if name not in EMBEDDING_COUNTS}
                 for node in self.materialized
             ],
             "warnings": [warning.model_dump(mode="json") for warning in self.warnings],

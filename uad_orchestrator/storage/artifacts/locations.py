@@ -30,7 +30,7 @@ class Stray:
         place: their folder, or the one file, below the root.
         files: relative to the root.
         bytes: of all.
-        changed: when the last of them was written, in seconds since the epoch.
+        changed: when the last of them was written, in seconds since the epoch; infinite where the store does not say.
     """
 
     artifact: PurePosixPath

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,7 +26,8 @@ class StoredObject:
 
     Attributes:
         bytes: its size.
-        changed: when it was written, in seconds since the epoch; 0 where the store does not say.
+        changed: when it was written, in seconds since the epoch; infinite where the store does not say, so that what
+            another machine may be writing just now never counts as old.
         stamp: changes with its content.
     """
 
@@ -142,4 +144,4 @@ def _described(facts: Mapping[str, Any]) -> StoredObject:
         said = datetime.fromisoformat(said)
     changed = said.timestamp() if isinstance(said, datetime) else float(said)
     tag = next((facts[word] for word in ("ETag", "etag", "md5Hash") if facts.get(word)), changed)
-    return StoredObject(size, changed, f"{tag} {size}")
+    return StoredObject(size, changed or math.inf, f"{tag} {size}")

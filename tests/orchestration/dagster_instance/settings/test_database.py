@@ -1,4 +1,4 @@
-"""The database that settings name: its URL, its driver, and that no message repeats a password."""
+"""The database that settings name: its driver, its answer, and that no message repeats a password."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from tests.orchestration.workshop import Workshop
 from tests.postgres_server import PASSWORD, empty_database, postgres_url
 from uad_orchestrator.orchestration.dagster_instance.settings import database
 from uad_orchestrator.orchestration.dagster_instance.settings.database import (
-    database_url,
     opened_alone,
-    storages,
     unusable,
-    without,
 )
-from uad_orchestrator.orchestration.services.instance_check import instance_problems
+from uad_orchestrator.orchestration.dagster_instance.settings.storages import storages
+from uad_orchestrator.orchestration.services.project_check.instance import instance_problems
 
 pytest.importorskip("dagster_postgres")
 SECRET = "hunter/2@night"  # pragma: allowlist secret
@@ -33,16 +31,6 @@ PARTS = {"username": "uad", "password": {"env": "PG_WORD"}, "hostname": "db", "d
 
 def storage(**config: Any) -> Any:
     return storages({"storage": {"postgres": config}})[0]
-
-
-def test_the_url_is_the_one_that_dagster_makes_of_the_parts() -> None:
-    from dagster_postgres.utils import get_conn_string
-    from sqlalchemy import make_url
-
-    parts = {**PARTS, "port": 5433, "scheme": "postgresql+psycopg2", "params": {"sslmode": "require"}}
-    expected = make_url(get_conn_string(**{**parts, "password": SECRET}))
-    assert database_url(storage(postgres_db=parts), {"PG_WORD": SECRET}) == expected
-    assert database_url(storage(postgres_db=parts), {}) is None, "the variable is not set"
 
 
 @pytest.mark.parametrize(
@@ -72,12 +60,6 @@ def test_a_url_that_cannot_be_used_is_named_with_what_to_write(
     assert fault is not None and fault.key == f"storage.postgres.{key}"
     assert words in fault.said and "postgresql+psycopg2://USER" in fault.said
     assert "hunter" not in fault.said and "night" not in fault.said
-
-
-@pytest.mark.parametrize("secret", ["hunter2", "p@ss/word", "50%", "päss:word"])
-def test_a_secret_is_taken_out_however_it_is_written(secret: str) -> None:
-    for written in (secret, quote(secret, safe=""), quote(secret)):
-        assert without(f"no entry for uad:{written}@db", secret) == "no entry for uad:***@db"
 
 
 @pytest.fixture(scope="module")

@@ -3,43 +3,32 @@
 Dagster's own monitoring asks after runs that have started. One whose job failed before the run began, was stopped while
 it waited, or went with its node stays STARTING until the start timeout, which a queue makes a day long.
 
-Not public API of Dagster here: where a run came from, ``report_run_failed``, ``free_concurrency_slots_for_run``, the
-instance's launcher, and the client and the job's label of dagster-ray's.
+Not public API of Dagster here: where a run came from, ``report_run_failed``, ``free_concurrency_slots_for_run``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import Any, TypeVar
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import PID
-from uad_orchestrator.orchestration.dagster_instance.instance import InstanceReference
-from uad_orchestrator.orchestration.dagster_instance.settings.fitting import RAY_LAUNCHER
-
-T = TypeVar("T")
-
-RUN_LABEL = "dagster/run-id"
-"""Label of a Ray job: the run it was made for."""
-
-ENDED = {
-    "FAILED": "failed",
-    "STOPPED": "was stopped",
-    "SUCCEEDED": "ended",
-}
-"""What Ray says of jobs that are over, in words."""
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_head import (
+    ENDED,
+    RayJob,
+    jobs_by_run,
+    launches_on_ray,
+    within,
+)
 
 UNKNOWN_AFTER = 300.0
 """Seconds for which a run's job may be unknown to Ray: a busy head takes its time to note it."""
 
 ANSWER_SECONDS = 8.0
-"""For which Ray's head is waited for: a sensor's tick has 20, and a plan to make."""
+"""For which Ray's head is waited for: we give a sensor's tick 20, and it has a plan to make."""
 
 PATH_ADVICE = (
     "`dagster` is not on the PATH of that node's raylet: start `ray start` from the environment that has it"
@@ -55,14 +44,6 @@ class LaunchedRun:
     run_id: str
     status: str
     since: float
-
-
-@dataclass(frozen=True)
-class RayJob:
-    """What Ray says of a job: PENDING, RUNNING, SUCCEEDED, STOPPED or FAILED, and why."""
-
-    status: str
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,17 +94,6 @@ def _why(job: RayJob) -> str:
     return f": {job.message[-2000:].strip()}{advice}"
 
 
-def launches_on_ray(instance: dg.DagsterInstance) -> bool:
-    """Whether the instance's launcher is dagster-ray's, or ours made of it; nothing of either is imported."""
-    return instance.is_persistent and names_ray(instance.get_ref())
-
-
-def names_ray(settings: InstanceReference) -> bool:
-    """Whether the launcher in an instance's settings is dagster-ray's, or ours made of it."""
-    data = settings.run_launcher_data
-    return data is not None and data.class_name == RAY_LAUNCHER
-
-
 def fail_lost_runs(instance: dg.DagsterInstance) -> LostRuns:
     """Fail the runs that got lost on Ray, so that whoever asked for them can ask again; nothing where Ray is not used.
 
@@ -132,7 +102,7 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> LostRuns:
     if not launches_on_ray(instance) or not _launched(instance):
         return LostRuns()
     try:
-        jobs = within(ANSWER_SECONDS, lambda: _jobs_by_run(instance))
+        jobs = within(ANSWER_SECONDS, lambda: jobs_by_run(instance))
     except Exception as error:  # a client of its own: requests, Ray, a wrong address
         said = " ".join(str(error).split())[:200]
         return LostRuns(notes=(f"Ray does not say what became of its jobs: {said}",))
@@ -142,30 +112,6 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> LostRuns:
         instance.report_run_failed(records[run_id].dagster_run, reason)
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return LostRuns(found)
-
-
-def within(seconds: float, ask: Callable[[], T]) -> T:
-    """The answer, or what asking raised.
-
-    Raises:
-        TimeoutError: there was none in time. The question goes on in its thread; it ends with the process.
-    """
-    answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-
-    def answer() -> None:
-        try:
-            answers.put((True, ask()))
-        except Exception as error:
-            answers.put((False, error))
-
-    Thread(target=answer, name="asks-ray", daemon=True).start()
-    try:
-        came, value = answers.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no answer for {seconds:.0f} s") from None
-    if not came:
-        raise value
-    return value
 
 
 def _launched(instance: dg.DagsterInstance) -> list[RunRecord]:
@@ -182,13 +128,3 @@ def _launched(instance: dg.DagsterInstance) -> list[RunRecord]:
 def _launched_run(record: RunRecord) -> LaunchedRun:
     run = record.dagster_run
     return LaunchedRun(run.run_id, run.status.value, record.update_timestamp.timestamp())
-
-
-def _jobs_by_run(instance: dg.DagsterInstance) -> dict[str, RayJob]:
-    """Of each run the last job that was made for it: one that Dagster resumed has several."""
-    jobs = instance.run_launcher.client.list_jobs()  # type: ignore[attr-defined]  # of dagster-ray's launcher
-    found = {}
-    for job in sorted(jobs, key=lambda job: job.start_time or 0):
-        if run_id := (job.metadata or {}).get(RUN_LABEL):
-            found[run_id] = RayJob(str(job.status.value), job.message or "")
-    return found

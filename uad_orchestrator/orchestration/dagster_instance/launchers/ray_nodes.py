@@ -20,7 +20,7 @@ import dagster as dg
 from dagster._check import CheckError
 from yaml import YAMLError
 
-from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import ENDED, names_ray
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_head import ENDED, names_ray
 
 MARK = "uad-node: "
 DAGSTER, PYTHON = "dagster", "python"

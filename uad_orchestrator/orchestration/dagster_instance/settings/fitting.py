@@ -6,13 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uad_orchestrator.orchestration.dagster_instance.settings.database import storages
-from uad_orchestrator.orchestration.dagster_instance.settings.misfit import (
-    Misfit,
-    get,
-    unset_variables,
-    variables,
-)
+from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit, unset_variables
+from uad_orchestrator.orchestration.dagster_instance.settings.read import get, variables
+from uad_orchestrator.orchestration.dagster_instance.settings.storages import storages
 
 HERE = ("", "DefaultRunLauncher", "SyncInMemoryRunLauncher")
 """Launchers that run on this machine; "" is Dagster's default, the first of them."""
@@ -61,7 +57,7 @@ def find_misfits(
     return [
         *unset_variables(settings, environ),
         *_storage(settings, launcher, facts),
-        *_run_limits(settings, launcher),
+        *_runs_at_once(settings, launcher),
         *_pools(settings, facts),
         *_launcher(settings, launcher, facts),
         *_monitoring(settings, launcher),
@@ -81,8 +77,8 @@ def _storage(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) ->
             yield Misfit(storage.key, f"{said}; for one history of all, {remedy}", "warning")
 
 
-def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
-    key, limit = _run_limit(settings)
+def _runs_at_once(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
+    key, limit = _most_runs(settings)
     coordinator = str(get(settings, "run_coordinator", "class") or "")
     if coordinator == "DefaultRunCoordinator":
         said = (
@@ -106,7 +102,7 @@ def _run_limits(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
         yield Misfit(key, f"{said}; expected what the cluster has room for", "warning")
 
 
-def _run_limit(settings: Mapping[str, Any]) -> tuple[str, Any]:
+def _most_runs(settings: Mapping[str, Any]) -> tuple[str, Any]:
     """How many runs there may be at once, and where that stands: three places can have it."""
     for place in ("concurrency.runs", "run_queue", "run_coordinator.config"):
         if (limit := get(settings, *place.split("."), "max_concurrent_runs")) is not None:

@@ -1,4 +1,4 @@
-"""A setting of ``dagster.yaml`` that does not fit, and words about settings."""
+"""A setting of ``dagster.yaml`` that does not fit; one is a variable that is not set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uad_orchestrator.datasets.problems import Severity
+from uad_orchestrator.orchestration.dagster_instance.settings.read import variables
 
 
 @dataclass(frozen=True)
@@ -22,36 +23,6 @@ class Misfit:
     key: str
     said: str
     severity: Severity = "error"
-
-
-def get(settings: Mapping[str, Any], *path: str) -> Any:
-    """The value at a path; None where there is none.
-
-    >>> get({"concurrency": {"runs": {"max_concurrent_runs": 4}}}, "concurrency", "runs", "max_concurrent_runs")
-    4
-    >>> get({"concurrency": None}, "concurrency", "runs")
-    """
-    found: Any = settings
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
-
-
-def variables(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The environment variables that settings take a value from, each with the key that does.
-
-    >>> list(variables({"storage": {"postgres": {"postgres_url": {"env": "PG_URL"}}}}))
-    [('storage.postgres.postgres_url', 'PG_URL')]
-    """
-    if isinstance(settings, Mapping):
-        if set(settings) == {"env"} and isinstance(settings["env"], str):
-            yield key, settings["env"]
-            return
-        for name, value in settings.items():
-            yield from variables(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(settings, list):
-        for place, value in enumerate(settings):
-            yield from variables(value, f"{key}[{place}]")
 
 
 def unset_variables(settings: Any, environ: Mapping[str, str], key: str = "") -> Iterator[Misfit]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from uad_orchestrator.orchestration.services.disk import DiskNeed
-from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.services.project_check.disk import DiskNeed
+from uad_orchestrator.orchestration.services.project_check.problem import ProjectProblem
 from uad_orchestrator.orchestration.versions.stores import open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore

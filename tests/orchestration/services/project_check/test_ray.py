@@ -17,7 +17,7 @@ from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import 
     read_answer,
 )
 from uad_orchestrator.orchestration.dagster_instance.settings.cluster import CLUSTER_YAML
-from uad_orchestrator.orchestration.services.ray_check import node_problems, ray_problems
+from uad_orchestrator.orchestration.services.project_check.ray import node_problems, ray_problems
 
 
 def test_each_node_is_told_what_it_lacks() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from uad_orchestrator.orchestration.dagster_instance.settings.asking import instance_misfits
 from uad_orchestrator.orchestration.dagster_instance.settings.fitting import ProjectFacts
 from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit
-from uad_orchestrator.orchestration.dagster_instance.settings.read import instance_misfits
 
 SECRET = "hunter"  # pragma: allowlist secret
 RAISING = "raise RuntimeError('no licence')"

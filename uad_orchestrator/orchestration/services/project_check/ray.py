@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from uad_orchestrator import __version__
-from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import within
+from uad_orchestrator.orchestration.dagster_instance.launchers.ray_head import within
 from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import (
     DAGSTER,
     PYTHON,
@@ -15,7 +15,7 @@ from uad_orchestrator.orchestration.dagster_instance.launchers.ray_nodes import 
     ask_nodes,
     ray_launcher,
 )
-from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.services.project_check.problem import ProjectProblem
 
 SECONDS = 60.0
 """For which the nodes are waited for: a job takes Ray some seconds to start, on a busy machine half a minute."""

@@ -22,18 +22,18 @@ from uad_orchestrator.images.decode import ImageError
 from uad_orchestrator.images.file_facts import check_header
 from uad_orchestrator.orchestration.cells.findings.dataset_findings import DatasetFinding, dataset_findings
 from uad_orchestrator.orchestration.dagster_instance.instance import dagster_home
-from uad_orchestrator.orchestration.services.disk import disk_need
-from uad_orchestrator.orchestration.services.instance_check import home_problems, instance_problems
-from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
-from uad_orchestrator.orchestration.services.ray_check import ray_problems
-from uad_orchestrator.orchestration.services.storage_check import (
+from uad_orchestrator.orchestration.services.project_check.disk import disk_need
+from uad_orchestrator.orchestration.services.project_check.instance import home_problems, instance_problems
+from uad_orchestrator.orchestration.services.project_check.problem import ProjectProblem
+from uad_orchestrator.orchestration.services.project_check.ray import ray_problems
+from uad_orchestrator.orchestration.services.project_check.storage import (
     artifact_problems,
     free_bytes,
     shared_embeddings_note,
     size_words,
     storage_problems,
 )
-from uad_orchestrator.orchestration.services.weight_check import package_problems, weight_problems
+from uad_orchestrator.orchestration.services.project_check.weights import package_problems, weight_problems
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_state

@@ -12,10 +12,10 @@ from uad_orchestrator.orchestration.dagster_instance.instance import (
     open_instance,
     project_dagster_home,
 )
+from uad_orchestrator.orchestration.dagster_instance.settings.asking import instance_misfits
 from uad_orchestrator.orchestration.dagster_instance.settings.fitting import ProjectFacts
 from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit
-from uad_orchestrator.orchestration.dagster_instance.settings.read import instance_misfits
-from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.services.project_check.problem import ProjectProblem
 from uad_orchestrator.orchestration.versions.stores import InstanceError, open_index, open_store
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.lineage.index import LineageError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from uad_orchestrator.embedders.settings import EmbedderSettings
 from uad_orchestrator.embedders.torch_embedder import TorchEmbedder
 from uad_orchestrator.embedders.weights import WeightsError
 from uad_orchestrator.extras import require_extra
-from uad_orchestrator.orchestration.services.project_problem import ProjectProblem
+from uad_orchestrator.orchestration.services.project_check.problem import ProjectProblem
 from uad_orchestrator.orchestration.versions.input_contents import fit_settings
 from uad_orchestrator.project import DetectorEntry, Project
 from uad_orchestrator.storage.digests import digest_of

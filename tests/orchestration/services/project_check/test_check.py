@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.orchestration.workshop import Workshop, normal_image, write_image
 from uad_orchestrator.cli import app
-from uad_orchestrator.orchestration.services.project_check import check_project
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 
 
 def faulty(tmp_path: Path) -> Workshop:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.orchestration.workshop import Workshop
 from uad_orchestrator.orchestration.dagster_instance.instance import prepare_dagster_home
-from uad_orchestrator.orchestration.services.instance_check import home_problems, instance_problems
+from uad_orchestrator.orchestration.services.project_check.instance import home_problems, instance_problems
 from uad_orchestrator.storage import LineageIndex
 
 
