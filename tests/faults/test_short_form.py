@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
@@ -31,10 +33,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     return inputs
 
 
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder on a disk, where writing takes time enough to be killed in its midst; ``tmp_path`` may lie in memory."""
+    usual = Path("/var/tmp")
+    with TemporaryDirectory(dir=usual if usual.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.end_to_end
-def test_killed_refreshes_lose_nothing(tmp_path: Path) -> None:
+def test_killed_refreshes_lose_nothing(disk: Path) -> None:
     """The first is the command itself, the parent of two workers, killed while one of them writes."""
-    tally = try_kills(2, 192, tmp_path, ["disc"])
+    tally = try_kills(2, 192, disk, ["disc"])
     assert not tally.faults, tally
     first = tally.outcomes[0]
     assert (first.what, first.came) == ("the parent of a command", "while an artifact was written")

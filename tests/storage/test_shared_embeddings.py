@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -159,7 +160,7 @@ def test_a_miss_is_no_request_and_a_hit_is_one(s3: ObjectStore, tmp_path: Path) 
     s3.requests.clear()
     assert [here.get(*key) for key in KEYS] == [None] * len(KEYS)
     assert len(s3.requests) <= 3, "a listing; of an empty folder s3fs makes sure"
-    assert all("space%2Fparts%2Fbolt" in request for request in s3.requests), "of one category"
+    assert all("space/parts/bolt" in unquote(request) for request in s3.requests), "of one category"
     s3.requests.clear()
     shared_by(here, KEYS[:5])
     assert len(s3.requests) == 5
