@@ -97,9 +97,7 @@ class CellOutcome:
             "category": self.category,
             "detector": self.detector,
             "threshold": finite_or_none(self.threshold),
-            "review_threshold": None
-            if self.review_threshold is None
-            else finite_or_none(self.review_threshold),
+            "review_threshold": finite_or_none(self.review_threshold),
             "false_alarms_passed": {"count": normals[0], "of": normals[1]},
             "defects_missed": {"count": defects[0], "of": defects[1]},
             "undecided": sum(image.decision is None for image in self.images),
