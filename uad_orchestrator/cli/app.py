@@ -6,6 +6,7 @@ done, 1 a cell failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Annotated
 
@@ -28,6 +29,10 @@ from uad_orchestrator.cli import (
 )
 from uad_orchestrator.cli.export.commands import export
 from uad_orchestrator.cli.terminal.output import escape_what_no_terminal_takes
+
+COLLECTED_AFTER = (100_000, 20, 100)
+"""Of Python's garbage collector: a grid is hundreds of thousands of objects that stay, looked at again and again at its
+own thresholds for a fifth of a command's time."""
 
 app = typer.Typer(
     help="Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained.",
@@ -56,6 +61,7 @@ def main(
 ) -> None:
     """Benchmarks of unsupervised visual anomaly detection: run, kept up to date, explained."""
     escape_what_no_terminal_takes()
+    gc.set_threshold(*COLLECTED_AFTER)
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -13,6 +13,9 @@ ABSENT = "_"
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
 
+_USUAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+"""Names that need no closer look."""
+
 
 @dataclass(frozen=True, order=True)
 class ArtifactKey:
@@ -41,8 +44,7 @@ class ArtifactKey:
     version: str
 
     def __post_init__(self) -> None:
-        for field in ("asset", "dataset", "category", "detector", "version"):
-            value = getattr(self, field)
+        for field, value in vars(self).items():
             if value is None and field not in ("asset", "version"):
                 continue
             _require_folder_name(field, value)
@@ -131,6 +133,8 @@ def split_category(category: str | None) -> tuple[str | None, str | None]:
 
 
 def _require_folder_name(field: str, value: object) -> None:
+    if type(value) is str and _USUAL.fullmatch(value):  # asked of each part of every artifact of a grid
+        return
     if not isinstance(value, str) or not value:
         raise ValueError(f"the {field} of an artifact must be a non-empty string, got {value!r}")
     if value == ABSENT or value.startswith(".") or _UNSAFE.search(value) or len(value.encode()) > 200:

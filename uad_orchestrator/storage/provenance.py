@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     ValidationError,
+    ValidationInfo,
 )
 
 from uad_orchestrator.storage.damage import is_sealed, seal
@@ -60,9 +61,14 @@ def null_for_nan(value: Any) -> Any:
 _NEVER_NAN, _MAPPINGS, _LISTS = (str, int, type(None)), (dict, Mapping), (list, tuple)
 
 
+def _finite(value: Any, info: ValidationInfo) -> Any:
+    """What is read from JSON was written so."""
+    return value if info.mode == "json" else null_for_nan(value)
+
+
 JsonText = str | bytes
 FileBytes = bytes  # the model below has a field of that name
-JsonObject = Annotated[dict[str, Any], BeforeValidator(null_for_nan)]
+JsonObject = Annotated[dict[str, Any], BeforeValidator(_finite)]
 
 
 class Provenance(BaseModel):
@@ -124,7 +130,7 @@ class Provenance(BaseModel):
         description="object stores: the folder that has the files, of this writer alone, from the root; one plain "
         "name: below the version, as earlier versions wrote it",
     )
-    metrics: Annotated[dict[str, float | None], BeforeValidator(null_for_nan)] = Field(default_factory=dict)
+    metrics: Annotated[dict[str, float | None], BeforeValidator(_finite)] = Field(default_factory=dict)
     run_id: str | None = None
     facts: JsonObject = Field(default_factory=dict)
 
