@@ -55,8 +55,8 @@ logger = logging.getLogger(__name__)
 FOLD_INTERVAL = 30.0
 """Seconds between the foldings that ``record`` does; our own readers fold first, others are so late at most."""
 
-AT_A_TIME = 2_000
-"""So many artifacts are read and put into a new index at a time: what bounds the memory."""
+AT_A_TIME = 1_000
+"""So many artifacts are read and put into a new index at a time, each lot a transaction: what bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -301,12 +301,12 @@ class LineageIndex:
         with new_file(self.path) as aside:
             with self._database.open(aside=aside) as connection:
                 connection.execute(TABLES)
-                connection.begin()
                 for start in range(0, len(keys), AT_A_TIME):
                     events = self._computed(keys[start : start + AT_A_TIME])
+                    connection.begin()
                     insert_events(connection, events)
+                    connection.commit()
                     count += len(events)
-                connection.commit()
                 self._carry_over_reuse(connection)
                 self._renew_views(connection)
             self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
