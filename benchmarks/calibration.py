@@ -2,7 +2,9 @@
 
 The control: half of the normals are fitted and the other half is scored as unseen; then the halves change places. The
 scores of the fitted half, each image left out, over the unseen ones should be 1, in the median and in the 90 %
-quantile, which is where thresholds lie. Real images are taken where they are at hand, and else made-up ones.
+quantile, which is where thresholds lie. Such ratios are averaged as logarithms: where one half is harder than the
+other, the swap has the inverse ratio, and the two give 1. The plain mean, which is larger the more halves differ, is
+told beside it. Real images are taken where they are at hand, and else made-up ones.
 ``python -m benchmarks calibration`` runs it all, in short; one measure at length, on images of your own, too:
 
     python -m benchmarks.calibration control --root FOLDER --category NAME --weights FILE --splits 20
@@ -70,8 +72,10 @@ def _control_rows(category: str, model: str, found: dict[str, Any]) -> list[Benc
     rows = []
     for ratio, figures in found.items():
         for name, bar in (("median", OFF_MEDIAN), ("q90", OFF_QUANTILE)):
-            mean, error = figures[name]
-            details = {"mean": mean, "standard error": error, "splits and swaps": figures["n"]}
+            mean, error, plain = figures[name]
+            details = {
+                "mean": mean, "standard error": error, "plain mean": plain, "splits and swaps": figures["n"]
+            }  # fmt: skip
             case = f"{category}, {model}, coreset {ratio}"
             measure = f"{name}, left out over unseen, off 1"
             rows.append(BenchmarkRow("calibration", case, measure, abs(mean - 1), "", bar, "lower", details))
@@ -111,7 +115,7 @@ def _false_alarm_rows(found: dict[str, float]) -> list[BenchmarkRow]:
 
 
 def control(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Per coreset ratio the mean ratios of left-out to unseen scores, with their standard errors."""
+    """Per coreset ratio the mean ratios of left-out to unseen scores, with their standard errors and plain means."""
     with tempfile.TemporaryDirectory() as folder:
         images, embedder = _images(arguments, Path(folder), MADE_UP)
         cache = _cache(Path(folder))
@@ -125,13 +129,13 @@ def control(arguments: argparse.Namespace) -> dict[str, Any]:
                 ratios += [
                     _left_out_over_unseen(detector, *pair) for pair in ((ours, theirs), (theirs, ours))
                 ]
-            means = np.mean(ratios, axis=0)
+            plain = np.mean(ratios, axis=0)
             # a split and its swap share their images: of each pair the mean
-            pairs = np.array(ratios).reshape(-1, 2, 2).mean(axis=1)
+            pairs = np.exp(np.log(ratios).reshape(-1, 2, 2).mean(axis=1))
+            means = np.exp(np.log(pairs).mean(axis=0))
             errors = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
-            found[f"{ratio:.0%}"] = {
-                "median": [means[0], errors[0]], "q90": [means[1], errors[1]], "n": len(ratios)
-            }  # fmt: skip
+            figures = [list(of) for of in np.transpose([means, errors, plain]).tolist()]
+            found[f"{ratio:.0%}"] = {"median": figures[0], "q90": figures[1], "n": len(ratios)}
     return found
 
 

@@ -19,7 +19,7 @@ _BLOCK = 1 << 22
 _SEAL = re.compile(rb',\n "checksum": "([0-9a-f]{8})"\n}\s*$')
 
 
-def checksum(path: Path) -> str:
+def checksum(path: Path | str) -> str:
     """CRC-32 of a file's bytes.
 
     Args:
@@ -29,7 +29,7 @@ def checksum(path: Path) -> str:
         Eight hexadecimal digits.
     """
     found = 0
-    with path.open("rb") as file:
+    with open(path, "rb") as file:  # noqa: PTH123 - no pathlib: asked for every cell of a board
         while block := file.read(_BLOCK):
             found = zlib.crc32(block, found)
     return f"{found:08x}"
@@ -47,7 +47,7 @@ def checksums(directory: Path, sizes: Mapping[str, int]) -> dict[str, str]:
     """
     small = sum(sizes.values()) <= _BLOCK  # threads would take longer to start
     threads = 1 if small else available_threads()
-    found = ordered_map(checksum, [directory / name for name in sizes], threads=threads, ahead=threads)
+    found = ordered_map(checksum, [f"{directory}/{name}" for name in sizes], threads=threads, ahead=threads)
     return dict(zip(sizes, found, strict=True))
 
 
@@ -76,7 +76,7 @@ def find_damage(directory: Path, sizes: Mapping[str, int], known: Mapping[str, s
 def _size(path: str) -> int | None:
     """Bytes of a file; None where there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - no pathlib: asked for every cell of a board
+        found = os.stat(path)  # noqa: PTH116 - likewise
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None

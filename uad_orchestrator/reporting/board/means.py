@@ -158,12 +158,8 @@ def dataset_means(
     narrower = {}
     for metric in (*metrics, *averaged_beside()):
         having = [c for c in shared if all(_comparable(fresh[c, name], metric) for name in compared)]
-        if any(
-            fresh[c, name].reasons.get(metric) != NOT_MEASURED
-            for c in shared
-            for name in compared
-            if c not in having
-        ):
+        lacking = set(shared) - set(having)
+        if any(fresh[c, n].reasons.get(metric) != NOT_MEASURED for c in lacking for n in compared):
             narrower[metric] = tuple(having)
         for name in compared:
             values[name][metric] = _mean(fresh[c, name].value(metric) for c in having)
