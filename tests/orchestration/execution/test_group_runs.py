@@ -184,7 +184,7 @@ def test_a_backfill_of_groups_says_that_the_daemon_must_know_them(
     of_groups = uad(*line, "bright")
     assert json.loads(of_groups.stdout)["cells"] == 1 and "Reload definitions" in of_groups.stderr
     grouped.edit(lambda values: values["runtime"].update(run_per="cell"))
-    of_cells = uad(*line, "bright")
+    of_cells = uad(*line, "dino")
     assert json.loads(of_cells.stdout)["cells"] == 1 and "Reload" not in of_cells.stderr
 
 
