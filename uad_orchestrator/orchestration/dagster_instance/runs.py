@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
@@ -25,6 +25,7 @@ AssetJob: TypeAlias = "UnresolvedAssetJobDefinition"
 """What ``define_asset_job`` gives; Dagster does not export its name."""
 
 BACKFILL_TAG = "dagster/backfill"
+RUN_KEY_TAG = "dagster/run_key"
 WILL_RETRY_TAG = "dagster/will_retry"
 DONE = "uad/cells_done"
 """Tag: a run of a group has computed its cells; what it does yet needs none of them."""
@@ -120,6 +121,14 @@ def _of_a_cell(project: Project, run: dg.DagsterRun) -> dict[str, tuple[str, ...
     else:
         assets = CELL_ASSETS if run.job_name == name_in_dagster(project, "cell") else ()
     return {partition: assets} if assets else {}
+
+
+def keys_of_success(instance: dg.DagsterInstance, keys: Collection[str]) -> set[str]:
+    """Of the keys that sensors have asked by those whose run, or a second try of it, succeeded."""
+    if not keys:
+        return set()
+    done = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], tags={RUN_KEY_TAG: list(keys)})
+    return {run.tags[RUN_KEY_TAG] for run in instance.get_runs(done)}
 
 
 def is_last_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
