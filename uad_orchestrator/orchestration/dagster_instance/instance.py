@@ -110,7 +110,7 @@ def open_instance(project: Project) -> dg.DagsterInstance:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
         except storage_errors() as error:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
-        except (YAMLError, UnicodeDecodeError, CheckError, dg.DagsterError) as error:
+        except (YAMLError, UnicodeDecodeError, RecursionError, CheckError, dg.DagsterError) as error:
             raise InstanceError(_wrong_settings(home, project, error)) from error
 
 
