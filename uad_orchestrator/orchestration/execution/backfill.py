@@ -72,8 +72,9 @@ class Handover:
         if not self.asked_already:
             return None
         count, who = sum(self.asked_already.values()), list(self.asked_already)
-        named = ", ".join(who[:NAMED]) + (f" and {len(who) - NAMED} others" if len(who) > NAMED else "")
-        return f"{count} cell{'s are' if count > 1 else ' is'} already asked for by {named}"
+        named, others = ", ".join(who[:NAMED]), len(who) - NAMED
+        more = f" and {others} other{'s' * (others > 1)}" if others > 0 else ""
+        return f"{count} cell{'s are' if count > 1 else ' is'} already asked for by {named}{more}"
 
     def to_json(self) -> dict[str, Any]:
         """``uad refresh --backfill --json``."""
