@@ -16,6 +16,8 @@ from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.storage import atomic
 from uad_orchestrator.storage.artifacts.locations import LocalLocation
 
+DEEP = b"a: " + b"[" * 3000 + b"]" * 3000
+
 
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
@@ -47,7 +49,9 @@ def test_a_broken_dagster_store_is_named_and_said_how_to_mend(
     assert all(done["reused"] for done in again["materialized"] if done["asset"] in STAGES)
 
 
-@pytest.mark.parametrize("text", [b"telemetry: {enabled: [", b"\xd9\xff", b"- a list", b"run_monitoring: 3"])
+@pytest.mark.parametrize(
+    "text", [b"telemetry: {enabled: [", b"\xd9\xff", b"- a list", b"run_monitoring: 3", DEEP]
+)
 def test_broken_settings_of_dagster_are_named_and_said_how_to_mend(home: Path, text: bytes) -> None:
     settings = home / ".uad/dagster/dagster.yaml"
     settings.write_bytes(text)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -384,3 +385,16 @@ def test_a_removed_folder_is_gone_with_all_its_files(
     remove_folder(path, scratch(tmp_path))
     remove_folder(path, scratch(tmp_path))
     assert {name for _, folders, files in os.walk(tmp_path) for name in (*folders, *files)} <= {"scratch"}
+
+
+@pytest.mark.parametrize("new", [new_file, new_folder])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_file_where_a_folder_is_expected_is_named(
+    tmp_path: Path, new: Callable[[Path], AbstractContextManager[Path]], dangling: bool
+) -> None:
+    there = tmp_path / "there"
+    there.symlink_to(tmp_path / "gone") if dangling else there.write_text("in the way")
+    expected = pytest.raises(NotADirectoryError, match="a file where a folder is expected")
+    with expected as raised, new(there / "below" / "name"):
+        pass
+    assert raised.value.filename == str(there)

@@ -244,11 +244,14 @@ def hand_to_daemon(
         raise typer.Exit(WRONG_USAGE) from error
     if as_json:
         print_json(found.to_json())
-    elif not found.backfills:
-        typer.echo("nothing is stale")
     else:
-        named = f"backfill{'s' * (len(found.backfills) > 1)} {', '.join(found.backfills)}"
-        typer.echo(f"{found.cells} cells handed to the daemon as {named}: see `uad ui`")
+        if found.left_out:
+            typer.echo(f"{found.left_out}: see `uad ui`")
+        if found.backfills:
+            named = f"backfill{'s' * (len(found.backfills) > 1)} {', '.join(found.backfills)}"
+            typer.echo(f"{found.cells} cells handed to the daemon as {named}: see `uad ui`")
+        elif not found.left_out:
+            typer.echo("nothing is stale")
     if found.cells and project.runtime.run_per == "embedder":
         note(
             "The daemon's definitions must be those of now: where detectors or categories changed since it read them, "

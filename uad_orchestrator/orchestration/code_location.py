@@ -38,7 +38,7 @@ def build_definitions(project: Project) -> dg.Definitions:
             jobs=[recalibrating, *grouped],
             schedules=recalibrate_schedules(project, recalibrating),
             sensors=[
-                new_checkpoints_sensor(project, jobs["cell"]),
+                new_checkpoints_sensor(project, [jobs["cell"], *grouped]),
                 stale_cells_sensor(project, [jobs["cell"], jobs["leaderboard"], *grouped]),
             ],
         ),

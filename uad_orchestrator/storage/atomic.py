@@ -40,7 +40,7 @@ def new_file(path: Path, *, durable: bool = False, alone: bool = False) -> Itera
     >>> path.read_text()
     '0.5'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder_of(path)
     aside = _hidden(path, "part" if alone else _unique())
     with _errors_name(path, aside):
         if alone:
@@ -60,6 +60,15 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a whole text file in UTF-8 (see ``new_file``)."""
     with new_file(path, durable=durable) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def _make_folder_of(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        there = next(above for above in path.parents if above.exists() or above.is_symlink())
+        said = "a file where a folder is expected; move it away, or name another place"
+        raise NotADirectoryError(errno.ENOTDIR, said, str(there)) from error
 
 
 @contextmanager
@@ -85,7 +94,8 @@ def new_folder(
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """A new folder that is gone when the block ends, unless it was renamed by then."""
-    path.mkdir(parents=True)
+    _make_folder_of(path)
+    path.mkdir()
     try:
         yield path
     finally:
@@ -103,7 +113,7 @@ def place_folder(
     Raises:
         OSError: it cannot be renamed; what was there before is there again.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder_of(path)
     replaced: list[Path] = []
     try:
         while not _renamed(made, path):

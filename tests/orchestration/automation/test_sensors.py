@@ -291,6 +291,59 @@ def follow_a_lost_cell(workshop: Workshop, ticks: Ticks, monkeypatch: pytest.Mon
     assert ticks.cells() == set() and "no change" in ticks.reason
 
 
+@pytest.fixture
+def grouped(watched: tuple[Workshop, Ticks]) -> tuple[Workshop, Ticks]:
+    """Two detectors that share the first weight file and its embeddings, in one run per category."""
+    workshop, ticks = watched
+
+    def share(values: dict[str, Any]) -> None:
+        values["detectors"]["few"] = values["detectors"]["cnn"] | {"coreset": {"ratio": 0.5}}
+        values["runtime"].update(run_per="embedder")
+
+    workshop.edit(share)
+    ticks.reload()
+    ticks.cursor = None
+    assert ticks.look() == ticks.look() == []
+    return workshop, ticks
+
+
+def test_changed_checkpoint_asks_for_runs_of_groups(grouped):
+    workshop, ticks = grouped
+    make_run(ticks.instance, "alpha/ring|few", DagsterRunStatus.NOT_STARTED)
+    drop(workshop, "a.pth", b"second one")
+    ticks.look()
+    requests = {request.partition_key: request for request in ticks.look()}
+    assert set(requests) == {"alpha/disc: cnn +1", "alpha/ring: cnn +1"}
+    assert {request.job_name for request in requests.values()} == {"cells"}
+    meant = {name: request.tags["uad/selection"] for name, request in requests.items()}
+    assert meant == {
+        "alpha/disc: cnn +1": '{"detectors": ["cnn", "few"], "asset": null}',
+        "alpha/ring: cnn +1": '{"detectors": ["cnn"], "asset": null}',
+    }
+    assert ticks.look() == []
+
+
+def test_group_the_code_location_does_not_know_yet_is_asked_for_by_its_cells(grouped):
+    workshop, ticks = grouped
+    workshop.edit(lambda values: values["detectors"].pop("cnn"))  # the group has another name by now
+    drop(workshop, "a.pth", b"second one")
+    ticks.look()
+    assert ticks.cells() == cells_of("few")
+
+
+def test_group_that_was_found_fresh_is_not_waited_for(grouped):
+    """The file was written anew with what it held: its run computes nothing."""
+    workshop, ticks = grouped
+    drop(workshop, "a.pth", b"first")
+    ticks.look()
+    requests = {request.partition_key: request for request in ticks.look()}
+    done = requests["alpha/disc: cnn +1"]
+    tags = {**done.tags, "dagster/run_key": done.run_key, PARTITION_TAG: done.partition_key}
+    ticks.instance.add_run(dg.DagsterRun(job_name="cells", status=DagsterRunStatus.SUCCESS, tags=tags))
+    assert ticks.look() == []
+    assert ticks.reason.startswith("waiting for alpha/ring|cnn, alpha/ring|few:")
+
+
 def test_broken_project_file_is_reported_and_nothing_is_forgotten(watched):
     workshop, ticks = watched
     text = (workshop.home / "uad.yaml").read_text()

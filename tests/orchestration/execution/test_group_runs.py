@@ -173,6 +173,30 @@ def test_the_sensor_asks_for_groups_and_again_for_what_is_left(
     assert len(set(keys)) == len(keys), "Dagster runs a key once"
 
 
+def test_the_board_of_a_last_run_that_was_lost_is_asked_for_by_the_next_tick(
+    half: tuple[Workshop, dg.ExecuteInProcessResult], tmp_path: Path
+) -> None:
+    """All cells are computed, no run is tried again, and no other of the backfill is left to make the board."""
+    workshop = half[0].copied_to(tmp_path / "home")
+    definitions, cursor = build_definitions(workshop.project), None
+    asked: list[list[str | None]] = []
+    with open_instance(workshop.project) as instance:
+        for group in (GROUP, "alpha/disc: bright"):
+            job = definitions.resolve_job_def("cells")
+            assert job.execute_in_process(instance=instance, partition_key=group).success
+        assert [node.asset for node in workshop.plan().stale] == ["leaderboard"]
+        last = queue(instance, **{"dagster/backfill": "b", "uad/board": "last", "dagster/max_retries": "0"})
+        for _ in range(2):
+            with dg.build_sensor_context(
+                instance, cursor=cursor, definitions=definitions, sensor_name="stale_cells"
+            ) as context:
+                found = definitions.resolve_sensor_def("stale_cells").evaluate_tick(context)
+            cursor = found.cursor
+            asked.append([request.job_name for request in found.run_requests])
+            instance.report_run_failed(last, "its node died")
+    assert asked == [[], ["leaderboard"]]
+
+
 def test_a_backfill_of_groups_says_that_the_daemon_must_know_them(
     empty: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +208,7 @@ def test_a_backfill_of_groups_says_that_the_daemon_must_know_them(
     of_groups = uad(*line, "bright")
     assert json.loads(of_groups.stdout)["cells"] == 1 and "Reload definitions" in of_groups.stderr
     grouped.edit(lambda values: values["runtime"].update(run_per="cell"))
-    of_cells = uad(*line, "bright")
+    of_cells = uad(*line, "dino")
     assert json.loads(of_cells.stdout)["cells"] == 1 and "Reload" not in of_cells.stderr
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ from tests.orchestration.workshop import Workshop
 from tests.postgres_server import connection, copied_database, empty_database, postgres_url
 from uad_orchestrator.orchestration.cells.board import current_board
 from uad_orchestrator.orchestration.dagster_instance import event_log
+from uad_orchestrator.orchestration.dagster_instance.asked_for import asked_for
 from uad_orchestrator.orchestration.dagster_instance.check_events import evaluation, latest_results
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.instance import (
+    asking_alone,
     damage_named,
     open_instance,
     open_reference,
@@ -163,6 +166,7 @@ def answers(instance: dg.DagsterInstance, project: Project) -> dict[str, Any]:
     def usable(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=context.partition_key == "demo/gear", metadata={"share": 0.5})
 
+    began = time.time()
     for key in ("demo/weave", "demo/gear"):
         assert dg.materialize([above, below, usable], partition_key=key, instance=instance).success
     name, check = "normal_images", dg.AssetCheckKey(below.key, "usable")
@@ -175,6 +179,8 @@ def answers(instance: dg.DagsterInstance, project: Project) -> dict[str, Any]:
         "versions": event_log.recorded_versions(instance, project, name),
         "some": event_log.recorded_versions(instance, project, name, ["demo/weave", "never"]),
         "order": sorted(order, key=lambda place: order[place]),
+        "since": sorted(event_log.recorded_since(instance, project, name, ["demo/gear", "never"], began)),
+        "not since": event_log.recorded_since(instance, project, name, ["demo/gear"], time.time()),
         "numbered": {place: event_log.data_version(made) for place, made in numbered.items()},
         "reads": event_log.recorded_reads(project, last, name),
         "last": {asset: number == max(order.values()) for asset, number in last_number.items()},
@@ -206,6 +212,7 @@ def work(instance: dg.DagsterInstance, project: Project) -> dict[str, Any]:
         "failed": failed,
         "after": set(cells_at_work(instance, project)),
         "slots": slots,
+        "asked": sorted(key for one in asked_for(instance, project) for key in one.cells),
     }
 
 
@@ -220,6 +227,7 @@ def test_every_bulk_read_answers_as_with_sqlite(database: str, tmp_path: Path) -
             "failed": ["dead"],
             "after": {"demo/elsewhere|patchcore"},
             "slots": 0,
+            "asked": ["demo/dead|patchcore", "demo/elsewhere|patchcore"],  # the dead one is tried again
         }
         with open_reference(reference_to(postgres)) as again:
             assert event_log.recorded_versions(again, two, "normal_images") == expected["versions"]
@@ -265,6 +273,25 @@ def test_machines_that_open_an_empty_database_at_once_do_not_trip_over_each_othe
     with connection(database) as cursor:
         cursor.execute("SELECT count(*) FROM alembic_version")
         assert cursor.fetchone() == (1,)
+
+
+def test_machines_that_ask_for_cells_at_once_do_so_one_after_the_other(database: str, tmp_path: Path) -> None:
+    """Each has a home, and so a lock, of its own."""
+    projects = [demo_project(tmp_path / f"{place}") for place in range(3)]
+    inside: list[int] = []
+
+    def asks(place: int) -> Callable[[], object]:
+        def work() -> int:
+            with asking_alone(projects[place]):
+                inside.append(place)
+                time.sleep(0.1)
+                return inside[-1]
+
+        return work
+
+    for project in projects:
+        write_cluster_settings(project)
+    assert at_once([asks(place) for place in range(3)]) == [0, 1, 2]
 
 
 def test_a_database_that_cannot_be_used_is_said_in_words(

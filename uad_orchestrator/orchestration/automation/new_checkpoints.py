@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from uad_orchestrator.orchestration.automation.run_requests import (
+    in_runs,
     loaded_cells,
+    loaded_groups,
     only_loaded,
-    request_cell,
+    request_run,
     run_key,
     tick_result,
 )
@@ -27,7 +29,12 @@ from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_order, recorded_versions
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.names import name_in_dagster
-from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, CellAtWork, cells_at_work
+from uad_orchestrator.orchestration.dagster_instance.runs import (
+    AssetJob,
+    CellAtWork,
+    cells_at_work,
+    keys_of_success,
+)
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.weight_paths import weight_files
@@ -37,13 +44,20 @@ from uad_orchestrator.storage.digests import digest_of
 NEW_CHECKPOINTS = "new_checkpoints"
 
 
-def new_checkpoints_sensor(project: Project, job: AssetJob) -> dg.SensorDefinition:
-    """Asks for the cells of a weight file that changed, once it has stood still over two looks."""
-    loaded = loaded_cells(project)
+def new_checkpoints_sensor(
+    project: Project, jobs: Sequence[AssetJob | dg.JobDefinition]
+) -> dg.SensorDefinition:
+    """Asks for the cells of a weight file that changed, once it has stood still over two looks.
+
+    Args:
+        project: as the code location was loaded.
+        jobs: ``cell``, and ``cells`` where it is there.
+    """
+    loaded, groups = loaded_cells(project), loaded_groups(project)
 
     @dg.sensor(
         name=name_in_dagster(project, NEW_CHECKPOINTS),
-        job=job,
+        jobs=jobs,
         minimum_interval_seconds=project.automation.watch_checkpoints,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="A weight file changed and stands still again: its cells, and no others, are run once.",
@@ -54,7 +68,7 @@ def new_checkpoints_sensor(project: Project, job: AssetJob) -> dg.SensorDefiniti
         except ProjectError as error:
             return dg.SkipReason(f"uad.yaml cannot be read, nothing was looked at: {error}")
         watch = Watch.from_cursor(context.cursor)
-        tick = _CheckpointTick(now_project, context.instance, watch)
+        tick = _CheckpointTick(now_project, context.instance, watch, groups)
         requests = tick.look(loaded)
         for fault in tick.notes:
             context.log.warning(fault)
@@ -73,6 +87,7 @@ class _CheckpointTick:
     project: Project
     instance: dg.DagsterInstance
     watch: Watch
+    groups: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
 
     def look(self, loaded: frozenset[str]) -> list[dg.RunRequest]:
@@ -123,26 +138,38 @@ class _CheckpointTick:
         """
         fail_dead_runs(self.instance)
         at_work = cells_at_work(self.instance, self.project)
-        order = recorded_order(self.instance, self.project, "memory_bank")
         checkpoints = recorded_order(self.instance, self.project, "checkpoint")
         self.watch.waiting = {}
         self.watch.asked = {key: one for key, one in self.watch.asked.items() if key in watched}
         tries = self._lost(asked, at_work, checkpoints, now)
         asked = {key: self.watch.asked[key].change for key in tries} | asked
+        keys = self._keys({key: change for key, change in asked.items() if key in watched}, tries, at_work)
         requests = []
+        for group, cells in in_runs(self.project, keys, self.groups):
+            request = request_run(self.project, group, {cell: keys[cell] for cell in cells}, NEW_CHECKPOINTS)
+            requests.append(request)
+            for key in (cell.key for cell in cells):
+                self.watch.asked[key] = Asked(
+                    asked[key], tries.get(key, 0) + 1, now, checkpoints.get(key, 0), str(request.run_key)
+                )
+        return requests
+
+    def _keys(
+        self, asked: Mapping[str, FileChange], tries: Mapping[str, int], at_work: Mapping[str, CellAtWork]
+    ) -> dict[Cell, str]:
+        """The cells that no run is under way for, each with what it is asked for by; others are waited for."""
+        order = recorded_order(self.instance, self.project, "memory_bank")
+        keys = {}
         for key, change in sorted(asked.items()):
-            if key not in watched or _reads_it_anyway(at_work.get(key), change):
+            if _reads_it_anyway(at_work.get(key), change):
                 continue
             if key in at_work:
                 self.watch.waiting[key] = change
                 continue
-            cell = Cell.from_key(key)
-            before = tries.get(key, 0)
+            cell, before = Cell.from_key(key), tries.get(key, 0)
             what = [change.path, *change.stamp, *([before] if before else [])]
-            name = run_key(cell, digest_of(what), change.number, order)
-            requests.append(request_cell(self.project, cell, name, NEW_CHECKPOINTS))
-            self.watch.asked[key] = Asked(change, before + 1, now, checkpoints.get(key, 0))
-        return requests
+            keys[cell] = run_key(cell, digest_of(what), change.number, order)
+        return keys
 
     def _lost(
         self,
@@ -151,10 +178,14 @@ class _CheckpointTick:
         checkpoints: Mapping[str, int],
         now: float,
     ) -> dict[str, int]:
-        """The cells whose run never came, and how often they were asked for; who has come is waited for no more."""
+        """The cells whose run never came, and how often they were asked for; who has come is waited for no more.
+
+        A run of a group leaves alone what is fresh: its file was written anew with what it held before.
+        """
+        ended = keys_of_success(self.instance, {one.run for one in self.watch.asked.values() if one.run})
         lost = {}
         for key, before in sorted(self.watch.asked.items()):
-            if checkpoints.get(key, 0) > before.order or key in asked:
+            if checkpoints.get(key, 0) > before.order or before.run in ended or key in asked:
                 del self.watch.asked[key]
             elif key not in at_work and before.is_due(now):
                 if before.tries < TRIES:

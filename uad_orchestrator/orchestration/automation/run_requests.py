@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from glob import escape
 
 import dagster as dg
@@ -10,8 +10,9 @@ import dagster as dg
 from uad_orchestrator.orchestration.dagster_instance.group_tags import selection_tag
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import Cell
-from uad_orchestrator.orchestration.versions.groups import cell_groups
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
 from uad_orchestrator.project import Project
+from uad_orchestrator.storage.digests import digest_of
 
 
 def run_key(cell: Cell, version: str, attempt: int, order: Mapping[str, int]) -> str:
@@ -28,10 +29,49 @@ def run_key(cell: Cell, version: str, attempt: int, order: Mapping[str, int]) ->
     return f"{cell.key}:{version[:16]}:{attempt}:{order.get(cell.key, 0)}"
 
 
-def request_cell(
-    project: Project, cell: Cell, key: str, sensor: str, assets: Sequence[str] | None = None
+def in_runs(
+    project: Project, cells: Iterable[Cell], loaded: Collection[str]
+) -> list[tuple[str | None, list[Cell]]]:
+    """The cells by the runs that are to compute them: those of a group, with its name, or one alone.
+
+    Args:
+        loaded: the groups that the job ``cells`` has; a cell of another is alone.
+    """
+    if project.runtime.run_per == "cell":
+        return [(None, [cell]) for cell in cells]
+    names, alone = group_of(cell_groups(project)), []
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if (name := names[cell]) in loaded:
+            groups.setdefault(name, []).append(cell)
+        else:  # new in uad.yaml since the definitions were loaded
+            alone.append(cell)
+    return [*groups.items(), *((None, [cell]) for cell in alone)]
+
+
+def request_run(
+    project: Project,
+    group: str | None,
+    keys: Mapping[Cell, str],
+    sensor: str,
+    assets: Sequence[str] | None = None,
 ) -> dg.RunRequest:
-    """A run of the job ``cell``; of all its assets unless some are named."""
+    """A run from ``in_runs``.
+
+    Args:
+        keys: of each cell that it computes, from ``run_key``.
+        sensor: that asks.
+        assets: of a cell alone, if not all; a run of a group computes what is stale.
+    """
+    if group is None:
+        ((cell, key),) = keys.items()
+        return _request_cell(project, cell, key, sensor, assets)
+    return _request_group(project, group, list(keys), f"{group}:{digest_of([*keys.values()])[:16]}", sensor)
+
+
+def _request_cell(
+    project: Project, cell: Cell, key: str, sensor: str, assets: Sequence[str] | None
+) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=key,
         job_name=name_in_dagster(project, "cell"),
@@ -42,8 +82,9 @@ def request_cell(
     )
 
 
-def request_group(project: Project, name: str, cells: Sequence[Cell], key: str, sensor: str) -> dg.RunRequest:
-    """A run of the job ``cells`` for some cells of a group; it computes what is stale of them."""
+def _request_group(
+    project: Project, name: str, cells: Sequence[Cell], key: str, sensor: str
+) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=key,
         job_name=name_in_dagster(project, CELLS),

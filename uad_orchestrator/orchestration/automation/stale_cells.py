@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from uad_orchestrator.orchestration.automation.run_requests import (
+    in_runs,
     loaded_cells,
     loaded_groups,
     only_loaded,
-    request_cell,
-    request_group,
+    request_run,
     run_key,
     tick_result,
 )
@@ -27,7 +27,6 @@ from uad_orchestrator.orchestration.dagster_instance.names import asset_key, nam
 from uad_orchestrator.orchestration.dagster_instance.runs import AssetJob, cells_at_work, runs_at_work
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
-from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState
 from uad_orchestrator.orchestration.versions.stores import open_store
@@ -168,19 +167,15 @@ class _StaleTick:
 
     def _requests(self, wanted: Sequence[_Wanted]) -> list[dg.RunRequest]:
         order = recorded_order(self.instance, self.project, "memory_bank")
+        of_cell = {one.cell: one for one in wanted if self._may_be_tried(one)}
         requests: list[dg.RunRequest] = []
-        for group, chosen in self._runs([one for one in wanted if self._may_be_tried(one)])[:CELLS_PER_TICK]:
-            keys = []
-            for one in chosen:
-                tries = self.tries.count(one.cell.key, one.version)
-                keys.append(run_key(one.cell, one.version, tries, order))
-                self.tries.add(one.cell.key, one.version)
-            if group is None:
-                (one,) = chosen
-                requests.append(request_cell(self.project, one.cell, keys[0], STALE_CELLS, one.assets))
-            else:
-                cells, key = [one.cell for one in chosen], f"{group}:{digest_of(keys)[:16]}"
-                requests.append(request_group(self.project, group, cells, key, STALE_CELLS))
+        for group, cells in in_runs(self.project, of_cell, self.groups)[:CELLS_PER_TICK]:
+            keys = {}
+            for cell in cells:
+                version = of_cell[cell].version
+                keys[cell] = run_key(cell, version, self.tries.count(cell.key, version), order)
+                self.tries.add(cell.key, version)
+            requests.append(request_run(self.project, group, keys, STALE_CELLS, of_cell[cells[0]].assets))
         return requests
 
     def _may_be_tried(self, one: _Wanted) -> bool:
@@ -188,19 +183,6 @@ class _StaleTick:
         if tries >= TRIES:
             self.notes.append(f"{one.cell.key} failed {tries} times in this version: see its last run")
         return tries < TRIES
-
-    def _runs(self, wanted: Sequence[_Wanted]) -> list[tuple[str | None, list[_Wanted]]]:
-        """What each run is to compute: a cell, or what is wanted of a group that the job ``cells`` has, by its name."""
-        if self.project.runtime.run_per == "cell":
-            return [(None, [one]) for one in wanted]
-        names, alone = group_of(cell_groups(self.project)), []
-        groups: dict[str, list[_Wanted]] = {}
-        for one in wanted:
-            if (name := names[one.cell]) in self.groups:
-                groups.setdefault(name, []).append(one)
-            else:  # new in uad.yaml since the definitions were loaded
-                alone.append(one)
-        return [*groups.items(), *((None, [one]) for one in alone)]
 
     def _request_board(self, state: ProjectState, store: ArtifactStore) -> list[dg.RunRequest]:
         version = board_version(state, store)

@@ -71,19 +71,21 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Asked:
-    """A cell that was asked for, and is waited for until it is materialised.
+    """A cell that was asked for, and is waited for until it is materialised, or found fresh.
 
     Attributes:
         change: that asks for it.
         tries: how often it was asked for.
         at: when it was asked for last, in seconds since the epoch.
         order: the number of its latest checkpoint in the event log then; a later one ends the waiting.
+        run: the key that Dagster knows the run by; its success ends the waiting, too.
     """
 
     change: FileChange
     tries: int
     at: float
     order: int
+    run: str = ""
 
     def is_due(self, now: float) -> bool:
         """Whether so long was waited for a run that never came that the cell is asked for again."""
@@ -97,7 +99,7 @@ class Watch:
     Attributes:
         files: what is remembered of each, by path.
         waiting: cells to be asked for once the run they are in has ended, with the change that asks.
-        asked: cells that were asked for and not materialised since.
+        asked: cells that were asked for and are waited for.
         begun: whether there was a look before.
     """
 

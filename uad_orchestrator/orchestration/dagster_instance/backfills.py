@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import dagster as dg
 
@@ -53,7 +54,6 @@ def add_backfill(
     """
     from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
     from dagster._core.execution.backfill import PartitionBackfill
-    from dagster._core.utils import make_new_backfill_id
 
     target = AssetGraphSubset(  # type: ignore[call-arg]  # its defaults hide behind a decorator
         partitions_subsets_by_asset_key={
@@ -62,15 +62,9 @@ def add_backfill(
         },
         non_partitioned_asset_keys={asset_key(project, "leaderboard")} if board else set(),
     )
+    description = f"{len({cell for chosen in wanted.values() for cell in chosen})} stale cells"
     backfill = PartitionBackfill.from_asset_graph_subset(
-        backfill_id=make_new_backfill_id(),
-        backfill_timestamp=time.time(),
-        tags={"uad/refresh": "backfill", **tags},
-        dynamic_partitions_store=instance,
-        asset_graph_subset=target,
-        title="uad refresh --backfill",
-        description=f"{len({cell for chosen in wanted.values() for cell in chosen})} stale cells",
-        run_config=None,
+        **_named(description, tags), dynamic_partitions_store=instance, asset_graph_subset=target
     )
     instance.add_backfill(backfill)
     return backfill.backfill_id
@@ -94,7 +88,6 @@ def add_group_backfill(
     )
     from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-    from dagster._core.utils import make_new_backfill_id
 
     # The daemon looks the location up by its name in the workspace that it has.
     target = LoadableTargetOrigin(module_name="uad_orchestrator.definitions")
@@ -102,13 +95,9 @@ def add_group_backfill(
     repository = RemoteRepositoryOrigin(location, "__repository__")
     partitions = partition_set_snap_name_for_job_name(name_in_dagster(project, CELLS))
     backfill = PartitionBackfill(
-        backfill_id=make_new_backfill_id(),
+        **_named(f"{cells} stale cells in {len(groups)} runs", tags),
         status=BulkActionStatus.REQUESTED,
         from_failure=False,
-        tags={"uad/refresh": "backfill", **tags},
-        backfill_timestamp=time.time(),
-        title="uad refresh --backfill",
-        description=f"{cells} stale cells in {len(groups)} runs",
         partition_set_origin=RemotePartitionSetOrigin(
             repository_origin=repository, partition_set_name=partitions
         ),
@@ -116,3 +105,17 @@ def add_group_backfill(
     )
     instance.add_backfill(backfill)
     return backfill.backfill_id
+
+
+def _named(description: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    """What any backfill of ours has: an id, and what the page of backfills shows of it."""
+    from dagster._core.utils import make_new_backfill_id
+
+    return {
+        "backfill_id": make_new_backfill_id(),
+        "backfill_timestamp": time.time(),
+        "tags": {"uad/refresh": "backfill", **tags},
+        "title": "uad refresh --backfill",
+        "description": description,
+        "run_config": None,
+    }

@@ -30,6 +30,9 @@ INPUT_VERSION_PREFIX = "dagster/input_data_version/"
 INPUT_POINTER_PREFIX = "dagster/input_event_pointer/"
 NO_POINTER = "NULL"
 
+MOST_EVENTS = 10_000
+"""That one question brings."""
+
 URI = "dagster/uri"
 """Metadata: where an artifact lies."""
 
@@ -87,6 +90,17 @@ def recorded_order(instance: dg.DagsterInstance, project: Project, asset: str) -
     return instance.get_latest_storage_id_by_partition(
         asset_key(project, asset), DagsterEventType.ASSET_MATERIALIZATION
     )
+
+
+def recorded_since(
+    instance: dg.DagsterInstance, project: Project, asset: str, partitions: Collection[str], since: float
+) -> dict[str, float]:
+    """When those of the partitions that were materialised after a time were so last; seconds since the epoch."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key(project, asset), asset_partitions=list(partitions), after_timestamp=since
+    )
+    newest_first = instance.fetch_materializations(wanted, limit=MOST_EVENTS).records
+    return {str(record.partition_key): record.timestamp for record in reversed(newest_first)}
 
 
 def materializations(

@@ -17,7 +17,9 @@ import dagster as dg
 from dagster._check import CheckError
 
 from uad_orchestrator.orchestration.dagster_instance.settings.database import (
+    ASKING_LOCK,
     DatabaseUnusable,
+    alone,
     opened_alone,
     said_by,
     storage_errors,
@@ -108,8 +110,18 @@ def open_instance(project: Project) -> dg.DagsterInstance:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
         except storage_errors() as error:
             raise InstanceError(_cannot_be_opened(home, project, error)) from error
-        except (YAMLError, UnicodeDecodeError, CheckError, dg.DagsterError) as error:
+        except (YAMLError, UnicodeDecodeError, RecursionError, CheckError, dg.DagsterError) as error:
             raise InstanceError(_wrong_settings(home, project, error)) from error
+
+
+@contextmanager
+def asking_alone(project: Project) -> Iterator[None]:
+    """While it is looked which cells were asked for, and others are: of two that do so at once the second waits."""
+    from filelock import FileLock
+
+    home = dagster_home(project)
+    with FileLock(_lock_of(home, project, "asking")), alone(_settings_of(home), os.environ, ASKING_LOCK):
+        yield
 
 
 @contextmanager
@@ -162,16 +174,15 @@ def _wrong_settings(home: Path, project: Project, error: Exception) -> str:
     return f"{home / 'dagster.yaml'} cannot be read as Dagster's settings ({said}): {remedy}"
 
 
-def _lock_of(home: Path, project: Project) -> Path:
-    """One lock for all that open a home; several projects share a user's, in which nothing is written."""
+def _lock_of(home: Path, project: Project, purpose: str = "dagster") -> Path:
+    """One lock for all that use a home; several projects share a user's, in which nothing is written."""
     if home == project_dagster_home(project):
-        lock = Path(project.storage.local) / "locks" / "dagster.lock"
+        lock = Path(project.storage.local) / "locks" / f"{purpose}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         return lock
     name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return (
-        Path(tempfile.gettempdir()) / f"uad-{os.getuid()}-{name}.lock"
-    )  # in a container a user may have no name
+    name = f"uad-{os.getuid()}-{name}-{purpose}.lock"  # in a container a user may have no name
+    return Path(tempfile.gettempdir()) / name
 
 
 def reference_to(instance: dg.DagsterInstance) -> InstanceReference:

@@ -6,13 +6,16 @@ Run queues, pools and remote executors then apply, and the Backfills page shows 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from glob import escape
 from typing import Any
 
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.partitions import project_partitions
+from uad_orchestrator.orchestration.dagster_instance.asked_for import asked_already, asked_for
 from uad_orchestrator.orchestration.dagster_instance.backfills import (
     add_backfill,
     add_group_backfill,
@@ -21,6 +24,7 @@ from uad_orchestrator.orchestration.dagster_instance.backfills import (
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selection_tag
+from uad_orchestrator.orchestration.dagster_instance.instance import asking_alone
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import resource_tags
 from uad_orchestrator.orchestration.planning.plan import Planner
@@ -36,6 +40,9 @@ from uad_orchestrator.orchestration.versions.stores import (
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.settings import ResourceSettings
 
+NAMED = 3
+"""Of those who are to compute cells already, how many are named in a sentence."""
+
 
 @dataclass(frozen=True)
 class Handover:
@@ -43,10 +50,12 @@ class Handover:
 
     Attributes:
         backfills: the backfills' ids: one, or one for each of the ``resources`` that the cells' detectors ask for,
-            as all runs of a backfill have the same tags; none where nothing is stale.
+            as all runs of a backfill have the same tags; none where nothing is stale that was not asked for already.
         cells: how many cells it has.
         inputs: how many changed inputs were recorded before it.
         assets: of each asset, the number of its partitions.
+        asked_already: who is to compute stale cells that were left out, ``backfill kqzwxvuo``, ``run 1a2b3c4d``, and
+            how many.
         seconds: how long planning and handing over took.
     """
 
@@ -54,7 +63,18 @@ class Handover:
     cells: int
     inputs: int
     assets: Mapping[str, int]
+    asked_already: Mapping[str, int]
     seconds: float
+
+    @property
+    def left_out(self) -> str | None:
+        """A sentence about the stale cells that were left out."""
+        if not self.asked_already:
+            return None
+        count, who = sum(self.asked_already.values()), list(self.asked_already)
+        named, others = ", ".join(who[:NAMED]), len(who) - NAMED
+        more = f" and {others} other{'s' * (others > 1)}" if others > 0 else ""
+        return f"{count} cell{'s are' if count > 1 else ' is'} already asked for by {named}{more}"
 
     def to_json(self) -> dict[str, Any]:
         """``uad refresh --backfill --json``."""
@@ -64,6 +84,7 @@ class Handover:
             "cells": self.cells,
             "inputs": self.inputs,
             "assets": dict(self.assets),
+            "asked_already": dict(self.asked_already),
             "seconds": round(self.seconds, 3),
         }
 
@@ -75,7 +96,7 @@ def hand_over(
     *,
     rehash: bool = False,
 ) -> Handover:
-    """Ask the running daemon for the selected stale cells.
+    """Ask the running daemon for the selected stale cells, but for those that somebody is to compute already.
 
     Raises:
         NoDaemonError: none runs on this instance.
@@ -85,26 +106,42 @@ def hand_over(
     fail_dead_runs(instance)
     fail_lost_runs(instance)
     make_demo_images(project)
+    before = asked_for(instance, project)  # what ends while it is planned may be stale in the plan
     state, store = open_state(project, rehash=rehash), open_store(project)
     with store.listed():
         plan = Planner(state, store, instance).plan(selection)
         changed = report_inputs(instance, project, plan.inputs, store)
         put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
-    cells, board = plan.by_cell(), any(node.asset == "leaderboard" for node in plan.stale)
-    if not cells:
-        backfills = _add_board(project, instance) if board else []
-    elif project.runtime.run_per == "embedder":
-        backfills = _add_groups(project, instance, selection, cells, board)
-    else:
-        backfills = _add_cells(project, instance, cells, board)
+    stale, board = plan.by_cell(), any(node.asset == "leaderboard" for node in plan.stale)
+    with asking_alone(project):
+        left_out = asked_already(instance, project, stale, [*before, *asked_for(instance, project)])
+        cells = {cell: assets for cell, assets in stale.items() if cell not in left_out}
+        backfills = _add(project, instance, selection, cells, left_out, board)
     return Handover(
         tuple(backfills),
         cells=len(cells),
         inputs=len(changed),
         assets={asset: len(chosen) for asset, chosen in _by_asset(cells).items()}
-        | ({"leaderboard": 1} if board else {}),
+        | ({"leaderboard": 1} if board and backfills else {}),
+        asked_already=Counter(left_out.values()),
         seconds=time.perf_counter() - started,
     )
+
+
+def _add(
+    project: Project,
+    instance: dg.DagsterInstance,
+    selection: Selection,
+    cells: Mapping[Cell, tuple[str, ...]],
+    left_out: Collection[Cell],
+    board: bool,
+) -> list[str]:
+    """Add the backfills of what is to be computed."""
+    if not cells:  # a board made now would be out of date with the first of the cells that were left out
+        return _add_board(project, instance) if board and not left_out else []
+    if project.runtime.run_per == "embedder":
+        return _add_groups(project, instance, selection, cells, left_out, board)
+    return _add_cells(project, instance, cells, board)
 
 
 def _add_board(project: Project, instance: dg.DagsterInstance) -> list[str]:
@@ -127,13 +164,30 @@ def _add_groups(
     instance: dg.DagsterInstance,
     selection: Selection,
     cells: Mapping[Cell, tuple[str, ...]],
+    left_out: Collection[Cell],
     board: bool,
 ) -> list[str]:
-    """A run per group of cells."""
+    """A run per group of cells; groups of which cells are left out have a backfill for those detectors alone."""
     name_of = group_of(cell_groups(project))
-    groups = list(dict.fromkeys(name_of[cell] for cell in cells))
-    tags = selection_tag(selection.detectors, selection.asset) | ({BOARD: "last"} if board else {})
-    return [add_group_backfill(project, instance, groups, len(cells), tags)]
+    narrowed = {name_of[cell] for cell in left_out}
+    wanted: dict[str, list[str]] = {}
+    for cell in cells:
+        wanted.setdefault(name_of[cell], []).append(cell.detector)
+    groups_of: dict[tuple[str, ...], list[str]] = {}  # all runs of a backfill have the same tags
+    for name, detectors in wanted.items():
+        meant = tuple(map(escape, detectors)) if name in narrowed else selection.detectors
+        groups_of.setdefault(meant, []).append(name)
+    last = {BOARD: "last"} if board else {}
+    return [
+        add_group_backfill(
+            project,
+            instance,
+            groups,
+            sum(len(wanted[name]) for name in groups),
+            selection_tag(meant, selection.asset) | last,
+        )
+        for meant, groups in groups_of.items()
+    ]
 
 
 def _by_resources(

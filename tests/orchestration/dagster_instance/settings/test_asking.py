@@ -9,6 +9,7 @@ import pytest
 from uad_orchestrator.orchestration.dagster_instance.settings.asking import instance_misfits
 from uad_orchestrator.orchestration.dagster_instance.settings.fitting import ProjectFacts
 from uad_orchestrator.orchestration.dagster_instance.settings.misfit import Misfit
+from uad_orchestrator.orchestration.dagster_instance.settings.read import read_settings
 
 SECRET = "hunter"  # pragma: allowlist secret
 RAISING = "raise RuntimeError('no licence')"
@@ -56,3 +57,32 @@ def test_a_class_that_is_no_run_launcher_is_named(
 def test_keys_that_are_no_words_are_refused_by_dagster(tmp_path: Path) -> None:
     (fault,) = errors(tmp_path, "5: {6: 7}")
     assert fault.said.startswith("is refused by Dagster")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &x [*x]", "a[0] refers to itself by an alias: write it out"),
+        ("storage: &x {postgres: {postgres_url: *x}}", "storage.postgres.postgres_url refers to itself"),
+        ("&x {storage: *x}", "storage refers to itself"),
+        ("&x {'': *x}", " refers to itself"),
+        (f"a: {'[' * 3000}{']' * 3000}", "it is nested too deeply"),
+    ],
+)
+def test_a_value_that_holds_itself_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (fault,) = errors(tmp_path, text)
+    assert fault.said.startswith("cannot be read: ") and words in fault.said
+
+
+def test_an_alias_that_is_no_circle_is_read(tmp_path: Path) -> None:
+    text = "run_retries: {enabled: &yes true}\nrun_monitoring: {enabled: *yes}\n"
+    assert errors(tmp_path, text) == []
+    both = "run_monitoring: &m {enabled: true}\nsensors: &s {use_threads: true}\nschedules: *s\n"
+    assert errors(tmp_path, both) == []
+
+
+def test_aliases_of_aliases_are_looked_at_once(tmp_path: Path) -> None:
+    """30 lines that stand for a billion values."""
+    lines = ["a0: &a0 [1, 2]", *(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]" for n in range(30))]
+    (tmp_path / "dagster.yaml").write_text("\n".join(lines))
+    assert len(read_settings(tmp_path)) == 31

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,15 @@ def test_a_project_that_is_there_gets_the_settings_alone(home: Path) -> None:
     result = uad("init", "--home", home, "--cluster")
     assert result.exit_code == 0 and "stays as it is" in result.stderr
     assert settings.read_text() == CLUSTER_YAML.read_text() and project.read_text() == before
+
+
+@pytest.mark.parametrize("command", [("init", "--cluster"), ("refresh",)])
+def test_a_file_where_its_folder_should_be_is_named(home: Path, command: tuple[str, ...]) -> None:
+    shutil.rmtree(home / ".uad")
+    (home / ".uad").write_text("in the way")
+    refused = uad(*command, "--home", home)
+    assert refused.exit_code == 2
+    assert f"a file where a folder is expected; move it away, or name another place: '{home / '.uad'}'" in (
+        refused.stderr
+    )
+    assert (home / ".uad").read_text() == "in the way"

@@ -139,7 +139,7 @@ def test_a_process_that_was_stopped_while_it_made_tables_holds_up_nobody_for_eve
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"storage": {"postgres": {"postgres_url": empty_database(server)}}}
-    monkeypatch.setattr(database, "TABLES_SECONDS", 1)
+    monkeypatch.setattr(database, "LOCK_SECONDS", 1)
     refused = pytest.raises(SQLAlchemyError, match="lock timeout")
     with opened_alone(settings, {}), refused, opened_alone(settings, {}):
         pass

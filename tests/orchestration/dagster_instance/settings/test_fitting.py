@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
+from dagster._check import CheckError
 
 from uad_orchestrator.orchestration.dagster_instance.instance import DAGSTER_YAML
 from uad_orchestrator.orchestration.dagster_instance.settings.cluster import CLUSTER_YAML
@@ -60,6 +63,7 @@ def with_value(value: Any, *path: str) -> Callable[[Settings], object]:
 
 START = "run_monitoring.start_timeout_seconds"
 RUNS = "concurrency.runs.max_concurrent_runs"
+RESUME = "run_monitoring.max_resume_run_attempts"
 QUEUED = {"module": "dagster", "class": "QueuedRunCoordinator", "config": {"max_concurrent_runs": 4}}
 AT_ONCE = {"module": "dagster", "class": "DefaultRunCoordinator"}
 
@@ -95,6 +99,7 @@ AT_ONCE = {"module": "dagster", "class": "DefaultRunCoordinator"}
         ),
         (without("run_monitoring"), "run_monitoring.enabled", "warning", "is off, expected true"),
         (without("run_monitoring", "start_timeout_seconds"), START, "warning", "not set, so 180"),
+        (with_value(3, *RESUME.split(".")), RESUME, "warning", "is 3: a lost run is resumed in a new job"),
         (with_value(600, "run_monitoring", "start_timeout_seconds"), START, "warning", "is 600"),
         (without("run_retries"), "run_retries.enabled", "warning", "is off, expected true"),
         (with_value(-1, "run_retries", "max_retries"), "run_retries.max_retries", "warning", "is -1"),
@@ -145,6 +150,27 @@ def test_runs_that_wait_in_a_clusters_queue_are_given_the_time(launcher: str) ->
         settings["run_monitoring"]["start_timeout_seconds"] = 300
 
     assert list(misfits(changed(CLUSTER, change))) == [START]
+
+
+def test_resuming_by_a_launcher_that_cannot_keeps_dagster_from_starting(tmp_path: Path) -> None:
+    settings = changed(OWN, with_value(1, *RESUME.split(".")))
+    found = misfits(settings)
+    assert list(found) == [RESUME] and found[RESUME][0] == "error"
+    assert "DefaultRunLauncher cannot resume a run: Dagster does not start" in found[RESUME][1]
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(CheckError, match="does not support resuming"):
+        dg.DagsterInstance.from_config(str(tmp_path))
+    assert misfits(changed(OWN, with_value(0, *RESUME.split(".")))) == {}
+    off = changed(settings, with_value(False, "run_monitoring", "enabled"))
+    assert list(misfits(off)) == ["run_monitoring.enabled"], "without monitoring nothing is resumed"
+
+
+def test_resuming_by_launchers_whose_lost_runs_only_dagster_finds_is_left_alone() -> None:
+    def change(settings: Settings) -> None:
+        settings["run_launcher"]["class"] = "K8sRunLauncher"
+        settings["run_monitoring"]["max_resume_run_attempts"] = 3
+
+    assert misfits(changed(CLUSTER, change)) == {}
 
 
 def test_runs_that_start_at_once_need_no_longer_timeout() -> None:

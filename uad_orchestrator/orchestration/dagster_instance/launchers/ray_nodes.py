@@ -77,7 +77,7 @@ def ray_launcher(home: Path) -> Any | None:
     try:
         settings = InstanceRef.from_dir(str(home))
         return settings.run_launcher if names_ray(settings) else None
-    except (dg.DagsterError, CheckError, YAMLError, UnicodeDecodeError):
+    except (dg.DagsterError, CheckError, YAMLError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 WITHIN_SECONDS = 5
 """What a server is given to answer when it is asked whether it is there."""
 
-TABLES_LOCK = 0x756164
-"""The number of the lock within the database: "uad"."""
+TABLES_LOCK, ASKING_LOCK = 0x756164, 0x756165
+"""The numbers of the locks within the database: "uad", and the next."""
 
-TABLES_SECONDS = 60
-"""For which another process may hold that lock: one that was stopped, or whose machine sleeps, would hold up all."""
+LOCK_SECONDS = 60
+"""For which another process may hold one: one that was stopped, or whose machine sleeps, would hold up all."""
 
 
 class DatabaseUnusable(RuntimeError):
@@ -96,25 +96,36 @@ def opened_alone(settings: Mapping[str, Any], environ: Mapping[str, str]) -> Ite
 
     Raises:
         DatabaseUnusable: it cannot be opened with these settings, here.
-        SQLAlchemyError: the server does not take us, or does not answer within seconds; or another process makes its
-            tables for longer than ``TABLES_SECONDS``.
+        SQLAlchemyError: as ``alone`` says.
+    """
+    storage = postgres_in(settings)
+    if storage is not None and (
+        fault := next(unset_variables(storage.config, environ, storage.key), None)
+        or unusable(storage, environ)
+    ):
+        raise DatabaseUnusable(f"{fault.key} {fault.said}")
+    with alone(settings, environ, TABLES_LOCK):
+        yield
+
+
+@contextmanager
+def alone(settings: Mapping[str, Any], environ: Mapping[str, str], lock: int) -> Iterator[None]:
+    """While no process of any machine holds the same lock of a PostgreSQL database; nothing where there is none.
+
+    Raises:
+        SQLAlchemyError: the server does not take us, or does not answer within seconds; or another process holds the
+            lock for longer than ``LOCK_SECONDS``.
     """
     from sqlalchemy import text
 
     storage = postgres_in(settings)
-    if storage is None:
-        yield
-        return
-    if fault := next(unset_variables(storage.config, environ, storage.key), None) or unusable(
-        storage, environ
-    ):
-        raise DatabaseUnusable(f"{fault.key} {fault.said}")
-    if (url := database_url(storage, environ)) is None:
+    url = None if storage is None else database_url(storage, environ)
+    if url is None:
         yield
         return
     with connected(url) as connection, connection.begin():
-        connection.execute(text(f"SET LOCAL lock_timeout = '{TABLES_SECONDS}s'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": TABLES_LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": lock})
         yield
 
 

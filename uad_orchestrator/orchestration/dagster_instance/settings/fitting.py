@@ -61,6 +61,7 @@ def find_misfits(
         *_pools(settings, facts),
         *_launcher(settings, launcher, facts),
         *_monitoring(settings, launcher),
+        *_resuming(settings, launcher),
         *_retries(settings),
     ]
 
@@ -149,6 +150,20 @@ def _monitoring(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
             now = f"is {seconds}" if given is not None else f"is not set, so {seconds}"
             said = f"{now}: a run that waits longer for room in the cluster is failed; expected a day, 86400"
             yield Misfit("run_monitoring.start_timeout_seconds", said, "warning")
+
+
+def _resuming(settings: Mapping[str, Any], launcher: str) -> Iterator[Misfit]:
+    key = "run_monitoring.max_resume_run_attempts"
+    attempts = get(settings, *key.split("."))
+    on = get(settings, "run_monitoring", "enabled") is True
+    if not on or not isinstance(attempts, int) or attempts < 1:
+        return
+    if launcher in HERE:
+        said = f"is {attempts}, and {launcher or HERE[1]} cannot resume a run: Dagster does not start with it"
+        yield Misfit(key, f"{said}; expected 0, as run_retries starts lost runs again")
+    elif launcher == RAY_LAUNCHER:
+        said = f"is {attempts}: a lost run is resumed in a new job, while uad fails it and run_retries starts it again"
+        yield Misfit(key, f"{said}, so that it may be computed twice at once; expected 0", "warning")
 
 
 def _retries(settings: Mapping[str, Any]) -> Iterator[Misfit]:
