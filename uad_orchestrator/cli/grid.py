@@ -191,11 +191,15 @@ def why(
 def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
     """The project and Dagster's instance in use."""
     from uad_orchestrator.orchestration.dagster_instance.event_log import other_prefixes
-    from uad_orchestrator.orchestration.dagster_instance.instance import damage_named, open_instance
+    from uad_orchestrator.orchestration.dagster_instance.instance import (
+        damage_named,
+        held_connections,
+        open_instance,
+    )
     from uad_orchestrator.project import PROJECT_FILE, open_project
 
     project = open_project(home)
-    with open_instance(project) as instance, damage_named(project):
+    with open_instance(project) as instance, damage_named(project), held_connections(instance):
         for prefix in other_prefixes(instance, project):
             note(
                 f"Note: in this Dagster instance the project's assets are under the key prefix {list(prefix)}, none "

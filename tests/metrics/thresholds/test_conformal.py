@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
+from scipy.stats import betabinom, binomtest, norm
 
 from uad_orchestrator.metrics.thresholds import at_false_positive_rate, calibrate
 from uad_orchestrator.metrics.thresholds.conformal import RateLaw, conformal_rank, scores_needed
@@ -97,6 +97,13 @@ def test_a_rank_for_groups_promises_the_rate_that_is_asked_for(n: int, rate: flo
         assert RateLaw.of_rank(rank, n, group).mean <= rate + 1e-9
         if rank > 1:
             assert RateLaw.of_rank(rank - 1, n, group).mean > rate
+
+
+@given(st.floats(0.1, 50), st.floats(0.1, 300), st.integers(0, 300))
+def test_the_chances_are_scipys_to_the_last_digit(above: float, below: float, new: int) -> None:
+    law, counts = RateLaw(above, below), np.arange(new + 1)
+    so_few = np.minimum(np.cumsum(betabinom.pmf(counts, new, above, below)), 1)
+    np.testing.assert_array_equal(law.chances(new)[0], so_few)
 
 
 def test_the_chances_are_those_of_all_orders() -> None:

@@ -19,6 +19,7 @@ import pytest
 from dagster import DagsterRunStatus
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
 
 from tests.orchestration.recorded_grid import Ledger
 from tests.orchestration.workshop import Workshop
@@ -31,6 +32,7 @@ from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     asking_alone,
     damage_named,
+    held_connections,
     open_instance,
     open_reference,
     reference_to,
@@ -250,6 +252,34 @@ def at_once(works: list[Callable[[], object]]) -> list[object]:
     for thread in threads:
         thread.join(timeout=120)
     return [results.get(place) for place in range(len(works))]
+
+
+def test_connections_are_held_and_one_that_the_server_closed_is_replaced(
+    database: str, tmp_path: Path
+) -> None:
+    project = demo_project(tmp_path)
+    write_cluster_settings(project)
+    opened: list[object] = []
+
+    def note(*connection: object) -> None:
+        opened.append(connection)
+
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with open_instance(project) as instance, connection(database) as cursor:
+        event.listen(Pool, "connect", note)
+        try:
+            with held_connections(instance), held_connections(instance):
+                for _ in range(50):
+                    assert instance.get_runs_count() == 0
+                assert len(opened) == 1
+                cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
+                assert cursor.fetchall() == [(True,)]
+                assert instance.get_runs_count() == 0 and len(opened) == 2
+            cursor.execute(f"SELECT pid {others}")
+            assert not cursor.fetchall(), "none is left open"
+            assert instance.get_runs_count() == 0 and len(opened) == 3
+        finally:
+            event.remove(Pool, "connect", note)
 
 
 def test_machines_that_open_an_empty_database_at_once_do_not_trip_over_each_other(

@@ -110,8 +110,12 @@ class RateLaw(NamedTuple):
         Returns:
             For each count 0 to ``of`` the probability of it or fewer, and of it or more: a beta-binomial law's.
         """
-        from scipy.stats import betabinom
+        # not scipy.stats: half a second in every process that refreshes a cell
+        from scipy.special import betaln
 
-        single = betabinom.pmf(np.arange(of + 1), of, self.above, self.below)
+        counts = np.arange(of + 1)
+        ways = -np.log(of + 1) - betaln(of - counts + 1, counts + 1)
+        drawn = betaln(counts + self.above, of - counts + self.below)
+        single = np.exp(ways + drawn - betaln(self.above, self.below))
         so_few, so_many = np.cumsum(single), np.cumsum(single[::-1])[::-1]
         return np.minimum(so_few, 1), np.minimum(so_many, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 import dagster as dg
 
@@ -10,6 +11,7 @@ from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG, report_inputs
+from uad_orchestrator.orchestration.dagster_instance.instance import held_connections
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import chosen_assets
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, INPUTS, SEPARATOR, Cell
@@ -59,9 +61,12 @@ class ProjectInputs:
 
         A run's config has no say in it: whoever launches a run could lead it to another project's files.
         """
-        return dg.ResourceDefinition(
-            lambda context: cls(project, partitions, context), config_schema={}, description=cls.__doc__
-        )
+
+        def while_the_run_lasts(context: dg.InitResourceContext) -> Iterator[ProjectInputs]:
+            with nullcontext() if context.instance is None else held_connections(context.instance):
+                yield cls(project, partitions, context)
+
+        return dg.ResourceDefinition(while_the_run_lasts, config_schema={}, description=cls.__doc__)
 
     def _read(
         self, instance: dg.DagsterInstance | None, run: dg.DagsterRun | None, partition: str | None

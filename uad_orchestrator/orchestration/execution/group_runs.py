@@ -13,6 +13,7 @@ import dagster as dg
 from uad_orchestrator.orchestration.assets.partitions import group_partitions, tagged_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selected
+from uad_orchestrator.orchestration.dagster_instance.instance import held_connections
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import tags_of_group
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import is_last_of_backfill
@@ -31,7 +32,8 @@ def cells_job(project: Project) -> dg.JobDefinition:
         description="Computes what is stale of the group when the run starts, one cell after the other.",
     )
     def compute_stale_cells(context: dg.OpExecutionContext) -> None:
-        result = run_group(read_again(project), context.instance, context.run, context.log.info)
+        with held_connections(context.instance):
+            result = run_group(read_again(project), context.instance, context.run, context.log.info)
         context.add_output_metadata(
             {
                 "computed": len({(node.category, node.detector) for node in result.materialized}),

@@ -18,6 +18,7 @@ import dagster as dg
 
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     InstanceReference,
+    held_connections,
     open_reference,
     reference_to,
 )
@@ -138,6 +139,7 @@ def serve(
     with (
         threadpool_limits(limits=threads),  # for what is loaded already
         open_reference(instance) as opened,
+        held_connections(opened),
         suppress(EOFError, BrokenPipeError),
     ):
         runner = CellRunner(project, opened, refresh_id, (device,))
