@@ -3,7 +3,9 @@
 All nodes are on this machine and share its cores with Dagster, PostgreSQL and the bucket; each takes one job at a time.
 The embedder sleeps, as one does that waits for a GPU of its own, so that what is measured is whether jobs keep the
 nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``), as one node does that they are held
-against. Beside it stands what a cell costs in processor seconds above one ``uad refresh`` on one machine.
+against; three of them come one by one while the first is at work, as nodes of a cluster do, so that not all of them
+start and sleep at the same moments: what a job starts with keeps a core busy for seconds, and there are two. Beside it
+stands what a cell costs in processor seconds above one ``uad refresh`` on one machine.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from tests.cluster.deployment import Deployment, deployed, detector
 from tests.cluster.runs import all_ended, backfills_ended, runs
 from tests.end_to_end.ui_process import Server, running_ui
 
-JOBS = 3
-"""That each node takes, one after another."""
+JOBS, MORE_JOBS = 3, 6
+"""That each node takes, one after another; and where nodes come by and by."""
 GROUP = 3
 """Cells of a job, where they are grouped."""
 SLEEP = 1.0
@@ -60,7 +62,7 @@ class _Work:
 
 
 def run() -> list[BenchmarkRow]:
-    categories = [f"part{number:02}" for number in range(4 * JOBS)]
+    categories = [f"part{number:02}" for number in range(4 * MORE_JOBS)]
     with (
         tempfile.TemporaryDirectory() as folder,
         deployed(Path(folder), categories, DETECTORS, SLEEP) as deployment,
@@ -74,17 +76,16 @@ def run() -> list[BenchmarkRow]:
             single_1 = work(server, "single_1", categories[:JOBS])
             deployment.join()
             single_2 = work(server, "single_2", categories[: 2 * JOBS])
-        for _ in range(2):
-            deployment.join()
+        deployment.keep(1)
         deployment.edit(lambda values: values["runtime"].update(run_per="embedder"))
         with running_ui(deployment.home) as server:
-            group_4 = work(server, "group_4_*", categories)
+            group_4 = work(server, "group_4_*", categories, to_come=3)
             deployment.keep(1)
             group_1 = work(server, "group_1_*", categories[:JOBS])
         alone = deployment.new_home("alone", root=".uad")
         before = meter.seconds()
-        deployment.uad("refresh", "--detector", "single_1", home=alone.home)
-        compute = (meter.seconds() - before) / len(categories)
+        deployment.uad("refresh", "--detector", "single_1", *_only(categories[:JOBS]), home=alone.home)
+        compute = (meter.seconds() - before) / JOBS
     return [
         _ratio("a cell a job, 2 nodes", single_2, single_1, 1.8),
         _ratio(f"{GROUP} cells a job, 4 nodes", group_4, group_1, 3.0),
@@ -94,17 +95,28 @@ def run() -> list[BenchmarkRow]:
 
 
 def _work(
-    deployment: Deployment, meter: CpuMeter, server: Server, detectors: str, categories: Sequence[str]
+    deployment: Deployment,
+    meter: CpuMeter,
+    server: Server,
+    detectors: str,
+    categories: Sequence[str],
+    to_come: int = 0,
 ) -> _Work:
+    """Compute cells on the nodes that are there, and on those that come meanwhile."""
     before, cpu = {run.run_id for run in runs(server)}, meter.seconds()
-    narrowed = [word for category in categories for word in ("--category", f"alpha/{category}")]
-    deployment.hand_over("--detector", detectors, *narrowed)
+    deployment.hand_over("--detector", detectors, *_only(categories))
+    for _ in range(to_come):
+        deployment.join()
     cells = len(categories) * sum(Path(name).match(detectors) for name in DETECTORS)
     ended = all_ended(server, cells, before)
     seconds = max(run.ended for run in ended) - min(run.created for run in ended)
     work = _Work(cells, seconds, meter.seconds() - cpu)
     backfills_ended(server)  # with the board's run: it would be in the way of what is measured next
     return work
+
+
+def _only(categories: Sequence[str]) -> list[str]:
+    return [word for category in categories for word in ("--category", f"alpha/{category}")]
 
 
 def _ratio(what: str, nodes: _Work, one: _Work, bar: float) -> BenchmarkRow:
