@@ -75,14 +75,14 @@ class Grey:
 SPEC = EmbedderSpec(implementation="acme_embedder:Grey", version=4, settings=GreySettings)
 """
 LAYOUT = """
-from uad_orchestrator.datasets.layouts import mvtec_ad
+from uad_orchestrator.datasets.layouts.published import mvtec_ad
 from uad_orchestrator.datasets import Layout
 
 LAYOUT = Layout(2, mvtec_ad.find_categories, mvtec_ad.scan_category)
 """
 THINNED_LAYOUT = """
 from pydantic import PositiveInt
-from uad_orchestrator.datasets.layouts import mvtec_ad
+from uad_orchestrator.datasets.layouts.published import mvtec_ad
 from uad_orchestrator.datasets import Layout, LayoutSettings
 
 class Thinned(LayoutSettings):

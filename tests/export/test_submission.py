@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from tests.export.published import SIZE, category_maps, record
-from uad_orchestrator.datasets.layouts.mvtec_ad2 import CATEGORIES
+from uad_orchestrator.datasets.layouts.published.mvtec_ad2 import CATEGORIES
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError
 from uad_orchestrator.export.submission import Rescale, write_submission
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint

@@ -19,7 +19,9 @@ from tests.inference.conftest import fitted_bundle
 from tests.orchestration.workshop import defective_image, normal_image, write_image
 from uad_orchestrator.detectors import registry
 from uad_orchestrator.embedders.settings import EmbedderSettings
-from uad_orchestrator.inference import Bundle, BundleError, bundle_files, infer, load_bundle, save_bundle
+from uad_orchestrator.inference import Bundle, BundleError, infer, load_bundle, save_bundle
+from uad_orchestrator.inference.bundle_files.digests import DIGESTS
+from uad_orchestrator.inference.bundle_files.manifest import MANIFEST
 from uad_orchestrator.preprocessing.presets import Preset
 from uad_orchestrator.preprocessing.settings import parse_step
 from uad_orchestrator.storage.digests import file_digest
@@ -32,13 +34,13 @@ def copied(bundle_folder: Path, tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, change: Callable[[dict], None]) -> None:
     """Change bundle.json and put the digests right again."""
-    path = folder / bundle_files.MANIFEST
+    path = folder / MANIFEST
     values = json.loads(path.read_text())
     change(values)
     path.write_text(json.dumps(values))
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != bundle_files.DIGESTS)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DIGESTS)
     lines = [f"{file_digest(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
-    (folder / bundle_files.DIGESTS).write_text("".join(lines))
+    (folder / DIGESTS).write_text("".join(lines))
 
 
 TILED = {
@@ -198,7 +200,7 @@ def test_a_mask_image_that_no_digest_covers_is_refused(bundle: Bundle, tmp_path:
     write_image(tmp_path / "roi.png", np.full((64, 64), 255, np.uint8))
     step = parse_step({"roi": {"method": "mask", "path": tmp_path / "roi.png"}})
     folder = save_bundle(replace(bundle, preset=Preset("own", (step,))), tmp_path / "bundle")
-    sums = folder / bundle_files.DIGESTS
+    sums = folder / DIGESTS
     lines = [line for line in sums.read_text().splitlines(keepends=True) if "masks/" not in line]
     sums.write_text("".join(lines))
     mask = np.full((64, 64), 255, np.uint8)
@@ -276,7 +278,7 @@ class TestWeights:
 
     def test_that_no_digest_covers_are_refused(self, weighted: Bundle, tmp_path: Path) -> None:
         folder = save_bundle(weighted, tmp_path / "bundle")
-        sums = folder / bundle_files.DIGESTS
+        sums = folder / DIGESTS
         lines = [line for line in sums.read_text().splitlines(keepends=True) if "weights/" not in line]
         sums.write_text("".join(lines))
         (folder / "weights/resnet18.pth").write_bytes(b"changed")

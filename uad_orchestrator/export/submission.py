@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from uad_orchestrator.datasets.layouts.mvtec_ad2 import CATEGORIES
+from uad_orchestrator.datasets.layouts.published.mvtec_ad2 import CATEGORIES
 from uad_orchestrator.datasets.manifest import ImageRecord, Split
 from uad_orchestrator.export.category_maps import CategoryMaps, ExportError, Progress
 from uad_orchestrator.export.destination import export_file

@@ -191,7 +191,7 @@ def test_the_calibration_folder_does_something(tmp_path: Path) -> None:
 
 @needs_anomalib
 def test_download_opens_the_ways_that_are_shut_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from uad_orchestrator.detectors.anomalib import training as anomalib_training
+    from uad_orchestrator.detectors.anomalib.training import engine as anomalib_training
 
     shut = []
 

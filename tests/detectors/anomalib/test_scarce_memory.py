@@ -20,9 +20,9 @@ if find_spec("anomalib") is None:
 
 import torch
 
-from uad_orchestrator.detectors.anomalib import training as anomalib_training
 from uad_orchestrator.detectors.anomalib.settings import TrainSettings
 from uad_orchestrator.detectors.anomalib.torch_network import TorchModel
+from uad_orchestrator.detectors.anomalib.training import engine as anomalib_training
 
 
 class Scarce(torch.nn.Module):

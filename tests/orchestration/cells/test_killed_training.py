@@ -28,7 +28,7 @@ STALLING = f"""
 import sys, time
 from pathlib import Path
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator.detectors.anomalib.training_images import NormalImages
+from uad_orchestrator.detectors.anomalib.training.normal_images import NormalImages
 
 home = Path(sys.argv[1])
 read, count = NormalImages.__getitem__, 0

@@ -17,7 +17,7 @@ from tests.storage.conftest import Put
 from uad_orchestrator.detectors.protocol.scoring import PATCH_GRIDS, SCORES, ScoreWriter, read_responses
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactStore
-from uad_orchestrator.storage.lineage import index as lineage_index
+from uad_orchestrator.storage.lineage import anew
 from uad_orchestrator.storage.lineage.database import LineageError
 from uad_orchestrator.storage.lineage.events import LineageEvent
 from uad_orchestrator.storage.lineage.index import LineageIndex
@@ -189,7 +189,7 @@ def test_a_reuse_notes_the_making_too_whose_process_may_have_been_killed_before_
 def test_rebuild_gives_the_same_index(
     index: LineageIndex, store: ArtifactStore, put: Put, monkeypatch: pytest.MonkeyPatch, at_a_time: int
 ) -> None:
-    monkeypatch.setattr(lineage_index, "AT_A_TIME", at_a_time)
+    monkeypatch.setattr(anew, "AT_A_TIME", at_a_time)
     record(index, make_cell(store, put, tag="1", auroc=0.8, day=1))
     keys = make_cell(store, put, tag="2", day=2)
     record(index, keys)
@@ -235,7 +235,7 @@ def test_a_lost_index_is_made_anew_whole_though_the_first_try_was_killed(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(lineage_index, "insert_events", killed)
+        patched.setattr(anew, "insert_events", killed)
         with pytest.raises(Killed):
             index.sql(count)
     assert index.sql(count).rows == [(3,)]

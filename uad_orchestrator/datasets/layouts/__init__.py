@@ -1,1 +1,1 @@
-"""One file per layout: from the files of a category to its manifest."""
+"""From the files of a category to its manifest: a module for each layout."""

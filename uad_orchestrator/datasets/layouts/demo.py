@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.demo_generator import DEMO_CATEGORIES, generate_demo
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import class_folders
+from uad_orchestrator.datasets.layouts.published import class_folders
 from uad_orchestrator.datasets.problems import DatasetProblem
 from uad_orchestrator.datasets.scan import Scan, is_folder
 

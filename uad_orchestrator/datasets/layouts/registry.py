@@ -1,4 +1,4 @@
-"""The layouts by name: ours, each a file of its own and a line here, and those of other packages (``plugins``)."""
+"""The layouts by name: ours, each a module of its own and a line here, and those of other packages (``plugins``)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.datasets.layout_settings import DATASET_KEYS, LayoutSettings
-from uad_orchestrator.datasets.layouts import (
+from uad_orchestrator.datasets.layouts import demo, folder, manifest_file
+from uad_orchestrator.datasets.layouts.published import (
     btad,
-    demo,
-    folder,
     kolektor_sdd2,
     magnetic_tile,
-    manifest_file,
     mpdd,
     mvtec_3d_ad,
     mvtec_ad,

@@ -209,7 +209,7 @@ class AnomalibDetector(Detector):
         return DetectorState({}, facts, {file.name: file for file in files})
 
     def _trained(self, images: Sequence[ImageSource], settings: TrainSettings) -> DetectorState:
-        from uad_orchestrator.detectors.anomalib.training import CHECKPOINT, train
+        from uad_orchestrator.detectors.anomalib.training.engine import CHECKPOINT, train
 
         if self.parts.network is None:
             raise ValueError(

@@ -1,6 +1,6 @@
 """What each computed node of a cell does: read artifacts, call the library, write files.
 
-No Dagster here; ``benchmark`` wraps these into assets.
+No Dagster here; ``assets.cell`` wraps these into assets.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uad_orchestrator.datasets.manifest import Manifest
-from uad_orchestrator.detectors.create import build_detector
 from uad_orchestrator.detectors.protocol.calibration import FOLDER, largest_group
 from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fit_noting_look
 from uad_orchestrator.detectors.protocol.maps import MapRecipe, NormalMaps, calibrate_maps
 from uad_orchestrator.detectors.protocol.scoring import ScoreRow, ScoreWriter, read_responses, read_scores
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
-from uad_orchestrator.detectors.registry import detector_spec
 from uad_orchestrator.embedders.torch_embedder import CPU_BATCH
 from uad_orchestrator.images.source import ImageSource, read_digest
 from uad_orchestrator.metrics.bootstrap import auroc_replicates
@@ -30,10 +28,8 @@ from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.metrics.thresholds import calibrate, pinned_point
 from uad_orchestrator.orchestration.cells.artifact_files import (
     CONTACT_SHEET,
-    EMBEDDINGS,
     MAPS,
     METRICS_FILE,
-    TRAININGS,
     read_operating_point,
     write_curves,
     write_normal_maps,
@@ -46,7 +42,8 @@ from uad_orchestrator.orchestration.cells.cell_report import (
     build_report,
     draw_contact_sheet,
 )
-from uad_orchestrator.orchestration.cells.cell_run import CellRun, ChangedWhileRead, StageResult
+from uad_orchestrator.orchestration.cells.cell_run import CellRun, StageResult
+from uad_orchestrator.orchestration.cells.open_detector import open_detector, training_folder
 from uad_orchestrator.orchestration.cells.points_in_use import (
     normal_maxima,
     review_point,
@@ -54,13 +51,11 @@ from uad_orchestrator.orchestration.cells.points_in_use import (
 )
 from uad_orchestrator.postprocess.map_set import MapSet
 from uad_orchestrator.preprocessing.presets import resolve_preset
-from uad_orchestrator.storage.embedding_cache import EmbeddingCache, KeptEmbeddings
 from uad_orchestrator.storage.shared_embeddings import SharedEmbeddings
 from uad_orchestrator.threads import available_threads, ordered_map
 
 if TYPE_CHECKING:
     from uad_orchestrator.detectors.protocol.detector import Detector
-    from uad_orchestrator.embedders.protocol import PatchEmbedder
     from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 
 
@@ -70,7 +65,7 @@ def fit_memory_bank(run: CellRun, embedders: EmbedderPool, directory: Path) -> S
     manifest = run.state.manifest(run.cell.category)
     state = fit_noting_look(detector.fit_state, list(manifest.sources(manifest.train)))
     state.save(directory)
-    shutil.rmtree(_training_folder(run), ignore_errors=True)  # the artifact has what came out of it
+    shutil.rmtree(training_folder(run), ignore_errors=True)  # the artifact has what came out of it
     seed = state.facts.get("seed", 0)
     in_state = ("images", FITTED_ON)
     facts = {name: value for name, value in state.facts.items() if name not in in_state}
@@ -236,69 +231,6 @@ def report_metrics(run: CellRun, embedders: EmbedderPool, directory: Path) -> St
     return StageResult(
         metrics=report.metrics, facts={"counts": report.counts.model_dump()}, seeds=report.seeds
     )
-
-
-def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
-    """The cell's detector over the project's embedding cache; the embedder is loaded when it is first needed."""
-    from uad_orchestrator.detectors.embedding.open_stream import network_device, open_stream
-    from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
-
-    entry, project = run.entry, run.state.project
-    preset, runtime = resolve_preset(entry.preset, project.presets), project.runtime
-    device = embedders.device(runtime)
-    if entry.embedder is None:
-        stream = open_stream(None, preset=preset, batch_size=runtime.batch_size, readers=runtime.readers)
-        return build_detector(entry.model, run.settings, stream, **_own_network(run, device))
-    embedder = entry.embedder
-    weights = run.state.weights(run.cell)
-    recipe = {
-        "embedder": run.state.input("fit_settings", run.cell).content["embedder"],
-        "weights": run.state.input("checkpoint", run.cell).content["embedder_weights"],
-        "preset": preset.pixel_recipe(),
-    }
-
-    def load_embedder() -> PatchEmbedder:
-        if weights is not None and run.state.digests(weights) != recipe["weights"]:  # the cache's key has it
-            raise ChangedWhileRead(f"{weights} was replaced after it was fingerprinted")
-        return embedders.get(embedder, weights, device)
-
-    stream = EmbeddingStream(
-        load_embedder,
-        lambda: recipe,
-        preset=preset,
-        cache=_embedding_cache(run),
-        batch_size=runtime.batch_size,
-        readers=runtime.readers,
-        device=network_device(embedder, device),
-    )
-    return build_detector(entry.model, run.settings, stream)
-
-
-def _embedding_cache(run: CellRun) -> KeptEmbeddings:
-    storage = run.state.project.storage
-    cache = EmbeddingCache(Path(storage.local) / EMBEDDINGS)
-    if storage.embeddings == "local":
-        return cache
-    return SharedEmbeddings(cache, run.store.location, run.cell.category)
-
-
-def _own_network(run: CellRun, device: str) -> dict[str, Any]:
-    """What a detector is handed that brings a network of its own."""
-    project = run.state.project
-    known = "reading" in detector_spec(run.entry.model).parts  # another package's may bring a network, too
-    reading = {"reading": project.reading(run.cell.dataset)} if known else {}
-    return {
-        **reading,
-        "checkpoint": run.state.checkpoint(run.cell),
-        "trusted_checkpoints": project.trusted_checkpoints,
-        "device": device,
-        "folder": _training_folder(run),
-    }
-
-
-def _training_folder(run: CellRun) -> Path:
-    """Where a training of this very bank keeps its checkpoints, to go on from there if it is cut off."""
-    return Path(run.state.project.storage.local) / TRAININGS / run.key("memory_bank").version
 
 
 def _embedding_counts(detector: Detector) -> Mapping[str, int | float]:

@@ -18,7 +18,7 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.metrics.thresholds.conformal import conformal_rank
 from uad_orchestrator.orchestration.cells.artifact_files import read_operating_point
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
-from uad_orchestrator.orchestration.cells.cell_stages import open_detector
+from uad_orchestrator.orchestration.cells.open_detector import open_detector
 from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.storage.artifacts import ArtifactError
 

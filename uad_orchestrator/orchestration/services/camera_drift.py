@@ -18,8 +18,8 @@ from uad_orchestrator.metrics.report.figures import finite_or_none
 from uad_orchestrator.orchestration.cells.artifact_files import read_map_scale
 from uad_orchestrator.orchestration.cells.cell_report import GroundTruthReader, RegionOfInterest
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
-from uad_orchestrator.orchestration.cells.cell_stages import open_detector
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.cells.open_detector import open_detector
 from uad_orchestrator.orchestration.cells.points_in_use import thresholds_in_use
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.state import InputUnavailable, ProjectState

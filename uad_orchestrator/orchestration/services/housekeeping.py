@@ -14,8 +14,8 @@ from dagster import DagsterRunStatus, RunsFilter
 from uad_orchestrator.detectors.open_clip.prompts import TEXTS
 from uad_orchestrator.orchestration.cells.artifact_files import EMBEDDINGS, TRAININGS
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
-from uad_orchestrator.orchestration.cells.cell_stages import open_detector
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.cells.open_detector import open_detector
 from uad_orchestrator.orchestration.versions.graph import STAGES
 from uad_orchestrator.orchestration.versions.state import InputUnavailable
 from uad_orchestrator.orchestration.versions.stores import open_state, open_store

@@ -17,8 +17,8 @@ from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.inference.records.record_files import inside, recorded_cells
 from uad_orchestrator.orchestration.cells.artifact_files import read_normal_maps
 from uad_orchestrator.orchestration.cells.cell_run import CellRun, MissingUpstream
-from uad_orchestrator.orchestration.cells.cell_stages import open_detector
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
+from uad_orchestrator.orchestration.cells.open_detector import open_detector
 from uad_orchestrator.orchestration.cells.points_in_use import image_point, pixel_point, review_point
 from uad_orchestrator.orchestration.ingestion.ingest import ingestion_lock
 from uad_orchestrator.orchestration.ingestion.judged import filing_of

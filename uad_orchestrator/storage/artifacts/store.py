@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts.draft import ArtifactDraft
+from uad_orchestrator.storage.artifacts.errors import ArtifactError
 from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LocalLocation, Location
 from uad_orchestrator.storage.artifacts.object_files import AT_ONCE
+from uad_orchestrator.storage.artifacts.provenances import StoredProvenances
 from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
+from uad_orchestrator.storage.artifacts.sound_files import SoundFiles
 from uad_orchestrator.storage.atomic import scratch_folder
 from uad_orchestrator.storage.damage import find_damage
 from uad_orchestrator.storage.digests import digest_of
@@ -29,22 +31,6 @@ from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, Pro
 from uad_orchestrator.threads import ordered_map
 
 logger = logging.getLogger(__name__)
-
-
-class ArtifactError(RuntimeError):
-    """An artifact that is missing, damaged or locked; the message names it and says what to do."""
-
-
-class DamagedArtifact(ArtifactError):
-    """An artifact whose files are not what was written. It was set aside and does not count any more.
-
-    Attributes:
-        key: its address.
-    """
-
-    def __init__(self, key: ArtifactKey, message: str) -> None:
-        super().__init__(message)
-        self.key = key
 
 
 class ArtifactStore:
@@ -72,8 +58,8 @@ class ArtifactStore:
             if RemoteLocation.is_remote(root)
             else LocalLocation(Path(root).absolute())
         )
-        self._sound: set[tuple[ArtifactKey, str]] = set()
-        self._sound_lock = threading.Lock()  # stages read in threads
+        self._provenances = StoredProvenances(self.location)
+        self._sound_files = SoundFiles(self.location, self._provenances)
 
     def __str__(self) -> str:
         return str(self.location)
@@ -98,8 +84,7 @@ class ArtifactStore:
         Returns:
             Its record; None where there is no artifact that counts: a damaged provenance is logged.
         """
-        (data,) = self.location.provenances([key.path], anew=True).values()
-        return self._parsed_or_none(key, data)
+        return self._provenances.find(key)
 
     def provenances(self, keys: Iterable[ArtifactKey]) -> dict[ArtifactKey, Provenance]:
         """What made several artifacts, with several requests at a time.
@@ -110,10 +95,7 @@ class ArtifactStore:
         Returns:
             The records of those that count; a damaged one is logged.
         """
-        paths = {key: key.path for key in keys}
-        found = self.location.provenances(paths.values())
-        parsed = {key: self._parsed_or_none(key, found[path]) for key, path in paths.items()}
-        return {key: provenance for key, provenance in parsed.items() if provenance is not None}
+        return self._provenances.of_all(keys)
 
     @property
     def shared(self) -> bool:
@@ -165,10 +147,7 @@ class ArtifactStore:
             ArtifactError: there is no such artifact.
             ProvenanceError: its provenance file is damaged.
         """
-        provenance = self._read_provenance(key)
-        if provenance is None:
-            raise ArtifactError(f"there is no artifact {key} in {self}: refresh the cell to make it")
-        return provenance
+        return self._provenances.of(key)
 
     def path(self, key: ArtifactKey) -> str:
         """Where the artifact lies or would lie, for people and tables.
@@ -198,12 +177,10 @@ class ArtifactStore:
             ArtifactError: there is no such artifact.
             DamagedArtifact: files are missing, cut short or changed.
         """
-        with suppress(ProvenanceError):
-            provenance = self.provenance(key)
-            directory = self.location.open_dir(key.path, provenance, names)
-            if self._damage(key, directory, provenance, names) is None:
-                return directory
-        return self._open_again_or_set_aside(key, names)
+        if (directory := self._sound_files.open_dir(key, names)) is not None:
+            return directory
+        with self.lock(key):
+            return self._sound_files.open_again_or_set_aside(key, names)
 
     def fetch(self, keys: Iterable[ArtifactKey], *names: str) -> None:
         """Fetch files from an object store ahead of ``open_dir``, several artifacts at a time.
@@ -366,65 +343,9 @@ class ArtifactStore:
         """
         self.location.remove(key.path)
 
-    def _damage(
-        self, key: ArtifactKey, directory: Path, provenance: Provenance, names: tuple[str, ...]
-    ) -> str | None:
-        """What is wrong with the files that will be read: their checksums are taken once by this store."""
-        sizes = provenance.files or {}
-        asked = {name: sizes[name] for name in names if name in sizes} if names else sizes
-        new = {n: known for n, known in provenance.checksums.items() if (key, n) not in self._sound}
-        fault = find_damage(directory, asked, new)
-        if fault is None:
-            with self._sound_lock:
-                self._sound.update((key, name) for name in asked)
-        return fault
-
-    def _open_again_or_set_aside(self, key: ArtifactKey, names: tuple[str, ...]) -> Path:
-        """Look again alone: another process may have put it right, or a copy was damaged on its way here."""
-        with self.lock(key):
-            self.location.forget(key.path)
-            try:
-                provenance = self.provenance(key)
-                directory = self.location.open_dir(key.path, provenance, names)
-                fault = self._damage(key, directory, provenance, names)
-            except ProvenanceError as error:
-                fault = str(error).removesuffix(".")
-            if fault is None:
-                return directory
-            try:
-                place = self.location.set_aside(key.path)
-            except OSError as error:
-                raise DamagedArtifact(
-                    key, f"{fault}. Delete its folder and refresh the cell ({error})"
-                ) from None
-        with self._sound_lock:
-            self._sound = {sound for sound in self._sound if sound[0] != key}
-        logger.warning("%s; set aside as %s.", fault, place)
-        said = f"{fault}. It was set aside as {place}: refresh the cell to compute it again"
-        raise DamagedArtifact(key, said)
-
     def _publish(self, key: ArtifactKey, draft: ArtifactDraft) -> None:
         if not self.location.publish(draft.directory, key.path, draft.finished(), lambda: self.exists(key)):
             logger.info("%s exists already: this copy is dropped.", key)
-
-    def _read_provenance(self, key: ArtifactKey) -> Provenance | None:
-        (data,) = self.location.provenances([key.path]).values()
-        return None if data is None else self._parsed(key, data)
-
-    def _parsed(self, key: ArtifactKey, data: bytes) -> Provenance:
-        place = f"{self}/{ARTIFACTS}/{key}/{PROVENANCE_FILE}"
-        provenance = Provenance.from_file(data, place)
-        if not key.is_of(provenance):
-            described = ArtifactKey.of(provenance)
-            raise ProvenanceError(f"{place} describes {described}: the folder was moved or copied by hand")
-        return provenance
-
-    def _parsed_or_none(self, key: ArtifactKey, data: bytes | None) -> Provenance | None:
-        try:
-            return None if data is None else self._parsed(key, data)
-        except ProvenanceError as error:
-            logger.warning("%s", error)
-            return None
 
 
 def _keys(paths: Iterable[str]) -> Iterator[ArtifactKey]:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.storage.lineage.schema import SCHEMA_VERSION
+
 
 class LineageError(RuntimeError):
     """The index cannot be used just now; the message says who holds it, or how to restore it."""
@@ -82,6 +84,18 @@ class LineageDatabase:
             reraise=True,
         )
         return attempts(self.open, read_only=True)
+
+    def require_schema(self, connection: Any) -> None:
+        """Refuse an index whose tables are of another version of the program.
+
+        Raises:
+            LineageError: they are.
+        """
+        ((version,),) = connection.execute("SELECT version FROM schema_version").fetchall()
+        if version != SCHEMA_VERSION:
+            raise LineageError(
+                f"{self.path} has schema {version}, this program {SCHEMA_VERSION}: run `uad lineage rebuild`"
+            )
 
     def is_damage(self, error: Exception) -> bool:
         """Whether a query failed for the file, not for what was asked: DuckDB has no class for that."""

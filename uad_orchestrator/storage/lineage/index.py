@@ -9,44 +9,28 @@ provenance files.
 from __future__ import annotations
 
 import logging
-import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from glob import iglob
 from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey, split_category
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
-from uad_orchestrator.storage.atomic import new_file
-from uad_orchestrator.storage.lineage.database import (
-    LineageDatabase,
-    LineageError,
-    LineageHeldError,
-    reads_scores,
-    view_text,
-)
+from uad_orchestrator.storage.lineage.anew import computed_events, make_anew
+from uad_orchestrator.storage.lineage.database import LineageDatabase, LineageError, LineageHeldError
 from uad_orchestrator.storage.lineage.events import (
     ARTIFACT_COLUMNS,
     LineageEvent,
     PendingEvents,
     insert_events,
 )
-from uad_orchestrator.storage.lineage.schema import (
-    SCHEMA_VERSION,
-    TABLES,
-    VIEWS,
-    judgement_files_pattern,
-    judgements_view,
-    metrics_view,
-    score_files_pattern,
-    scores_view,
-)
+from uad_orchestrator.storage.lineage.schema import TABLES
 from uad_orchestrator.storage.lineage.tree import LineageNode, resolve, upstream
+from uad_orchestrator.storage.lineage.views import IndexViews
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
 
 logger = logging.getLogger(__name__)
@@ -54,9 +38,6 @@ logger = logging.getLogger(__name__)
 
 FOLD_INTERVAL = 30.0
 """Seconds between the foldings that ``record`` does; our own readers fold first, others are so late at most."""
-
-AT_A_TIME = 1_000
-"""So many artifacts are read and put into a new index at a time, each lot a transaction: what bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +80,7 @@ class LineageIndex:
         self.patience = patience
         self.path = self.local / "uad.duckdb"
         self._database = LineageDatabase(self.path, self.local / "lineage", patience)
+        self._views = IndexViews(store, self.metrics, records)
         self.pending = PendingEvents(self.local / "lineage" / "pending")
 
     def record(self, provenance: Provenance, key: ArtifactKey | None = None, *, reused: bool = False) -> None:
@@ -159,11 +141,7 @@ class LineageIndex:
             if not (mine and self._fold(self._news())):
                 logger.warning("%s is open in another process: the newest events may be missing.", self.path)
             with self._database.open_patiently() as connection:
-                if re.search(r"\bscores\b", query, re.IGNORECASE):
-                    connection.execute(scores_view(self._score_tables(), temporary=True))
-                asked = re.search(r"\bjudgement\b", query, re.IGNORECASE)
-                if asked and (self.records is not None or not view_text(connection, "judgement")):
-                    connection.execute(judgements_view(self._judged(), temporary=True))
+                self._views.renew_asked(connection, query)
                 try:
                     cursor = connection.execute(query, list(parameters))
                     columns = tuple(column[0] for column in cursor.description or ())
@@ -274,7 +252,7 @@ class LineageIndex:
             if not mine:
                 raise LineageHeldError(f"another process is writing {self.path}: try again when it is done")
             with self.store.listed():
-                count = self._make_anew(self.store.list_all())
+                count = make_anew(self._database, self._views, self.store, self.store.list_all())
             self._fold()
         return count
 
@@ -295,31 +273,6 @@ class LineageIndex:
         except FileNotFoundError:
             return float("inf")
 
-    def _make_anew(self, keys: Sequence[ArtifactKey]) -> int:
-        """Replace the index, whole or not at all, by one of these artifacts; returns how many of them count."""
-        count = 0
-        with new_file(self.path) as aside:
-            with self._database.open(aside=aside) as connection:
-                connection.execute(TABLES)
-                for start in range(0, len(keys), AT_A_TIME):
-                    events = self._computed(keys[start : start + AT_A_TIME])
-                    connection.begin()
-                    insert_events(connection, events)
-                    connection.commit()
-                    count += len(events)
-                self._carry_over_reuse(connection)
-                self._renew_views(connection)
-            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
-        return count
-
-    def _computed(self, keys: Sequence[ArtifactKey]) -> list[LineageEvent]:
-        """What the provenance of stored artifacts says."""
-        made = self.store.provenances(keys)
-        for key in keys:
-            if key not in made:
-                logger.warning("Left out of the index: %s", key)
-        return [LineageEvent.computed(found, self.store.path(key)) for key, found in made.items()]
-
     def _news(self) -> list[LineageEvent]:
         """What other machines stored since: the provenance of each artifact is read once here."""
         if not self.store.shared:
@@ -331,8 +284,9 @@ class LineageIndex:
                 query = f"SELECT {columns} FROM materialization WHERE NOT reused"
                 known = set(connection.execute(query).fetchall())
         with self.store.listed():
-            keys = self.store.list_all()
-            return self._computed([key for key in keys if tuple(vars(key).values()) not in known])
+            stored = self.store.list_all()
+            new = [key for key in stored if tuple(vars(key).values()) not in known]
+            return computed_events(self.store, new)
 
     def _fold(self, news: Sequence[LineageEvent] = ()) -> bool:
         """The fold itself, in our turn: the files go only after their rows are safe.
@@ -341,7 +295,8 @@ class LineageIndex:
         store that waits for whoever reads it, who brings it as ``news``.
         """
         if not self.path.exists():
-            self._make_anew([] if self.store.shared else self.store.list_all())
+            stored = [] if self.store.shared else self.store.list_all()
+            make_anew(self._database, self._views, self.store, stored)
         files = self.pending.files()
         if not files and not news:
             return True
@@ -356,57 +311,12 @@ class LineageIndex:
             with opened as connection:
                 connection.begin()
                 connection.execute(TABLES)
-                self._require_schema(connection)
+                self._database.require_schema(connection)
                 insert_events(connection, events)
-                self._renew_views(connection)
+                self._views.renew(connection)
                 connection.commit()
         except duckdb.Error as error:
             raise self._database.damaged(error) from error
         for file in files:
             file.unlink(missing_ok=True)
         return True
-
-    def _require_schema(self, connection: Any) -> None:
-        ((version,),) = connection.execute("SELECT version FROM schema_version").fetchall()
-        if version != SCHEMA_VERSION:
-            raise LineageError(
-                f"{self.path} has schema {version}, this program {SCHEMA_VERSION}: run `uad lineage rebuild`"
-            )
-
-    def _renew_views(self, connection: Any) -> None:
-        connection.execute(VIEWS)
-        names = "SELECT DISTINCT name FROM metric WHERE asset = 'metrics_report'"
-        recorded = [name for (name,) in connection.execute(names).fetchall()]
-        connection.execute(metrics_view(self.metrics, recorded))
-        if not reads_scores(connection):
-            connection.execute(scores_view(self._score_tables()))
-        if self._judged():
-            connection.execute(judgements_view(self._judged()))
-
-    def _judged(self) -> Path | None:
-        """The folder with files of judgements; None while it holds none."""
-        if self.records is None:
-            return None
-        found = iglob(judgement_files_pattern(self.records))  # noqa: PTH207 - DuckDB globs text, too
-        return self.records if any(found) else None
-
-    def _score_tables(self) -> Path | None:
-        """The folder of the score tables on this machine; None while it holds no Parquet file."""
-        folder = self.store.location.artifact_files / "score_table"
-        found = iglob(score_files_pattern(folder), recursive=True)  # noqa: PTH207 - DuckDB globs text, too
-        return folder if any(found) else None
-
-    def _carry_over_reuse(self, connection: Any) -> None:
-        import duckdb
-
-        if not self.path.exists():
-            return
-        path = str(self.path).replace("'", "''")
-        try:
-            connection.execute(f"ATTACH '{path}' AS old (READ_ONLY)")
-            connection.execute(
-                "INSERT INTO materialization BY NAME SELECT * FROM old.materialization WHERE reused"
-            )
-            connection.execute("DETACH old")
-        except duckdb.Error as error:
-            logger.warning("When artifacts were reused is lost, the old index cannot be read: %s", error)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from uad_orchestrator.datasets.defects_config import DEFECTS_CONFIG, read_defects_config
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import class_folders
+from uad_orchestrator.datasets.layouts.published import class_folders
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.datasets.scan import (
     Scan,

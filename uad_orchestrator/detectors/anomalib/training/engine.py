@@ -20,20 +20,20 @@ import numpy as np
 
 from uad_orchestrator.detectors.anomalib.fetching import nothing_fetched
 from uad_orchestrator.detectors.anomalib.names import FETCHES, NO_TRAINING, detector_name
-from uad_orchestrator.detectors.anomalib.progress import (
+from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG, TrainSettings
+from uad_orchestrator.detectors.anomalib.torch_network import model_class
+from uad_orchestrator.detectors.anomalib.training.normal_images import (
+    ReadImage,
+    loader,
+    split_normals,
+    tiles_cut_once,
+)
+from uad_orchestrator.detectors.anomalib.training.progress import (
     left_behind,
     read_curves,
     thinned,
     whole_checkpoints,
     write_log,
-)
-from uad_orchestrator.detectors.anomalib.settings import TRAINING_LOG, TrainSettings
-from uad_orchestrator.detectors.anomalib.torch_network import model_class
-from uad_orchestrator.detectors.anomalib.training_images import (
-    ReadImage,
-    loader,
-    split_normals,
-    tiles_cut_once,
 )
 from uad_orchestrator.embedders.torch_device import choose_device
 from uad_orchestrator.embedders.weights import WeightsError

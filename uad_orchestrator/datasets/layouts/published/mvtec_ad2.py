@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import class_folders
+from uad_orchestrator.datasets.layouts.published import class_folders
 from uad_orchestrator.datasets.manifest import UNKNOWN_LABEL, Split
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, list_images
 

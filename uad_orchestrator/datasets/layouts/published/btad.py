@@ -1,7 +1,7 @@
-"""MVTec AD (Bergmann et al., CVPR 2019), as published.
+"""BTAD, beanTech (Mishra et al., ISIE 2021), as published.
 
-``<category>/train/good/NNN.png``, ``<category>/test/{good,<defect>}/NNN.png``,
-``<category>/ground_truth/<defect>/NNN_mask.png``.
+``<category>/train/ok``, ``<category>/test/{ok,ko}``, ``<category>/ground_truth/ko``: images and masks are BMP
+or PNG, of the same stem but not always of the same extension. The one defect type is ``ko``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import class_folders
+from uad_orchestrator.datasets.layouts.published import class_folders
 from uad_orchestrator.datasets.scan import Scan
 
 VERSION = 1
-_WORDS = class_folders.ClassFolders()
+_WORDS = class_folders.ClassFolders(normal=("ok",), find_masks=class_folders.masks_by_stem("", "_mask"))
 
 
 def find_categories(root: Path) -> list[str]:

@@ -1,11 +1,15 @@
-"""MPDD, metal parts (Jezek et al., ICUMT 2021): arranged as MVTec AD is."""
+"""MVTec AD (Bergmann et al., CVPR 2019), as published.
+
+``<category>/train/good/NNN.png``, ``<category>/test/{good,<defect>}/NNN.png``,
+``<category>/ground_truth/<defect>/NNN_mask.png``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import class_folders
+from uad_orchestrator.datasets.layouts.published import class_folders
 from uad_orchestrator.datasets.scan import Scan
 
 VERSION = 1

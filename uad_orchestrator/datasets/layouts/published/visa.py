@@ -12,7 +12,7 @@ import csv
 from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
-from uad_orchestrator.datasets.layouts import class_folders
+from uad_orchestrator.datasets.layouts.published import class_folders
 from uad_orchestrator.datasets.scan import FoundImage, Scan, is_folder, list_images, subfolders
 
 VERSION = 1

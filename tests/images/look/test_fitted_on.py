@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uad_orchestrator.images.header import Refused
-from uad_orchestrator.images.look import FAINTEST_TINT, WINDOW, FittedOn, Look, tinted
+from uad_orchestrator.images.look import FittedOn, Look, tinted
+from uad_orchestrator.images.look.fitted_on import FAINTEST_TINT
 
 
 def textured(seed: int, size: tuple[int, int] = (64, 80), brightness: float = 0.5) -> np.ndarray:
@@ -106,15 +107,3 @@ def test_a_dark_image_is_unusual_and_not_refused() -> None:
     full = fitted(np.uint16, 257)
     full.refuse_depth(Look.of(dark), stated=False)
     assert unusual(full, dark) == {"brightness"}
-
-
-def test_of_a_large_image_the_middle_is_looked_at() -> None:
-    image = np.zeros((WINDOW + 200, WINDOW + 100, 3), np.uint8)
-    image[100:-100, 50:-50] = 51
-    look = Look.of(image)
-    assert look.brightness == pytest.approx(0.2) and look.size == (WINDOW + 200, WINDOW + 100)
-
-
-def test_another_shape_is_no_image() -> None:
-    with pytest.raises(ValueError, match="expected an RGB image"):
-        Look.of(np.zeros((4, 4), np.uint8))

@@ -12,7 +12,7 @@ from uad_orchestrator.datasets.load import find_categories, load_dataset
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.images.decode import read_mask
 
-REAL = Path(__file__).parents[2].parent / "shared" / "real" / "data" / "mvtec_ad_reduced"
+REAL = Path(__file__).parents[3].parent / "shared" / "real" / "data" / "mvtec_ad_reduced"
 
 
 @pytest.fixture
