@@ -23,6 +23,7 @@ from uad_orchestrator.datasets.scan import (
     FoundImage,
     Scan,
     files_and_folders,
+    holds_images,
     is_annotation_name,
     is_folder,
     is_image_name,
@@ -31,6 +32,7 @@ from uad_orchestrator.datasets.scan import (
     stem,
     subfolders,
 )
+from uad_orchestrator.images.header import FORMAT_WORDS
 
 VERSION = 1
 _TRAIN, _TEST = ("train",), ("test",)
@@ -165,7 +167,7 @@ class _Reader:
     def read_normals(self, split: Split, words: Sequence[str]) -> None:
         """``train`` and ``validation`` hold normal images only."""
         folder, classes = self._classes(words)
-        if not classes:
+        if not classes and not any(map(is_image_name, self._list(folder)[0] if self.has(words) else ())):
             expected = f"{self.category}/{words[0]}/{NORMAL_WORDS[0]}/"
             what = "empty" if self.has(words) else "no such folder"
             self.scan.complain(folder, f"{what}; expected {expected} with images")
@@ -246,7 +248,7 @@ class _Reader:
         """Folders beside those that are read: somebody may take their images for part of the set."""
         for name in self._list(self.category)[1]:
             folder = f"{self.category}/{name}"
-            if _plain(name) in _READ or not _holds_images(self.root / folder):
+            if _plain(name) in _READ or not holds_images(self.root / folder):
                 continue
             expected = "train, validation, test and ground_truth (for masks)"
             self.scan.warn(folder, f"its images are not read; those in {expected} are")
@@ -284,12 +286,22 @@ class _Reader:
             also = ", ".join(names[1:])
             self.scan.complain(folder, f"stands beside {also}, which means the same; keep one of them")
         files, folders = self._list(folder)
-        for name in files if loose else ():
-            if is_image_name(name):
-                what = "a mask" if words == _GROUND_TRUTH else "an image"
-                expected = f"{folder}/<{'defect' if words == _GROUND_TRUTH else 'class'}>/{name}"
-                self.scan.complain(f"{folder}/{name}", f"{what} outside the classes; expected {expected}")
+        if loose:
+            self._refuse_loose(folder, [name for name in files if is_image_name(name)], words)
         return folder, folders
+
+    def _refuse_loose(self, folder: str, images: Sequence[str], words: Sequence[str]) -> None:
+        """Images beside the folders of classes: whether they are good is what such a folder says."""
+        if not images:
+            return
+        what, below = ("mask", "<defect>") if words == _GROUND_TRUTH else ("image", "<class>")
+        if words in (_TRAIN, _VALIDATION):
+            below = NORMAL_WORDS[0]
+        counted = (
+            f"{'an' if what == 'image' else 'a'} {what}" if len(images) == 1 else f"{len(images)} {what}s"
+        )
+        place = f"{folder}/{images[0]}"
+        self.scan.complain(place, f"{counted} outside the classes; expected {folder}/{below}/{images[0]}")
 
     def _named(self, words: Sequence[str]) -> list[str]:
         """The category's folders that have one of these names, however they are written."""
@@ -316,7 +328,10 @@ class _Reader:
             elif is_annotation_name(name):
                 passed_over.append(name)
             else:
-                self.scan.complain(f"{folder}/{name}", "not an image; move it elsewhere")
+                message = (
+                    f"not an image that is read; expected {FORMAT_WORDS}: convert it, or move it elsewhere"
+                )
+                self.scan.complain(f"{folder}/{name}", message)
         note_annotations(self.scan, folder, passed_over)
         if not of_masks:
             self._refuse_masks_beside(folder, files)
@@ -401,11 +416,6 @@ def _candidates(
 def _leads_back(folder: Path) -> bool:
     """Whether a folder is a link to one of those above it: walking on would come by for ever."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _holds_images(folder: Path) -> bool:
-    """Whether there is an image somewhere below a folder."""
-    return any(is_image_name(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def _plain(name: str) -> str:
