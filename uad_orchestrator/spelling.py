@@ -27,10 +27,15 @@ def choose_from(word: object, valid: Iterable[str]) -> str:
     "did you mean 'ratio'? (valid: method, ratio)"
     >>> choose_from("speed", ["ratio", "method"])
     'valid: method, ratio'
+    >>> choose_from("ratio:0.1", ["ratio", "method"])
+    'write a blank behind the colon: `ratio: 0.1`'
     """
     words = sorted(valid)
     if not words:
         return "nothing is valid here"
+    key, colon, rest = str(word).partition(":")
+    if colon and key in words:  # YAML takes it for one word
+        return f"write a blank behind the colon: `{key}: {rest}`"
     if len(words) > _LISTED:
         first = f"valid: {', '.join(words[:_LISTED])}, ... ({len(words)} in all)"
         return did_you_mean(word, words, n=3) or first

@@ -121,6 +121,29 @@ def test_a_full_disk_fails_the_cell_in_words_and_leaves_nothing_half_written(
     assert uad("refresh", "--home", home).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        (("report", "--output", "shut/report"), "shut"),
+        (("export", "bundle", "--detector", "patchcore", "--output", "shut/bundle"), "shut"),
+    ],
+)
+def test_where_one_may_not_write_the_message_says_what_to_do(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], place: str
+) -> None:
+    def shut(*given: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", place)
+
+    monkeypatch.setattr("uad_orchestrator.orchestration.services.reports.save_report", shut)
+    monkeypatch.setattr("uad_orchestrator.inference.bundle_files.save_bundle", shut)
+    found = uad(*command, "--home", home)
+    assert found.exit_code == 1
+    assert (
+        f"Error: {place}: permission denied: let this user read and write there, or name another place"
+        in (found.stderr)
+    )
+
+
 def test_a_report_that_cannot_be_written_says_where(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(path: Path, *given: object, **more: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))

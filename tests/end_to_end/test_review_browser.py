@@ -143,7 +143,7 @@ def test_a_line_is_reviewed_by_keys_and_by_touch(home: Path, browser: Browser) -
             expect(page.locator("#rows")).to_have_text("None.")
             assert no_wider_than_the_screen(page)
             page.get_by_role("button", name="Since recalibration").tap()
-            page.get_by_role("button", name="Score them again").tap()
+            page.get_by_role("button", name="Score them now").tap()
             expect(page.locator("#cells")).to_contain_text("uad refresh")
     assert len(list((home / "arriving/disc").iterdir())) == 2
 

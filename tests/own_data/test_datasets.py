@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.invoke import uad
-from tests.own_data.cases import CATEGORY, SIZE, housing, save
+from tests.own_data.cases import CATEGORY, SIZE, housing, picture, save
 from uad_orchestrator.datasets import Manifest, check_category, check_masks, find_copies, load_dataset
 from uad_orchestrator.metrics.report import MetricsReport
 from uad_orchestrator.project import load_project
@@ -59,6 +59,8 @@ def test_without_masks_image_figures_and_threshold_are_those_of_with_masks(
     assert {row["reasons"][name] for name in PIXELS} == {"no masks"}
     assert (row["n_test_anomalous"], row["n_test_masked"]) == (6, 0)
     table = " ".join(uad("leaderboard", "--home", tmp_path).stdout.split())  # however wide the terminal is
+    assert "line7/housing: missing: no masks (6 defective test images)" in table
+    assert "warning: line7/housing: no masks (6" in uad("check", "--home", tmp_path, "--quick").stdout
     assert "line7/housing: no pixel AUROC, pixel AP, pixel F1-max, AUPRO@0.3, AUPRO@0.05: no masks" in table
     bundled = uad(
         "export", "bundle", "--home", tmp_path, "--category", CATEGORY, "--output", tmp_path / "bundle"
@@ -217,7 +219,36 @@ def test_a_root_that_is_a_category_says_use_its_parent(tmp_path: Path) -> None:
     settings = tmp_path / "uad.yaml"
     settings.write_text(settings.read_text().replace("root: images", "root: images/housing"))
     checked = uad("check", "--home", tmp_path)
-    assert f"{root} is a category itself: give its parent {root.parent} as the root" in checked.stdout
+    assert f"{root} is a category itself: give its parent {root.parent} as the root\n" in checked.stdout
+
+
+def test_a_root_without_any_category_says_what_lies_there_and_what_was_expected(tmp_path: Path) -> None:
+    root = housing(tmp_path)
+    settings = tmp_path / "uad.yaml"
+    settings.write_text(settings.read_text().replace("root: images", "root: images/housing/train/good"))
+    checked = uad("check", "--home", tmp_path).stdout
+    nothing = f"no category of layout folder was found in {root}/train/good"
+    assert f"{nothing}, where 000.png, 001.png, 002.png and 9 more lie; expected folders" in checked
+    assert "<category>/train/good/<image>" in checked and "mounted" not in checked
+
+
+def test_images_that_no_category_has_are_named(tmp_path: Path) -> None:
+    root = housing(tmp_path).parent
+    (root / "notes").mkdir()
+    assert uad("check", "--home", tmp_path, "--quick").stdout.endswith("0 problems, 0 warnings\n")
+    save(root / "lid/good/000.png", picture(0)[0])
+    for name in ("a.png", "b.png"):
+        save(root / name, picture(1)[0])
+    checked = uad("check", "--home", tmp_path, "--quick")
+    assert checked.exit_code == 0
+    no_category = "no category, and its images are not read: expected lid/train/good/<image>"
+    assert f"warning: datasets.line7: lid: {no_category}\n" in checked.stdout
+    assert "warning: datasets.line7: a.png: 2 of its files are images of no category" in checked.stdout
+    settings = tmp_path / "uad.yaml"
+    settings.write_text(settings.read_text().replace("root: images", "root: images, incoming: images/lid"))
+    assert "lid" not in uad("check", "--home", tmp_path, "--quick").stdout, (
+        "what arrives there is taken in later"
+    )
 
 
 def in_alpha(mask: np.ndarray) -> np.ndarray:

@@ -158,6 +158,16 @@ def test_a_root_that_never_was_there_fails_too(tmp_path: Path) -> None:
         assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
 
 
+def test_the_plan_says_once_why_a_category_cannot_be_computed(home: Path) -> None:
+    assert uad("plan", "--home", home).exit_code == 0, "the categories are seen at this root"
+    (home / "images/cover").rename(home / "cover")
+    planned = uad("plan", "--home", home).stdout
+    assert planned.count("images/cover is gone since") == 1
+    assert planned.count("cannot be computed, as above") == 3 and "memory_bank" in planned
+    stale = json.loads(uad("plan", "--home", home, "--json").stdout)["stale"]
+    assert sum("is gone since" in reason for node in stale for reason in node["reasons"]) == 4
+
+
 def test_the_other_dataset_goes_on(tmp_path: Path) -> None:
     write_category(tmp_path / "here/housing", **SMALL)
     gone = "line8: {layout: folder, root: gone, categories: [lid]}"

@@ -395,6 +395,18 @@ def test_yaml_that_cannot_be_a_project_is_said(text):
     assert problem.what
 
 
+def test_a_colon_without_a_blank_is_recognised():
+    """In braces YAML reads it as one word, without a value."""
+    detector = "detectors: {p: {model: vision_patchcore}}"
+    _, key = problems_of(f"datasets: {{mine: {{layout: folder, root:images}}}}\n{detector}")
+    assert (key.what, key.advice) == ("unknown key", "write a blank behind the colon: `root: images`")
+
+
+def test_a_backslash_in_double_quotes_is_recognised():
+    (problem,) = problems_of('datasets: {mine: {root: "C:\\Users\\me"}}')
+    assert "single quotes, or /" in problem.advice
+
+
 def test_aliases_of_aliases_do_not_fill_the_memory():
     text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
     for last, this in zip("abcdefgh", "bcdefghi", strict=True):

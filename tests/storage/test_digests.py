@@ -197,6 +197,16 @@ def test_a_damaged_cache_is_started_anew(
     assert len(count) <= 2
 
 
+def test_a_cache_that_cannot_be_used_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+    images = [written(tmp_path / folder / "a.png", b"a") for folder in "abc"]
+    (tmp_path / "digests.sqlite").mkdir()
+    cache = DigestCache(tmp_path / "digests.sqlite")
+    assert len({cache(image) for image in images}) == 1
+    assert len(caplog.records) == 1
+
+
 def test_processes_share_one_cache(tmp_path: Path) -> None:
     for n in range(30):
         (tmp_path / f"{n}.png").write_bytes(bytes([n]))

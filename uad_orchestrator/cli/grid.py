@@ -264,10 +264,16 @@ def hand_to_daemon(
 
 
 def print_plan(found: Plan) -> None:
-    """The plan for a person."""
+    """The plan for a person; what keeps several assets from being computed is said once."""
+    from uad_orchestrator.orchestration.planning.plan import CANNOT
+
+    said: set[str] = set()
     for node in found.stale:
         where = f"{node.category} x {node.detector}" if node.category else ""
-        typer.echo(f"{node.asset:15} {where:40} {'; '.join(node.reasons)}")
+        reasons = "; ".join(node.reasons)
+        shown = f"{CANNOT}, as above" if reasons in said and reasons.startswith(CANNOT) else reasons
+        typer.echo(f"{node.asset:15} {where:40} {shown}")
+        said.add(reasons)
     say_unreachable(found.unreachable)
     if found.new:
         typer.echo(f'new: {", ".join(found.new)}. A running `uad ui` shows them after "Reload definitions"')

@@ -18,7 +18,7 @@ from uad_orchestrator.cli.terminal.options import (
     RecordMebibytes,
     Webhook,
 )
-from uad_orchestrator.cli.terminal.output import FAILED, INTERRUPTED, WRONG_USAGE, note
+from uad_orchestrator.cli.terminal.output import FAILED, INTERRUPTED, WRONG_USAGE, in_words, note
 from uad_orchestrator.cli.terminal.selecting import select_one
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def inspecting() -> Iterator[None]:
         note(f"Error: {error}. For a bundle: --trust with that digest")
         raise typer.Exit(FAILED) from error
     except (BundleError, WeightsError, ImportError, ValueError, OSError) as error:
-        note(f"Error: {error}")
+        note(f"Error: {in_words(error)}")
         raise typer.Exit(FAILED) from error
 
 

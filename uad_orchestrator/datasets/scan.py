@@ -136,6 +136,11 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image somewhere below a folder, by its name."""
+    return any(is_image_name(name) for _, _, names in os.walk(folder) for name in names)
+
+
 def is_annotation_name(name: str) -> bool:
     """Whether the extension is one that annotation files have."""
     return Path(name).suffix.lower() in _IMPORTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from uad_orchestrator.project.project import Project
 from uad_orchestrator.project.settings import PROJECT_FILE
 from uad_orchestrator.project.texts import DEMO_YAML
 from uad_orchestrator.storage.regular_file import read_regular
+
+logger = logging.getLogger(__name__)
 
 HOME_VARIABLE = "UAD_HOME"
 """``UAD_HOME``, the environment variable that names the project's folder."""
@@ -92,7 +95,7 @@ def read_again(loaded: Project) -> Project:
 
 
 def open_project(home: Path | None = None, *, allow_missing_files: bool = False) -> Project:
-    """The project of ``home``, else of UAD_HOME, else of the current folder, else the demo project.
+    """The project of ``home``, else of UAD_HOME, else of the current folder, else the demo project, with a warning.
 
     Args:
         home: the folder of the project file.
@@ -111,6 +114,10 @@ def open_project(home: Path | None = None, *, allow_missing_files: bool = False)
         what = f"names no folder: {error}"
         raise ProjectError(named or Path(), [SettingProblem((), what, "write the path in full")]) from error
     if named is None and not (folder / PROJECT_FILE).exists():
+        logger.warning(
+            "There is no %s in %s: this is the demo project. `uad init` writes one; --home or %s names another folder.",
+            *(PROJECT_FILE, folder, HOME_VARIABLE),
+        )
         return demo_project(folder)
     return load_project(folder, allow_missing_files=allow_missing_files)
 

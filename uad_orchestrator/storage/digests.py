@@ -143,6 +143,7 @@ class DigestCache:
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
         self._folders: dict[str, dict[str, _Row]] = {}
+        self._said: set[str] = set()
 
     def __call__(self, path: Path) -> str:
         """The digest of one file's bytes, hex.
@@ -258,9 +259,11 @@ class DigestCache:
 
     def _recover(self, error: sqlite3.DatabaseError) -> None:
         """A cache that cannot be used costs hashing, never a result; a damaged one is started anew."""
-        logger.warning(
-            "The digest cache %s could not be used (%s); files are hashed instead.", self.path, error
-        )
+        if str(error) not in self._said:
+            self._said.add(str(error))
+            logger.warning(
+                "The digest cache %s could not be used (%s); files are hashed instead.", self.path, error
+            )
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -43,7 +43,13 @@ def test_assets_and_what_stands_behind_them(home: Path) -> None:
     assert offered("why", "--home", str(home), "metrics_report", "alpha/disc", incomplete="b") == ["bright"]
 
 
-def test_without_a_project_nothing_is_offered_and_nothing_said(tmp_path: Path) -> None:
+def test_without_a_project_nothing_is_offered_and_nothing_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "uad.yaml").write_text("datasets: [")
     assert offered("plan", "--home", str(tmp_path), "--category") == []
     assert offered("plan", "--home", str(tmp_path / "nowhere"), "--detector") == []
+    monkeypatch.delenv("UAD_HOME", raising=False)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert offered("plan", "--category") == [], "the demo project is none"

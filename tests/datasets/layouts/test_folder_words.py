@@ -196,7 +196,21 @@ def test_annotation_files_are_passed_over_with_a_word(tmp_path: Path, name: str,
     assert warning.path == "lid/test/cut" and name in warning.message
     assert f"`uad import {command}" in warning.message
     (tmp_path / "lid/test/cut/setup.exe").write_text("?")
-    assert faults(tmp_path) == {"lid/test/cut/setup.exe": "not an image; move it elsewhere"}
+    expected = "expected PNG, JPEG, BMP, TIFF, WebP, GIF, PGM or PPM: convert it, or move it elsewhere"
+    assert faults(tmp_path) == {"lid/test/cut/setup.exe": f"not an image that is read; {expected}"}
+
+
+def test_images_beside_the_classes_are_one_fault_that_says_where_they_belong(tmp_path: Path) -> None:
+    for number in range(12):
+        write_image(tmp_path / f"lid/train/{number:02}.png")
+    assert faults(tmp_path) == {
+        "lid/train/00.png": "12 images outside the classes; expected lid/train/good/00.png"
+    }
+    write(tmp_path)
+    write_image(tmp_path / "lid/test/5.png")
+    assert (
+        faults(tmp_path)["lid/test/5.png"] == "an image outside the classes; expected lid/test/<class>/5.png"
+    )
 
 
 def test_masks_of_normals_may_be_there(tmp_path: Path) -> None:

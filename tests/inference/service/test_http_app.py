@@ -100,7 +100,11 @@ def test_a_body_of_unknown_length_is_limited_too(client: TestClient) -> None:
 
 def test_what_is_not_there_is_json_too(client: TestClient) -> None:
     assert "error" in client.get("/nothing").json()
-    assert client.get("/infer").status_code == 405
+    opened = client.get("/infer")  # as a browser does with the address that was printed
+    assert opened.status_code == 405
+    assert (
+        opened.json()["error"] == "Method Not Allowed: POST an image file to /infer; GET /health or /metrics"
+    )
 
 
 def test_it_goes_on_after_an_image_the_detector_can_not_take(client: TestClient) -> None:

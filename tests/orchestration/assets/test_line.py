@@ -17,16 +17,18 @@ from tests.inference.records.made_up import write_parquet
 from tests.orchestration.watched_line import CELL, WatchedLine
 from tests.orchestration.workshop import normal_image, write_image
 from uad_orchestrator.detectors.protocol.stages import DetectorState
-from uad_orchestrator.inference.records.health import LineHealth
+from uad_orchestrator.inference.records.health import LineHealth, Share
 from uad_orchestrator.inference.records.record_files import cell_folder
 from uad_orchestrator.orchestration.assets import line_partitions
 from uad_orchestrator.orchestration.assets.line_partitions import cell_and_day, day_key, first_day, today
 from uad_orchestrator.orchestration.cells import line_normals
+from uad_orchestrator.orchestration.cells.findings.line_rules import alarm_rate
 from uad_orchestrator.orchestration.cells.line_day import kept_days, kept_health
 from uad_orchestrator.orchestration.cells.line_normals import calibration_normals
 from uad_orchestrator.orchestration.cells.points_in_use import image_point
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_versions
+from uad_orchestrator.project.settings.line import LineSettings
 
 DAY = "2026-11-20"
 
@@ -111,6 +113,19 @@ def test_a_day_in_other_light_and_one_with_other_scores_are_said(
     )
     assert light["look_drift"].severity is dg.AssetCheckSeverity.WARN
     assert "more parts than promised are rejected" in str(scores["alarm_rate"].description)
+
+
+def test_more_than_promised_above_both_limits_is_one_sentence() -> None:
+    above = Share(count=43, parts=100, share=0.43, low=0.33, high=0.53, promised=0.03, expected=0.03, p=1e-7)
+    health = LineHealth(
+        category="line7/housing", detector="p", day=DAY, records="", stamp="", parts=100,
+        shares={"rejected": above, "alarms": above},
+    )  # fmt: skip
+    said = alarm_rate(health, LineSettings()).said
+    assert said.startswith("more parts than promised are rejected or in review; rejected: 43 of 100")
+    assert "; rejected or in review: 43 of 100" in said
+    only = health.model_copy(update={"shares": {"rejected": above}})
+    assert "promised are rejected; " in alarm_rate(only, LineSettings()).said
 
 
 def test_few_parts_decide_nothing(line: WatchedLine, instance: dg.DagsterInstance) -> None:

@@ -74,12 +74,13 @@ def test_home_without_project_file_is_an_error(tmp_path: Path, monkeypatch: pyte
         open_project()
 
 
-def test_without_home_the_demo_is_loaded_and_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_home_the_demo_is_loaded_with_a_word_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("UAD_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert len(open_project().cells()) == 9
+    assert f"There is no uad.yaml in {tmp_path}: this is the demo project. `uad init`" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
 

@@ -71,6 +71,11 @@ def test_a_board_without_cells_renders(format):
     assert render_leaderboard(build_leaderboard({}), format).endswith("\n")
 
 
+def test_a_table_without_cells_says_so_instead_of_showing_empty_columns() -> None:
+    text = render_leaderboard(build_leaderboard({}), "table")
+    assert text == "Leaderboard: there are no cells, as no category is known.\n"
+
+
 def test_columns_that_no_protocol_of_the_board_measures_are_left_out_of_the_table():
     loco = report("pushpins", dataset="mvtec_loco", limits=("spro_0.3", "spro_0.05"))
     text = render_leaderboard(

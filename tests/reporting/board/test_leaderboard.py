@@ -112,8 +112,22 @@ def test_a_metric_that_a_category_lacks_narrows_its_own_mean_only():
     assert means.categories == CATEGORIES
     assert means.narrower["pixel_auroc"] == ("bottle", "hazelnut")
     assert "image_auroc" not in means.narrower
-    assert "pixel_auroc over bottle, hazelnut only" in means.note()
+    assert (
+        "pixel_auroc, pixel_ap, " in means.note() and "0.05 over bottle, hazelnut only: the" in means.note()
+    )
     assert means.note().endswith("Test images: 36 good + 45 defective.")
+
+
+def test_metrics_that_no_category_has_are_named_in_one_sentence() -> None:
+    without = {
+        f"{category}__{detector}": report(category, detector, pixels=False)
+        for category in CATEGORIES
+        for detector in DETECTORS
+    }
+    (means,) = build_leaderboard(grid(**without)).means
+    assert set(means.narrower.values()) == {()}
+    assert means.note().count("None has ") == 1
+    assert "None has pixel_auroc, pixel_ap" in means.note() and "only" not in means.note()
 
 
 def test_the_test_images_of_the_means_are_those_of_the_image_auroc() -> None:

@@ -172,3 +172,15 @@ def test_what_cannot_be_told_from_the_best_is_marked(cells: dict, tmp_path) -> N
 def test_without_replicates_there_is_no_tie() -> None:
     board = build_leaderboard({("mvtec_ad/bottle", name): report("bottle", name) for name in ("a", "b")})
     assert board.within_noise() == set() and "≈" not in render_leaderboard(board, "table", width=200)
+
+
+def test_the_note_on_ties_is_there_where_a_tie_is_marked() -> None:
+    """Of one category the means are left out, and with them their marks; equal figures are best, both of them."""
+    equal = {
+        (f"d/{category}", name): outcome(category, name, 1, 1.0)
+        for category in "ab"
+        for name in ("one", "two")
+    }
+    of_one = {key: cell for key, cell in equal.items() if key[0] == "d/a"}
+    assert "≈" not in render_leaderboard(build_leaderboard(of_one), "table")
+    assert render_leaderboard(build_leaderboard(equal), "table").count("≈") == 2, "of a mean, and the note"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,12 +43,12 @@ def complete_category_or_detector(ctx: typer.Context, incomplete: str) -> list[s
 
 def _project(ctx: typer.Context) -> Project | None:
     from uad_orchestrator.project import ProjectError
-    from uad_orchestrator.project.load import open_project
+    from uad_orchestrator.project.load import HOME_VARIABLE, load_project
 
-    home = ctx.params.get("home")
+    home = ctx.params.get("home") or os.environ.get(HOME_VARIABLE) or "."
     try:
-        return open_project(Path(home) if home else None)
-    except (ProjectError, OSError):
+        return load_project(Path(home).expanduser())
+    except (ProjectError, OSError, RuntimeError):  # the last of ~nosuchuser
         return None
 
 

@@ -35,6 +35,19 @@ def print_json(values: Any) -> None:
     sys.stdout.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
+def in_words(error: Exception) -> str:
+    """An error as a person reads it: what may not be done says what to do.
+
+    >>> in_words(PermissionError(13, "Permission denied", "maps"))
+    'maps: permission denied: let this user read and write there, or name another place'
+    """
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return (
+            f"{error.filename}: permission denied: let this user read and write there, or name another place"
+        )
+    return str(error)
+
+
 @contextmanager
 def speaking() -> Iterator[None]:
     """Turn what a user can mend into a message and an exit status; anything else keeps its traceback."""
@@ -56,15 +69,12 @@ def speaking() -> Iterator[None]:
     except (ProjectError, ArtifactError) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
-    except (
-        FileNotFoundError,
-        FileExistsError,
-        NotADirectoryError,
-        IsADirectoryError,
-        PermissionError,
-    ) as error:
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         note(f"Error: {error}")
         raise typer.Exit(WRONG_USAGE) from error
+    except PermissionError as error:
+        note(f"Error: {in_words(error)}")
+        raise typer.Exit(FAILED) from error
     except OSError as error:
         if error.errno not in _NO_PLACE:
             raise

@@ -53,5 +53,5 @@ def select_one(project: Project, category: list[str] | None, detector: list[str]
         return found[0]
     listed = "; ".join(f"category {cell.category}, detector {cell.detector}" for cell in found[:9])
     there = f"{len(found)} cells match ({listed})" if found else "no cell matches"
-    note(f"Error: {there}: name one category and one detector of {project.home / 'uad.yaml'}")
+    note(f"Error: {there}: name one with --category and --detector, as {project.home / 'uad.yaml'} has them")
     raise typer.Exit(WRONG_USAGE)

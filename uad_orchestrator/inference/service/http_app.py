@@ -218,6 +218,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers: Mapping[str, str] | None = error.headers if isinstance(error, HTTPException) else None
     detail = error.detail if isinstance(error, HTTPException) else str(error)
+    if status in (404, 405):  # a browser, say, at the address that was printed
+        detail = f"{detail}: POST an image file to /infer; GET /health or /metrics"
     return JSONResponse({"error": detail}, status_code=status, headers=headers)
 
 

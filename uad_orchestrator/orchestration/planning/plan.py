@@ -19,6 +19,9 @@ from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.state import Input, InputUnavailable, ProjectState
 from uad_orchestrator.storage.artifacts import ArtifactStore
 
+CANNOT = "cannot be computed"
+"""The reason of what lacks an input begins so."""
+
 
 @dataclass(frozen=True)
 class StaleNode:
@@ -157,7 +160,7 @@ class Planner:
         try:
             expected = self.state.version(asset, cell)
         except InputUnavailable as error:
-            return (f"cannot be computed: {error}",)
+            return (f"{CANNOT}: {error}",)
         if recorded is None:
             return ("never materialised",)
         if recorded != expected:

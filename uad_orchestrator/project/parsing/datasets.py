@@ -10,6 +10,7 @@ from typing import Any
 
 from uad_orchestrator.datasets.layout_settings import DATASET_KEYS, LayoutSettings
 from uad_orchestrator.datasets.problems import DatasetError
+from uad_orchestrator.datasets.scan import files_and_folders
 from uad_orchestrator.plugins import PluginError
 from uad_orchestrator.project.catalogue import Catalogue
 from uad_orchestrator.project.errors import OR_INSTALL, Place, shown
@@ -18,6 +19,7 @@ from uad_orchestrator.project.parsing.findings import Findings
 from uad_orchestrator.project.parsing.names import name_fault
 from uad_orchestrator.project.settings import DatasetSettings, StorageSettings
 from uad_orchestrator.spelling import choose_from, did_you_mean
+from uad_orchestrator.storage.file_names import printable
 
 _NAMED = 3
 """Categories that a message names; the others are counted."""
@@ -80,11 +82,13 @@ def _look_at_root(
         categories = catalogue.find_categories(dataset.layout, dataset.root, dataset.layout_settings)
     except (DatasetError, OSError) as error:
         at_hand = os.path.isfile(dataset.root)  # noqa: PTH113 - a share that hangs is no exception here
-        return [], str(error) if at_hand else _away(before, str(error))
+        return [], str(error) if at_hand else _away(before, str(error), _lying_in(dataset.root))
     there = [category for category in categories if dataset.root / category != dataset.incoming]
     if there:
         return there, ""
-    return [], _away(before, f"no category of layout {dataset.layout} was found in {dataset.root}")
+    lying = _lying_in(dataset.root)
+    nothing = f"no category of layout {dataset.layout} was found in {dataset.root}"
+    return [], _away(before, f"{nothing}, {_not_categories(lying)}" if lying else nothing, lying)
 
 
 def _found(
@@ -110,12 +114,30 @@ def _not_there(dataset: DatasetSettings, categories: Sequence[str]) -> dict[str,
     }
 
 
-def _away(before: KnownDataset, why: str) -> str:
+def _lying_in(root: Path) -> list[str]:
+    """The names in a folder, folders first; none where it cannot be listed."""
+    try:
+        files, folders = files_and_folders(root)
+    except (DatasetError, OSError):
+        return []
+    return [printable(name) for name in (*(f"{name}/" for name in folders), *files)]
+
+
+def _not_categories(lying: Sequence[str]) -> str:
+    """What a root holds instead of categories, and what was expected there."""
+    more = f" and {len(lying) - _NAMED} more" if len(lying) > _NAMED else ""
+    expected = "expected folders with the images of a category each, e.g. <category>/train/good/<image>"
+    return f"where {', '.join(lying[:_NAMED])}{more} lie; {expected} (docs/datasets.md shows every layout)"
+
+
+def _away(before: KnownDataset, why: str, lying: Sequence[str]) -> str:
+    """Why there is nothing at a root; a disk that is not mounted is thought of where it may be one."""
     since = "" if before.seen is None else f"root away since {_time(before.seen)}, when it was last seen: "
     names = sorted(before.categories)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     where = f", where {', '.join(names[:_NAMED])}{more} was before" if names else ""
-    return f"{since}{why}{where}; is the disk or share mounted?"
+    mounted = "" if lying and not names else "; is the disk or share mounted?"
+    return f"{since}{why}{where}{mounted}"
 
 
 def _gone(folder: Path, seen: datetime) -> str:

@@ -139,4 +139,6 @@ def _syntax_problem(error: yaml.YAMLError) -> SettingProblem:
     context = getattr(error, "context", None)
     what = f"not valid YAML: {reason}" + (f" ({context})" if context else "")
     advice = "check indentation (spaces, no tabs), colons and brackets on this line and the one above"
+    if "escape" in reason:  # as in "C:\Users"
+        advice = "in double quotes a backslash begins an escape: write single quotes, or / instead"
     return SettingProblem((), what, advice, mark.line + 1 if mark else None)

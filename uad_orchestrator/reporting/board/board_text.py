@@ -65,8 +65,9 @@ def leaderboard_table(board: Leaderboard, width: int, sorted_by: str | None = No
     from rich.text import Text
 
     keys = _fitting(board, width, sorted_by)
-    hidden = len(_all_keys(board)) - len(keys)
-    parts: list[Table | Text] = [_cells_table(board, keys)]
+    hidden = len(_all_keys(board)) - len(keys) if board.rows else 0
+    nothing = Text("Leaderboard: there are no cells, as no category is known.")
+    parts: list[Table | Text] = [_cells_table(board, keys) if board.rows else nothing]
     parts += [
         Text(f"{row.category_key} {row.detector}: {row.status}: {row.reason}", "yellow")
         for row in board.rows
@@ -119,7 +120,9 @@ def _names_of(metrics: Iterable[Metric]) -> tuple[str, ...]:
 
 
 def _has_ties(board: Leaderboard) -> bool:
-    return bool(board.within_noise()) or any(means.within_noise() for means in board.means)
+    """Whether a mark of a tie is shown, which its note explains."""
+    of_means = (means.within_noise() for means in board.means if means.worth_showing)
+    return bool(board.within_noise()) or any(of_means)
 
 
 def _fitting(board: Leaderboard, width: int, sorted_by: str | None) -> list[str]:

@@ -111,8 +111,16 @@ class DatasetMeans(BaseModel):
             text += f" Left out: {_with_reasons(self.left_out)}."
         if self.not_compared:
             text += f" Not compared: {_with_reasons(self.not_compared)}."
+        alike: dict[tuple[str, ...], list[str]] = {}
         for metric, categories in self.narrower.items():
-            text += f" {metric} over {', '.join(categories) or 'none'} only: the others do not have it."
+            alike.setdefault(categories, []).append(metric)
+        for categories, metrics in alike.items():
+            named = ", ".join(metrics)
+            text += (
+                f" {named} over {', '.join(categories)} only: the others have none."
+                if categories
+                else f" None has {named}."
+            )
         if self.n_test_normal is not None:
             whose = " of image_auroc" if "image_auroc" in self.narrower else ""
             text += f" Test images{whose}: {self.n_test_normal} good + {self.n_test_anomalous} defective."

@@ -140,7 +140,9 @@ def _draw_scale(sheet: Image, draw: ImageDraw, scale: HeatmapScale, top: int, ty
     width = sheet.width - 2 * MARGIN
     limit = f"{scale.limit_name} {scale.limit:.4g}"
     draw.text((MARGIN, top), "normal mean", fill=SOFT, font=type_.plain)
-    draw.text((MARGIN + width // 2, top), limit, fill=SOFT, font=type_.plain, anchor="ma")
+    after = type_.plain.getlength("normal mean") + 3 * GAP  # on small sheets there is no place in the middle
+    left = max((width - type_.plain.getlength(limit)) // 2, after)
+    draw.text((MARGIN + left, top), limit, fill=SOFT, font=type_.plain)
     top += type_.line
     values = np.linspace(scale.floor, 2 * scale.limit - scale.floor, width, dtype=np.float32)
     ramp = np.repeat(values[None], type_.line // 2, axis=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,21 @@ from uad_orchestrator.datasets.layouts.folder.words import (
     MASK_SUFFIXES,
     NO_IMAGES,
     READ,
+    TRAIN,
+    VALIDATION,
     plain,
 )
 from uad_orchestrator.datasets.scan import (
+    NORMAL_WORDS,
     Scan,
     files_and_folders,
+    holds_images,
     is_annotation_name,
     is_image_name,
     note_annotations,
     stem,
 )
+from uad_orchestrator.images.header import FORMAT_WORDS
 
 Grouped = Mapping[str, str | None]
 """Files by path, each with the folder below its class that it lies in; None for the class itself."""
@@ -50,12 +54,13 @@ class CategoryFolders:
             also = ", ".join(names[1:])
             self.scan.complain(folder, f"stands beside {also}, which means the same; keep one of them")
         files, folders = self._list(folder)
-        for name in files if loose else ():
-            if is_image_name(name):
-                what = "a mask" if words == GROUND_TRUTH else "an image"
-                expected = f"{folder}/<{'defect' if words == GROUND_TRUTH else 'class'}>/{name}"
-                self.scan.complain(f"{folder}/{name}", f"{what} outside the classes; expected {expected}")
+        if loose:
+            self._refuse_loose(folder, [name for name in files if is_image_name(name)], words)
         return folder, folders
+
+    def has_loose(self, folder: str) -> bool:
+        """Whether images lie in a folder beside the classes."""
+        return any(map(is_image_name, self._list(folder)[0]))
 
     def images(self, folder: str, *, of_masks: bool = False) -> dict[str, str | None]:
         """The images of a class and of the folders below it, each with the folder it lies in as its group."""
@@ -67,10 +72,23 @@ class CategoryFolders:
         """Folders beside those that are read: somebody may take their images for part of the set."""
         for name in self._list(self.category)[1]:
             folder = f"{self.category}/{name}"
-            if plain(name) in READ or not _holds_images(self.root / folder):
+            if plain(name) in READ or not holds_images(self.root / folder):
                 continue
             expected = "train, validation, test and ground_truth (for masks)"
             self.scan.warn(folder, f"its images are not read; those in {expected} are")
+
+    def _refuse_loose(self, folder: str, images: Sequence[str], words: Sequence[str]) -> None:
+        """Images beside the folders of classes: whether they are good is what such a folder says."""
+        if not images:
+            return
+        what, below = ("mask", "<defect>") if words == GROUND_TRUTH else ("image", "<class>")
+        if words in (TRAIN, VALIDATION):
+            below = NORMAL_WORDS[0]
+        counted = (
+            f"{'an' if what == 'image' else 'a'} {what}" if len(images) == 1 else f"{len(images)} {what}s"
+        )
+        place = f"{folder}/{images[0]}"
+        self.scan.complain(place, f"{counted} outside the classes; expected {folder}/{below}/{images[0]}")
 
     def _named(self, words: Sequence[str]) -> list[str]:
         """The category's folders that have one of these names, however they are written."""
@@ -91,7 +109,10 @@ class CategoryFolders:
             elif is_annotation_name(name):
                 passed_over.append(name)
             else:
-                self.scan.complain(f"{folder}/{name}", "not an image; move it elsewhere")
+                message = (
+                    f"not an image that is read; expected {FORMAT_WORDS}: convert it, or move it elsewhere"
+                )
+                self.scan.complain(f"{folder}/{name}", message)
         note_annotations(self.scan, folder, passed_over)
         if not of_masks:
             self._refuse_masks_beside(folder, files)
@@ -125,8 +146,3 @@ class CategoryFolders:
 def _leads_back(folder: Path) -> bool:
     """Whether a folder is a link to one of those above it: walking on would come by for ever."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _holds_images(folder: Path) -> bool:
-    """Whether there is an image somewhere below a folder."""
-    return any(is_image_name(name) for _, _, names in os.walk(folder) for name in names)

@@ -55,7 +55,7 @@ class _Reader:
     def read_normals(self, split: Split, words: Sequence[str]) -> None:
         """``train`` and ``validation`` hold normal images only."""
         folder, classes = self.folders.classes(words)
-        if not classes:
+        if not classes and not (self.folders.has(words) and self.folders.has_loose(folder)):
             expected = f"{self.folders.category}/{words[0]}/{NORMAL_WORDS[0]}/"
             what = "empty" if self.folders.has(words) else "no such folder"
             self.scan.complain(folder, f"{what}; expected {expected} with images")

@@ -95,12 +95,19 @@ def category_warnings(findings: Sequence[DatasetFinding], category: str) -> list
         CellWarning(
             category=category,
             check=check,
-            message=str(first) if len(alike) == 1 else f"{len(alike)} files, the first: {first}",
+            message=_said(alike, category),
             images=tuple(found.path for found in alike),
         )
         for (check, _), alike in together.items()
-        for first in alike[:1]
     ]
+
+
+def _said(alike: Sequence[DatasetFinding], category: str) -> str:
+    """Findings that say the same, in words; what is about the category as a whole need not name it again."""
+    first = alike[0]
+    if first.path == category.partition("/")[2]:
+        return first.message
+    return str(first) if len(alike) == 1 else f"{len(alike)} files, the first: {first}"
 
 
 def _take(manifest: Manifest, local: Path) -> list[DatasetFinding]:

@@ -49,7 +49,7 @@ def alarm_rate(health: LineHealth, settings: LineSettings) -> Verdict:
         said.append(f"{asked[name]}: {_in_words(share)}")
         if p <= rules.p / len(known) and share.share >= rules.factor * expected:
             loud.append(asked[name])
-    more = f"more parts than promised are {' and '.join(loud)}; " if loud else ""
+    more = f"more parts than promised are {loud[-1]}; " if loud else ""
     return _verdict(health, not loud, more + "; ".join(said), figures)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.datasets.checks.headers import check_dataset
+from uad_orchestrator.datasets.checks.passed_over import passed_over
 from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.detectors.anomalib.calibration_folder import calibration_files
 from uad_orchestrator.detectors.anomalib.trusted_files import (
@@ -99,6 +100,7 @@ def check_project(
         *(ProjectProblem(f"datasets.{name}", reason) for name, reason in project.unreachable.items()),
         *(ProjectProblem(place, what) for place, what in project.missing_files.items()),
         *_dataset_problems(project, on_file, quick=quick),
+        *_passed_over(project),
         *package_problems(project),
         *weight_problems(project, quick=quick),
         *_class_name_problems(project),
@@ -145,7 +147,19 @@ def _dataset_problems(project: Project, on_file: OnFile, *, quick: bool) -> Iter
         if not quick and "error" not in problems.values():
             problems |= {(f.path, f.message): f.severity for f in _findings(state, key)}
         for (path, message), severity in problems.items():
-            yield ProjectProblem(f"{key}: {path}", message, severity)
+            yield ProjectProblem(key if path == category else f"{key}: {path}", message, severity)
+
+
+def _passed_over(project: Project) -> Iterator[ProjectProblem]:
+    """Images that no category has, where the categories are those that were found."""
+    for name, dataset in project.datasets.items():
+        if dataset.layout != "folder" or dataset.categories is not None or name in project.unreachable:
+            continue
+        known = {*project.found_categories.get(name, ())}
+        if dataset.incoming is not None and dataset.incoming.is_relative_to(dataset.root):
+            known.add(dataset.incoming.relative_to(dataset.root).parts[0])
+        for found in passed_over(dataset.root, known):
+            yield ProjectProblem(f"datasets.{name}: {found.path}", found.message, found.severity)
 
 
 def _findings(state: ProjectState, category: str) -> list[DatasetFinding]:
