@@ -1,4 +1,4 @@
-"""The advice for a word that is not among the valid ones: the nearest, and what there is to choose from."""
+"""Words in messages: what to say of one that is not among the valid ones, and how many there are of something."""
 
 from __future__ import annotations
 
@@ -42,3 +42,14 @@ def choose_from(word: object, valid: Iterable[str]) -> str:
     listed = "valid: " + ", ".join(words)
     question = did_you_mean(word, words)
     return f"{question} ({listed})" if question else listed
+
+
+def how_many(number: int, noun: str) -> str:
+    """A number with its noun in singular or plural.
+
+    >>> how_many(1, "problem"), how_many(0, "problem"), how_many(2, "category")
+    ('1 problem', '0 problems', '2 categories')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

@@ -61,7 +61,7 @@ def test_warnings_alone_are_no_failure(home: Path) -> None:
     assert (found["errors"], found["warnings"]) == (0, 1)
     text = uad("check", "--home", home).stdout
     assert "warning: line7/housing" in text
-    assert text.endswith("0 problems, 1 warnings\n")
+    assert text.endswith("0 problems, 1 warning\n")
 
 
 def test_everything_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

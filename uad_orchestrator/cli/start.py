@@ -13,6 +13,7 @@ from uad_orchestrator.cli.terminal.options import Home, Json, Workers
 from uad_orchestrator.cli.terminal.output import FAILED, note, print_json, speaking
 from uad_orchestrator.cli.terminal.ports import require_free_port
 from uad_orchestrator.cli.terminal.progress import file_progress
+from uad_orchestrator.spelling import how_many
 
 
 def demo(
@@ -88,7 +89,7 @@ def check(
             for line in found.notes:
                 typer.echo(line)
             warnings = len(found.problems) - len(found.errors)
-            typer.echo(f"{len(found.errors)} problems, {warnings} warnings")
+            typer.echo(f"{how_many(len(found.errors), 'problem')}, {how_many(warnings, 'warning')}")
     raise typer.Exit(FAILED if found.errors else 0)
 
 

@@ -24,6 +24,7 @@ from uad_orchestrator.inference.results import InferenceResult
 from uad_orchestrator.inference.watch import images_below
 from uad_orchestrator.metrics.thresholds.operating_point import OperatingPoint
 from uad_orchestrator.postprocess.map_set import write_map
+from uad_orchestrator.spelling import how_many
 from uad_orchestrator.storage.file_names import printable
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Inspection:
             self._write_csv(_cells(row))
         elif "error" not in row:
             label = WORDS[row["decision"]] if row["label"] is not None else "no threshold"
-            regions = "" if row["regions"] is None else f"  {len(row['regions'])} regions"
+            regions = "" if row["regions"] is None else f"  {how_many(len(row['regions']), 'region')}"
             typer.echo(f"{label:12}  {row['score']:<10.6g}  {row['image']}{regions}")
 
     def _write_csv(self, cells: Sequence[Any]) -> None:

@@ -42,7 +42,7 @@ from uad_orchestrator.orchestration.versions.weight_paths import calibration_fol
 from uad_orchestrator.project import PROJECT_FILE, Project
 from uad_orchestrator.project.catalogue import plugin_notes
 from uad_orchestrator.project.errors import SettingProblem
-from uad_orchestrator.spelling import choose_from
+from uad_orchestrator.spelling import choose_from, how_many
 from uad_orchestrator.storage.provenance import package_versions
 
 OnFile = Callable[[str, int, int], None]
@@ -116,7 +116,7 @@ def check_project(
     free = free_bytes(Path(project.storage.local))
     size = f"about {size_words(need.bytes)} on disk ({size_words(free)} free)"
     notes = (
-        f"{len(project.category_keys())} categories x {len(project.detectors)} detectors",
+        f"{how_many(len(project.category_keys()), 'category')} x {how_many(len(project.detectors), 'detector')}",
         f"{size}, nearly all of it patch embeddings and anomaly maps",
         *filter(None, [None if quick else shared_embeddings_note(project, need)]),
         *plugin_notes(),
