@@ -1,8 +1,8 @@
 """What every operation over the grid costs at 500, 2,000 and 8,000 cells, and how steeply that grows.
 
 CPU seconds of the command in a process of its own, start included; the exponent is fitted without the start, which a
-grid of one category tells. What runs beside only adds: of a small grid, where a tenth of a second would bend the
-exponent, the least of three. One grid grows from size to size, so that 8,000 cells are made once (about ten minutes and
+grid of one category tells, and over the sizes where the grid shows beside it. What runs beside only adds: of a small
+grid the least of three. One grid grows from size to size, so that 8,000 cells are made once (about ten minutes and
 a gigabyte, in a temporary folder).
 """
 
@@ -29,6 +29,8 @@ DETECTORS = 5
 TRIES = 3
 """Of every operation on all grids but the largest."""
 STEEPEST = 1.1
+SHOWS = 0.1
+"""A grid takes this share of the start at least, or a tenth of a second would bend the exponent."""
 FIRST_CATEGORY = "line/category_0000"
 OTHER_LIMITS = {"aupro_limits": [0.2]}
 """Makes every report stale, with a reason."""
@@ -103,9 +105,16 @@ def _rows(
     measure = f"{name}, without the start" if operation.above_start else name
     rows = [BenchmarkRow("growth", case, measure, seconds, "s", operation.most, "lower", details)]
     if operation.grows:
-        own = {cells: cost.seconds - first for cells, cost in costs.items()}
-        rows.append(BenchmarkRow("growth", case, f"{name}: exponent", exponent(own), "", STEEPEST, "lower"))
+        slope = exponent(_beside(first, {cells: cost.seconds for cells, cost in costs.items()}))
+        rows.append(BenchmarkRow("growth", case, f"{name}: exponent", slope, "", STEEPEST, "lower"))
     return rows
+
+
+def _beside(start: float, costs: Mapping[int, float]) -> dict[int, float]:
+    """What grids cost beside the start: the two largest, and the others where it shows."""
+    own = {cells: seconds - start for cells, seconds in costs.items()}
+    largest = sorted(own)[-2:]
+    return {cells: cost for cells, cost in own.items() if cells in largest or cost >= SHOWS * start}
 
 
 def exponent(costs: Mapping[int, float]) -> float:

@@ -49,17 +49,17 @@ class Measured(NamedTuple):
 
 
 SECONDS = {
-    "plan": Measured(8_000, 8.4, 2.7),
-    "board": Measured(8_000, 17.3, 0.8),
-    "gc list": Measured(8_000, 15.4, 2.6),
-    "lineage rebuild": Measured(8_000, 16.8, 1.3),
+    "plan": Measured(8_000, 4.8, 2.1),
+    "board": Measured(8_000, 7.5, 0.7),
+    "gc list": Measured(8_000, 5.9, 1.9),
+    "lineage rebuild": Measured(8_000, 8.4, 1.0),
 }
 """CPU seconds."""
 MEGABYTES = {
-    "plan": Measured(2_000, 151, 132),
-    "board": Measured(2_000, 141, 63),
-    "gc list": Measured(8_000, 552, 130),
-    "lineage rebuild": Measured(8_000, 1_028, 187),
+    "plan": Measured(8_000, 203, 134),
+    "board": Measured(8_000, 385, 62),
+    "gc list": Measured(8_000, 206, 131),
+    "lineage rebuild": Measured(8_000, 494, 190),
 }
 """Of memory, at the peak."""
 
