@@ -114,7 +114,7 @@ def test_patches_far_from_all_rows_are_compared_with_all(unknown: list[int]) -> 
     search = NearestNeighbors(bank)
     found = search.search(asked, 1)
     assert 10 <= unknown[0] <= 30
-    assert all(map(np.array_equal, found, by_all_distances(search, asked, 1, np.arange(2000)), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(found, by_all_distances(search, asked, 1, np.arange(2000)), strict=True))
 
 
 def test_few_rows_are_measured_in_all_dimensions(unknown: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,9 +35,9 @@ def test_turns_that_are_known_are_not_searched_for(monkeypatch: pytest.MonkeyPat
     expected = list(greedy_without(points.copy(), order[turns], PARTS, 0))
     monkeypatch.setattr(refill, "order_of_choice", None)
     found = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns))
-    assert all(map(np.array_equal, found, expected, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
     other = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns[::-1]))
-    assert not all(map(np.array_equal, other, expected, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(other, expected, strict=True))
 
 
 @pytest.mark.parametrize("neighbours", [0, 2, 3])
