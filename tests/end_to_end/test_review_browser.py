@@ -76,7 +76,9 @@ def reviewing(home: Path) -> Iterator[str]:
 
 @contextmanager
 def opened(browser: Browser, address: str, width: int, *, touch: bool = False) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": width, "height": 844}, has_touch=touch)
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, has_touch=touch, timezone_id="America/New_York"
+    )
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -101,6 +103,7 @@ def test_a_line_is_reviewed_by_keys_and_by_touch(home: Path, browser: Browser) -
         with opened(browser, address, 1280) as page:
             heading, status = page.locator("#waiting-title"), page.locator("#status")
             expect(heading).to_have_text("cam-5.png")
+            expect(page.locator("#about")).to_contain_text(" 2026-11-26 06:05:00 UTC ")
             assert page.url.endswith("/"), "the token does not stay in the address"
             assert page.locator("#records li").count() == 2 and "2.1" in page.locator("#records").inner_text()
             for name in ("picture", "map"):

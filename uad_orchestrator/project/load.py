@@ -114,11 +114,13 @@ def open_project(home: Path | None = None, *, allow_missing_files: bool = False)
         what = f"names no folder: {error}"
         raise ProjectError(named or Path(), [SettingProblem((), what, "write the path in full")]) from error
     if named is None and not (folder / PROJECT_FILE).exists():
+        demo = demo_project(folder)
         logger.warning(
-            "There is no %s in %s: this is the demo project. `uad init` writes one; --home or %s names another folder.",
-            *(PROJECT_FILE, folder, HOME_VARIABLE),
+            "There is no %s in %s: this is the demo project. Its images are made up, none of yours is read, and what "
+            "is computed goes to %s. `uad init` writes a project of your own; --home or %s names another folder.",
+            *(PROJECT_FILE, folder, demo.storage.root, HOME_VARIABLE),
         )
-        return demo_project(folder)
+        return demo
     return load_project(folder, allow_missing_files=allow_missing_files)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from uad_orchestrator.metrics.catalogue import Metric, averaged, find, headlines, metrics_of
+from uad_orchestrator.reporting.board.best import best_of
 from uad_orchestrator.reporting.board.columns import INTERVAL, TIED_NOTE, Column, column, shown, written
-from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 from uad_orchestrator.reporting.board.means import DatasetMeans, averaged_beside
 from uad_orchestrator.reporting.board.remarks import remarks
 from uad_orchestrator.reporting.board.row import PROMISE, LeaderboardRow

@@ -204,7 +204,8 @@ def test_images_beside_the_classes_are_one_fault_that_says_where_they_belong(tmp
     for number in range(12):
         write_image(tmp_path / f"lid/train/{number:02}.png")
     assert faults(tmp_path) == {
-        "lid/train/00.png": "12 images outside the classes; expected lid/train/good/00.png"
+        "lid/train/00.png": "12 images (00.png, 01.png, 02.png, ...) outside the classes; "
+        "expected lid/train/good/00.png"
     }
     write(tmp_path)
     write_image(tmp_path / "lid/test/5.png")

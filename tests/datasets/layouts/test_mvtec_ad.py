@@ -147,6 +147,19 @@ def test_what_is_not_an_image_is_an_error(bottle: Path) -> None:
     assert faults[2].startswith("bottle/test/good/more: a folder among the images")
 
 
+def test_images_and_masks_beside_the_classes_are_one_fault_each(bottle: Path) -> None:
+    for number in range(40):
+        write_image(bottle / "train" / f"{number:02}.png")
+    for number in range(2):
+        write_mask(bottle / "ground_truth" / f"{number:02}_mask.png")
+    assert _faults(bottle) == [
+        "bottle/train/00.png: 40 images (00.png, 01.png, 02.png, ...) outside the classes;"
+        " expected bottle/train/<class>/00.png",
+        "bottle/ground_truth/00_mask.png: 2 masks (00_mask.png, 01_mask.png) outside the classes;"
+        " expected bottle/ground_truth/<defect>/00_mask.png",
+    ]
+
+
 def test_an_empty_split_is_an_error(bottle: Path) -> None:
     for image in (bottle / "train" / "good").iterdir():
         image.unlink()

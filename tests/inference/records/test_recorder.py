@@ -178,7 +178,7 @@ def test_a_killed_server_loses_no_answer_and_the_next_one_tidies(
     assert [record.score for record in recorded(records)] == scores
     away = ["--webhook", f"http://127.0.0.1:{free_port()}/secret", "--drain-seconds", "2"]
     with serving(bundle_folder, tmp_path / "log2", *asked, *away) as server:
-        assert server.ask("POST", "/infer", defective)[0] == 200
+        assert server.ask("POST", "/infer?name=part-4", defective)[0] == 200
         assert b'uad_records_dropped_total{kind="record"} 0.0' in server.ask("GET", "/metrics")[1]
         server.process.send_signal(signal.SIGTERM)
         started = time.monotonic()
@@ -186,7 +186,7 @@ def test_a_killed_server_loses_no_answer_and_the_next_one_tidies(
         assert time.monotonic() - started < 10, "within the time to drain, with room for a busy machine"
     assert len(files(records, "*.parquet")) == 2 and not files(records, "*.jsonl")
     last = recorded(records)[-1]
-    assert len(recorded(records)) == 4 and last.image == "image"
+    assert len(recorded(records)) == 4 and last.image == "part-4"
     assert (day_folder(records, last) / str(last.picture)).read_bytes() == defective
     said = (tmp_path / "log2").read_text()
     assert "dropped in all: 1 webhook" in said and "secret" not in said and "Traceback" not in said

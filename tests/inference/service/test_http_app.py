@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,6 +50,21 @@ def test_a_raw_body_is_an_image(client: TestClient, bundle: Bundle) -> None:
     assert answer.json()["regions"] == json.loads(json.dumps([r.to_json() for r in expected.regions]))
     assert answer.json()["threshold"] == bundle.calibration.image_point.threshold
     assert "map" not in answer.json()
+
+
+def test_an_image_has_a_name_that_tells_it_apart(client: TestClient) -> None:
+    body = png(normal_image(900))
+
+    def name(query: str = "", **how: Any) -> str:
+        return str(client.post(f"/infer{query}", **how).json()["image"])
+
+    answer = client.post("/infer", content=body)
+    assert answer.json()["image"] == answer.headers["X-Request-ID"] != name(content=body)
+    assert name(content=body, headers={"X-Request-ID": "part-17"}) == "part-17"
+    assert name("?name=part%2018.png", content=body) == "part 18.png"
+    file = {"file": ("cam.png", body, "image/png")}
+    assert (name(files=file), name("?name=part-19", files=file)) == ("cam.png", "part-19")
+    assert name("?name=", content=body, headers={"X-Request-ID": "part-20"}) == "part-20"
 
 
 def test_a_form_has_one_file(client: TestClient) -> None:

@@ -350,6 +350,8 @@ def test_every_check_has_partitions_and_words(workshop: Workshop) -> None:
     ]
     assert {spec.asset_key.path[-1] for spec in specs} >= set(CHECKS)
     assert all(spec.partitions_def is not None and spec.description for spec in specs)
+    of_a_refresh = [spec for spec in specs if spec.asset_key.path[-1] in CHECKS]
+    assert all("uad refresh" in (spec.description or "") for spec in of_a_refresh), "why it is not evaluated"
 
 
 def test_an_unreadable_dataset_fails_its_checks(workshop: Workshop) -> None:

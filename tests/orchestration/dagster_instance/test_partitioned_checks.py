@@ -3,11 +3,15 @@
 # No `from __future__ import annotations` here: Dagster reads the types of a check's parameters.
 
 import warnings
+from collections.abc import Iterator
 
 import dagster as dg
 
 from tests.orchestration.dagster_instance.contracts import contract
-from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import partitioned_check, report_check
+from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import (
+    evaluation_of,
+    partitioned_check,
+)
 
 CELLS = dg.StaticPartitionsDefinition(["a", "b"])
 KEY = dg.AssetKey("table")
@@ -41,8 +45,34 @@ def test_a_check_judges_each_partition_by_itself() -> None:
         assert (results(instance, "a"), results(instance, "b")) == ([False], [True])
 
 
-@contract("partitioned_checks.py", "records a check's result in one partition without a run")
-def test_a_result_is_recorded_without_a_run() -> None:
+def test_a_run_without_a_partition_says_what_to_do() -> None:
+    @partitioned_check(CELLS, asset=KEY, name="usable")
+    def usable(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=context.partition_key == "b")
+
+    definitions = dg.Definitions(asset_checks=[usable], executor=dg.in_process_executor)
     with dg.DagsterInstance.ephemeral() as instance:
-        report_check(instance, KEY, "usable", "a", dg.AssetCheckResult(passed=True))
-        assert (results(instance, "a"), results(instance, "b")) == ([True], [])
+        done = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, raise_on_error=False
+        )
+    (failed,) = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    assert failed.user_failure_data is not None
+    assert "materialize the asset's partition" in (failed.user_failure_data.description or "")
+
+
+@contract("partitioned_checks.py", "records the results of a check that an op yields, of each run one")
+def test_an_op_records_results_of_a_check_run_after_run() -> None:
+    @dg.op(config_schema=bool)
+    def judge(context: dg.OpExecutionContext) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+        yield evaluation_of(KEY, "usable", "a", dg.AssetCheckResult(passed=context.op_config))
+        yield dg.Output(None)
+
+    @dg.job
+    def recalibrate() -> None:
+        judge()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        for passed in (True, False):
+            config = {"ops": {"judge": {"config": passed}}}
+            assert recalibrate.execute_in_process(config, instance=instance).success
+        assert (results(instance, "a"), results(instance, "b")) == ([False, True], [])

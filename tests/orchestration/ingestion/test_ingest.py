@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from tests.orchestration.workshop import Workshop, defective_image, normal_image, write_image
 from uad_orchestrator.cli.app import app
 from uad_orchestrator.images.file_facts import image_digest
+from uad_orchestrator.orchestration.automation import recalibration
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
 from uad_orchestrator.orchestration.checks.threshold_steady import compare_thresholds
@@ -147,6 +148,21 @@ def test_recalibration_takes_normals_in_puts_the_rest_in_quarantine_and_records_
     workshop.edit(lambda values: values["automation"].update(threshold_shift=1e6))
     run = CellRun(Cell(CATEGORY, "patchcore"), open_state(workshop.project), open_store(workshop.project))
     assert compare_thresholds(run).passed
+
+
+def test_what_moved_is_recorded_each_time_even_where_a_cell_fails(workshop, monkeypatch):
+    monkeypatch.setattr(folders, "SETTLED_SECONDS", 0.0)
+    project = workshop.project
+    key = dg.AssetCheckKey(dg.AssetKey("score_table"), "threshold_steady")
+    with open_instance(project) as instance:
+        job = build_definitions(project).resolve_job_def("recalibrate")
+        for night, success in enumerate((True, True, False)):
+            arrive(workshop, f"{night}.png", normal_image(300 + night))
+            if not success:
+                monkeypatch.setattr(recalibration, "_failures", lambda refreshed: ["one of them"])
+            assert job.execute_in_process(instance=instance, raise_on_error=False).success == success
+        checked = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+    assert len({record.run_id for record in checked}) == 3 and len(checked) == 6
 
 
 def test_images_that_are_not_like_the_others_are_quarantined_with_the_reason(fresh):

@@ -80,7 +80,10 @@ def test_without_home_the_demo_is_loaded_with_a_word_and_nothing_is_written(
     monkeypatch.delenv("UAD_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert len(open_project().cells()) == 9
-    assert f"There is no uad.yaml in {tmp_path}: this is the demo project. `uad init`" in caplog.text
+    assert f"There is no uad.yaml in {tmp_path}: this is the demo project. " in caplog.text
+    assert (
+        f"none of yours is read, and what is computed goes to {tmp_path / '.uad'}. `uad init`" in caplog.text
+    )
     assert list(tmp_path.iterdir()) == []
 
 

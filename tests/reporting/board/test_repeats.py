@@ -14,6 +14,7 @@ from uad_orchestrator.metrics.bootstrap import auroc_replicates, interval, withi
 from uad_orchestrator.metrics.intervals import interval_of_auroc, interval_of_mean_auroc, rate_interval
 from uad_orchestrator.reporting.board.board_text import render_leaderboard
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard, build_leaderboard
+from uad_orchestrator.reporting.board.means import DatasetMeans, DetectorMeans
 from uad_orchestrator.reporting.board.row import BoardCell
 from uad_orchestrator.reporting.html_report import write_report
 
@@ -169,6 +170,19 @@ def test_what_cannot_be_told_from_the_best_is_marked(cells: dict, tmp_path) -> N
     assert first["repeats"] == "; ".join(SEEDS) and first["image_auroc_interval"].count(";") == 1
 
 
+def test_a_mean_that_looks_like_the_best_is_best_and_not_marked_as_tied() -> None:
+    tied = {"a": ("b", "c"), "b": ("a", "c", "d"), "c": ("a", "b"), "d": ("b",)}
+    aurocs = {"a": 0.98702, "b": 0.98698, "c": 0.981, "d": 0.97}
+    detectors = tuple(
+        DetectorMeans(detector=name, values={"image_auroc": aurocs[name]}, within_noise_of=rivals)
+        for name, rivals in tied.items()
+    )
+    means = DatasetMeans(
+        dataset="d", categories=("x", "y"), left_out={}, not_compared={}, narrower={}, detectors=detectors
+    )
+    assert means.within_noise() == {"c", "d"}, "a and b share the mark of the best"
+
+
 def test_without_replicates_there_is_no_tie() -> None:
     board = build_leaderboard({("mvtec_ad/bottle", name): report("bottle", name) for name in ("a", "b")})
     assert board.within_noise() == set() and "≈" not in render_leaderboard(board, "table", width=200)
@@ -176,11 +190,15 @@ def test_without_replicates_there_is_no_tie() -> None:
 
 def test_the_note_on_ties_is_there_where_a_tie_is_marked() -> None:
     """Of one category the means are left out, and with them their marks; equal figures are best, both of them."""
-    equal = {
-        (f"d/{category}", name): outcome(category, name, 1, 1.0)
-        for category in "ab"
-        for name in ("one", "two")
-    }
-    of_one = {key: cell for key, cell in equal.items() if key[0] == "d/a"}
-    assert "≈" not in render_leaderboard(build_leaderboard(of_one), "table")
-    assert render_leaderboard(build_leaderboard(equal), "table").count("≈") == 2, "of a mean, and the note"
+
+    def marks(categories: str, strength: float) -> int:
+        cells = {
+            (f"d/{category}", name): outcome(category, name, 1, of)
+            for category in categories
+            for name, of in (("one", 1.0), ("two", strength))
+        }
+        return render_leaderboard(build_leaderboard(cells), "table").count("≈")
+
+    assert (marks("a", 1.0), marks("ab", 1.0)) == (0, 0)
+    assert marks("a", 0.95) == 2, "of the row, and the note"
+    assert marks("ab", 0.95) == 4, "of two rows and a mean, and the note"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ class GraphModel:
         require_extra("openvino", extra="anomalib", what=f"the exported model {name}")
         import openvino as ov
 
-        core = ov.Core()
-        core.set_property({"ENABLE_MMAP": False})  # the files it is read from go away
+        core = openvino_core()
         graph = _read(core, contents, name)
         named = {word: output for output in graph.outputs for word in output.names}
         self.outputs = [word for word in OUTPUTS if word in named]
@@ -70,6 +70,21 @@ class GraphModel:
         if height.is_dynamic or width.is_dynamic:
             return pixels
         return cv2.resize(pixels, (width.get_length(), height.get_length()), interpolation=cv2.INTER_LINEAR)
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO, the one of this process, which stays.
+
+    Its CPU plugin sets another stack for the signal handlers of the thread that first compiles a graph, and puts back
+    what it found there when it goes. Of two that go in the order they came, the second puts back the first's, which is
+    no more: the next Ctrl-C or SIGTERM would end the process by a segmentation fault.
+    """
+    import openvino as ov
+
+    core = ov.Core()
+    core.set_property({"ENABLE_MMAP": False})  # the files a graph is read from go away
+    return core
 
 
 def _read(core: Any, contents: Mapping[str, bytes], name: str) -> Any:

@@ -153,11 +153,11 @@ def _onnxruntime(path: Path) -> Run:
 
 
 def _openvino(path: Path) -> Run:
-    import openvino
+    from uad_orchestrator.detectors.anomalib.openvino_graph import openvino_core
 
     # on some CPUs it computes in bfloat16 unless it is told not to
     precise = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
-    model = openvino.Core().compile_model(str(path), "CPU", precise)
+    model = openvino_core().compile_model(str(path), "CPU", precise)
 
     def run(pixels: RgbImage) -> tuple[float, np.ndarray]:
         found = model({"image": pixels[None]})

@@ -1,8 +1,9 @@
 """The HTTP service of one bundle: an image in, JSON out. What it is sent is never taken for a path.
 
 ``POST /infer`` with an image file as the body, or as the one file of a multipart form; ``?map=tiff`` (float32)
-or ``?map=png`` (16 bit, with the values of its ends) adds the anomaly map, in base64. ``GET /health`` says
-which bundle answers, ``GET /metrics`` is for Prometheus. Every error is JSON: ``{"error": "..."}``.
+or ``?map=png`` (16 bit, with the values of its ends) adds the anomaly map, in base64; ``?name=part-17``
+names the image in answer and record. ``GET /health`` says which bundle answers, ``GET /metrics`` is for
+Prometheus. Every error is JSON: ``{"error": "..."}``.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from uad_orchestrator.inference.service.limits import Limits
+from uad_orchestrator.inference.service.request_log import request_id
 
 CLOSE = {"Connection": "close"}
 """Of an answer that comes before the body's end: what follows is not waited for."""
@@ -66,12 +67,13 @@ class RequestBodies:
 
 
 async def _image_of(request: Request, body: bytes) -> tuple[bytes, str]:
-    data, name = body, "image"
+    """The image and its name: the one asked for, else the form's, else the id by which the answer is known, too."""
+    data, name = body, ""
     if request.headers.get("content-type", "").partition(";")[0].strip() == "multipart/form-data":
         data, name = await _uploaded(request, body)
     if not data:
         raise HTTPException(400, "the request is empty: send an image file")
-    return data, name
+    return data, request.query_params.get("name") or name or request_id(request)
 
 
 async def _uploaded(request: Request, body: bytes) -> tuple[bytes, str]:
@@ -84,4 +86,4 @@ async def _uploaded(request: Request, body: bytes) -> tuple[bytes, str]:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise HTTPException(400, f"the form has {len(files)} files: send one image")
-        return await files[0].read(), files[0].filename or "image"
+        return await files[0].read(), files[0].filename or ""

@@ -10,6 +10,7 @@ import uuid
 from typing import Any, Literal
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LogFormat = Literal["text", "json"]
@@ -45,6 +46,7 @@ class RequestLog:
             "method": scope["method"],
             "path": scope["path"],
         }
+        scope.setdefault("state", {})["request_id"] = known["request_id"]
         started, status = time.perf_counter(), 500
 
         async def send_with_id(message: Message) -> None:
@@ -62,6 +64,11 @@ class RequestLog:
         told: dict[str, Any] = {**known, "status": status, "seconds": time.perf_counter() - started}
         level = logging.INFO if fault is None else logging.ERROR
         self._log.log(level, "%(method)s %(path)s %(status)s", told, extra={"request": told}, exc_info=fault)
+
+
+def request_id(request: Request) -> str:
+    """The id of a request, inside the application."""
+    return str(request.state.request_id)
 
 
 class JsonFormatter(logging.Formatter):

@@ -15,7 +15,7 @@ from uad_orchestrator.datasets.problems import DatasetError
 from uad_orchestrator.orchestration.cells.board import report_of
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.cells.embedder_pool import EmbedderPool
-from uad_orchestrator.orchestration.checks.threshold_steady import relative_shift, report_threshold
+from uad_orchestrator.orchestration.checks.threshold_steady import judge_threshold, relative_shift
 from uad_orchestrator.orchestration.ingestion.folders import (
     SETTLED_SECONDS,
     incoming_categories,
@@ -87,6 +87,7 @@ class Recalibration:
         failed: cells that could not be refreshed, with the reason.
         faults: folders and files that could not be read, in words.
         warnings: cells whose threshold moved further than expected, in words.
+        checks: of the cells that were refreshed the results of ``threshold_steady``, to be recorded.
     """
 
     started_at: str
@@ -95,6 +96,7 @@ class Recalibration:
     failed: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    checks: list[dg.AssetCheckEvaluation] = field(default_factory=list)
 
     @property
     def taken(self) -> int:
@@ -153,7 +155,8 @@ def recalibrate(
                 result.failed += _failures(_refresh(project, instance, category))
                 after = calibrations(project, category)
                 result.shifts[category] = [CellShift(name, before[name], after[name]) for name in before]
-                result.warnings += _check_thresholds(project, instance, category)
+                result.checks += (judged := _judge_thresholds(project, category))
+                result.warnings += [_moved(check) for check in judged if not check.passed]
     for text in (*result.faults, *result.warnings):
         log(text)
     return result
@@ -255,17 +258,16 @@ def _refresh(project: Project, instance: dg.DagsterInstance, category: str) -> R
     )
 
 
-def _check_thresholds(project: Project, instance: dg.DagsterInstance, category: str) -> list[str]:
-    """Judge the thresholds of a category's cells, and record the results; what moved too far, in words."""
+def _judge_thresholds(project: Project, category: str) -> list[dg.AssetCheckEvaluation]:
+    """Whether the thresholds of a category's cells moved no further than is expected."""
     state, store = open_state(project), open_store(project)
-    warnings = []
-    for name in project.detectors:
-        run = CellRun(Cell(category, name), state, store)
-        if store.exists(run.key("score_table")):
-            found = report_threshold(instance, run)
-            if not found.passed:
-                warnings.append(f"{category} x {name}: {found.description}")
-    return warnings
+    runs = [CellRun(Cell(category, name), state, store) for name in project.detectors]
+    return [judge_threshold(run) for run in runs if store.exists(run.key("score_table"))]
+
+
+def _moved(check: dg.AssetCheckEvaluation) -> str:
+    cell = Cell.from_key(str(check.partition))
+    return f"{cell.category} x {cell.detector}: {check.description}"
 
 
 def _failures(refreshed: RefreshResult) -> list[str]:

@@ -2,6 +2,8 @@
 
 # No `from __future__ import annotations` here: Dagster reads the types of an op's parameters.
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.resources import (
@@ -31,6 +33,8 @@ from uad_orchestrator.project import Project, ProjectError, read_again
 
 RECALIBRATE = "recalibrate"
 
+Recorded = dg.AssetObservation | dg.AssetCheckEvaluation | dg.Output[None]
+
 
 def recalibrate_job(project: Project) -> dg.JobDefinition:
     """The job ``recalibrate``: one op that takes images in and refreshes the cells that got some."""
@@ -40,7 +44,7 @@ def recalibrate_job(project: Project) -> dg.JobDefinition:
         required_resource_keys=resource_keys(project, PROJECT_INPUTS, EMBEDDERS),
         description="Checks new normal images, takes them in or puts them in quarantine, refreshes their cells.",
     )
-    def take_in_and_refresh(context: dg.OpExecutionContext) -> None:
+    def take_in_and_refresh(context: dg.OpExecutionContext) -> Iterator[Recorded]:
         now = inputs_of(project, context).state.project
         result = recalibrate(
             now,
@@ -51,10 +55,11 @@ def recalibrate_job(project: Project) -> dg.JobDefinition:
         )
         record = write_record(now, result, context.run_id)
         context.add_output_metadata({**_metadata(now, result), "record": dg.MetadataValue.path(str(record))})
-        for observation in _observations(now, result):
-            context.log_event(observation)
+        yield from _observations(now, result)  # yielded, they stay where the run fails below
+        yield from result.checks
         if result.failed:
             raise dg.Failure("cells could not be refreshed: " + "; ".join(result.failed), allow_retries=False)
+        yield dg.Output(None)
 
     @dg.job(
         name=name_in_dagster(project, RECALIBRATE),

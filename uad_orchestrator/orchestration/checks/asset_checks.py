@@ -3,7 +3,8 @@
 They judge the latest materialisation, whatever the project file says by now; those of a score table and of maps the
 calibrated threshold that comes with it, whatever was pinned instead. A click on an asset runs its checks,
 too. The job ``cell``, and with it ``uad refresh``, leaves them out: each costs a run as much as one more asset does. A
-refresh says what the same rules find (``cells/findings``), in its summary, on the board and in the report.
+refresh says what the same rules find (``cells/findings``), in its summary, on the board and in the report. Dagster
+shows checks as "Not evaluated" meanwhile, so each says in its description who evaluates it.
 They cannot be reported outside a run instead: Dagster 1.13 takes one runless result per check and partition, and
 refuses the second.
 """
@@ -37,6 +38,12 @@ from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts import ArtifactError, ArtifactStore
 from uad_orchestrator.storage.lineage.compare import compare
 from uad_orchestrator.storage.provenance import Provenance, ProvenanceError
+
+BY_WHOM = (
+    "A click on Materialize, for a partition of its asset, evaluates it in Dagster. `uad refresh` records no result "
+    "here; what it finds is in its summary, on the leaderboard and in the report."
+)
+"""In each check's description, beside which Dagster shows "Not evaluated" after a refresh."""
 
 LOOKED_BACK = 20
 """Materialisations among which the version before the current one is looked for."""
@@ -206,7 +213,7 @@ def _asset_check(
         partitions.of(NODES[asset].dimension),
         asset=asset_key(project, asset),
         name=judge.__name__,
-        description=judge.__doc__,
+        description=f"{judge.__doc__} {BY_WHOM}",
         required_resource_keys=resource_keys(project, PROJECT_INPUTS),
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:

@@ -11,7 +11,10 @@ from uad_orchestrator.orchestration.assets.partitions import Partitions
 from uad_orchestrator.orchestration.assets.resources import PROJECT_INPUTS, inputs_of, resource_keys
 from uad_orchestrator.orchestration.cells.cell_run import CellRun
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
-from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import partitioned_check, report_check
+from uad_orchestrator.orchestration.dagster_instance.partitioned_checks import (
+    evaluation_of,
+    partitioned_check,
+)
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.artifacts import ArtifactError
@@ -28,7 +31,8 @@ def threshold_check(project: Project, partitions: Partitions) -> dg.AssetChecksD
         asset=asset_key(project, "score_table"),
         name=NAME,
         required_resource_keys=resource_keys(project, PROJECT_INPUTS),
-        description="The threshold against that of the same detector on the normal images it had before.",
+        description="The threshold against that of the same detector on the normal images it had before. "
+        "A recalibration evaluates it, and a click does; `uad refresh` does not.",
     )
     def threshold_steady(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         inputs = inputs_of(project, context)
@@ -37,11 +41,10 @@ def threshold_check(project: Project, partitions: Partitions) -> dg.AssetChecksD
     return threshold_steady
 
 
-def report_threshold(instance: dg.DagsterInstance, run: CellRun) -> dg.AssetCheckResult:
-    """Judge a cell's threshold outside any run, and record the result in Dagster."""
+def judge_threshold(run: CellRun) -> dg.AssetCheckEvaluation:
+    """The check's result for a cell, to be recorded by whoever refreshed it."""
     found = compare_thresholds(run)
-    report_check(instance, asset_key(run.state.project, "score_table"), NAME, run.cell.key, found)
-    return found
+    return evaluation_of(asset_key(run.state.project, "score_table"), NAME, run.cell.key, found)
 
 
 def compare_thresholds(run: CellRun) -> dg.AssetCheckResult:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import dagster as dg
 
 CheckFunction = Callable[[dg.AssetCheckExecutionContext], dg.AssetCheckResult]
+
+NO_PARTITION = (
+    "this check judges one partition of its asset, and this run has none, as those of `Execute all` have: "
+    "materialize the asset's partition, and its checks run with it; what is computed already is found, not computed"
+)
 
 
 def partitioned_check(
@@ -22,25 +28,33 @@ def partitioned_check(
     """
 
     def decorate(check: CheckFunction) -> dg.AssetChecksDefinition:
+        @wraps(check)
+        def of_a_partition(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+            if not context.has_partition_key:  # the button "Execute all" of Dagster's UI asks for none
+                raise dg.Failure(NO_PARTITION, allow_retries=False)
+            return check(context)
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.PreviewWarning)
-            return dg.asset_check(partitions_def=partitions, **settings)(check)
+            return dg.asset_check(partitions_def=partitions, **settings)(of_a_partition)
 
     return decorate
 
 
-def report_check(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, name: str, partition: str, found: dg.AssetCheckResult
-) -> None:
-    """Record a check's result in one partition outside any run."""
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset,
-            name,
-            found.passed,
-            metadata=found.metadata,
-            severity=found.severity,
-            description=found.description,
-            partition=partition,
-        )
+def evaluation_of(
+    asset: dg.AssetKey, name: str, partition: str, found: dg.AssetCheckResult
+) -> dg.AssetCheckEvaluation:
+    """A check's result in one partition, for an op to yield that judged it without being the check.
+
+    Reported outside any run it would be refused the second time: Dagster keeps one result of a check in a partition
+    for each run, and all that belong to none count as one run's.
+    """
+    return dg.AssetCheckEvaluation(
+        asset,
+        name,
+        found.passed,
+        metadata=found.metadata,
+        severity=found.severity,
+        description=found.description,
+        partition=partition,
     )

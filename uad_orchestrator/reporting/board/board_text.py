@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from uad_orchestrator.metrics.catalogue import SCOPES, Metric, averaged, headlines, metrics_of
+from uad_orchestrator.reporting.board.best import best_of
 from uad_orchestrator.reporting.board.columns import INTERVAL, TIED_NOTE, column, shown, with_intervals
-from uad_orchestrator.reporting.board.leaderboard import Leaderboard, best_of
+from uad_orchestrator.reporting.board.leaderboard import Leaderboard
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, DetectorMeans
 from uad_orchestrator.reporting.board.remarks import remarks
 from uad_orchestrator.reporting.board.row import PROMISE, LeaderboardRow, published_fields

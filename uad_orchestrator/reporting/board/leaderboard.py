@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from uad_orchestrator.metrics.catalogue import board_metrics, find, headlines, in_reading_order, metrics_of
+from uad_orchestrator.reporting.board.best import best_of
 from uad_orchestrator.reporting.board.board_rows import BoardRows, board_rows
 from uad_orchestrator.reporting.board.cell_warning import CellWarning
 from uad_orchestrator.reporting.board.means import NOT_MEASURED, DatasetMeans, dataset_means
@@ -21,8 +22,6 @@ from uad_orchestrator.spelling import choose_from
 if TYPE_CHECKING:
     from uad_orchestrator.metrics.report import MetricsReport
     from uad_orchestrator.metrics.thresholds.costs import Costs
-
-SHOWN_DECIMALS = 3
 
 
 class Leaderboard(BaseModel):
@@ -152,29 +151,6 @@ class Leaderboard(BaseModel):
             The board.
         """
         return cls.model_validate_json(text)
-
-
-def best_of(values: Mapping[str, float], metric: str) -> set[str]:
-    """The names whose value of a metric is best as shown; none where fewer than two compete.
-
-    Ratios are compared at the decimals that are shown, other figures at three significant digits.
-
-    >>> sorted(best_of({"a": 0.98712, "b": 0.98709, "c": 0.5}, "image_auroc"))
-    ['a', 'b']
-    >>> best_of({"a": 0.0123, "b": 0.0456}, "seconds_per_image_p50"), best_of({"a": 0.9}, "image_auroc")
-    ({'a'}, set())
-    """
-    if len(values) < 2:
-        return set()
-    known = find(metric)
-    ratio = known is None or known.kind == "ratio"
-    shown = {
-        name: round(value, SHOWN_DECIMALS) if ratio else float(f"{value:.3g}")
-        for name, value in values.items()
-    }
-    lowest = known is not None and known.direction == "lower"
-    best = min(shown.values()) if lowest else max(shown.values())
-    return {name for name, value in shown.items() if value == best}
 
 
 def build_leaderboard(

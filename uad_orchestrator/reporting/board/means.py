@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from uad_orchestrator.metrics.catalogue import averaged, headlines_first
 from uad_orchestrator.metrics.intervals import mean_auroc_interval
+from uad_orchestrator.reporting.board.best import best_of
 from uad_orchestrator.reporting.board.repeats import Replicates, mean_replicates
 from uad_orchestrator.reporting.board.row import LeaderboardRow
 from uad_orchestrator.reporting.board.ties import ties
@@ -84,11 +85,19 @@ class DatasetMeans(BaseModel):
         """The detectors whose mean image AUROC is tied with the best.
 
         Returns:
-            Their names, the best itself left out.
+            Their names, without those whose mean looks the same as the best: they are best, too.
         """
-        known = [row for row in self.detectors if row.values.get("image_auroc") is not None]
-        best = max(known, key=lambda row: row.values["image_auroc"] or 0.0, default=None)
-        return set(best.within_noise_of) if best else set()
+        known = {
+            row.detector: mean
+            for row in self.detectors
+            if (mean := row.values.get("image_auroc")) is not None
+        }
+        best = best_of(known, "image_auroc")
+        return {
+            row.detector
+            for row in self.detectors
+            if row.detector not in best and best & {*row.within_noise_of}
+        }
 
     def note(self) -> str:
         """What the means are over, in words; every exception is named.

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator.orchestration.dagster_instance.instance import prepare_dagster_home
+from uad_orchestrator.orchestration.dagster_instance.instance import open_instance, prepare_dagster_home
+from uad_orchestrator.orchestration.services.project_check.check import check_project
 from uad_orchestrator.orchestration.services.project_check.instance import home_problems, instance_problems
 from uad_orchestrator.storage import LineageIndex
 
@@ -27,6 +28,16 @@ def test_an_instance_of_its_own_fits_before_and_after_it_is_there(workshop: Work
     assert problems(workshop) == {}
     prepare_dagster_home(workshop.project)
     assert problems(workshop) == {}
+
+
+def test_a_lock_that_cannot_be_written_is_a_finding(workshop: Workshop) -> None:
+    with open_instance(workshop.project):
+        pass
+    lock = Path(workshop.project.storage.local) / "locks" / "dagster.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # a mode would not hold root back
+    found = {found.where: found.problem for found in check_project(workshop.project).problems}
+    assert f"{lock}: Is a directory" in found["dagster"] and "let this user" in found["dagster"]
 
 
 def test_the_settings_of_another_home_are_read_there(

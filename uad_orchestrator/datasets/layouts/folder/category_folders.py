@@ -15,6 +15,7 @@ from uad_orchestrator.datasets.layouts.folder.words import (
     VALIDATION,
     plain,
 )
+from uad_orchestrator.datasets.layouts.loose_images import refuse_loose
 from uad_orchestrator.datasets.scan import (
     NORMAL_WORDS,
     Scan,
@@ -55,7 +56,7 @@ class CategoryFolders:
             self.scan.complain(folder, f"stands beside {also}, which means the same; keep one of them")
         files, folders = self._list(folder)
         if loose:
-            self._refuse_loose(folder, [name for name in files if is_image_name(name)], words)
+            self._refuse_loose(folder, files, words)
         return folder, folders
 
     def has_loose(self, folder: str) -> bool:
@@ -77,18 +78,13 @@ class CategoryFolders:
             expected = "train, validation, test and ground_truth (for masks)"
             self.scan.warn(folder, f"its images are not read; those in {expected} are")
 
-    def _refuse_loose(self, folder: str, images: Sequence[str], words: Sequence[str]) -> None:
+    def _refuse_loose(self, folder: str, files: Sequence[str], words: Sequence[str]) -> None:
         """Images beside the folders of classes: whether they are good is what such a folder says."""
-        if not images:
-            return
-        what, below = ("mask", "<defect>") if words == GROUND_TRUTH else ("image", "<class>")
-        if words in (TRAIN, VALIDATION):
-            below = NORMAL_WORDS[0]
-        counted = (
-            f"{'an' if what == 'image' else 'a'} {what}" if len(images) == 1 else f"{len(images)} {what}s"
-        )
-        place = f"{folder}/{images[0]}"
-        self.scan.complain(place, f"{counted} outside the classes; expected {folder}/{below}/{images[0]}")
+        if words == GROUND_TRUTH:
+            refuse_loose(self.scan, folder, files, "mask", "<defect>")
+        else:
+            expected = NORMAL_WORDS[0] if words in (TRAIN, VALIDATION) else "<class>"
+            refuse_loose(self.scan, folder, files, "image", expected)
 
     def _named(self, words: Sequence[str]) -> list[str]:
         """The category's folders that have one of these names, however they are written."""

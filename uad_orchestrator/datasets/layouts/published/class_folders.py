@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uad_orchestrator.datasets.exclusions import Exclusions
+from uad_orchestrator.datasets.layouts.loose_images import refuse_loose
 from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.datasets.scan import (
     FoundImage,
     Scan,
     is_folder,
-    is_image_name,
     list_files,
     list_images,
     match_masks,
@@ -126,7 +126,7 @@ class _Reader:
         if not is_folder(self.root / folder):
             self.scan.complain(folder, f"no such folder; expected {expected} with images")
             return []
-        self._refuse_loose_files(folder, "an image", "<class>")
+        refuse_loose(self.scan, folder, list_files(self.root / folder), "image", "<class>")
         masks = f"{self.folder}/{self.words.ground_truth}"
         names = [name for name in subfolders(self.root / folder) if f"{folder}/{name}" != masks]
         if not names:
@@ -138,7 +138,7 @@ class _Reader:
         masks = f"{self.folder}/{self.words.ground_truth}"
         if not is_folder(self.root / masks):
             return
-        self._refuse_loose_files(masks, "a mask", "<defect>")
+        refuse_loose(self.scan, masks, list_files(self.root / masks), "mask", "<defect>")
         for name in subfolders(self.root / masks):
             folder = f"{masks}/{name}"
             if name in defects or not (list_files(self.root / folder) or subfolders(self.root / folder)):
@@ -148,9 +148,3 @@ class _Reader:
             else:
                 images = f"{self.folder}/{self.words.test}/{name}"
                 self.scan.complain(folder, f"masks without images; expected their images in {images}")
-
-    def _refuse_loose_files(self, folder: str, what: str, where: str) -> None:
-        for name in list_files(self.root / folder):
-            if is_image_name(name):
-                message = f"{what} outside the classes; expected {folder}/{where}/{name}"
-                self.scan.complain(f"{folder}/{name}", message)

@@ -39,6 +39,8 @@ def instance_problems(project: Project) -> Iterator[ProjectProblem]:
                 pass
         except InstanceError as error:
             yield ProjectProblem("dagster", str(error))
+        except OSError as error:
+            yield ProjectProblem("dagster", _cannot_be_used(home, error))
 
 
 def home_problems(project: Project) -> Iterator[ProjectProblem]:
@@ -53,6 +55,15 @@ def home_problems(project: Project) -> Iterator[ProjectProblem]:
                 f"the instance in {users} is used instead of the project's own; if another project uses it too, "
                 "their assets mix: set dagster.key_prefix in uad.yaml, or unset DAGSTER_HOME",
             )
+
+
+def _cannot_be_used(home: Path, error: OSError) -> str:
+    """Of files around the instance, its lock above all: they are written even by who only looks."""
+    file = error.filename or home
+    return (
+        f"Dagster's store in {home} cannot be used: {file}: {error.strerror or error}. `uad` needs to write there: "
+        "let this user do so, or copy the project to a folder of theirs"
+    )
 
 
 def _misfits(project: Project, home: Path) -> list[Misfit]:

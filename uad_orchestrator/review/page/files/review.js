@@ -30,7 +30,8 @@ function say(text) { $("status").textContent = text; $("fault").textContent = ""
 function complain(error) { $("fault").textContent = error.message; }
 
 const shortened = value => value === null || value === undefined ? "none" : Number(value).toPrecision(4).replace(/\.?0+(e|$)/, "$1");
-const moment = time => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+// In UTC, as records, days of the line and what the server says of judgements have it.
+const moment = time => new Date(time).toISOString().slice(0, 19).replace("T", " ") + " UTC";
 const SIGNS = { reject: "▲ reject", review: "● review", pass: "✓ pass" };
 
 // The queue: what the two choices leave of what waits.
