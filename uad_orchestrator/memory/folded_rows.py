@@ -113,7 +113,8 @@ def leading_directions(bank: np.ndarray, centre: np.ndarray) -> np.ndarray | Non
         centre: ``(d,)`` float32.
 
     Returns:
-        ``(p, d)`` float32, orthonormal; None where more than half of the dimensions would be needed.
+        ``(p, d)`` float32, orthonormal; None where more than half of the dimensions would be needed, and where no row
+        differs from the centre.
     """
     sample = bank[:: max(1, len(bank) // SAMPLE)] - centre
     moment = sample.T @ sample
@@ -121,6 +122,8 @@ def leading_directions(bank: np.ndarray, centre: np.ndarray) -> np.ndarray | Non
         return None
     variance, directions = np.linalg.eigh(moment.astype(np.float64))  # the largest last
     held = np.cumsum(variance[::-1])
+    if held[-1] <= 0:
+        return None
     count = 1 + int(np.searchsorted(held, VARIANCE * held[-1]))
     return directions[:, -count:].T.astype(np.float32) if count <= len(centre) // 2 else None
 

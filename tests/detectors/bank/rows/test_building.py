@@ -110,7 +110,7 @@ def test_a_greedy_coreset_says_when_each_row_was_chosen(name: str, monkeypatch: 
 
     monkeypatch.setattr(building, "greedy_order", noting)
     model, settings = DETECTORS[name]
-    state = detector(model, **settings).fit_state(sources(NORMALS))
+    state = detector(model, settings).fit_state(sources(NORMALS))
     assert ("turns" in state.arrays) is bool(chosen) is (name in ("patchcore", "weighed"))
     if name == "patchcore":
         order = np.argsort(state.arrays["turns"])
