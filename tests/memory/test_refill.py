@@ -28,6 +28,18 @@ def thinned(points: np.ndarray, m: int) -> np.ndarray:
     return np.sort(greedy_order(points.copy(), m, seed=0))
 
 
+def test_turns_that_are_known_are_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = scattered(5)
+    order = greedy_order(points.copy(), 60, seed=0)
+    turns = np.argsort(order)
+    expected = list(greedy_without(points.copy(), order[turns], PARTS, 0))
+    monkeypatch.setattr(refill, "order_of_choice", None)
+    found = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    other = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns[::-1]))
+    assert not all(np.array_equal(a, b) for a, b in zip(other, expected, strict=True))
+
+
 @pytest.mark.parametrize("neighbours", [0, 2, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_search_goes_on_as_the_plain_one_would(

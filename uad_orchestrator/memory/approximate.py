@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from uad_orchestrator.memory.largest_products import Parts
+from uad_orchestrator.memory.largest_products import Parts, with_spare
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 PROBES = 4
@@ -50,6 +50,7 @@ class ApproximateNeighbors(NearestNeighbors):
     def _candidates(self, asked: np.ndarray, k: int, parts: Parts) -> np.ndarray:
         import faiss
 
+        k = with_spare(k, parts)
         selector: Any = faiss.IDSelectorRange(*parts[0])
         if len(parts) == 2:
             hole = faiss.IDSelectorRange(parts[0][1], parts[1][0])

@@ -228,7 +228,7 @@ def _choose_of_pool(points: np.ndarray, distances: np.ndarray, most: int) -> lis
     picks = [int(distances.argmax())]
     while len(picks) < min(most, len(points)):
         distances = np.minimum(distances, between[picks[-1]])
-        distances[picks] = CHOSEN
+        distances[picks[-1]] = CHOSEN  # as those before it are, and stay
         farthest = int(distances.argmax())
         if distances[farthest] < outside:
             break

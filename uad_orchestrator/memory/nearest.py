@@ -12,7 +12,9 @@ import numpy as np
 
 from uad_orchestrator.memory.device import on_device_or_cpu
 from uad_orchestrator.memory.device_rows import DeviceRows
+from uad_orchestrator.memory.folded_rows import FoldedRows, leading_directions
 from uad_orchestrator.memory.largest_products import (
+    Multiply,
     Parts,
     largest_products,
     multiply_with_numpy,
@@ -27,12 +29,18 @@ class WrongDimension(ValueError):
     """Queries that are of another dimension than the bank."""
 
 
-DIFFERENCE_VALUES = 65_536
-"""Differences held at once on the CPU: 256 kB, in a core's cache."""
+DIFFERENCE_VALUES = 32_768
+"""Differences held at once on the CPU: 128 kB, in a core's cache."""
 
 
 SMALL = 10_000_000
 """Multiplications up to which a search is too short for threads."""
+
+WORTH_FOLDING = 350_000
+"""Values of a bank, rows times dimension, from which on folded rows save more than their bookkeeping takes."""
+
+DIRECTIONS = 16
+"""Multiplications that it takes to find a bank's directions, of its dimension to the third power."""
 
 
 def choose_backend(rows: int, queries: int, dimension: int, k: int) -> Backend:
@@ -66,6 +74,9 @@ class NearestNeighbors:
     the distances returned are computed once more from the differences. So all backends and devices agree, and a row's
     distance to itself is 0. Of rows equally near the first is taken.
 
+    On the CPU a large bank is folded once so much was asked for that it pays (``folded_rows``): from then on most rows
+    are passed over by a few of their coordinates, and the same neighbours are found in a third of the time.
+
     On a device the rows are sent there once, and all of a search runs there, in float32; where its memory does not
     suffice, the search goes on on the CPU, and a warning says so.
 
@@ -88,6 +99,8 @@ class NearestNeighbors:
         if backend == "faiss" and importlib.util.find_spec("faiss") is None:
             raise ImportError("faiss is not installed: pip install 'uad_orchestrator[faiss]'")
         self.backend = backend
+        self._folded: FoldedRows | None = None
+        self._tried_to_fold, self._multiplied = False, 0
         # the median of some rows will do, and a far outlier does not move it
         self.centre = np.median(self.bank[:: max(1, len(self.bank) // 1000)], axis=0).astype(np.float32)
         self._there: DeviceRows | None = on_device_or_cpu(
@@ -176,6 +189,19 @@ class NearestNeighbors:
         """
         return self._squared(self._centred(np.asarray(queries, np.float32)), index)
 
+    def nearest_of(self, queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest of some rows for each query; searched on the CPU.
+
+        Args:
+            queries: ``(m, d)`` float32.
+            index: ``(m, k or more)`` numbers of those rows.
+            k: how many.
+
+        Returns:
+            As ``search``.
+        """
+        return self._nearest(self._centred(queries), index, k)
+
     def _searched(self, exclude: slice | None) -> Parts:
         if exclude is None:
             return [(0, len(self.bank))]
@@ -194,7 +220,7 @@ class NearestNeighbors:
         """Image by image: what lies between two steps stays small."""
         asked = self._centred(queries if isinstance(queries, np.ndarray) else queries.cpu().numpy())
         found = [
-            self._nearest(asked[rows], self._candidates(asked[rows], with_spare(k, searched), searched), k)
+            self._nearest(asked[rows], self._candidates(asked[rows], k, searched), k)
             for rows, searched in zip(own, parts, strict=True)
         ]
         if len(found) == 1:
@@ -224,7 +250,7 @@ class NearestNeighbors:
         return rows
 
     def _candidates(self, asked: np.ndarray, k: int, parts: Parts) -> np.ndarray:
-        """``(m, k or more)`` numbers of rows that the products say are the k nearest, in no order.
+        """``(m, k or more)`` numbers of rows, the k nearest among them, in no order.
 
         Args:
             asked: ``(m, d + 1)`` queries taken from the centre, and a 1.
@@ -233,11 +259,34 @@ class NearestNeighbors:
         if backend == "auto":
             backend = choose_backend(len(self.bank), len(asked), asked.shape[1] - 1, k)
             backend = backend if backend in sys.modules else "numpy"
+        wanted = with_spare(k, parts)
         if backend == "faiss":
-            found = [self._find_faiss(asked, min(k, stop - start), start, stop) for start, stop in parts]
-            return np.concatenate(found, axis=1)
+            near = [self._find_faiss(asked, min(wanted, stop - start), start, stop) for start, stop in parts]
+            return np.concatenate(near, axis=1)
         multiply = multiply_with_torch if backend == "torch" else multiply_with_numpy
-        return largest_products(asked, self._rows, k, parts, multiply)
+        folded = self._folded_rows(len(asked), multiply)
+        if folded is None:
+            return largest_products(asked, self._rows, wanted, parts, multiply)
+        found, unknown = folded.nearest(asked, k, parts, multiply, self._squared)
+        if len(unknown):
+            every = largest_products(asked[unknown], self._rows, wanted, parts, multiply)
+            found[unknown] = self._nearest(asked[unknown], every, k)[1]
+        return found
+
+    def _folded_rows(self, queries: int, multiply: Multiply) -> FoldedRows | None:
+        """The rows folded, once so much is asked for that it pays; None before, and where it never does."""
+        if self.bank.size < WORTH_FOLDING:
+            return None
+        if not self._tried_to_fold:
+            dimension = self.bank.shape[1]
+            self._multiplied += queries * self.bank.size
+            if self._multiplied < DIRECTIONS * dimension**3 + self.bank.size * dimension // 2:
+                return None
+            directions = leading_directions(self.bank, self.centre)
+            if directions is not None:
+                self._folded = FoldedRows(self._rows, directions, multiply)
+            self._tried_to_fold = True
+        return self._folded
 
     def _find_faiss(self, asked: np.ndarray, k: int, start: int, stop: int) -> np.ndarray:
         import faiss

@@ -41,6 +41,7 @@ def greedy_without(
     seed: int,
     starting_points: int = 10,
     *,
+    turns: np.ndarray | None = None,
     barred: Iterable[np.ndarray] | None = None,
     device: str = "cpu",
 ) -> Iterator[np.ndarray]:
@@ -52,6 +53,7 @@ def greedy_without(
         parts: patches ``[start, stop)`` that are not there; some rows of others are.
         seed: of the coreset, as the next is.
         starting_points: random points that its search started from.
+        turns: ``(m,)`` when each of the coreset was chosen; None: that is searched for again.
         barred: for each part ``(n,)`` bool, the patches that may not be in a coreset without it; None: all may.
         device: where patches are compared; what is chosen is the same on each.
 
@@ -60,11 +62,12 @@ def greedy_without(
         that are no copies of rows.
     """
     points = integer_points(points)
-    turn = np.argsort(order_of_choice(points, chosen, seed, starting_points, device=device))
+    if turns is None:
+        turns = np.argsort(order_of_choice(points, chosen, seed, starting_points, device=device))
     near = _NearestRows(points, chosen, device, whole=True)
     farthest = np.argsort(-near.squared[:, 0], kind="stable")
     for part, kept_out in zip(parts, repeat(None) if barred is None else barred, strict=False):
-        gone = near.gone_with_later(part, turn, NEIGHBOURS)
+        gone = near.gone_with_later(part, turns, NEIGHBOURS)
         if kept_out is not None:
             gone |= kept_out[chosen]
         orphans, how_far = near.orphans(part, gone)

@@ -118,6 +118,7 @@ def test_unknown_keys_and_other_types_are_named(copied: Path, place: str, change
         ("array rows: expected", lambda a: a.update(rows=a["rows"][1:])),
         ("array row_starts: expected", lambda a: a.update(row_starts=a["row_starts"][::-1])),
         ("array row_starts: expected", lambda a: a.update(row_starts=a["row_starts"] * 2)),
+        ("array turns: expected", lambda a: a.update(turns=a["turns"] // 2)),
         ("array weights: expected", lambda a: a.update(weights=np.ones(3, np.float32))),
         ("array cells: expected rows of", lambda a: a.update(cells=np.ones((3, 1), np.float32))),
     ],

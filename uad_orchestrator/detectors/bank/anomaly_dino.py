@@ -8,7 +8,7 @@ object's mask grows on the patch grid, not along the flattened tokens (``object_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -17,8 +17,6 @@ from uad_orchestrator.detectors.bank.anomaly_dino_settings import AnomalyDinoFit
 from uad_orchestrator.detectors.bank.bank import (
     Bank,
     Neighbours,
-    bank_responses,
-    rows_left,
     select_references,
 )
 from uad_orchestrator.detectors.bank.bank_detector import BankDetector
@@ -27,7 +25,7 @@ from uad_orchestrator.detectors.bank.rows.building import build_bank
 from uad_orchestrator.detectors.bank.rows.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 
 AGNOSTIC_ANGLES = tuple(float(angle) for angle in range(0, 360, 45))
@@ -58,25 +56,20 @@ class AnomalyDino(BankDetector):
             augment=settings.augment,
         )
 
-    def respond(
-        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
-    ) -> Iterator[Response]:
-        """Patch scores (mean cosine distance to the ``n_neighbors`` nearest bank rows) and the image score.
-
-        With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
-        """
-        n_neighbors = self.scoring_settings.n_neighbors
-        return bank_responses(self.stream, state, images, self._score, n_neighbors, leave_out)
-
-    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
-        """Whether ``n_neighbors`` bank rows of other groups are left."""
-        return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
+    @property
+    def n_neighbors(self) -> int:
+        """As the setting says."""
+        return self.scoring_settings.n_neighbors
 
     @cached_property
     def _objects(self) -> ObjectFinder:
         return ObjectFinder(self.stream, along_tokens=self.scoring_settings.object_mask == "official")
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
+        """Patch scores: mean cosine distance to the ``n_neighbors`` nearest bank rows.
+
+        With ``object_mask`` patches off the object score 0, and count as 0 in the top share.
+        """
         settings = self.scoring_settings
         patches = found.squared.mean(axis=1) / 2  # of unit vectors: 1 - cosine
         if settings.object_mask:

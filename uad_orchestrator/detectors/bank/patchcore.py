@@ -6,15 +6,13 @@ amazon-science/patchcore-inspection (squared distances, maximum over the patches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from uad_orchestrator.detectors.bank.bank import (
     Bank,
     Neighbours,
-    bank_responses,
-    rows_left,
     select_references,
 )
 from uad_orchestrator.detectors.bank.bank_detector import BankDetector
@@ -23,7 +21,7 @@ from uad_orchestrator.detectors.bank.rows.building import build_bank
 from uad_orchestrator.detectors.bank.rows.patches import BankRecipe
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 
 
@@ -44,18 +42,13 @@ class PatchCore(BankDetector):
         settings = self.fit_settings
         return BankRecipe(settings.coreset, settings.seed, index=settings.index, augment=settings.augment)
 
-    def respond(
-        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
-    ) -> Iterator[Response]:
-        """Patch scores (mean distance to the ``n_neighbors`` nearest bank rows) and the image score."""
-        n_neighbors = self.scoring_settings.n_neighbors
-        return bank_responses(self.stream, state, images, self._score, n_neighbors, leave_out)
-
-    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
-        """Whether ``n_neighbors`` bank rows of other groups are left."""
-        return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
+    @property
+    def n_neighbors(self) -> int:
+        """As the setting says."""
+        return self.scoring_settings.n_neighbors
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
+        """Patch scores: mean distance to the ``n_neighbors`` nearest bank rows."""
         settings = self.scoring_settings
         distances = found.squared if settings.distance == "l2_squared" else np.sqrt(found.squared)
         patches = distances.mean(axis=1)

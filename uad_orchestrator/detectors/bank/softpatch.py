@@ -13,7 +13,7 @@ them to a fifth (a fresh ``torch.nn.Linear`` from 1024 to 128), which ``lof`` do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +21,6 @@ import numpy as np
 from uad_orchestrator.detectors.bank.bank import (
     Bank,
     Neighbours,
-    bank_responses,
-    rows_left,
     select_references,
 )
 from uad_orchestrator.detectors.bank.bank_detector import BankDetector
@@ -31,7 +29,7 @@ from uad_orchestrator.detectors.bank.rows.patches import BankRecipe, ImageRows
 from uad_orchestrator.detectors.bank.softpatch_settings import SoftPatchFit, SoftPatchScoring
 from uad_orchestrator.detectors.embedding.stream import EmbeddedImage
 from uad_orchestrator.detectors.protocol.aggregation import aggregate
-from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
+from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.images.tiles import TileSource, whole_of
 from uad_orchestrator.memory.outlier_weights import feature_space_lof, outlier_weights
@@ -68,16 +66,10 @@ class SoftPatch(BankDetector):
             augment=settings.augment,
         )
 
-    def respond(
-        self, state: DetectorState, images: Iterable[ImageSource], leave_out: bool = False
-    ) -> Iterator[Response]:
-        """Patch scores (squared distance to a bank row, times the row's weight) and the image score."""
-        n_neighbors = self.scoring_settings.n_neighbors
-        return bank_responses(self.stream, state, images, self._score, n_neighbors, leave_out)
-
-    def can_leave_out(self, state: DetectorState) -> Callable[[ImageSource], bool]:
-        """Whether ``n_neighbors`` bank rows of other groups are left."""
-        return rows_left(self.stream, state, self.scoring_settings.n_neighbors)
+    @property
+    def n_neighbors(self) -> int:
+        """As the setting says."""
+        return self.scoring_settings.n_neighbors
 
     def _weigh(self, images: list[ImageRows]) -> np.ndarray:
         settings, device = self.fit_settings, self.stream.device
@@ -133,6 +125,7 @@ class SoftPatch(BankDetector):
         return compared
 
     def _score(self, bank: Bank, embedded: EmbeddedImage, found: Neighbours) -> tuple[float, np.ndarray]:
+        """Patch scores: squared distance to a bank row, times the row's weight."""
         settings = self.scoring_settings
         squared = found.squared
         if settings.soft_weights and bank.weights is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from uad_orchestrator.metrics.thresholds.operating_point import OPTIMISTIC
 
 FOLDER = "calibration folder"
 """The source of thresholds from the normals that ``calibration: {folder: ...}`` names."""
+
+Answer = TypeVar("Answer")
 
 CalibrationImages = tuple[list[ImageSource], str, bool]
 """The normals, where they come from (as in ``OperatingPoint.source``), whether to leave each out."""
@@ -118,36 +121,36 @@ def responses_without(
     images: Sequence[ImageSource],
     group_of: Mapping[str, str],
     states: Callable[[Sequence[str]], Iterator[DetectorState]],
-    respond: Callable[[DetectorState, Sequence[ImageSource]], Iterable[Response]],
-) -> Iterator[Response]:
-    """The responses to images, in order, each by a state that holds nothing of its group.
+    respond: Callable[[DetectorState, Sequence[ImageSource]], Iterable[Answer]],
+) -> Iterator[Answer]:
+    """The answers to images, in order, each by a state that holds nothing of its group.
 
     Args:
         images: fitted ones.
         group_of: the group of each, by its digest.
         states: a state per group, one at a time.
-        respond: the responses of a state.
+        respond: the answers by a state: responses, or pairs of them.
 
     Returns:
-        The responses; those of a group are held until their turn.
+        The answers; those of a group are held until their turn.
     """
     of_group: dict[str, list[ImageSource]] = {}
     for image in images:
         of_group.setdefault(group_of[image.digest], []).append(image)
     made = zip(of_group.values(), states(list(of_group)), strict=True)
-    waiting: dict[str, list[Response]] = {}  # copies of an image are answered each
+    waiting: dict[str, list[Answer]] = {}  # copies of an image are answered each
     for image in images:
         if not waiting.get(image.digest):
             group, state = next(made)
-            for each, response in zip(group, respond(state, group), strict=True):
-                waiting.setdefault(each.digest, []).append(response)
+            for each, answer in zip(group, respond(state, group), strict=True):
+                waiting.setdefault(each.digest, []).append(answer)
         yield waiting[image.digest].pop(0)
 
 
 def scaled_responses(
     images: Sequence[ImageSource],
     some: Sequence[ImageSource],
-    refilled: Iterable[Response],
+    both: Iterable[tuple[Response, Response]],
     left_out: Callable[[Sequence[ImageSource]], Iterable[Response]],
 ) -> Iterator[Response]:
     """The responses to some images, and those to all others times the ratio that some have on average.
@@ -155,16 +158,16 @@ def scaled_responses(
     Args:
         images: fitted ones.
         some: of them.
-        refilled: the responses to ``some``, other rows in the place of theirs.
+        both: the responses to ``some``, other rows in the place of theirs, and those where theirs leave holes.
         left_out: the responses to images whose rows leave holes.
 
     Returns:
         The responses, in order: scores and patch grids by one ratio.
     """
-    answers = list(refilled)
-    known = dict(zip((image.digest for image in some), answers, strict=True))
-    holed = sum(response.score for response in left_out(some))
-    ratio = sum(response.score for response in answers) / holed if holed > 0 else 1.0
+    answers = list(both)
+    known = {image.digest: refilled for image, (refilled, _) in zip(some, answers, strict=True)}
+    holed = sum(response.score for _, response in answers)
+    ratio = sum(response.score for response, _ in answers) / holed if holed > 0 else 1.0
     others = iter(left_out([image for image in images if image.digest not in known]))
     for image in images:
         yield known[image.digest] if image.digest in known else _scaled(next(others), ratio)

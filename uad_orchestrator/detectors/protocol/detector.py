@@ -189,12 +189,16 @@ class Detector(ABC):
         if not some:
             return self.respond(state, images, leave_out)
         fitted = [image for image in train if image.digest in group_of]
-        refilled = responses_without(
-            some, group_of, lambda groups: self.states_without(state, fitted, groups), self.respond
-        )
+
+        def states(groups: Sequence[str]) -> Iterator[DetectorState]:
+            return self.states_without(state, fitted, groups)
+
         if len(some) == len(images):
-            return refilled
-        return scaled_responses(images, some, refilled, lambda left: self.respond(state, left, True))
+            return responses_without(some, group_of, states, self.respond)
+        both = responses_without(
+            some, group_of, states, lambda without, group: self.respond_both(state, without, group)
+        )
+        return scaled_responses(images, some, both, lambda left: self.respond(state, left, True))
 
     def groups_to_refill(self, state: DetectorState) -> int:
         """For how many groups ``states_without`` is to be taken.
@@ -225,6 +229,21 @@ class Detector(ABC):
         return (
             self.fit_state([image for image in fitted if held[image.digest] != group]) for group in groups
         )
+
+    def respond_both(
+        self, state: DetectorState, without: DetectorState, images: Sequence[ImageSource]
+    ) -> Iterator[tuple[Response, Response]]:
+        """Respond to the images of a group as if they had not been there, and with what was learnt from them left out.
+
+        Args:
+            state: from ``fit_state``.
+            without: of ``states_without``, for their group.
+            images: fitted ones.
+
+        Returns:
+            What ``respond`` says by ``without``, and by ``state`` with ``leave_out``.
+        """
+        return zip(self.respond(without, images), self.respond(state, images, True), strict=True)
 
     def _most_refilled(self, state: DetectorState) -> int:
         calibration = self.scoring_settings.calibration

@@ -213,11 +213,13 @@ def _wrong_bank(state: DetectorState, suffix: str, images: int) -> Iterator[str]
     ends = starts.ndim == 1 and len(starts) == images + 1 and starts.dtype.kind in "iu"
     if not ends or starts[0] != 0 or starts[-1] != n or (starts[1:] < starts[:-1]).any():
         yield f"array {needed[2]}: expected {images + 1} ascending numbers from 0 to {n}"
-    weights, cells = arrays.get(f"weights{suffix}"), arrays.get(f"cells{suffix}")
+    weights, cells, turns = (arrays.get(f"{name}{suffix}") for name in ("weights", "cells", "turns"))
     if weights is not None and weights.shape != (n,):
         yield f"array weights{suffix}: expected {n}, a row of the bank each, not {list(weights.shape)}"
     if cells is not None and (cells.ndim != 2 or cells.shape[1] != width or not len(cells)):
         yield f"array cells{suffix}: expected rows of {width} values, not {list(cells.shape)}"
+    if turns is not None and not np.array_equal(np.sort(turns, axis=None), np.arange(n)):
+        yield f"array turns{suffix}: expected each of the numbers from 0 to {n - 1} once"
 
 
 def _counted(layers: Any, directory: Path) -> range:

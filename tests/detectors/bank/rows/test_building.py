@@ -97,3 +97,21 @@ def test_a_buffer_holds_what_was_appended_whatever_was_expected(counts: list[int
     for rows in images:
         buffer.append(rows, times)
     assert buffer.rows.tolist() == np.concatenate(images).tolist()
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_greedy_coreset_says_when_each_row_was_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[np.ndarray] = []
+    greedy_order = building.greedy_order
+
+    def noting(points: np.ndarray, *given: Any, **named: Any) -> np.ndarray:
+        chosen.append(greedy_order(points, *given, **named))
+        return chosen[-1]
+
+    monkeypatch.setattr(building, "greedy_order", noting)
+    model, settings = DETECTORS[name]
+    state = detector(model, settings).fit_state(sources(NORMALS))
+    assert ("turns" in state.arrays) is bool(chosen) is (name in ("patchcore", "weighed"))
+    if name == "patchcore":
+        order = np.argsort(state.arrays["turns"])
+        assert np.array_equal(state.arrays["rows"][order], chosen[0])

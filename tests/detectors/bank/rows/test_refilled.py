@@ -139,6 +139,21 @@ def test_scores_depend_on_nothing_but_images_and_settings(
     assert embedder.seen > embedded
 
 
+@pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino"])
+def test_banks_that_do_not_say_when_their_rows_were_chosen_are_refilled_alike(name: str) -> None:
+    """As those are that were fitted by earlier versions."""
+    train = sources(textures(9, size=(48, 48)))
+    fitted = detector(name)
+    state = fitted.fit_state(train)
+    arrays = {array: values for array, values in state.arrays.items() if array != "turns"}
+    assert len(arrays) == len(state.arrays) - 1
+    earlier = DetectorState(arrays, state.facts)
+    found, expected = (
+        [r.score for r in fitted.calibration_responses(each, train, train, True)] for each in (earlier, state)
+    )
+    assert found == expected
+
+
 def test_those_chosen_calibrate_by_banks_of_all_others() -> None:
     train = sources(textures(12))
     every = scores(detector("patchcore"), train)

@@ -39,11 +39,13 @@ FLOAT16_TOLERANCE = 1e-3
 
 
 class _Selection(NamedTuple):
-    """The numbers of the rows to keep, of each image's first row (and of the end), and the rows' weights."""
+    """The numbers of the rows to keep, of each image's first row (and of the end), the rows' weights, and when each of
+    those kept was chosen, where that was one after the other."""
 
     chosen: np.ndarray
     starts: np.ndarray
     weights: np.ndarray | None
+    turns: np.ndarray | None
 
 
 def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
@@ -55,7 +57,8 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     Returns:
         arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches),
         ``row_starts`` (images + 1,) int64 (where in the bank an image's rows begin), where patches are weighed
-        ``weights`` (m,) float32, and where the bank is searched approximately ``cells`` (c, d) float32;
+        ``weights`` (m,) float32, of a greedy coreset ``turns`` (m,) int32 (when each row was chosen), and where the
+        bank is searched approximately ``cells`` (c, d) float32;
         facts: the images in that order, the precision, counts, coverage.
     """
     images = in_groups(images)
@@ -63,12 +66,14 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
         precision, change = _choose_precision(stream, images, recipe)
         compute_change = _compute_change(stream, images, recipe, precision)
         kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
-        chosen, patch_starts, weights = _select(stream, images, recipe, precision, kept)
+        chosen, patch_starts, weights, turns = _select(stream, images, recipe, precision, kept)
         bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts, kept)
     del kept
     row_starts = np.searchsorted(chosen, patch_starts)
     arrays = {"bank": bank, "rows": chosen, "row_starts": row_starts}
     further: dict[str, Any] = {} if compute_change is None else {"compute_score_change": compute_change}
+    if turns is not None:
+        arrays["turns"] = turns
     if weights is not None:
         arrays["weights"] = weights[chosen]
         further["patches_left_out"] = int(patch_starts[-1]) - len(eligible_patches(weights, recipe.left_out))
@@ -110,20 +115,22 @@ def _select(
     n = int(starts[-1])
     if recipe.weigh is None:
         del patches
-        return _Selection(_thinned(n, points, recipe, stream.device), starts, None)
+        chosen, turns = _thinned(n, points, recipe, stream.device)
+        return _Selection(chosen, starts, None, turns)
     weights = patches.weights(recipe.weigh)
     eligible = eligible_patches(weights, recipe.left_out)
     if points is not None:
         points = points[eligible]
     del patches
-    thinned = _thinned(n, points, recipe, stream.device, len(eligible))
-    return _Selection(eligible[thinned], starts, weights)
+    thinned, turns = _thinned(n, points, recipe, stream.device, len(eligible))
+    return _Selection(eligible[thinned], starts, weights, turns)
 
 
 def _thinned(
     n: int, points: np.ndarray | None, recipe: BankRecipe, device: str, eligible: int | None = None
-) -> np.ndarray:
-    """Which of the ``eligible`` rows are kept, ascending; how many follows from ``n``, the number of all.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Which of the ``eligible`` rows are kept, ascending, and their turns; how many follows from ``n``, the number of
+    all.
 
     Args:
         n: all patches.
@@ -138,10 +145,12 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        return np.sort(greedy_order(points, m, recipe.seed, coreset.starting_points, device=device))
+        order = greedy_order(points, m, recipe.seed, coreset.starting_points, device=device)
+        turns = np.argsort(order)
+        return order[turns], turns.astype(np.int32)
     if coreset.method == "density" and points is not None:
-        return density_rows(points, m, recipe.seed, device=device)
-    return np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed)
+        return density_rows(points, m, recipe.seed, device=device), None
+    return np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed), None
 
 
 def _collect(

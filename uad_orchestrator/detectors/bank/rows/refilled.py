@@ -76,7 +76,8 @@ def refilled_banks(
     with stream.caching():
         patches = gather(stream, fitted, recipe, precision, kept)
         spans = [_images_of(group, state) for group in groups]
-        banks = list(_banks_without(patches, rows, recipe, spans, stream.device))
+        coreset = _Coreset(rows, state.arrays.get("turns"))
+        banks = list(_banks_without(patches, coreset, recipe, spans, stream.device))
         starts = patches.starts
         del patches
         added = np.setdiff1d(np.concatenate([bank.rows for bank in banks]), rows)
@@ -93,6 +94,13 @@ def refilled_banks(
         yield DetectorState(arrays, state.facts)
 
 
+class _Coreset(NamedTuple):
+    """The numbers of a bank's rows among the patches, and when each was chosen, where the state says so."""
+
+    rows: np.ndarray
+    turns: np.ndarray | None
+
+
 class _Bank(NamedTuple):
     """The numbers of a bank's rows among all patches, and their weights, where there are any."""
 
@@ -107,14 +115,14 @@ def _images_of(group: str, state: DetectorState) -> slice:
 
 
 def _banks_without(
-    patches: Patches, rows: np.ndarray, recipe: BankRecipe, spans: list[slice], device: str
+    patches: Patches, coreset: _Coreset, recipe: BankRecipe, spans: list[slice], device: str
 ) -> Iterator[_Bank]:
     """Per span of images a bank without them, of the others' patches that may come into the bank."""
     points, starts = patches.points, patches.starts
     assert points is not None  # by distance, or there would be no holes
     parts = [slice(int(starts[span.start]), int(starts[span.stop])) for span in spans]
     if recipe.weigh is None:
-        for numbers in _rows_without(points, rows, recipe, parts, None, device):
+        for numbers in _rows_without(points, coreset, recipe, parts, None, device):
             yield _Bank(numbers, None)
         return
     if recipe.weigh_without is None:
@@ -123,16 +131,16 @@ def _banks_without(
         of_each = recipe.weigh_without(patches.weighed(), [slice(0, 0), *spans])
         weights, without = next(of_each), tee(of_each)
     # its rows among them, should a last digit of a weight be another than at the fit
-    eligible = np.union1d(eligible_patches(weights, recipe.left_out), rows)
+    eligible = np.union1d(eligible_patches(weights, recipe.left_out), coreset.rows)
     bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
     own = [slice(int(start), int(stop)) for start, stop in bounds]
-    points, rows = points[eligible], np.searchsorted(eligible, rows)
+    points, coreset = points[eligible], coreset._replace(rows=np.searchsorted(eligible, coreset.rows))
     if without is None:
-        for numbers in _rows_without(points, rows, recipe, own, None, device):
+        for numbers in _rows_without(points, coreset, recipe, own, None, device):
             yield _Bank(eligible[numbers], weights[eligible[numbers]])
         return
     barred = (_left_out(each, recipe.left_out)[eligible] for each in without[0])
-    banks = _rows_without(points, rows, recipe, own, barred, device)
+    banks = _rows_without(points, coreset, recipe, own, barred, device)
     for numbers, each in zip(banks, without[1], strict=True):
         yield _Bank(eligible[numbers], each[eligible[numbers]])
 
@@ -145,14 +153,14 @@ def _left_out(weights: np.ndarray, left_out: float) -> np.ndarray:
 
 def _rows_without(
     points: np.ndarray,
-    rows: np.ndarray,
+    coreset: _Coreset,
     recipe: BankRecipe,
     parts: list[slice],
     barred: Iterable[np.ndarray] | None,
     device: str,
 ) -> Iterator[np.ndarray]:
     """Per part the numbers of the rows of a bank without it."""
-    seed, coreset = recipe.seed, recipe.coreset
-    if coreset.method == "density":
+    rows, turns, seed, starts = *coreset, recipe.seed, recipe.coreset.starting_points
+    if recipe.coreset.method == "density":
         return density_without(points, rows, parts, seed, barred=barred, device=device)
-    return greedy_without(points, rows, parts, seed, coreset.starting_points, barred=barred, device=device)
+    return greedy_without(points, rows, parts, seed, starts, turns=turns, barred=barred, device=device)

@@ -1,0 +1,203 @@
+"""A bank's rows in a few dimensions, where most of them are seen to be too far away to be a query's nearest.
+
+A row is folded: its coordinates in the few directions in which most of the bank's variance lies, and the length of what
+is left of it as one coordinate more. No two folded rows lie farther apart than the rows do. So a row whose folded
+distance from a query is larger than the full distance of some other cannot be the nearest; only of the few that remain
+the full distances are taken. What is found is what a search in all dimensions finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from uad_orchestrator.memory.largest_products import QUERIES, Multiply, Parts, largest, tiles
+
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From ``(m, d + 1)`` queries and ``(m, k)`` row numbers to squared distances, taken from the differences."""
+
+VARIANCE = 0.9
+"""Share of the bank's variance, about its centre, that the directions hold. Of patches of networks that takes a quarter
+of the dimensions, and of a thousand rows one or two remain."""
+
+SAMPLE = 2048
+"""So many rows the directions are taken from, or up to twice as many."""
+
+WIDTH = 2048
+"""Rows compared with at once: their products with a block of queries stay in the cache."""
+
+ONE_OF = 32
+"""Where more than one row of so many remains, it is faster to compare the query with all rows in all dimensions."""
+
+PAIRS = 1024
+"""Queries and rows that remain for them, measured at once."""
+
+LONGER = 2.0**-8
+"""A squared distance is taken for so much longer than it is, lest folded ones be longer by rounding."""
+
+
+class FoldedRows:
+    """The exact search by way of folded rows.
+
+    Args:
+        rows: ``(n, d + 1)`` float32, the bank's taken from its centre; the last column does not matter.
+        directions: ``(p, d)`` float32, orthonormal, of ``leading_directions``.
+        multiply: with what.
+    """
+
+    def __init__(self, rows: np.ndarray, directions: np.ndarray, multiply: Multiply) -> None:
+        self._directions = np.pad(directions, ((0, 0), (0, 1)))
+        self._rows, squares = self._folded(rows, multiply)
+        self._rows[:, -1] = squares / -2
+
+    def nearest(
+        self, asked: np.ndarray, k: int, parts: Parts, multiply: Multiply, measure: Measure
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows of each query, in no order.
+
+        Args:
+            asked: ``(m, d + 1)`` queries taken from the centre, and a 1.
+            k: at most the rows searched.
+            parts: the rows searched.
+            multiply: with what.
+            measure: takes distances in all dimensions.
+
+        Returns:
+            ``(m, k)`` int64 row numbers; and the numbers of those queries for which they are not known, since too
+            many rows remain.
+        """
+        found, unknown = np.empty((len(asked), k), np.int64), []
+        searched = tiles(parts, WIDTH)
+        room = np.empty(min(QUERIES, len(asked)) * max(stop - start for start, stop in searched), np.float32)
+        for at in range(0, len(asked), QUERIES):
+            queries = asked[at : at + QUERIES]
+            folded, squares = self._folded(queries, multiply)
+            folded[:, -1] = 1
+            remaining = _Remaining(queries, squares, k, measure)
+            for start, stop in searched:
+                products = room[: len(folded) * (stop - start)].reshape(len(folded), stop - start)
+                multiply(folded, self._rows[start:stop], products)
+                remaining.look_among(products, start)
+            found[at : at + QUERIES] = remaining.nearest()
+            unknown.append(at + np.flatnonzero(remaining.too_many))
+        return found, np.concatenate(unknown)
+
+    def _folded(self, vectors: np.ndarray, multiply: Multiply) -> tuple[np.ndarray, np.ndarray]:
+        """``(m, p + 2)``: coordinates in the directions, the length of what is left, and a column to be filled.
+
+        Also ``(m,)`` the squares, less what rounding may make of them: folded vectors, and products of them, are off by
+        less than ``rounding`` times the vectors' lengths; what is left is off by more, where that is little. Of
+        (a + b)^2 <= (1 + LONGER) a^2 + (1 + 1 / LONGER) b^2 the first is a distance, the second what both are off by.
+        """
+        count, dimension = self._directions.shape[0], self._directions.shape[1] - 1
+        folded = np.empty((len(vectors), count + 2), np.float32)
+        leading = np.empty((len(vectors), count), np.float32)
+        multiply(vectors, self._directions, leading)
+        folded[:, :count] = leading
+        squares = np.einsum("md,md->m", vectors[:, :dimension], vectors[:, :dimension])
+        rest = squares - np.einsum("mp,mp->m", leading, leading)
+        folded[:, count] = np.sqrt(np.maximum(rest, 0))
+        rounding = dimension * 2.0**-24
+        off = 2 * rounding * squares
+        of_rest = off * (off / np.maximum(np.maximum(rest, off), np.finfo(np.float32).tiny))
+        of_all = rounding**2 * squares + of_rest
+        return folded, squares - 3 * rounding * squares - 4 * (1 + 1 / LONGER) * of_all
+
+
+def leading_directions(bank: np.ndarray, centre: np.ndarray) -> np.ndarray | None:
+    """The directions in which most of a bank's variance lies.
+
+    Args:
+        bank: ``(n, d)`` float32.
+        centre: ``(d,)`` float32.
+
+    Returns:
+        ``(p, d)`` float32, orthonormal; None where more than half of the dimensions would be needed, and where no row
+        differs from the centre.
+    """
+    sample = bank[:: max(1, len(bank) // SAMPLE)] - centre
+    moment = sample.T @ sample
+    if not np.isfinite(moment).all():
+        return None
+    variance, directions = np.linalg.eigh(moment.astype(np.float64))  # the largest last
+    held = np.cumsum(variance[::-1])
+    if held[-1] <= 0:
+        return None
+    count = 1 + int(np.searchsorted(held, VARIANCE * held[-1]))
+    return directions[:, -count:].T.astype(np.float32) if count <= len(centre) // 2 else None
+
+
+class _Remaining:
+    """The rows that may still be among the nearest of a few queries.
+
+    Args:
+        asked: ``(m, d + 1)`` queries taken from the centre, and a 1.
+        squares: ``(m,)`` of ``FoldedRows``.
+        k: how many nearest are looked for.
+        measure: takes distances in all dimensions.
+
+    Attributes:
+        too_many: ``(m,)`` bool, the queries for which they were given up.
+    """
+
+    def __init__(self, asked: np.ndarray, squares: np.ndarray, k: int, measure: Measure) -> None:
+        self._asked, self._squares, self._k, self._measure = asked, squares, k, measure
+        self._rows = np.empty((len(asked), 0), np.int64)
+        self._measured = np.empty((len(asked), 0), np.float32)
+        # numbers of queries, of rows, and their products, which are to be measured
+        self._others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.too_many = np.zeros(len(asked), bool)
+
+    def look_among(self, products: np.ndarray, start: int) -> None:
+        """Measure the rows that seem nearest of some; keep others that may be as near as the nearest measured.
+
+        Args:
+            products: ``(m, w)`` float32 of folded queries and rows; overwritten.
+            start: number of the first row.
+        """
+        width = products.shape[1]
+        columns, _ = largest(products, min(self._k, width))
+        np.put_along_axis(products, columns, np.float32(-np.inf), axis=1)
+        rows = columns + start
+        self._rows = np.concatenate([self._rows, rows], axis=1)
+        self._measured = np.concatenate([self._measured, self._measure(self._asked, rows)], axis=1)
+        near = products >= self._least(self._reach())[:, None]
+        most = max(self._k, width // ONE_OF)
+        if np.count_nonzero(near) > most * len(near):
+            self.too_many |= near.sum(axis=1) > most
+            near[self.too_many] = False
+        flat = np.flatnonzero(near)
+        self._others.append((flat // width, flat % width + start, products.ravel()[flat]))
+
+    def nearest(self) -> np.ndarray:
+        """``(m, k)`` int64, the numbers of the nearest rows, of equally near ones the first; in no order."""
+        reach = self._reach()
+        queries, rows, products = (np.concatenate(each) for each in zip(*self._others, strict=True))
+        still = products >= self._least(reach)[queries]
+        queries, rows = queries[still], rows[still]
+        squared = np.empty(len(rows), np.float32)
+        for some in range(0, len(rows), PAIRS):
+            pairs = slice(some, some + PAIRS)
+            squared[pairs] = self._measure(self._asked[queries[pairs]], rows[pairs, None])[:, 0]
+        within = squared <= reach[queries]
+        known, place = np.nonzero(self._measured <= reach[:, None])
+        queries = np.concatenate([known, queries[within]])
+        rows = np.concatenate([self._rows[known, place], rows[within]])
+        squared = np.concatenate([self._measured[known, place], squared[within]])
+        order = np.lexsort((rows, squared, queries))
+        first = np.searchsorted(queries[order], np.arange(len(self._asked)))
+        return rows[order][first[:, None] + np.arange(self._k)]
+
+    def _reach(self) -> np.ndarray:
+        """``(m,)`` float32, the squared distance of the k-th nearest row measured; infinite where fewer are."""
+        if self._measured.shape[1] < self._k:
+            return np.full(len(self._asked), np.inf, np.float32)
+        if self._k == 1:
+            return self._measured.min(axis=1)  # in a tenth of the time
+        return np.partition(self._measured, self._k - 1, axis=1)[:, self._k - 1]
+
+    def _least(self, reach: np.ndarray) -> np.ndarray:
+        """``(m,)`` float32, the least product of a folded row that may lie within reach."""
+        least = (self._squares - reach * (1 + 2 * LONGER)) / 2
+        return np.where(self.too_many, np.float32(np.inf), least)
