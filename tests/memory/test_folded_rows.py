@@ -154,6 +154,54 @@ def test_what_cannot_be_folded_is_searched_as_it_is() -> None:
     assert np.array_equal(search.search(alike)[1][:, 0], np.arange(300))
 
 
+def plain_search(search: NearestNeighbors) -> NearestNeighbors:
+    plain = NearestNeighbors(search.bank)
+    plain._tried_to_fold = True
+    return plain
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20, 1.5e19])
+@pytest.mark.parametrize("k", [1, 6])
+@pytest.mark.parametrize("place", [0, -1])
+def test_queries_that_have_no_distances_are_answered_as_without_folding(
+    place: int, k: int, value: float
+) -> None:
+    points = rows_like_those_of_networks(330, 24, np.random.default_rng(5))
+    bank, asked = points[:300], points[300:]
+    asked[place, 3] = value
+    search = NearestNeighbors(bank)
+    squared, index = search.search(asked, k)
+    assert search._folded is not None
+    expected, first = plain_search(search).search(asked, k)
+    assert np.array_equal(squared, expected, equal_nan=True) and np.array_equal(index, first)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20])
+def test_a_bank_with_a_row_that_has_no_distances_is_not_folded(value: float) -> None:
+    points = rows_like_those_of_networks(4230, 24, np.random.default_rng(6))
+    points[1, 3] = value  # of every second row the directions are taken
+    search = NearestNeighbors(points[:4200])
+    squared, _ = search.search(points[4200:])
+    assert search._folded is None and np.isfinite(squared).all()
+
+
+def test_no_queries_have_no_neighbours() -> None:
+    points = rows_like_those_of_networks(300, 24, np.random.default_rng(7))
+    search = NearestNeighbors(points)
+    assert search.search(points[:20])[1].shape == (20, 1) and search._folded is not None
+    assert search.search(points[:0], 2)[1].shape == (0, 2)
+    assert search.search_each(points[:5], [(5, None), (0, slice(0, 3))], 2)[1].shape == (5, 2)
+
+
+def test_distances_of_which_float32_has_few_digits_are_compared_in_all_dimensions() -> None:
+    for seed in range(20):
+        points = rows_like_those_of_networks(330, 24, np.random.default_rng(seed)) * np.float32(1e-22)
+        search = NearestNeighbors(points[:300])
+        squared, _ = search.search(points[300:], 2)
+        assert search._folded is not None
+        assert (squared <= plain_search(search).search(points[300:], 2)[0]).all()
+
+
 def test_a_bank_is_folded_once_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     bank = rows_like_those_of_networks(400, 24, np.random.default_rng(4))
     monkeypatch.setattr(nearest, "DIRECTIONS", 5)

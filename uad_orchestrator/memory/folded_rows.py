@@ -36,6 +36,9 @@ PAIRS = 1024
 LONGER = 2.0**-8
 """A squared distance is taken for so much longer than it is, lest folded ones be longer by rounding."""
 
+TINY = 2.0**-110
+"""And for so much: float32 has fewer digits of what the bounds are made of where they are about as small."""
+
 
 class FoldedRows:
     """The exact search by way of folded rows.
@@ -67,7 +70,7 @@ class FoldedRows:
             ``(m, k)`` int64 row numbers; and the numbers of those queries for which they are not known, since too
             many rows remain.
         """
-        found, unknown = np.empty((len(asked), k), np.int64), []
+        found, unknown = np.empty((len(asked), k), np.int64), [np.empty(0, np.int64)]
         searched = tiles(parts, WIDTH)
         room = np.empty(min(QUERIES, len(asked)) * max(stop - start for start, stop in searched), np.float32)
         for at in range(0, len(asked), QUERIES):
@@ -105,18 +108,19 @@ class FoldedRows:
         return folded, squares - 3 * rounding * squares - 4 * (1 + 1 / LONGER) * of_all
 
 
-def leading_directions(bank: np.ndarray, centre: np.ndarray) -> np.ndarray | None:
+def leading_directions(rows: np.ndarray) -> np.ndarray | None:
     """The directions in which most of a bank's variance lies.
 
     Args:
-        bank: ``(n, d)`` float32.
-        centre: ``(d,)`` float32.
+        rows: ``(n, d + 1)`` float32, the bank's taken from its centre, and minus half their squares.
 
     Returns:
-        ``(p, d)`` float32, orthonormal; None where more than half of the dimensions would be needed, and where no row
-        differs from the centre.
+        ``(p, d)`` float32, orthonormal; None where more than half of the dimensions would be needed, where no row
+        differs from the centre, and where values are not finite, or too large to be squared.
     """
-    sample = bank[:: max(1, len(bank) // SAMPLE)] - centre
+    if not np.isfinite(rows[:, -1]).all():
+        return None
+    sample = rows[:: max(1, len(rows) // SAMPLE), :-1]
     moment = sample.T @ sample
     if not np.isfinite(moment).all():
         return None
@@ -125,7 +129,7 @@ def leading_directions(bank: np.ndarray, centre: np.ndarray) -> np.ndarray | Non
     if held[-1] <= 0:
         return None
     count = 1 + int(np.searchsorted(held, VARIANCE * held[-1]))
-    return directions[:, -count:].T.astype(np.float32) if count <= len(centre) // 2 else None
+    return directions[:, -count:].T.astype(np.float32) if count <= len(moment) // 2 else None
 
 
 class _Remaining:
@@ -143,11 +147,14 @@ class _Remaining:
 
     def __init__(self, asked: np.ndarray, squares: np.ndarray, k: int, measure: Measure) -> None:
         self._asked, self._squares, self._k, self._measure = asked, squares, k, measure
-        self._rows = np.empty((len(asked), 0), np.int64)
-        self._measured = np.empty((len(asked), 0), np.float32)
+        # per rows looked among the numbers of those that were measured, and their squared distances
+        self._measured: list[tuple[np.ndarray, np.ndarray]] = []
         # numbers of queries, of rows, and their products, which are to be measured
         self._others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.too_many = np.zeros(len(asked), bool)
+        self._least_measured = np.full(
+            (len(asked), k), np.inf, np.float32
+        )  # the last column the largest of them
+        self.too_many = ~np.isfinite(squares)  # of what is not finite nothing is known
 
     def look_among(self, products: np.ndarray, start: int) -> None:
         """Measure the rows that seem nearest of some; keep others that may be as near as the nearest measured.
@@ -160,8 +167,10 @@ class _Remaining:
         columns, _ = largest(products, min(self._k, width))
         np.put_along_axis(products, columns, np.float32(-np.inf), axis=1)
         rows = columns + start
-        self._rows = np.concatenate([self._rows, rows], axis=1)
-        self._measured = np.concatenate([self._measured, self._measure(self._asked, rows)], axis=1)
+        squared = self._measure(self._asked, rows)
+        self._measured.append((rows, squared))
+        known = np.concatenate([self._least_measured, squared], axis=1)
+        self._least_measured = np.partition(known, self._k - 1, axis=1)[:, : self._k]
         near = products >= self._least(self._reach())[:, None]
         most = max(self._k, width // ONE_OF)
         if np.count_nonzero(near) > most * len(near):
@@ -181,23 +190,20 @@ class _Remaining:
             pairs = slice(some, some + PAIRS)
             squared[pairs] = self._measure(self._asked[queries[pairs]], rows[pairs, None])[:, 0]
         within = squared <= reach[queries]
-        known, place = np.nonzero(self._measured <= reach[:, None])
+        near, measured = (np.concatenate(each, axis=1) for each in zip(*self._measured, strict=True))
+        known, place = np.nonzero(~(measured > reach[:, None]))  # with those that are no number: each has k
         queries = np.concatenate([known, queries[within]])
-        rows = np.concatenate([self._rows[known, place], rows[within]])
-        squared = np.concatenate([self._measured[known, place], squared[within]])
+        rows = np.concatenate([near[known, place], rows[within]])
+        squared = np.concatenate([measured[known, place], squared[within]])
         order = np.lexsort((rows, squared, queries))
         first = np.searchsorted(queries[order], np.arange(len(self._asked)))
         return rows[order][first[:, None] + np.arange(self._k)]
 
     def _reach(self) -> np.ndarray:
         """``(m,)`` float32, the squared distance of the k-th nearest row measured; infinite where fewer are."""
-        if self._measured.shape[1] < self._k:
-            return np.full(len(self._asked), np.inf, np.float32)
-        if self._k == 1:
-            return self._measured.min(axis=1)  # in a tenth of the time
-        return np.partition(self._measured, self._k - 1, axis=1)[:, self._k - 1]
+        return self._least_measured[:, -1]
 
     def _least(self, reach: np.ndarray) -> np.ndarray:
-        """``(m,)`` float32, the least product of a folded row that may lie within reach."""
-        least = (self._squares - reach * (1 + 2 * LONGER)) / 2
-        return np.where(self.too_many, np.float32(np.inf), least)
+        """``(m,)`` float32, the least product of a folded row that may lie within reach; no product is -inf."""
+        least = (self._squares - reach * (1 + 2 * LONGER) - TINY) / 2
+        return np.where(self.too_many, np.float32(np.inf), np.maximum(least, np.finfo(np.float32).min))

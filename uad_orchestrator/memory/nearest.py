@@ -282,7 +282,7 @@ class NearestNeighbors:
             self._multiplied += queries * self.bank.size
             if self._multiplied < DIRECTIONS * dimension**3 + self.bank.size * dimension // 2:
                 return None
-            directions = leading_directions(self.bank, self.centre)
+            directions = leading_directions(self._rows)
             if directions is not None:
                 self._folded = FoldedRows(self._rows, directions, multiply)
             self._tried_to_fold = True
