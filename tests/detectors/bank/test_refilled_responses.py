@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from tests.detectors.bank.rows.test_refilled import DETECTORS, detector
 from tests.detectors.conftest import textures
 from tests.detectors.protocol.test_calibration import sources
+from uad_orchestrator.detectors.bank.patchcore import PatchCore
+from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.memory.nearest import NearestNeighbors
 
 GROUPS = ["a", "b", "a", "c", "b", "a", "d", "e", "e"]
@@ -58,3 +62,21 @@ def test_few_patches_are_compared_with_all_rows_of_the_refilled_bank(
     assert 0 < compared < 144 / 2
     list(fitted.respond(without, [train[4]]))
     assert compared > 144
+
+
+def test_a_detector_that_responds_otherwise_does_so_by_both_banks() -> None:
+    class Doubled(PatchCore):
+        def respond(self, *given: Any, **named: Any) -> Iterator[Response]:
+            for response in super().respond(*given, **named):
+                yield replace(response, score=2 * response.score)
+
+    train = sources(textures(9, size=(48, 48)))
+    plain = detector("patchcore")
+    doubled = Doubled(plain.stream, plain.fit_settings, plain.scoring_settings, plain.map_settings)
+    state = plain.fit_state(train)
+    (without,) = plain.states_without(state, train, [train[4].group])
+    (expected,), (found,) = (
+        [[response.score for response in both] for both in each.respond_both(state, without, [train[4]])]
+        for each in (plain, doubled)
+    )
+    assert found == [2 * score for score in expected]
