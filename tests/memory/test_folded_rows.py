@@ -17,6 +17,7 @@ from uad_orchestrator.memory.nearest import NearestNeighbors
 def _folded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "WORTH_FOLDING", 0)
     monkeypatch.setattr(nearest, "DIRECTIONS", 0)
+    monkeypatch.setattr(nearest, "FEW_NEIGHBOURS", 2**40)
 
 
 @pytest.fixture
@@ -210,6 +211,12 @@ def test_a_bank_is_folded_once_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     for queries, folded in ((pays - 10, False), (8, False), (8, True), (1, True)):
         search.search(bank[:queries])
         assert (search._folded is not None) is folded
+    monkeypatch.setattr(nearest, "FEW_NEIGHBOURS", 2)
+    many = NearestNeighbors(bank)
+    many.search(bank, 3)
+    assert many._folded is None
+    many.search(bank, 2)
+    assert many._folded is not None
     monkeypatch.setattr(nearest, "WORTH_FOLDING", 400 * 24 + 1)
     small = NearestNeighbors(bank)
     small.search(bank)

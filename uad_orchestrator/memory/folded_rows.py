@@ -83,9 +83,10 @@ class FoldedRows:
                 multiply(folded, self._rows[start:stop], products)
                 remaining.look_among(products, start)
             found[at : at + QUERIES] = remaining.nearest()
-            unknown.append(at + np.flatnonzero(remaining.too_many))
+            unknown.append(at + np.flatnonzero(remaining.given_up))
         return found, np.concatenate(unknown)
 
+    @np.errstate(over="ignore", invalid="ignore")  # queries that are not finite are given up
     def _folded(self, vectors: np.ndarray, multiply: Multiply) -> tuple[np.ndarray, np.ndarray]:
         """``(m, p + 2)``: coordinates in the directions, the length of what is left, and a column to be filled.
 
@@ -142,7 +143,7 @@ class _Remaining:
         measure: takes distances in all dimensions.
 
     Attributes:
-        too_many: ``(m,)`` bool, the queries for which they were given up.
+        given_up: ``(m,)`` bool, the queries of which too many rows remain, or that are not finite.
     """
 
     def __init__(self, asked: np.ndarray, squares: np.ndarray, k: int, measure: Measure) -> None:
@@ -151,10 +152,9 @@ class _Remaining:
         self._measured: list[tuple[np.ndarray, np.ndarray]] = []
         # numbers of queries, of rows, and their products, which are to be measured
         self._others: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._least_measured = np.full(
-            (len(asked), k), np.inf, np.float32
-        )  # the last column the largest of them
-        self.too_many = ~np.isfinite(squares)  # of what is not finite nothing is known
+        # of the k least of these the largest stands last
+        self._least_measured = np.full((len(asked), k), np.inf, np.float32)
+        self.given_up = ~np.isfinite(squares)  # of what is not finite nothing is known
 
     def look_among(self, products: np.ndarray, start: int) -> None:
         """Measure the rows that seem nearest of some; keep others that may be as near as the nearest measured.
@@ -174,8 +174,8 @@ class _Remaining:
         near = products >= self._least(self._reach())[:, None]
         most = max(self._k, width // ONE_OF)
         if np.count_nonzero(near) > most * len(near):
-            self.too_many |= near.sum(axis=1) > most
-            near[self.too_many] = False
+            self.given_up |= near.sum(axis=1) > most
+            near[self.given_up] = False
         flat = np.flatnonzero(near)
         self._others.append((flat // width, flat % width + start, products.ravel()[flat]))
 
@@ -206,4 +206,4 @@ class _Remaining:
     def _least(self, reach: np.ndarray) -> np.ndarray:
         """``(m,)`` float32, the least product of a folded row that may lie within reach; no product is -inf."""
         least = (self._squares - reach * (1 + 2 * LONGER) - TINY) / 2
-        return np.where(self.too_many, np.float32(np.inf), np.maximum(least, np.finfo(np.float32).min))
+        return np.where(self.given_up, np.float32(np.inf), np.maximum(least, np.finfo(np.float32).min))

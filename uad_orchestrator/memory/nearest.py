@@ -39,6 +39,9 @@ SMALL = 10_000_000
 WORTH_FOLDING = 350_000
 """Values of a bank, rows times dimension, from which on folded rows save more than their bookkeeping takes."""
 
+FEW_NEIGHBOURS = 5
+"""Neighbours up to which folded rows are faster; of more, too many rows remain to be measured."""
+
 DIRECTIONS = 16
 """Multiplications that it takes to find a bank's directions, of its dimension to the third power."""
 
@@ -75,7 +78,7 @@ class NearestNeighbors:
     distance to itself is 0. Of rows equally near the first is taken.
 
     On the CPU a large bank is folded once so much was asked for that it pays (``folded_rows``): from then on most rows
-    are passed over by a few of their coordinates, and the same neighbours are found in a third of the time.
+    are passed over by a few of their coordinates, and the same neighbours are found in a third to a half of the time.
 
     On a device the rows are sent there once, and all of a search runs there, in float32; where its memory does not
     suffice, the search goes on on the CPU, and a warning says so.
@@ -264,7 +267,7 @@ class NearestNeighbors:
             near = [self._find_faiss(asked, min(wanted, stop - start), start, stop) for start, stop in parts]
             return np.concatenate(near, axis=1)
         multiply = multiply_with_torch if backend == "torch" else multiply_with_numpy
-        folded = self._folded_rows(len(asked), multiply)
+        folded = self._folded_rows(len(asked), k, multiply)
         if folded is None:
             return largest_products(asked, self._rows, wanted, parts, multiply)
         found, unknown = folded.nearest(asked, k, parts, multiply, self._squared)
@@ -273,9 +276,9 @@ class NearestNeighbors:
             found[unknown] = self._nearest(asked[unknown], every, k)[1]
         return found
 
-    def _folded_rows(self, queries: int, multiply: Multiply) -> FoldedRows | None:
+    def _folded_rows(self, queries: int, k: int, multiply: Multiply) -> FoldedRows | None:
         """The rows folded, once so much is asked for that it pays; None before, and where it never does."""
-        if self.bank.size < WORTH_FOLDING:
+        if self.bank.size < WORTH_FOLDING or k > FEW_NEIGHBOURS:
             return None
         if not self._tried_to_fold:
             dimension = self.bank.shape[1]

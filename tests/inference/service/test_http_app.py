@@ -64,7 +64,8 @@ def test_an_image_has_a_name_that_tells_it_apart(client: TestClient) -> None:
     assert name("?name=part%2018.png", content=body) == "part 18.png"
     file = {"file": ("cam.png", body, "image/png")}
     assert (name(files=file), name("?name=part-19", files=file)) == ("cam.png", "part-19")
-    assert name("?name=", content=body, headers={"X-Request-ID": "part-20"}) == "part-20"
+    for blank in ("", "%20"):
+        assert name(f"?name={blank}", content=body, headers={"X-Request-ID": "part-20"}) == "part-20"
 
 
 def test_a_form_has_one_file(client: TestClient) -> None:

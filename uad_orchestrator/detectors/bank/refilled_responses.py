@@ -1,4 +1,4 @@
-"""Responses by a bank and by the same bank refilled without an image, of which one search in the bank is the most."""
+"""Responses by a bank and by the same bank refilled without an image: the bank is searched once for both."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ async def _image_of(request: Request, body: bytes) -> tuple[bytes, str]:
         data, name = await _uploaded(request, body)
     if not data:
         raise HTTPException(400, "the request is empty: send an image file")
-    return data, request.query_params.get("name") or name or request_id(request)
+    return data, request.query_params.get("name", "").strip() or name or request_id(request)
 
 
 async def _uploaded(request: Request, body: bytes) -> tuple[bytes, str]:

@@ -30,7 +30,9 @@ def partitioned_check(
     def decorate(check: CheckFunction) -> dg.AssetChecksDefinition:
         @wraps(check)
         def of_a_partition(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            if not context.has_partition_key:  # the button "Execute all" of Dagster's UI asks for none
+            if (
+                partitions is not None and not context.has_partition_key
+            ):  # the button "Execute all" of Dagster's UI asks for none
                 raise dg.Failure(NO_PARTITION, allow_retries=False)
             return check(context)
 
