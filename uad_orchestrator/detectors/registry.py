@@ -66,7 +66,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             scoring=PatchCoreScoring,
             default_embedder=EmbedderSettings(name="filter_bank"),
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
-            versions={"fit": 1, "scoring": 3, "maps": 1},
+            versions={"fit": 1, "scoring": 4, "maps": 1},
         ),
         DetectorSpec(
             model="vision_anomalydino",
@@ -75,7 +75,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             scoring=AnomalyDinoScoring,
             default_embedder=EmbedderSettings(name=DINO_V2),
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="image"),
-            versions={"fit": 1, "scoring": 3, "maps": 1},
+            versions={"fit": 1, "scoring": 4, "maps": 1},
         ),
         DetectorSpec(
             model="vision_openclip_patchknn",
@@ -84,7 +84,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             scoring=PatchKnnScoring,
             default_embedder=EmbedderSettings(name=WINCLIP),
             default_maps=MapSettings(),
-            versions={"fit": 1, "scoring": 3, "maps": 1},
+            versions={"fit": 1, "scoring": 4, "maps": 1},
         ),
         DetectorSpec(
             model="vision_openclip_promptscore",
@@ -123,7 +123,7 @@ DETECTORS: Mapping[str, DetectorSpec] = {
             # every quarter of the network's depth, as the blocks leave them
             default_embedder=EmbedderSettings(name=DINO_V2, layers=("2", "5", "8", "11"), norm="none"),
             default_maps=MapSettings(gaussian_sigma=4.0, sigma_space="input"),
-            versions={"fit": 1, "scoring": 3, "maps": 1},
+            versions={"fit": 1, "scoring": 4, "maps": 1},
         ),
         DetectorSpec(
             model="vision_musc",

@@ -272,14 +272,17 @@ def test_sampled_groups_are_refilled_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", ["patchcore", "softpatch", "superadd", "patchknn"])
-def test_a_good_part_of_all_patches_leaves_no_holes(name: str) -> None:
-    """But SoftPatch's rows weigh less with the image than without it."""
+def test_holes_are_filled_whatever_part_of_all_patches_is_kept(name: str) -> None:
     train = sources(textures(9, size=(48, 48)))
-    thick = "refilled" if name == "softpatch" else "leave_one_image_out"
-    for ratio, ending in ((0.2, "refilled"), (0.25, thick)):
+    for ratio in (0.2, 0.25, 0.6):
         coreset = {"method": "density" if name == "superadd" else "batched_greedy", "ratio": ratio}
-        fitted = detector(name, coreset=coreset).fit(train)
-        assert fitted.image_point_.origin.endswith(ending)
+        assert detector(name, coreset=coreset).fit(train).image_point_.origin.endswith("refilled")
+
+
+@pytest.mark.parametrize("coreset", [{"method": "none"}, {"method": "random", "ratio": 0.3}])
+def test_all_patches_or_random_ones_leave_no_holes(coreset: dict[str, Any]) -> None:
+    fitted = detector("patchcore", coreset=coreset).fit(sources(textures(9, size=(48, 48))))
+    assert fitted.image_point_.origin == "leave_one_image_out"
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

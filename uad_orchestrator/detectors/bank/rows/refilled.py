@@ -23,9 +23,6 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.refill import density_without, greedy_without
 
-HARDLY_THINNED = 4
-"""From one row of so many patches on, holes change scores by 1 to 2 %, and would cost more than the fit to fill."""
-
 LONG_SEARCH = 5e9
 """Multiplications, of all patches with all rows, up to which every group is refilled: a second or two."""
 
@@ -36,14 +33,14 @@ SAMPLED = 10
 def groups_to_refill(state: DetectorState, recipe: BankRecipe) -> int:
     """For how many groups a bank is refilled; what is counted decides, never time.
 
-    For none where holes matter little: where every patch, a random part of them or a good part was kept, and rows
-    weigh the same without an image. A bank that is searched through an index is left as it is: an index per image would
-    cost more than all searches.
+    For none where there are no holes: where every patch or a random part of them was kept, and rows weigh the same
+    without an image. A bank that is searched through an index is left as it is: an index per image would cost more than
+    all searches.
     """
     rows, patches = len(state.arrays["bank"]), state.facts["patches"]
     if not by_distance(recipe.coreset) or "cells" in state.arrays:
         return 0
-    if rows >= patches // HARDLY_THINNED and recipe.weigh_without is None:
+    if rows >= patches and recipe.weigh_without is None:
         return 0
     groups = len({image["group"] for image in state.facts["images"]})
     dimension = min(recipe.coreset.projection_dim, state.facts["dimension"])
