@@ -190,10 +190,10 @@ def why(
 @contextmanager
 def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
     """The project and Dagster's instance in use."""
+    from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
     from uad_orchestrator.orchestration.dagster_instance.event_log import other_prefixes
     from uad_orchestrator.orchestration.dagster_instance.instance import (
         damage_named,
-        held_connections,
         open_instance,
     )
     from uad_orchestrator.project import PROJECT_FILE, open_project

@@ -69,7 +69,8 @@ def private_names() -> set[str]:
 
 
 def _own_names() -> Iterator[str]:
-    for path in PACKAGE.rglob("*.py"):
+    """What we call so, too; not where a class of ours stands in for one of Dagster's, and so has its names."""
+    for path in set(PACKAGE.rglob("*.py")) - {PACKAGE / "orchestration/dagster_instance/postgres.py"}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 yield node.name

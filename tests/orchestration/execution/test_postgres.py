@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster import DagsterRunStatus
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -28,13 +29,14 @@ from uad_orchestrator.orchestration.cells.board import current_board
 from uad_orchestrator.orchestration.dagster_instance import event_log
 from uad_orchestrator.orchestration.dagster_instance.asked_for import asked_for
 from uad_orchestrator.orchestration.dagster_instance.check_events import evaluation, latest_results
+from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     asking_alone,
     damage_named,
-    held_connections,
     open_instance,
     open_reference,
+    project_dagster_home,
     reference_to,
 )
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
@@ -45,6 +47,7 @@ from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, NODES
 from uad_orchestrator.orchestration.versions.stores import InstanceError, open_state, open_store
 from uad_orchestrator.project import Project, demo_project
 from uad_orchestrator.reporting.board.leaderboard import Leaderboard
+from uad_orchestrator.storage.atomic import write_text
 
 URL = "UAD_POSTGRES_URL"
 
@@ -254,11 +257,17 @@ def at_once(works: list[Callable[[], object]]) -> list[object]:
     return [results.get(place) for place in range(len(works))]
 
 
+@pytest.mark.parametrize("by_the_storage", [True, False])
 def test_connections_are_held_and_one_that_the_server_closed_is_replaced(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, by_the_storage: bool
 ) -> None:
+    """By the storage of ``uad init --cluster``; by ours who ask, where the settings name dagster-postgres' own."""
     project = demo_project(tmp_path)
-    write_cluster_settings(project)
+    if by_the_storage:
+        write_cluster_settings(project)
+    else:
+        plain = {"storage": {"postgres": {"postgres_url": {"env": URL}}}}
+        write_text(project_dagster_home(project) / "dagster.yaml", yaml.safe_dump(plain))
     opened: list[object] = []
 
     def note(*connection: object) -> None:
@@ -276,21 +285,24 @@ def test_connections_are_held_and_one_that_the_server_closed_is_replaced(
             assert time.monotonic() < until, f"{found}, not {count}"
             time.sleep(0.05)
 
-    with open_instance(project) as instance, connection(database) as cursor:
+    events = int(by_the_storage)  # the question by which an instance is opened
+    with connection(database) as cursor, open_instance(project) as instance:
         event.listen(Pool, "connect", note)
         try:
             with held_connections(instance), held_connections(instance):
                 for _ in range(50):
                     assert instance.get_runs_count() == 0
                 assert len(opened) == 1
-                wait_until_others_are(1)
+                wait_until_others_are(1 + events)
                 cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
                 wait_until_others_are(0)
                 assert instance.get_runs_count() == 0 and len(opened) == 2
-            wait_until_others_are(0)  # none is left open
-            assert instance.get_runs_count() == 0 and len(opened) == 3
+            wait_until_others_are(int(by_the_storage))  # else none is left open
+            assert instance.get_runs_count() == 0 and len(opened) == 2 + (not by_the_storage)
         finally:
             event.remove(Pool, "connect", note)
+        instance.dispose()
+        wait_until_others_are(0)
 
 
 def test_machines_that_open_an_empty_database_at_once_do_not_trip_over_each_other(

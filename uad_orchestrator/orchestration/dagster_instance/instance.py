@@ -1,6 +1,6 @@
 """Dagster's instance of a project: where runs and events are recorded.
 
-Not public API of Dagster here: the class of what its own checks of types raise; how a storage holds its connections.
+Not public API of Dagster here: the class of what its own checks of types raise.
 """
 
 from __future__ import annotations
@@ -54,10 +54,6 @@ run_retries:             # of runs whose process died; what an asset says is wro
   max_retries: 2
   retry_on_asset_or_op_failure: false
 """
-
-
-HELD_SECONDS, MOST_MORE = 60, 20
-"""How old a connection may be that is used again, and how many may be open beside it, closed after use."""
 
 
 def dagster_home(project: Project) -> Path:
@@ -197,41 +193,3 @@ def reference_to(instance: dg.DagsterInstance) -> InstanceReference:
 def open_reference(reference: InstanceReference) -> dg.DagsterInstance:
     """The instance of another process, opened in this one; use it in a ``with`` statement."""
     return dg.DagsterInstance.from_ref(reference)
-
-
-@contextmanager
-def held_connections(instance: dg.DagsterInstance) -> Iterator[None]:
-    """While an instance in PostgreSQL keeps its connections from question to question, as Dagster's web server does.
-
-    A cell's run asks hundreds of questions, each of which costs a connection otherwise. One that the server has closed
-    meanwhile is replaced before it is used. Elsewhere, and while they are held already, nothing happens.
-    """
-    from sqlalchemy import event
-    from sqlalchemy.pool import NullPool
-
-    storages: list[Any] = [instance.event_log_storage, instance.run_storage, instance.schedule_storage]
-    postgres = [one for one in storages if type(one).__module__.startswith("dagster_postgres.")]
-    engines = [one._engine for one in postgres]
-    if not any(isinstance(engine.pool, NullPool) for engine in engines):
-        yield
-        return
-    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=HELD_SECONDS, max_overflow=MOST_MORE)
-    for storage in postgres:
-        event.listen(storage._engine, "checkout", _refuse_closed)
-    try:
-        yield
-    finally:
-        for storage, engine in zip(postgres, engines, strict=True):
-            storage._engine.dispose()
-            storage._engine = engine
-
-
-def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
-    """Before a connection that was held is used; the pool opens another where this says that it is closed."""
-    from sqlalchemy.exc import DisconnectionError
-
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except connection.Error as error:
-        raise DisconnectionError from error

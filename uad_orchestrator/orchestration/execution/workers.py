@@ -16,9 +16,9 @@ from threading import Thread
 
 import dagster as dg
 
+from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     InstanceReference,
-    held_connections,
     open_reference,
     reference_to,
 )

@@ -13,6 +13,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
 from tests.cli.invoke import uad
+from uad_orchestrator.orchestration.dagster_instance import postgres
 from uad_orchestrator.orchestration.dagster_instance.settings.cluster import CLUSTER_YAML
 from uad_orchestrator.project import load_project
 
@@ -38,8 +39,12 @@ def settings(home: Path) -> InstanceRef:
 
 
 def test_records_go_to_the_database_that_the_environment_names(settings: InstanceRef) -> None:
-    assert settings.storage_data is not None and settings.storage_data.module_name == "dagster_postgres"
-    storage: dict[str, Any] = yaml.safe_load(settings.storage_data.config_yaml)
+    data = settings.storage_data
+    assert data is not None and (data.module_name, data.class_name) == (
+        postgres.__name__,
+        "DagsterPostgresStorage",
+    )
+    storage: dict[str, Any] = yaml.safe_load(data.config_yaml)
     assert storage == {"postgres_url": {"env": "UAD_POSTGRES_URL"}}, (
         "the password is in no file, and in no job"
     )

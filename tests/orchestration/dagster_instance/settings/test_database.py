@@ -97,7 +97,7 @@ def test_what_uad_init_writes_fits_once_its_variables_are_set(
     monkeypatch.setenv("UAD_POSTGRES_URL", empty_database(server))
     assert said(lambda settings: None) == {}
     monkeypatch.delenv("UAD_POSTGRES_URL")
-    assert list(said(lambda settings: None)) == ["dagster.yaml: storage.postgres.postgres_url"]
+    assert list(said(lambda settings: None)) == ["dagster.yaml: storage.custom.config.postgres_url"]
 
 
 def test_a_server_that_refuses_or_is_not_there_is_said_without_the_password(

@@ -182,7 +182,7 @@ def test_runs_that_start_at_once_need_no_longer_timeout() -> None:
 
 def test_variables_that_are_not_set_are_named_where_they_stand() -> None:
     found = misfits(CLUSTER, environ={"UAD_POSTGRES_URL": ""})
-    assert set(found) == {"storage.postgres.postgres_url", "run_launcher.config.ray.address"}
+    assert set(found) == {"storage.custom.config.postgres_url", "run_launcher.config.ray.address"}
     assert "UAD_RAY_ADDRESS, which is not set" in found["run_launcher.config.ray.address"][1]
 
 

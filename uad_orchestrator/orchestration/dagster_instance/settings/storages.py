@@ -49,13 +49,15 @@ def storages(settings: Mapping[str, Any]) -> list[Storage]:
     named = get(settings, "storage")
     if isinstance(named, Mapping) and named:
         kind = str(next(iter(named)))
+        if kind == "custom":
+            return [_by_class("storage.custom", {"module": "", **mapping(named[kind])})]
         return [Storage(f"storage.{kind}", kind, mapping(named[kind]))]
     if any(settings.get(section) for section in SEPARATE):
-        return [_separate(section, mapping(settings.get(section))) for section in SEPARATE]
+        return [_by_class(section, mapping(settings.get(section))) for section in SEPARATE]
     return [Storage("storage", "sqlite", {})]
 
 
-def _separate(section: str, value: Mapping[str, Any]) -> Storage:
+def _by_class(section: str, value: Mapping[str, Any]) -> Storage:
     named = f"{value.get('module', 'sqlite')}.{value.get('class')}".lower()
     kind = next((kind for kind in ("postgres", "mysql", "sqlite") if kind in named), "custom")
     return Storage(f"{section}.config", kind, mapping(value.get("config")))
