@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,3 +32,16 @@ def test_the_code_location_loads_whole(loaded: dg.Definitions) -> None:
 def test_what_a_click_starts_runs_in_one_process(loaded: dg.Definitions) -> None:
     clicked, job = loaded.resolve_implicit_global_asset_job_def(), loaded.resolve_job_def("plant__cell")
     assert clicked.executor_def is job.executor_def is dg.in_process_executor
+
+
+def test_what_a_job_has_loaded_is_not_looked_through_at_each_collection(tmp_path: Path) -> None:
+    Workshop.build(tmp_path, {"alpha": ["disc"]}, train=1)
+    code = "import gc, uad_orchestrator.definitions; print(gc.get_freeze_count() / len(gc.get_objects()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "UAD_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) > 100

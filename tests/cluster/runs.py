@@ -12,6 +12,9 @@ from tests.end_to_end.ui_process import Server, wait_for
 PATIENCE = 600.0
 """Seconds until something comes of a run; a busy machine needs them, an idle one a tenth."""
 
+EVERY = 1.0
+"""Seconds from question to question, while many runs end: who watches takes the processors of those who work."""
+
 _RUNS = "{runsOrError {... on Runs {results {runId status creationTime endTime tags {key value}}}}}"
 
 
@@ -91,7 +94,7 @@ def all_ended(server: Server, cells: int, before: Collection[str] = ()) -> list[
         done = {run.cell for run in found if run.status == "SUCCESS" and "|" in run.cell}
         return found if len(done) == cells and not any(run.under_way for run in found) else None
 
-    return wait_for(ended, PATIENCE, f"{cells} cells are computed")
+    return wait_for(ended, PATIENCE, f"{cells} cells are computed", EVERY)
 
 
 def backfills_ended(server: Server) -> None:
@@ -101,7 +104,7 @@ def backfills_ended(server: Server) -> None:
         found = server.ask("{partitionBackfillsOrError {... on PartitionBackfills {results {status}}}}")
         return all(one["status"] != "REQUESTED" for one in found["partitionBackfillsOrError"]["results"])
 
-    wait_for(ended, PATIENCE, "the backfills end")
+    wait_for(ended, PATIENCE, "the backfills end", EVERY)
 
 
 def _why(server: Server, run: Run) -> str:

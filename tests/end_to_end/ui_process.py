@@ -29,13 +29,13 @@ def clean_environment(**more: str) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "DAGSTER_DISABLE_TELEMETRY": "1"} | more
 
 
-def wait_for(question: Callable[[], Found], seconds: float, what: str) -> Found:
-    """The first answer that is not empty; AssertionError after ``seconds``."""
+def wait_for(question: Callable[[], Found], seconds: float, what: str, every: float = 0.2) -> Found:
+    """The first answer that is not empty, asked for ``every`` so many seconds; AssertionError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := question():
             return answer
-        time.sleep(0.2)
+        time.sleep(every)
     raise AssertionError(f"{what}: not within {seconds:g} s")
 
 

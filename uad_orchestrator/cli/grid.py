@@ -190,6 +190,7 @@ def why(
 @contextmanager
 def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
     """The project and Dagster's instance in use."""
+    from uad_orchestrator.garbage import keep_what_is_loaded
     from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
     from uad_orchestrator.orchestration.dagster_instance.event_log import other_prefixes
     from uad_orchestrator.orchestration.dagster_instance.instance import (
@@ -200,6 +201,7 @@ def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
 
     project = open_project(home)
     with open_instance(project) as instance, damage_named(project), held_connections(instance):
+        keep_what_is_loaded()
         for prefix in other_prefixes(instance, project):
             note(
                 f"Note: in this Dagster instance the project's assets are under the key prefix {list(prefix)}, none "

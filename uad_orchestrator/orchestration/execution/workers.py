@@ -16,6 +16,7 @@ from threading import Thread
 
 import dagster as dg
 
+from uad_orchestrator.garbage import keep_what_is_loaded
 from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     InstanceReference,
@@ -143,6 +144,7 @@ def serve(
         suppress(EOFError, BrokenPipeError),
     ):
         runner = CellRunner(project, opened, refresh_id, (device,))
+        keep_what_is_loaded()
         while True:
             connection.send(runner.run(connection.recv()))
 

@@ -122,9 +122,11 @@ class HeatmapScale:
 
 def colours(position: np.ndarray) -> np.ndarray:
     """``(..., 3)`` uint8 RGB for positions in [0, 1] on a heatmap scale."""
-    import matplotlib
+    import cv2
 
-    return (matplotlib.colormaps["turbo"](position)[..., :3] * 255 + 0.5).astype(np.uint8)
+    steps = np.arange(256, dtype=np.uint8)[None]
+    turbo = cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[0, :, ::-1]
+    return turbo[np.minimum(np.asarray(position) * 256, 255).astype(np.uint8)]
 
 
 def opacity(position: np.ndarray) -> np.ndarray:

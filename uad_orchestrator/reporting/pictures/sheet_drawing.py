@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -54,15 +55,23 @@ class _Type:
 
     @classmethod
     def for_tiles(cls, tile: int) -> _Type:
-        import matplotlib
         from PIL import ImageFont
 
         size = max(9, min(13, tile // 10))
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        fonts = _matplotlibs_fonts()
         plain, bold = (
             ImageFont.truetype(str(fonts / name), size) for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
         )
         return cls(plain, bold, round(size * 1.5))
+
+
+def _matplotlibs_fonts() -> Path:
+    """The folder; matplotlib itself is not imported, which takes longer than a sheet."""
+    found = find_spec("matplotlib")
+    assert found is not None and found.origin is not None, (
+        "matplotlib is not installed, though we depend on it"
+    )
+    return Path(found.origin).with_name("mpl-data") / "fonts" / "ttf"
 
 
 def fitted_size(size: tuple[int, int], width: int) -> tuple[int, int]:
