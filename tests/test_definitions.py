@@ -36,7 +36,7 @@ def test_what_a_click_starts_runs_in_one_process(loaded: dg.Definitions) -> None
 
 def test_what_a_job_has_loaded_is_not_looked_through_at_each_collection(tmp_path: Path) -> None:
     Workshop.build(tmp_path, {"alpha": ["disc"]}, train=1)
-    code = "import gc, uad_orchestrator.definitions; print(gc.get_freeze_count() / len(gc.get_objects()))"
+    code = "import gc, uad_orchestrator.definitions; print(gc.get_freeze_count())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "UAD_HOME": str(tmp_path)},
@@ -44,4 +44,4 @@ def test_what_a_job_has_loaded_is_not_looked_through_at_each_collection(tmp_path
         text=True,
         check=True,
     )
-    assert float(done.stdout) > 100
+    assert int(done.stdout) > 50_000

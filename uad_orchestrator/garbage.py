@@ -10,7 +10,7 @@ from functools import cache
 def keep_what_is_loaded() -> None:
     """Let all objects there are stay without being looked at again, for processes that are ours alone.
 
-    Dagster and what comes with it are 300,000 objects that live as long as the process. Each full collection walks
+    Dagster and what comes with it are 200,000 objects that live as long as the process. Each full collection walks
     through them, and the modules that are loaded after them cause dozens: a fifth of a short job's processor seconds.
     """
     gc.freeze()
