@@ -27,6 +27,7 @@ from uad_orchestrator.orchestration.dagster_instance.instance import open_instan
 from uad_orchestrator.orchestration.dagster_instance.runs import cells_at_work, is_last_of_backfill
 from uad_orchestrator.orchestration.execution.backfill import hand_over
 from uad_orchestrator.orchestration.execution.group_runs import run_group
+from uad_orchestrator.orchestration.planning import plan
 from uad_orchestrator.orchestration.versions.selection import Selection
 
 GROUP = "alpha/disc: dino +1"
@@ -94,6 +95,23 @@ def test_the_next_run_computes_what_is_stale_and_embeds_nothing_twice(
         metadata = {name: value.value for name, value in output.step_output_data.metadata.items()}
     assert (metadata["computed"], metadata["embedded_images"]) == (1, 0), "the other cell embedded the images"
     assert {cell.key for cell in workshop.plan().by_cell()} == {BRIGHT}
+
+
+def test_a_run_looks_at_its_own_cells_alone(
+    empty: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leaderboard's version is made of all cells: each node would read the images of the whole benchmark."""
+
+    def refuse(*arguments: object) -> str:
+        raise AssertionError("the leaderboard is looked at")
+
+    monkeypatch.setattr(plan, "board_version", refuse)
+    workshop = empty.copied_to(tmp_path / "home")
+    with pytest.raises(AssertionError):
+        workshop.plan()
+    with open_instance(workshop.project) as instance:
+        job = build_definitions(workshop.project).resolve_job_def("cells")
+        assert job.execute_in_process(instance=instance, partition_key=GROUP).success
 
 
 @pytest.mark.parametrize("tags", [{}, {"dagster/partition": "alpha/disc: gone +1"}])

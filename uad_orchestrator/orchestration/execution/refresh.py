@@ -147,7 +147,7 @@ def refresh(
     if rehash:
         set_aside_damaged(state, store, selection)
     with store.listed():
-        plan = Planner(state, store, instance).plan(selection)
+        plan = Planner(state, store, instance).plan(selection, board=not within_run)
         changed = report_inputs(instance, project, plan.inputs, store)
         put_back_inputs(store, state, [cell for cell in state.cells if selection.covers(cell)])
     result = RefreshResult(

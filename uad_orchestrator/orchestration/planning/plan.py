@@ -95,13 +95,18 @@ class Planner:
     store: ArtifactStore
     instance: dg.DagsterInstance
 
-    def plan(self, selection: Selection) -> Plan:
-        """The plan of the selected cells."""
+    def plan(self, selection: Selection, *, board: bool = True) -> Plan:
+        """The plan of the selected cells.
+
+        Args:
+            selection: which.
+            board: look at the leaderboard, too, where it is selected: its version is made of all cells of the grid.
+        """
         started = time.perf_counter()
         with self.store.listed():
-            return self._plan(selection, started)
+            return self._plan(selection, board and selection.names("leaderboard"), started)
 
-    def _plan(self, selection: Selection, started: float) -> Plan:
+    def _plan(self, selection: Selection, with_board: bool, started: float) -> Plan:
         reasons = Reasons(self.state, self.store)
         cells = [cell for cell in self.state.cells if selection.covers(cell)]
         stale: list[StaleNode] = []
@@ -110,7 +115,7 @@ class Planner:
             nodes = self._stale_of(cell, selection, reasons)
             stale += nodes
             fresh += sum(selection.names(asset) for asset in CELL_ASSETS) - len(nodes)
-        if selection.names("leaderboard"):
+        if with_board:
             board = self._stale_board(stale)
             stale += board
             fresh += 1 - len(board)
