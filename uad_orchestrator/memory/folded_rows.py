@@ -206,17 +206,18 @@ class _Remaining:
         self.given_up = ~np.isfinite(folded.squares)  # of what is not finite nothing is known
 
     def look_among(self, products: np.ndarray, start: int) -> None:
-        """Measure the rows that seem nearest of some; keep others that may be as near as the nearest measured.
+        """Measure the rows that seem nearest of some, if they may be nearer; keep others that may be, too.
 
         Args:
             products: ``(m, w)`` float32 of folded queries and rows; overwritten.
             start: number of the first row.
         """
-        width = products.shape[1]
-        columns, _ = largest(products, min(self._k, width))
+        width, k = products.shape[1], min(self._k, products.shape[1])
+        columns, found = largest(products, k)
         np.put_along_axis(products, columns, np.float32(-np.inf), axis=1)
-        rows = columns + start
-        squared = self._measure(self._asked, rows)
+        rows, squared = columns + start, np.full(columns.shape, np.inf, np.float32)
+        nearer = np.flatnonzero(found.max(axis=1) >= self._least(self._reach()))
+        squared[nearer] = self._measure(self._asked[nearer], rows[nearer])
         self._measured.append((rows, squared))
         known = np.concatenate([self._least_measured, squared], axis=1)
         self._least_measured = np.partition(known, self._k - 1, axis=1)[:, : self._k]

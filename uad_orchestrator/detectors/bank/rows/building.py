@@ -39,7 +39,7 @@ FLOAT16_TOLERANCE = 1e-3
 """Relative change of an image score up to which embeddings are kept in float16."""
 
 
-WORTH_KEEPING = 0.25
+WORTH_KEEPING = 0.5
 """Of the values of a coreset as it was searched for: so many may the numbers of the patches' nearest rows be, which
 calibration is faster with."""
 
