@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from tests.memory.devices import DEVICES
 from uad_orchestrator.memory import refill
 from uad_orchestrator.memory.coreset import density_draws, density_measure, density_rows
-from uad_orchestrator.memory.greedy_search import greedy_order, integer_points
+from uad_orchestrator.memory.greedy_search import greedy_coreset, greedy_order, integer_points
 from uad_orchestrator.memory.refill import density_without, greedy_without
 
 PARTS = [slice(0, 50), slice(50, 80), slice(80, 200)]
@@ -38,6 +38,22 @@ def test_turns_that_are_known_are_not_searched_for(monkeypatch: pytest.MonkeyPat
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
     other = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns[::-1]))
     assert not all(np.array_equal(a, b) for a, b in zip(other, expected, strict=True))
+
+
+def test_nearest_rows_that_are_known_are_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, parts = scattered(6), [slice(at, at + 10) for at in range(0, 200, 10)]
+    order, nearest = greedy_coreset(points.copy(), 60, seed=0)
+    chosen = np.sort(order)
+
+    def banks(nearest: np.ndarray | None) -> list[np.ndarray]:
+        return list(greedy_without(points.copy(), chosen, parts, 0, nearest=nearest))
+
+    expected, some = banks(None), nearest.copy()
+    some[::3] = -1
+    assert all(map(np.array_equal, banks(some), expected))
+    assert not all(map(np.array_equal, banks(np.where(some < 0, 59, some)), expected))
+    monkeypatch.setattr(refill, "_found", None)
+    assert all(map(np.array_equal, banks(nearest), expected))
 
 
 @pytest.mark.parametrize("neighbours", [0, 2, 3])

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from uad_orchestrator.memory.device import free_values, in_blocks, on_device_or_cpu, to_tensor
+from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.memory.nearest_chosen import KNOWN, NearestChosen
 
 FIELD = 2048
 """Farthest points that pools are taken from before all points are compared with what was chosen; more than a pool."""
@@ -49,6 +51,27 @@ def greedy_order(
     return _search(points, squares, start_distances(points, squares, seed, starting_points), m, device)
 
 
+def greedy_coreset(
+    projected: np.ndarray, m: int, seed: int, starting_points: int = 10, *, device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """``greedy_order``, and which of the rows the points are nearest to.
+
+    Returns:
+        ``(m,)`` int64 row numbers in the order of their choice; ``(n, k)`` int32 positions of each point's k nearest
+        in the ascending coreset, the nearest first, of equally near ones the first: three, or as many as there are.
+        -1: not known, where more than three are equally near.
+    """
+    points = integer_points(projected)
+    squares = np.einsum("np,np->n", points, points)
+    near = NearestChosen(points, squares)
+    order = _search(points, squares, start_distances(points, squares, seed, starting_points), m, device, near)
+    nearest = near.rows()
+    if nearest is None:  # searched on a device, where it takes no time
+        search = NearestNeighbors(points[np.sort(order)], device=device)
+        nearest = search.search(points, min(KNOWN, m))[1].astype(np.int32)
+    return order, nearest
+
+
 def order_of_choice(
     points: np.ndarray, chosen: np.ndarray, seed: int, starting_points: int = 10, *, device: str = "cpu"
 ) -> np.ndarray:
@@ -69,12 +92,19 @@ def order_of_choice(
     return _search(points[chosen], squares[chosen], starts[chosen], len(chosen), device)
 
 
-def _search(points: np.ndarray, squares: np.ndarray, starts: np.ndarray, m: int, device: str) -> np.ndarray:
+def _search(
+    points: np.ndarray,
+    squares: np.ndarray,
+    starts: np.ndarray,
+    m: int,
+    device: str,
+    near: NearestChosen | None = None,
+) -> np.ndarray:
     return on_device_or_cpu(
         device,
         "the search for a coreset",
         lambda: _order(DeviceDistances(points, squares, starts, device), points, m),
-        lambda: _order(Distances(points, squares, starts), points, m),
+        lambda: _order(Distances(points, squares, starts, near), points, m, to_the_end=near is not None),
     )
 
 
@@ -113,12 +143,15 @@ class AllDistances(Protocol):
 
 
 class Distances:
-    """``AllDistances`` on the CPU."""
+    """``AllDistances`` on the CPU; ``near`` learns from all that is compared."""
 
-    def __init__(self, points: np.ndarray, squares: np.ndarray, starts: np.ndarray) -> None:
+    def __init__(
+        self, points: np.ndarray, squares: np.ndarray, starts: np.ndarray, near: NearestChosen | None = None
+    ) -> None:
         self._points = points
         self._squares = squares
         self._distances = starts.copy()
+        self._near = near
 
     def at_least_the(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         least = np.partition(self._distances, -size)[-size]
@@ -126,10 +159,18 @@ class Distances:
         return numbers, self._distances[numbers]
 
     def lower(self, picks: np.ndarray) -> None:
-        rows = self._points[picks]
+        batches = [picks[start : start + PICKS] for start in range(0, len(picks), PICKS)]
+        numbers = [] if self._near is None else [self._near.begin(batch) for batch in batches]
+        rows = [self._points[batch] for batch in batches]
         for start in range(0, len(self._points), BLOCK):
             block = slice(start, start + BLOCK)
-            lower(self._distances[block], self._points[block], self._squares[block], rows)
+            now, points, squares = self._distances[block], self._points[block], self._squares[block]
+            least = [least_squared(points, squares, batch) for batch in rows]
+            for squared in least:
+                np.minimum(now, squared, out=now)
+            if self._near is not None:
+                for number, squared in zip(numbers, least, strict=True):
+                    self._near.learn(number, block, squared)
         self._distances[picks] = CHOSEN
 
 
@@ -163,7 +204,8 @@ class DeviceDistances:
         self._distances[chosen] = CHOSEN
 
 
-def _order(distances: AllDistances, points: np.ndarray, m: int) -> np.ndarray:
+def _order(distances: AllDistances, points: np.ndarray, m: int, to_the_end: bool = False) -> np.ndarray:
+    """``(m,)`` row numbers; ``to_the_end``: points are compared with the last rows, too."""
     order: list[np.ndarray] = []
     missing = m
     while missing:
@@ -171,7 +213,7 @@ def _order(distances: AllDistances, points: np.ndarray, m: int) -> np.ndarray:
         picks = field[choose_of_field(points[field], how_far, missing, len(field) == len(points))]
         order.append(picks)
         missing -= len(picks)
-        if missing:
+        if missing or to_the_end:
             distances.lower(picks)
     return np.concatenate(order)
 
@@ -238,9 +280,12 @@ def _choose_of_pool(points: np.ndarray, distances: np.ndarray, most: int) -> lis
 
 def lower(distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks: np.ndarray) -> None:
     """Squared distances of ``points`` from the bank, in place, with ``picks`` ``(c, p)`` taken into it."""
-    half = np.einsum("cp,cp->c", picks, picks)[:, None] / 2
     for start in range(0, len(picks), PICKS):
-        some = slice(start, start + PICKS)
-        products = picks[some] @ points.T
-        nearest = np.subtract(half[some], products, out=products).min(axis=0)
-        np.minimum(distances, squares + 2 * nearest, out=distances)
+        np.minimum(distances, least_squared(points, squares, picks[start : start + PICKS]), out=distances)
+
+
+def least_squared(points: np.ndarray, squares: np.ndarray, picks: np.ndarray) -> np.ndarray:
+    """``(n,)`` squared distances of ``points`` from the nearest of ``picks`` ``(c, p)``."""
+    half = np.einsum("cp,cp->c", picks, picks)[:, None] / 2
+    products = picks @ points.T
+    return np.asarray(squares + 2 * np.subtract(half, products, out=products).min(axis=0))

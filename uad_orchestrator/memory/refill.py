@@ -23,6 +23,7 @@ from uad_orchestrator.memory.greedy_search import (
     order_of_choice,
 )
 from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
 
 NEIGHBOURS = 4
 """The rows beside each of the image's among which those chosen after it are chosen anew, too: they were chosen far from
@@ -42,6 +43,7 @@ def greedy_without(
     starting_points: int = 10,
     *,
     turns: np.ndarray | None = None,
+    nearest: np.ndarray | None = None,
     barred: Iterable[np.ndarray] | None = None,
     device: str = "cpu",
 ) -> Iterator[np.ndarray]:
@@ -54,6 +56,7 @@ def greedy_without(
         seed: of the coreset, as the next is.
         starting_points: random points that its search started from.
         turns: ``(m,)`` when each of the coreset was chosen; None: that is searched for again.
+        nearest: ``(n, k)`` of ``greedy_coreset``; None: searched for, as those are of which it is not known.
         barred: for each part ``(n,)`` bool, the patches that may not be in a coreset without it; None: all may.
         device: where patches are compared; what is chosen is the same on each.
 
@@ -64,7 +67,7 @@ def greedy_without(
     points = integer_points(points)
     if turns is None:
         turns = np.argsort(order_of_choice(points, chosen, seed, starting_points, device=device))
-    near = _NearestRows(points, chosen, device, whole=True)
+    near = _NearestRows(points, chosen, device, nearest, whole=True)
     farthest = np.argsort(-near.squared[:, 0], kind="stable")
     for part, kept_out in zip(parts, repeat(None) if barred is None else barred, strict=False):
         gone = near.gone_with_later(part, turns, NEIGHBOURS)
@@ -122,10 +125,6 @@ def density_without(
         yield np.sort(np.concatenate([stays, drawn[np.isfinite(keys[drawn])]]))
 
 
-KNOWN = 3
-"""Nearest rows of each patch that are found at once: where one of them stays, it need not be searched for again."""
-
-
 class _NearestRows:
     """How far patches lie from a coreset, and from what stays of it where a part went.
 
@@ -133,16 +132,32 @@ class _NearestRows:
         points: ``(n, p)`` float32.
         rows: ``(m,)`` the coreset's numbers, ascending.
         device: where the nearest rows are found.
+        known: ``(n, k)`` positions of the nearest rows in ``rows``, where they are known.
         whole: points are whole numbers, of ``integer_points``.
 
     Attributes:
         squared: ``(n, k)`` float32 squared distances from the nearest rows, ascending.
     """
 
-    def __init__(self, points: np.ndarray, rows: np.ndarray, device: str, whole: bool = False) -> None:
+    def __init__(
+        self,
+        points: np.ndarray,
+        rows: np.ndarray,
+        device: str,
+        known: np.ndarray | None = None,
+        whole: bool = False,
+    ) -> None:
         self._points, self._rows, self._device, self._whole = points, rows, device, whole
         self._search = NearestNeighbors(points[rows], device=device)
-        self.squared, self._index = _found(self._search, points, min(KNOWN, len(rows)))
+        k = min(KNOWN, len(rows))
+        if known is None:
+            self.squared, self._index = _found(self._search, points, k)
+        else:
+            self._index = known.astype(np.int64)
+            unknown = np.flatnonzero(self._index[:, 0] == NONE)
+            if len(unknown):
+                self._index[unknown] = self._search.search(points[unknown], k)[1]
+            self.squared = self._search.distances(points, self._index)
 
     def gone(self, part: slice) -> np.ndarray:
         """``(m,)`` bool, the part's rows."""

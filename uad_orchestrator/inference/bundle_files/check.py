@@ -26,6 +26,7 @@ from pydantic import (
 from uad_orchestrator.detectors.protocol.fitted_look import FITTED_ON, fitted_on
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.inference.bundle import BundleError
+from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
 from uad_orchestrator.metrics.thresholds.operating_point import Pin
 from uad_orchestrator.postprocess.map_set import NormalMapStatistics
 from uad_orchestrator.storage.regular_file import read_regular
@@ -213,13 +214,21 @@ def _wrong_bank(state: DetectorState, suffix: str, images: int) -> Iterator[str]
     ends = starts.ndim == 1 and len(starts) == images + 1 and starts.dtype.kind in "iu"
     if not ends or starts[0] != 0 or starts[-1] != n or (starts[1:] < starts[:-1]).any():
         yield f"array {needed[2]}: expected {images + 1} ascending numbers from 0 to {n}"
-    weights, cells, turns = (arrays.get(f"{name}{suffix}") for name in ("weights", "cells", "turns"))
+    optional = ("weights", "cells", "turns", "nearest")
+    weights, cells, turns, nearest = (arrays.get(f"{name}{suffix}") for name in optional)
     if weights is not None and weights.shape != (n,):
         yield f"array weights{suffix}: expected {n}, a row of the bank each, not {list(weights.shape)}"
     if cells is not None and (cells.ndim != 2 or cells.shape[1] != width or not len(cells)):
         yield f"array cells{suffix}: expected rows of {width} values, not {list(cells.shape)}"
     if turns is not None and not np.array_equal(np.sort(turns, axis=None), np.arange(n)):
         yield f"array turns{suffix}: expected each of the numbers from 0 to {n - 1} once"
+    if nearest is not None and not _of_patches(nearest, n):
+        yield f"array nearest{suffix}: expected up to three numbers of rows, -1 to {n - 1}, of each patch"
+
+
+def _of_patches(nearest: np.ndarray, rows: int) -> bool:
+    fits = nearest.ndim == 2 and 1 <= nearest.shape[1] <= KNOWN and nearest.dtype.kind == "i"
+    return fits and (not nearest.size or bool(nearest.min() >= NONE and nearest.max() < rows))
 
 
 def _counted(layers: Any, directory: Path) -> range:

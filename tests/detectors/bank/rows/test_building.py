@@ -100,18 +100,38 @@ def test_a_buffer_holds_what_was_appended_whatever_was_expected(counts: list[int
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_greedy_coreset_says_when_each_row_was_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: list[np.ndarray] = []
-    greedy_order = building.greedy_order
+def test_a_greedy_coreset_says_when_each_row_was_chosen_and_which_patches_are_near_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    greedy_coreset = building.greedy_coreset
 
-    def noting(points: np.ndarray, *given: Any, **named: Any) -> np.ndarray:
-        chosen.append(greedy_order(points, *given, **named))
-        return chosen[-1]
+    def noting(points: np.ndarray, *given: Any, **named: Any) -> tuple[np.ndarray, np.ndarray]:
+        found.append(greedy_coreset(points, *given, **named))
+        return found[-1]
 
-    monkeypatch.setattr(building, "greedy_order", noting)
+    monkeypatch.setattr(building, "greedy_coreset", noting)
+    monkeypatch.setattr(building, "WORTH_KEEPING", 100)
     model, settings = DETECTORS[name]
-    state = detector(model, settings).fit_state(sources(NORMALS))
-    assert ("turns" in state.arrays) is bool(chosen) is (name in ("patchcore", "weighed"))
+    arrays = detector(model, settings).fit_state(sources(NORMALS)).arrays
+    assert ("turns" in arrays) is ("nearest" in arrays) is bool(found) is (name in ("patchcore", "weighed"))
+    if not found:
+        return
+    order, nearest = found[0]
     if name == "patchcore":
-        order = np.argsort(state.arrays["turns"])
-        assert np.array_equal(state.arrays["rows"][order], chosen[0])
+        assert np.array_equal(arrays["rows"][np.argsort(arrays["turns"])], order)
+        assert np.array_equal(arrays["nearest"], nearest)
+    else:
+        could_be_chosen = arrays["nearest"][:, 0] != -1
+        assert np.array_equal(arrays["nearest"][could_be_chosen], nearest)
+        assert could_be_chosen[arrays["rows"]].all() and (~could_be_chosen).sum() > 0
+        assert np.array_equal(arrays["nearest"][arrays["rows"], 0], np.arange(len(order))), "a row is its own"
+
+
+def test_nearest_rows_are_kept_where_they_are_small_beside_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = detector("vision_patchcore", {"coreset": {"ratio": 0.3}})
+    facts = fitted.fit_state(sources(NORMALS)).facts
+    share = 3 * facts["patches"] / (facts["bank_rows"] * facts["dimension"])
+    for worth, kept in ((0.99 * share, False), (1.01 * share, True)):
+        monkeypatch.setattr(building, "WORTH_KEEPING", worth)
+        assert ("nearest" in fitted.fit_state(sources(NORMALS)).arrays) is kept

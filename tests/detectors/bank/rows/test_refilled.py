@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from tests.detectors.conftest import CellMeans, textures
 from tests.detectors.protocol.test_calibration import sources
 from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.detectors.bank.rows import building
 from uad_orchestrator.detectors.bank.rows import refilled as refilled_module
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState
@@ -66,6 +67,21 @@ def test_nothing_of_the_image_is_left_and_the_bank_is_as_large_as_before(name: s
             kept, there = np.isin(rows, state.arrays[f"rows{layer}"]), state.arrays[f"rows{layer}"]
             where = np.searchsorted(there, rows[kept])
             assert np.array_equal(without.arrays[f"bank{layer}"][kept], before[where])
+
+
+@pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino"])
+def test_what_the_fit_knows_of_patches_changes_no_bank(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "WORTH_KEEPING", 100)
+    train = sources(textures(8, size=(48, 48)))
+    fitted = detector(name)
+    state = fitted.fit_state(train)
+    assert {"turns", "nearest"} < set(state.arrays)
+    groups = [image.group for image in train]
+    knowing = list(fitted.states_without(state, train, groups))
+    for array in ("turns", "nearest"):
+        del state.arrays[array]
+    for known, searched in zip(knowing, fitted.states_without(state, train, groups), strict=True):
+        assert all(np.array_equal(known.arrays[name], array) for name, array in searched.arrays.items())
 
 
 @pytest.mark.parametrize("discriminator", ["lof", "nearest", "unaligned_lof"])

@@ -25,8 +25,9 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, fitted_ima
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.approximate import choose_index
 from uad_orchestrator.memory.coreset import coreset_size, coverage, density_rows, random_rows
-from uad_orchestrator.memory.greedy_search import greedy_order
+from uad_orchestrator.memory.greedy_search import greedy_coreset, greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
 
 COVERAGE_SAMPLE = 4096
 """Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
@@ -38,14 +39,31 @@ FLOAT16_TOLERANCE = 1e-3
 """Relative change of an image score up to which embeddings are kept in float16."""
 
 
-class _Selection(NamedTuple):
-    """The numbers of the rows to keep, of each image's first row (and of the end), the rows' weights, and when each of
-    those kept was chosen, where that was one after the other."""
+WORTH_KEEPING = 0.5
+"""Of the values of a coreset as it was searched for: so many may the numbers of the patches' nearest rows be, which
+calibration is faster with."""
 
-    chosen: np.ndarray
+
+class _Coreset(NamedTuple):
+    """Rows of a coreset among all patches.
+
+    Attributes:
+        rows: ``(m,)`` their numbers, ascending.
+        turns: ``(m,)`` int32, when each was chosen, where that was one after the other.
+        nearest: ``(n, k)`` int32 of ``greedy_coreset``, where that was searched for.
+    """
+
+    rows: np.ndarray
+    turns: np.ndarray | None = None
+    nearest: np.ndarray | None = None
+
+
+class _Selection(NamedTuple):
+    """What is kept of all patches, the number of each image's first (and of the end), and the patches' weights."""
+
+    coreset: _Coreset
     starts: np.ndarray
     weights: np.ndarray | None
-    turns: np.ndarray | None
 
 
 def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe) -> DetectorState:
@@ -57,8 +75,9 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     Returns:
         arrays ``bank`` (m, d) float32, ``rows`` (m,) int64 (each row's number among all patches),
         ``row_starts`` (images + 1,) int64 (where in the bank an image's rows begin), where patches are weighed
-        ``weights`` (m,) float32, of a greedy coreset ``turns`` (m,) int32 (when each row was chosen), and where the
-        bank is searched approximately ``cells`` (c, d) float32;
+        ``weights`` (m,) float32, of a greedy coreset ``turns`` (m,) int32 (when each row was chosen) and, where it is
+        small beside the bank, ``nearest`` (n, k) int32 (the rows that each patch was nearest to, -1 where it could not
+        be chosen), and where the bank is searched approximately ``cells`` (c, d) float32;
         facts: the images in that order, the precision, counts, coverage.
     """
     images = in_groups(images)
@@ -66,14 +85,17 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
         precision, change = _choose_precision(stream, images, recipe)
         compute_change = _compute_change(stream, images, recipe, precision)
         kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
-        chosen, patch_starts, weights, turns = _select(stream, images, recipe, precision, kept)
+        coreset, patch_starts, weights = _select(stream, images, recipe, precision, kept)
+        chosen = coreset.rows
         bank, sample, sampled = _collect(stream, images, recipe, precision, chosen, patch_starts, kept)
     del kept
     row_starts = np.searchsorted(chosen, patch_starts)
     arrays = {"bank": bank, "rows": chosen, "row_starts": row_starts}
     further: dict[str, Any] = {} if compute_change is None else {"compute_score_change": compute_change}
-    if turns is not None:
-        arrays["turns"] = turns
+    if coreset.turns is not None:
+        arrays["turns"] = coreset.turns
+    if coreset.nearest is not None:
+        arrays["nearest"] = coreset.nearest
     if weights is not None:
         arrays["weights"] = weights[chosen]
         further["patches_left_out"] = int(patch_starts[-1]) - len(eligible_patches(weights, recipe.left_out))
@@ -115,22 +137,29 @@ def _select(
     n = int(starts[-1])
     if recipe.weigh is None:
         del patches
-        chosen, turns = _thinned(n, points, recipe, stream.device)
-        return _Selection(chosen, starts, None, turns)
+        return _Selection(_thinned(n, points, recipe, stream.device), starts, None)
     weights = patches.weights(recipe.weigh)
     eligible = eligible_patches(weights, recipe.left_out)
     if points is not None:
         points = points[eligible]
     del patches
-    thinned, turns = _thinned(n, points, recipe, stream.device, len(eligible))
-    return _Selection(eligible[thinned], starts, weights, turns)
+    thinned = _thinned(n, points, recipe, stream.device, len(eligible))
+    return _Selection(_among_all(thinned, eligible, n), starts, weights)
+
+
+def _among_all(thinned: _Coreset, eligible: np.ndarray, n: int) -> _Coreset:
+    """A coreset of the ``eligible`` of ``n`` patches."""
+    nearest = thinned.nearest
+    if nearest is not None:
+        nearest = np.full((n, nearest.shape[1]), NONE, np.int32)
+        nearest[eligible] = thinned.nearest
+    return _Coreset(eligible[thinned.rows], thinned.turns, nearest)
 
 
 def _thinned(
     n: int, points: np.ndarray | None, recipe: BankRecipe, device: str, eligible: int | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Which of the ``eligible`` rows are kept, ascending, and their turns; how many follows from ``n``, the number of
-    all.
+) -> _Coreset:
+    """Which of the ``eligible`` rows are kept; how many follows from ``n``, the number of all.
 
     Args:
         n: all patches.
@@ -145,12 +174,16 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        order = greedy_order(points, m, recipe.seed, coreset.starting_points, device=device)
+        nearest = None
+        if n * KNOWN <= WORTH_KEEPING * m * points.shape[1]:
+            order, nearest = greedy_coreset(points, m, recipe.seed, coreset.starting_points, device=device)
+        else:
+            order = greedy_order(points, m, recipe.seed, coreset.starting_points, device=device)
         turns = np.argsort(order)
-        return order[turns], turns.astype(np.int32)
+        return _Coreset(order[turns], turns.astype(np.int32), nearest)
     if coreset.method == "density" and points is not None:
-        return density_rows(points, m, recipe.seed, device=device), None
-    return np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed), None
+        return _Coreset(density_rows(points, m, recipe.seed, device=device))
+    return _Coreset(np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed))
 
 
 def _collect(

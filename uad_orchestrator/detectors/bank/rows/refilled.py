@@ -73,7 +73,7 @@ def refilled_banks(
     with stream.caching():
         patches = gather(stream, fitted, recipe, precision, kept)
         spans = [_images_of(group, state) for group in groups]
-        coreset = _Coreset(rows, state.arrays.get("turns"))
+        coreset = _Coreset(rows, state.arrays.get("turns"), state.arrays.get("nearest"))
         banks = list(_banks_without(patches, coreset, recipe, spans, stream.device))
         starts = patches.starts
         del patches
@@ -92,10 +92,12 @@ def refilled_banks(
 
 
 class _Coreset(NamedTuple):
-    """The numbers of a bank's rows among the patches, and when each was chosen, where the state says so."""
+    """The numbers of a bank's rows among the patches; when each was chosen, and which of them patches are nearest to,
+    where the state says so."""
 
     rows: np.ndarray
     turns: np.ndarray | None
+    nearest: np.ndarray | None
 
 
 class _Bank(NamedTuple):
@@ -131,7 +133,11 @@ def _banks_without(
     eligible = np.union1d(eligible_patches(weights, recipe.left_out), coreset.rows)
     bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
     own = [slice(int(start), int(stop)) for start, stop in bounds]
-    points, coreset = points[eligible], coreset._replace(rows=np.searchsorted(eligible, coreset.rows))
+    nearest = None if coreset.nearest is None else coreset.nearest[eligible]
+    points, coreset = (
+        points[eligible],
+        _Coreset(np.searchsorted(eligible, coreset.rows), coreset.turns, nearest),
+    )
     if without is None:
         for numbers in _rows_without(points, coreset, recipe, own, None, device):
             yield _Bank(eligible[numbers], weights[eligible[numbers]])
@@ -157,7 +163,17 @@ def _rows_without(
     device: str,
 ) -> Iterator[np.ndarray]:
     """Per part the numbers of the rows of a bank without it."""
-    rows, turns, seed, starts = *coreset, recipe.seed, recipe.coreset.starting_points
+    rows, turns, nearest = coreset
     if recipe.coreset.method == "density":
-        return density_without(points, rows, parts, seed, barred=barred, device=device)
-    return greedy_without(points, rows, parts, seed, starts, turns=turns, barred=barred, device=device)
+        return density_without(points, rows, parts, recipe.seed, barred=barred, device=device)
+    return greedy_without(
+        points,
+        rows,
+        parts,
+        recipe.seed,
+        recipe.coreset.starting_points,
+        turns=turns,
+        nearest=nearest,
+        barred=barred,
+        device=device,
+    )
