@@ -3,8 +3,10 @@
 All nodes are on this machine and share its cores with Dagster, PostgreSQL and the bucket; each takes one job at a time.
 The embedder sleeps, as one does that waits for a GPU of its own, so that what is measured is whether jobs keep the
 nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``), so that start-up is paid once a job, and
-are held against one node at the same jobs. They share this machine's cores, and what a job starts with keeps one busy
-for seconds. Beside it stands what a cell costs in processor seconds above one ``uad refresh`` on one machine.
+are held against one node at the same jobs, long enough to be a rate: all nodes begin at once, and what their jobs start
+with, which keeps a core busy for seconds, is shared by two cores; it takes some rounds until the start of one falls
+into the sleep of another. Beside it stands what a cell costs in processor seconds above one ``uad refresh`` on one
+machine.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from tests.cluster.deployment import Deployment, deployed, detector
 from tests.cluster.runs import all_ended, backfills_ended, runs
 from tests.end_to_end.ui_process import Server, running_ui
 
-JOBS = 3
-"""That each node takes, one after another."""
+JOBS, JOBS_OF_GROUPS = 3, 10
+"""That each node takes, one after another, at a cell a job and where cells are grouped."""
 GROUP = 3
 """Cells of a job, where they are grouped."""
 SLEEP = 1.0
@@ -61,7 +63,7 @@ class _Work:
 
 
 def run() -> list[BenchmarkRow]:
-    categories = [f"part{number:02}" for number in range(4 * JOBS)]
+    categories = [f"part{number:02}" for number in range(4 * JOBS_OF_GROUPS)]
     with (
         tempfile.TemporaryDirectory() as folder,
         deployed(Path(folder), categories, DETECTORS, SLEEP) as deployment,
@@ -81,7 +83,7 @@ def run() -> list[BenchmarkRow]:
         with running_ui(deployment.home) as server:
             group_4 = work(server, "group_4_*", categories)
             deployment.keep(1)
-            group_1 = work(server, "group_1_*", categories[:JOBS])
+            group_1 = work(server, "group_1_*", categories[:JOBS_OF_GROUPS])
         alone = deployment.new_home("alone", root=".uad")
         before = meter.seconds()
         deployment.uad("refresh", "--detector", "single_1", home=alone.home)
