@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,20 @@ def at_once(works: list[Callable[[], object]]) -> list[object]:
     return [results.get(place) for place in range(len(works))]
 
 
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def wait_until_others_are(cursor: Any, count: int) -> None:
+    """A connection that was closed is seen at the server for a moment yet."""
+    until = time.monotonic() + 60
+    while True:
+        cursor.execute(f"SELECT pid {OTHERS}")
+        if len(found := cursor.fetchall()) == count:
+            return
+        assert time.monotonic() < until, f"{found}, not {count}"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("by_the_storage", [True, False])
 def test_connections_are_held_and_one_that_the_server_closed_is_replaced(
     database: str, tmp_path: Path, by_the_storage: bool
@@ -273,18 +288,6 @@ def test_connections_are_held_and_one_that_the_server_closed_is_replaced(
     def note(*connection: object) -> None:
         opened.append(connection)
 
-    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-
-    def wait_until_others_are(count: int) -> None:
-        """A connection that was closed is seen at the server for a moment yet."""
-        until = time.monotonic() + 60
-        while True:
-            cursor.execute(f"SELECT pid {others}")
-            if len(found := cursor.fetchall()) == count:
-                return
-            assert time.monotonic() < until, f"{found}, not {count}"
-            time.sleep(0.05)
-
     events = int(by_the_storage)  # the question by which an instance is opened
     with connection(database) as cursor, open_instance(project) as instance:
         event.listen(Pool, "connect", note)
@@ -293,16 +296,30 @@ def test_connections_are_held_and_one_that_the_server_closed_is_replaced(
                 for _ in range(50):
                     assert instance.get_runs_count() == 0
                 assert len(opened) == 1
-                wait_until_others_are(1 + events)
-                cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
-                wait_until_others_are(0)
+                wait_until_others_are(cursor, 1 + events)
+                cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+                wait_until_others_are(cursor, 0)
                 assert instance.get_runs_count() == 0 and len(opened) == 2
-            wait_until_others_are(int(by_the_storage))  # else none is left open
+            wait_until_others_are(cursor, int(by_the_storage))  # else none is left open
             assert instance.get_runs_count() == 0 and len(opened) == 2 + (not by_the_storage)
         finally:
             event.remove(Pool, "connect", note)
         instance.dispose()
-        wait_until_others_are(0)
+        wait_until_others_are(cursor, 0)
+
+
+def test_what_is_held_is_closed_with_the_instance_and_when_a_web_server_holds_it_otherwise(
+    database: str, tmp_path: Path
+) -> None:
+    project = demo_project(tmp_path)
+    write_cluster_settings(project)
+    with connection(database) as cursor, open_instance(project) as instance:
+        for close in (partial(instance.optimize_for_webserver, 0, 60, 20), instance.dispose):
+            assert not instance.get_runs_count() and not instance.all_instigator_state()
+            assert not instance.get_asset_keys()
+            wait_until_others_are(cursor, 3)
+            close()
+            wait_until_others_are(cursor, 0)
 
 
 def test_machines_that_open_an_empty_database_at_once_do_not_trip_over_each_other(

@@ -33,8 +33,14 @@ class _Held:
         super().dispose()  # type: ignore[misc]
         self._engine.dispose()
 
+    def optimize_for_webserver(self, *arguments: Any, **named: Any) -> None:
+        """Close what is held before it is held otherwise."""
+        held = self._engine
+        super().optimize_for_webserver(*arguments, **named)  # type: ignore[misc]
+        held.dispose()
 
-class _Runs(_Held, dagster_postgres.PostgresRunStorage):
+
+class _Schedules(_Held, dagster_postgres.PostgresScheduleStorage):
     pass
 
 
@@ -42,8 +48,16 @@ class _Events(_Held, dagster_postgres.PostgresEventLogStorage):
     pass
 
 
-class _Schedules(_Held, dagster_postgres.PostgresScheduleStorage):
-    pass
+class _Runs(_Held, dagster_postgres.PostgresRunStorage):
+    """Closes the schedules with it, which Dagster's instance does not dispose of."""
+
+    def __init__(self, schedules: _Schedules, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._schedules = schedules
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._schedules.dispose()
 
 
 class DagsterPostgresStorage(DagsterStorage, ConfigurableClass):
@@ -53,9 +67,9 @@ class DagsterPostgresStorage(DagsterStorage, ConfigurableClass):
         self._inst_data = inst_data
         url, create = pg_url_from_config(config), config.get("should_autocreate_tables", True)
         token = get_token_provider_from_config(config)
-        self._runs = _Runs(url, create, token_provider=token)
-        self._events = _Events(url, create, token_provider=token)
         self._schedules = _Schedules(url, create, token_provider=token)
+        self._events = _Events(url, create, token_provider=token)
+        self._runs = _Runs(self._schedules, url, create, token_provider=token)
         super().__init__()
 
     @property

@@ -73,6 +73,7 @@ AT_ONCE = {"module": "dagster", "class": "DefaultRunCoordinator"}
     [
         (without("storage"), "storage", "error", "SQLite, files of this machine, while RayRunLauncher"),
         (with_value({"sqlite": {"base_dir": "/d"}}, "storage"), "storage.sqlite", "error", "SQLite"),
+        (without("storage"), "storage", "error", "expected PostgreSQL in storage, as `uad init"),
         (
             with_value(QUEUED, "run_coordinator"),
             "run_coordinator.config",

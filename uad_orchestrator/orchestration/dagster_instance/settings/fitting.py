@@ -67,7 +67,7 @@ def find_misfits(
 
 
 def _storage(settings: Mapping[str, Any], launcher: str, facts: ProjectFacts) -> Iterator[Misfit]:
-    remedy = "expected storage.postgres, as `uad init --cluster` writes it"
+    remedy = "expected PostgreSQL in storage, as `uad init --cluster` writes it"
     for storage in storages(settings):
         if storage.kind == "sqlite" and launcher not in HERE:
             said = f"is SQLite, files of this machine, while {launcher} runs jobs on others, which cannot write them"
