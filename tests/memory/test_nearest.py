@@ -249,3 +249,11 @@ def test_rounded_products_do_not_decide_between_two(how: Any) -> None:
     bank = np.concatenate([bank, bank + np.float32(2e-4)])
     squared, index = searching(bank, how).search(bank)
     assert np.array_equal(index[:, 0], np.arange(600)) and not squared.any()
+
+
+def test_of_many_rows_equally_near_the_first_are_named() -> None:
+    """Up to four: then no row more than those asked for, and a spare one, is looked for in another way."""
+    bank = np.ones((1000, 8), np.float32)
+    for k in (1, 3, 4):
+        squared, index = NearestNeighbors(bank).search(bank[:3], k)
+        assert not squared.any() and (index == np.arange(k)).all()

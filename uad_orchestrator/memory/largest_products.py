@@ -21,8 +21,8 @@ QUERIES = 512
 BLOCK_VALUES = 4_000_000
 """Products held at once: 16 MB."""
 
-FEW = 4
-"""So many largest values are looked for one after the other."""
+FEW = 5
+"""So many largest values are looked for one after the other, of equal ones the first."""
 
 FEW_COLUMNS = 256
 """Columns up to which all are looked at for the largest."""

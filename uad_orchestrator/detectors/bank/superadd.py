@@ -30,8 +30,9 @@ from uad_orchestrator.detectors.protocol.settings import MapSettings
 from uad_orchestrator.detectors.protocol.stages import DetectorState, Response
 from uad_orchestrator.images.source import ImageSource
 
-OF_A_LAYER = ("bank", "rows", "row_starts")
-"""The arrays each layer has its own of; in the state they are called ``bank_0``, ``bank_1``..."""
+OF_A_LAYER = ("bank", "rows", "row_starts", "turns", "nearest")
+"""The arrays each layer has its own of, the last two of a greedy coreset; in the state they are called ``bank_0``,
+``bank_1``..."""
 
 
 class SuperAdd(Detector):
@@ -151,8 +152,9 @@ def _banks(state: DetectorState, device: str) -> list[Bank]:
 
 
 def _layer(state: DetectorState, number: int) -> DetectorState:
-    return DetectorState({name: state.arrays[f"{name}_{number}"] for name in OF_A_LAYER}, state.facts)
+    of_layer = {name: state.arrays.get(f"{name}_{number}") for name in OF_A_LAYER}
+    return DetectorState({name: array for name, array in of_layer.items() if array is not None}, state.facts)
 
 
 def _of_layer(bank: DetectorState, number: int) -> dict[str, np.ndarray]:
-    return {f"{name}_{number}": bank.arrays[name] for name in OF_A_LAYER}
+    return {f"{name}_{number}": bank.arrays[name] for name in OF_A_LAYER if name in bank.arrays}

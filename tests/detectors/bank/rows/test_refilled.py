@@ -29,6 +29,7 @@ DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "softpatch": ("vision_softpatch", {"coreset": GREEDY, "lof_k": 3}),
     "anomalydino": ("vision_anomalydino", {"coreset": GREEDY, "rotation": [90.0]}),
     "superadd": ("vision_superadd", {"coreset": DENSITY, "tiles": {"tile_size": 48}}),
+    "superadd, greedy": ("vision_superadd", {"coreset": GREEDY, "tiles": {"tile_size": 48}}),
     "patchknn": ("vision_openclip_patchknn", {"coreset": GREEDY}),
     "augmented": ("vision_patchcore", {"coreset": GREEDY, "augment": {"copies": 1, "brightness": 0.1}}),
     "tiles": ("vision_patchcore", {"coreset": GREEDY, "tiling": {"tile_size": 32, "stride": 16}}),
@@ -69,19 +70,20 @@ def test_nothing_of_the_image_is_left_and_the_bank_is_as_large_as_before(name: s
             assert np.array_equal(without.arrays[f"bank{layer}"][kept], before[where])
 
 
-@pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino"])
+@pytest.mark.parametrize("name", ["patchcore", "softpatch", "anomalydino", "superadd, greedy"])
 def test_what_the_fit_knows_of_patches_changes_no_bank(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "WORTH_KEEPING", 100)
     train = sources(textures(8, size=(48, 48)))
     fitted = detector(name)
     state = fitted.fit_state(train)
-    assert {"turns", "nearest"} < set(state.arrays)
+    known = [array for array in state.arrays if array.partition("_")[0] in ("turns", "nearest")]
+    assert len(known) == 2 * state.facts.get("layers", 1)
     groups = [image.group for image in train]
     knowing = list(fitted.states_without(state, train, groups))
-    for array in ("turns", "nearest"):
+    for array in known:
         del state.arrays[array]
-    for known, searched in zip(knowing, fitted.states_without(state, train, groups), strict=True):
-        assert all(np.array_equal(known.arrays[name], array) for name, array in searched.arrays.items())
+    for ours, searched in zip(knowing, fitted.states_without(state, train, groups), strict=True):
+        assert all(np.array_equal(ours.arrays[name], array) for name, array in searched.arrays.items())
 
 
 @pytest.mark.parametrize("discriminator", ["lof", "nearest", "unaligned_lof"])

@@ -13,6 +13,7 @@ from uad_orchestrator.detectors.bank.rows.kept_rows import KeptRows
 from uad_orchestrator.detectors.bank.rows.patches import (
     KEPT_BYTES,
     BankRecipe,
+    Coreset,
     by_distance,
     collect_rows,
     eligible_patches,
@@ -38,30 +39,15 @@ PROBES = 3
 FLOAT16_TOLERANCE = 1e-3
 """Relative change of an image score up to which embeddings are kept in float16."""
 
-
 WORTH_KEEPING = 0.5
 """Of the values of a coreset as it was searched for: so many may the numbers of the patches' nearest rows be, which
 calibration is faster with."""
 
 
-class _Coreset(NamedTuple):
-    """Rows of a coreset among all patches.
-
-    Attributes:
-        rows: ``(m,)`` their numbers, ascending.
-        turns: ``(m,)`` int32, when each was chosen, where that was one after the other.
-        nearest: ``(n, k)`` int32 of ``greedy_coreset``, where that was searched for.
-    """
-
-    rows: np.ndarray
-    turns: np.ndarray | None = None
-    nearest: np.ndarray | None = None
-
-
 class _Selection(NamedTuple):
     """What is kept of all patches, the number of each image's first (and of the end), and the patches' weights."""
 
-    coreset: _Coreset
+    coreset: Coreset
     starts: np.ndarray
     weights: np.ndarray | None
 
@@ -147,18 +133,18 @@ def _select(
     return _Selection(_among_all(thinned, eligible, n), starts, weights)
 
 
-def _among_all(thinned: _Coreset, eligible: np.ndarray, n: int) -> _Coreset:
+def _among_all(thinned: Coreset, eligible: np.ndarray, n: int) -> Coreset:
     """A coreset of the ``eligible`` of ``n`` patches."""
     nearest = thinned.nearest
     if nearest is not None:
         nearest = np.full((n, nearest.shape[1]), NONE, np.int32)
         nearest[eligible] = thinned.nearest
-    return _Coreset(eligible[thinned.rows], thinned.turns, nearest)
+    return Coreset(eligible[thinned.rows], thinned.turns, nearest)
 
 
 def _thinned(
     n: int, points: np.ndarray | None, recipe: BankRecipe, device: str, eligible: int | None = None
-) -> _Coreset:
+) -> Coreset:
     """Which of the ``eligible`` rows are kept; how many follows from ``n``, the number of all.
 
     Args:
@@ -180,10 +166,10 @@ def _thinned(
         else:
             order = greedy_order(points, m, recipe.seed, coreset.starting_points, device=device)
         turns = np.argsort(order)
-        return _Coreset(order[turns], turns.astype(np.int32), nearest)
+        return Coreset(order[turns], turns.astype(np.int32), nearest)
     if coreset.method == "density" and points is not None:
-        return _Coreset(density_rows(points, m, recipe.seed, device=device))
-    return _Coreset(np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed))
+        return Coreset(density_rows(points, m, recipe.seed, device=device))
+    return Coreset(np.arange(m) if m == eligible else random_rows(eligible, m, recipe.seed))
 
 
 def _collect(

@@ -111,6 +111,20 @@ class Patches(NamedTuple):
         return [image._replace(rows=part) for image, part in zip(self.images, parts, strict=True)]
 
 
+class Coreset(NamedTuple):
+    """Rows of a coreset among all patches.
+
+    Attributes:
+        rows: ``(m,)`` their numbers, ascending.
+        turns: ``(m,)`` int32, when each was chosen; None where that was not one after the other, or is not known.
+        nearest: ``(n, k)`` int32 of ``greedy_coreset``; None where it is not known.
+    """
+
+    rows: np.ndarray
+    turns: np.ndarray | None = None
+    nearest: np.ndarray | None = None
+
+
 def in_groups(images: Sequence[ImageSource]) -> list[ImageSource]:
     """Each content once, images of a group side by side, groups in the order in which they first appear."""
     distinct = list({image.digest: image for image in reversed(images)}.values())[::-1]

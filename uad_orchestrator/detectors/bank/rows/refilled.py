@@ -12,6 +12,7 @@ from uad_orchestrator.detectors.bank.rows.kept_rows import KeptRows
 from uad_orchestrator.detectors.bank.rows.patches import (
     KEPT_BYTES,
     BankRecipe,
+    Coreset,
     Patches,
     by_distance,
     collect_rows,
@@ -73,7 +74,7 @@ def refilled_banks(
     with stream.caching():
         patches = gather(stream, fitted, recipe, precision, kept)
         spans = [_images_of(group, state) for group in groups]
-        coreset = _Coreset(rows, state.arrays.get("turns"), state.arrays.get("nearest"))
+        coreset = Coreset(rows, state.arrays.get("turns"), state.arrays.get("nearest"))
         banks = list(_banks_without(patches, coreset, recipe, spans, stream.device))
         starts = patches.starts
         del patches
@@ -91,15 +92,6 @@ def refilled_banks(
         yield DetectorState(arrays, state.facts)
 
 
-class _Coreset(NamedTuple):
-    """The numbers of a bank's rows among the patches; when each was chosen, and which of them patches are nearest to,
-    where the state says so."""
-
-    rows: np.ndarray
-    turns: np.ndarray | None
-    nearest: np.ndarray | None
-
-
 class _Bank(NamedTuple):
     """The numbers of a bank's rows among all patches, and their weights, where there are any."""
 
@@ -114,7 +106,7 @@ def _images_of(group: str, state: DetectorState) -> slice:
 
 
 def _banks_without(
-    patches: Patches, coreset: _Coreset, recipe: BankRecipe, spans: list[slice], device: str
+    patches: Patches, coreset: Coreset, recipe: BankRecipe, spans: list[slice], device: str
 ) -> Iterator[_Bank]:
     """Per span of images a bank without them, of the others' patches that may come into the bank."""
     points, starts = patches.points, patches.starts
@@ -136,7 +128,7 @@ def _banks_without(
     nearest = None if coreset.nearest is None else coreset.nearest[eligible]
     points, coreset = (
         points[eligible],
-        _Coreset(np.searchsorted(eligible, coreset.rows), coreset.turns, nearest),
+        Coreset(np.searchsorted(eligible, coreset.rows), coreset.turns, nearest),
     )
     if without is None:
         for numbers in _rows_without(points, coreset, recipe, own, None, device):
@@ -156,7 +148,7 @@ def _left_out(weights: np.ndarray, left_out: float) -> np.ndarray:
 
 def _rows_without(
     points: np.ndarray,
-    coreset: _Coreset,
+    coreset: Coreset,
     recipe: BankRecipe,
     parts: list[slice],
     barred: Iterable[np.ndarray] | None,
