@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 
 from tests.memory.devices import DEVICES
+from tests.memory.pieces import cut_into_pieces
 from uad_orchestrator.memory import device as device_module
 from uad_orchestrator.memory import greedy_search
 from uad_orchestrator.memory.coreset import project, random_projection, select_coreset
@@ -43,11 +44,7 @@ def test_the_order_is_that_of_the_plain_search_however_it_is_cut_into_pieces(
     embeddings: np.ndarray, m: int, pool: int, more: int, piece: int
 ) -> None:
     m = min(m, len(embeddings))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(greedy_search, "POOL", pool)
-        patched.setattr(greedy_search, "FIELD", pool + more)
-        patched.setattr(greedy_search, "PICKS", piece)
-        patched.setattr(greedy_search, "BLOCK", 4 * piece)
+    with cut_into_pieces(pool, more, piece):
         order = greedy_order(embeddings.copy(), m, seed=0, starting_points=len(embeddings))
     assert order.shape == (m,) and len(set(order.tolist())) == m, "a row is chosen once, duplicates included"
     for chosen, farthest in farthest_choices(integer_points(embeddings.copy()), order):

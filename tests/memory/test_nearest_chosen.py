@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 
 from tests.memory.devices import DEVICES
+from tests.memory.pieces import cut_into_pieces
 from uad_orchestrator.memory import greedy_search, nearest_chosen
 from uad_orchestrator.memory.greedy_search import greedy_coreset, greedy_order, integer_points
 from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
@@ -37,11 +38,7 @@ def test_they_are_the_nearest_of_all_rows_however_the_search_is_cut_into_pieces(
     points: np.ndarray, m: int, pool: int, more: int, piece: int
 ) -> None:
     m = min(m, len(points))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(greedy_search, "POOL", pool)
-        patched.setattr(greedy_search, "FIELD", pool + more)
-        patched.setattr(greedy_search, "PICKS", piece)
-        patched.setattr(greedy_search, "BLOCK", 4 * piece)
+    with cut_into_pieces(pool, more, piece) as patched:
         patched.setattr(nearest_chosen, "BLOCK", 3 * piece)
         order, nearest = greedy_coreset(points.copy(), m, 0)
         assert np.array_equal(order, greedy_order(points.copy(), m, 0))

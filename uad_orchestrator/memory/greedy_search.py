@@ -160,16 +160,16 @@ class Distances:
 
     def lower(self, picks: np.ndarray) -> None:
         batches = [picks[start : start + PICKS] for start in range(0, len(picks), PICKS)]
-        numbers = [] if self._near is None else [self._near.begin(batch) for batch in batches]
-        rows = [self._points[batch] for batch in batches]
+        numbered = [
+            (self._near.begin(batch) if self._near else None, self._points[batch]) for batch in batches
+        ]
         for start in range(0, len(self._points), BLOCK):
             block = slice(start, start + BLOCK)
             now, points, squares = self._distances[block], self._points[block], self._squares[block]
-            least = [least_squared(points, squares, batch) for batch in rows]
-            for squared in least:
+            for number, rows in numbered:
+                squared = least_squared(points, squares, rows)
                 np.minimum(now, squared, out=now)
-            if self._near is not None:
-                for number, squared in zip(numbers, least, strict=True):
+                if self._near is not None and number is not None:
                     self._near.learn(number, block, squared)
         self._distances[picks] = CHOSEN
 

@@ -75,13 +75,9 @@ class NearestChosen:
         order = np.concatenate(self._batches)
         position = np.empty(len(order), np.int32)
         position[np.argsort(order)] = np.arange(len(order))
-        ends = np.cumsum([len(picks) for picks in self._batches])[:-1]
-        found, squared = [], []
-        for batch_of in self._batch_of:
-            near, how_far = self._nearest_in_batches(batch_of, np.split(position, ends))
-            found.append(near)
-            squared.append(how_far)
-        rows, distances = np.concatenate(found, axis=1), np.concatenate(squared, axis=1)
+        positions = np.split(position, np.cumsum([len(picks) for picks in self._batches])[:-1])
+        found = [self._nearest_in_batches(batch_of, positions) for batch_of in self._batch_of]
+        rows, distances = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
         nearest = np.lexsort((rows, distances), axis=1)[:, : min(KNOWN, len(order))]
         rows = np.take_along_axis(rows, nearest, axis=1)
         rows[self._tied] = NONE

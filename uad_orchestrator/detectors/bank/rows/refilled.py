@@ -126,10 +126,8 @@ def _banks_without(
     bounds = [np.searchsorted(eligible, [part.start, part.stop]) for part in parts]
     own = [slice(int(start), int(stop)) for start, stop in bounds]
     nearest = None if coreset.nearest is None else coreset.nearest[eligible]
-    points, coreset = (
-        points[eligible],
-        Coreset(np.searchsorted(eligible, coreset.rows), coreset.turns, nearest),
-    )
+    coreset = coreset._replace(rows=np.searchsorted(eligible, coreset.rows), nearest=nearest)
+    points = points[eligible]
     if without is None:
         for numbers in _rows_without(points, coreset, recipe, own, None, device):
             yield _Bank(eligible[numbers], weights[eligible[numbers]])
