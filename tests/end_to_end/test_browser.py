@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.end_to_end, needs_chromium]
 CATEGORY, DETECTOR = "alpha/disc", "patchcore"
 SLOW = 120_000
 """Milliseconds to wait for what a busy machine may take long to show."""
+MENUS = 6
+"""Times that a menu is opened until a choice is made in it."""
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +178,23 @@ def ended(server: Server, run_id: str) -> dict[str, Any] | None:
 
 
 def choose_partition(page: Page, key: str) -> None:
-    """Tick a partition in the first selector that has none yet."""
-    page.get_by_text("Select a partition or create one").first.click()
-    page.get_by_role("menuitem", name=key).first.click()
-    page.keyboard.press("Escape")
+    """Tick a partition in the first selector that has none yet.
+
+    Dagster draws the dialog anew as answers arrive, which closes a menu that was just opened: then it is opened again.
+    """
+    unset = page.get_by_text("Select a partition or create one")
+    unset.first.wait_for()
+    left = unset.count() - 1
+    for _ in range(MENUS):
+        unset.first.click()
+        try:
+            page.get_by_role("menuitem", name=key).first.click(timeout=SLOW / MENUS)
+            sync_api.expect(unset).to_have_count(left, timeout=SLOW / MENUS)
+        except (sync_api.TimeoutError, AssertionError):
+            continue
+        page.keyboard.press("Escape")
+        return
+    pytest.fail(f"no partition {key!r} could be ticked in {MENUS} menus")
 
 
 def ended_runs(server: Server) -> list[str]:
