@@ -9,6 +9,7 @@ import numpy as np
 from uad_orchestrator.memory.device import to_tensor
 from uad_orchestrator.memory.greedy_search import greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
+from uad_orchestrator.memory.products import products
 
 Method = Literal["batched_greedy", "density", "random", "none"]
 
@@ -153,7 +154,7 @@ def project(embeddings: np.ndarray, projection: Any, *, device: str = "cpu") -> 
     projected = np.empty((len(embeddings), projection.shape[1]), np.float32)
     for start in range(0, len(embeddings), BLOCK):
         block = slice(start, start + BLOCK)
-        projected[block] = np.asarray(embeddings[block], dtype=np.float64) @ projection
+        projected[block] = products(np.asarray(embeddings[block], dtype=np.float64), projection)
     return projected
 
 

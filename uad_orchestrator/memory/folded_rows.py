@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uad_orchestrator.memory.largest_products import QUERIES, Multiply, Parts, largest, tiles
+from uad_orchestrator.memory.largest_products import QUERIES, Parts, largest, tiles
+from uad_orchestrator.memory.products import Multiply
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From ``(m, d + 1)`` queries and ``(m, k)`` row numbers to squared distances, taken from the differences."""

@@ -13,6 +13,7 @@ import numpy as np
 from uad_orchestrator.memory.device import free_values, in_blocks, on_device_or_cpu, to_tensor
 from uad_orchestrator.memory.nearest import NearestNeighbors
 from uad_orchestrator.memory.nearest_chosen import KNOWN, NearestChosen
+from uad_orchestrator.memory.products import products
 
 FIELD = 2048
 """Farthest points that pools are taken from before all points are compared with what was chosen; more than a pool."""
@@ -128,7 +129,7 @@ def integer_points(projected: np.ndarray) -> np.ndarray:
 def start_distances(points: np.ndarray, squares: np.ndarray, seed: int, count: int) -> np.ndarray:
     """``(n,)`` float32, the square of each point's mean distance to ``count`` of them: before there is a bank."""
     starts = np.random.default_rng(seed).choice(len(points), min(count, len(points)), replace=False)
-    squared = squares + squares[starts, None] - 2 * (points[starts] @ points.T)
+    squared = squares + squares[starts, None] - 2 * products(points[starts], points.T)
     return np.sqrt(squared).mean(axis=0) ** 2
 
 
@@ -265,7 +266,7 @@ def farthest(distances: np.ndarray, size: int) -> np.ndarray:
 
 def _choose_of_pool(points: np.ndarray, distances: np.ndarray, most: int) -> list[int]:
     squares = np.einsum("np,np->n", points, points)
-    between = squares + squares[:, None] - 2 * (points @ points.T)
+    between = squares + squares[:, None] - 2 * products(points, points.T)
     outside = distances.min()  # no point outside the pool is farther from the bank
     picks = [int(distances.argmax())]
     while len(picks) < min(most, len(points)):
@@ -287,5 +288,5 @@ def lower(distances: np.ndarray, points: np.ndarray, squares: np.ndarray, picks:
 def least_squared(points: np.ndarray, squares: np.ndarray, picks: np.ndarray) -> np.ndarray:
     """``(n,)`` squared distances of ``points`` from the nearest of ``picks`` ``(c, p)``."""
     half = np.einsum("cp,cp->c", picks, picks)[:, None] / 2
-    products = picks @ points.T
-    return np.asarray(squares + 2 * np.subtract(half, products, out=products).min(axis=0))
+    alike = products(picks, points.T)
+    return np.asarray(squares + 2 * np.subtract(half, alike, out=alike).min(axis=0))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+
+from uad_orchestrator.memory.products import Multiply
 
 Parts = list[tuple[int, int]]
 """The rows that are searched: ``[start, stop)``, ascending."""
-
-Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], object]
-"""Writes ``(m, n)`` the products of ``(m, d)`` with ``(n, d)`` into the third, all float32."""
 
 SPARE = 1
 """Neighbours found beyond those asked for: of two that are nearly as near, rounded products may prefer either."""
@@ -56,18 +53,6 @@ def largest_products(
 def with_spare(k: int, parts: Parts) -> int:
     """How many rows to find, so that the ``k`` nearest are among them."""
     return min(k + SPARE, sum(stop - start for start, stop in parts))
-
-
-def multiply_with_numpy(queries: np.ndarray, rows: np.ndarray, products: np.ndarray) -> None:
-    """``Multiply`` with NumPy's BLAS."""
-    np.matmul(queries, rows.T, out=products)
-
-
-def multiply_with_torch(queries: np.ndarray, rows: np.ndarray, products: np.ndarray) -> None:
-    """``Multiply`` with torch's BLAS, in whose threads the network runs: two pools of threads would wait for a core."""
-    import torch
-
-    torch.mm(torch.from_numpy(queries), torch.from_numpy(rows).T, out=torch.from_numpy(products))
 
 
 def _largest_of_tiles(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -13,13 +12,12 @@ import numpy as np
 from uad_orchestrator.memory.device import on_device_or_cpu
 from uad_orchestrator.memory.device_rows import DeviceRows
 from uad_orchestrator.memory.folded_rows import FoldedRows, leading_directions
-from uad_orchestrator.memory.largest_products import (
+from uad_orchestrator.memory.largest_products import Parts, largest_products, with_spare
+from uad_orchestrator.memory.products import (
     Multiply,
-    Parts,
-    largest_products,
     multiply_with_numpy,
     multiply_with_torch,
-    with_spare,
+    torch_multiplies,
 )
 
 Backend = Literal["auto", "numpy", "torch", "faiss"]
@@ -261,7 +259,7 @@ class NearestNeighbors:
         backend = self.backend
         if backend == "auto":
             backend = choose_backend(len(self.bank), len(asked), asked.shape[1] - 1, k)
-            backend = backend if backend in sys.modules else "numpy"
+            backend = backend if torch_multiplies() else "numpy"
         wanted = with_spare(k, parts)
         if backend == "faiss":
             near = [self._find_faiss(asked, min(wanted, stop - start), start, stop) for start, stop in parts]

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from uad_orchestrator.memory.largest_products import largest
+from uad_orchestrator.memory.products import products
 
 KNOWN = 3
 """Nearest rows of each point: where one of them goes, the next is known."""
@@ -97,7 +98,7 @@ class NearestChosen:
             half, k = self._squares[picks] / 2, min(KNOWN, len(picks))
             for at in range(start, stop, BLOCK):
                 some = by_batch[at : min(at + BLOCK, stop)]
-                columns, nearness = largest(self._points[some] @ self._points[picks].T - half, k)
+                columns, nearness = largest(products(self._points[some], self._points[picks].T) - half, k)
                 rows[some, :k] = place[columns]
                 squared[some, :k] = self._squares[some, None] - 2 * nearness
         return rows, squared
