@@ -32,11 +32,11 @@ def test_turns_that_are_known_are_not_searched_for(monkeypatch: pytest.MonkeyPat
     points = scattered(5)
     order = greedy_order(points.copy(), 60, seed=0)
     turns = np.argsort(order)
-    expected = list(greedy_without(points.copy(), order[turns], PARTS, 0))
+    expected = list(greedy_without(integer_points(points.copy()), order[turns], PARTS, 0))
     monkeypatch.setattr(refill, "order_of_choice", None)
-    found = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns))
+    found = list(greedy_without(integer_points(points.copy()), order[turns], PARTS, 0, turns=turns))
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    other = list(greedy_without(points.copy(), order[turns], PARTS, 0, turns=turns[::-1]))
+    other = list(greedy_without(integer_points(points.copy()), order[turns], PARTS, 0, turns=turns[::-1]))
     assert not all(np.array_equal(a, b) for a, b in zip(other, expected, strict=True))
 
 
@@ -46,7 +46,7 @@ def test_nearest_rows_that_are_known_are_not_searched_for(monkeypatch: pytest.Mo
     chosen = np.sort(order)
 
     def banks(nearest: np.ndarray | None) -> list[np.ndarray]:
-        return list(greedy_without(points.copy(), chosen, parts, 0, nearest=nearest))
+        return list(greedy_without(integer_points(points.copy()), chosen, parts, 0, nearest=nearest))
 
     expected, some = banks(None), nearest.copy()
     some[::3] = -1
@@ -68,7 +68,9 @@ def test_the_search_goes_on_as_the_plain_one_would(
     points, chosen = scattered(seed), thinned(scattered(seed), 60)
     turn = {int(row): i for i, row in enumerate(greedy_order(points.copy(), 60, seed=0))}
     squared = cdist(whole := integer_points(points.copy()), whole, "sqeuclidean")
-    for part, found in zip(PARTS, greedy_without(points.copy(), chosen, PARTS, 0), strict=True):
+    for part, found in zip(
+        PARTS, greedy_without(integer_points(points.copy()), chosen, PARTS, 0), strict=True
+    ):
         own = np.isin(np.arange(len(points)), np.arange(part.start, part.stop))
         others = chosen[~own[chosen]]
         beside = {
@@ -91,7 +93,7 @@ def test_what_was_chosen_before_a_row_of_the_image_stays() -> None:
     points, last = scattered(4), 59
     order = greedy_order(points.copy(), last + 1, seed=0)
     parts = [slice(int(row), int(row) + 1) for row in order]
-    for at, found in enumerate(greedy_without(points.copy(), np.sort(order), parts, 0)):
+    for at, found in enumerate(greedy_without(integer_points(points.copy()), np.sort(order), parts, 0)):
         assert np.isin(order[:at], found).all()
     whole = integer_points(points.copy())
     distances = cdist(whole, whole[order[:last]], "sqeuclidean").min(axis=1)
@@ -116,7 +118,7 @@ def test_only_patches_of_others_and_no_more_than_before(
     parts = [slice(a, b) for a, b in zip([0, *edges], [*edges, len(points)], strict=True)]
     own = [(chosen >= part.start) & (chosen < part.stop) for part in parts]
     parts = [part for part, rows in zip(parts, own, strict=True) if not rows.all()]
-    greedy = list(greedy_without(points.copy(), chosen, parts, 0))
+    greedy = list(greedy_without(integer_points(points.copy()), chosen, parts, 0))
     drawn = list(density_without(points, chosen, parts, seed=0))
     for part, *found in zip(parts, greedy, drawn, strict=True):
         for rows in found:
@@ -133,12 +135,15 @@ def test_the_refills_depend_neither_on_the_device_nor_on_threads(device: str) ->
     for threads in (1, 2):
         with threadpool_limits(threads):
             found = [
-                *greedy_without(points.copy(), chosen, parts, 0, device=device),
+                *greedy_without(integer_points(points.copy()), chosen, parts, 0, device=device),
                 *density_without(points, chosen, parts, 0, device=device),
             ]
         expected = expected or found
         assert all(map(np.array_equal, found, expected))
-    here = [*greedy_without(points.copy(), chosen, parts, 0), *density_without(points, chosen, parts, 0)]
+    here = [
+        *greedy_without(integer_points(points.copy()), chosen, parts, 0),
+        *density_without(points, chosen, parts, 0),
+    ]
     assert all(map(np.array_equal, here, expected or []))
 
 

@@ -154,7 +154,7 @@ def project(embeddings: np.ndarray, projection: Any, *, device: str = "cpu") -> 
     projected = np.empty((len(embeddings), projection.shape[1]), np.float32)
     for start in range(0, len(embeddings), BLOCK):
         block = slice(start, start + BLOCK)
-        projected[block] = products(np.asarray(embeddings[block], dtype=np.float64), projection)
+        projected[block] = products(np.asarray(embeddings[block]), projection)
     return projected
 
 

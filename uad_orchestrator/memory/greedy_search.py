@@ -38,7 +38,7 @@ def greedy_order(
     rows in matrix products. Each choice is that of the plain search, which goes over all points for every single one.
 
     Args:
-        projected: ``(n, p)`` float32; overwritten, since it may be as large as memory allows.
+        projected: ``(n, p)`` float32; overwritten by ``integer_points``, since it may be as large as memory allows.
         m: how many rows, at most n.
         seed: of the starting points.
         starting_points: random points whose mean distance the search starts from.

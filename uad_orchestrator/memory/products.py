@@ -21,20 +21,21 @@ def products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """``left @ right``, by torch where it is loaded; whole numbers come out alike whatever multiplies.
 
     Args:
-        left: ``(m, d)`` float32 or float64.
-        right: ``(d, n)`` of the same dtype.
+        left: ``(m, d)`` of any floats.
+        right: ``(d, n)`` float32 or float64.
 
     Returns:
-        ``(m, n)``, of that dtype.
+        ``(m, n)``, multiplied in the dtype of ``right``.
 
     >>> products(np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)).tolist()
     [[1.0], [1.0]]
     """
     if not torch_multiplies():
-        return np.asarray(left @ right)
+        return np.asarray(left.astype(right.dtype, copy=False) @ right)
     import torch
 
-    return torch.mm(_tensor(left), _tensor(right)).numpy()
+    there = _tensor(right)
+    return torch.mm(_tensor(left).to(there.dtype), there).numpy()
 
 
 def torch_multiplies() -> bool:

@@ -18,7 +18,6 @@ import numpy as np
 from uad_orchestrator.memory.coreset import density_draws, density_measure
 from uad_orchestrator.memory.greedy_search import (
     choose_of_field,
-    integer_points,
     lower,
     order_of_choice,
 )
@@ -50,7 +49,7 @@ def greedy_without(
     """Coresets of the greedy k-centre search (``greedy_order``), gone on with where the rows of a part went.
 
     Args:
-        points: ``(n, p)`` float32 projected patches; overwritten.
+        points: ``(n, p)`` float32 projected patches, whole numbers of ``integer_points``; not overwritten.
         chosen: ``(m,)`` the coreset, ascending.
         parts: patches ``[start, stop)`` that are not there; some rows of others are.
         seed: of the coreset, as the next is.
@@ -64,7 +63,6 @@ def greedy_without(
         For each part a coreset without it: numbers of patches, ascending; as many as before, if there are patches
         that are no copies of rows.
     """
-    points = integer_points(points)
     if turns is None:
         turns = np.argsort(order_of_choice(points, chosen, seed, starting_points, device=device))
     near = _NearestRows(points, chosen, device, nearest, whole=True)
@@ -97,8 +95,8 @@ def density_without(
     """Coresets of the weighted draw of ``density_rows``, gone on with: the same draws, by the measure that is left.
 
     Args:
-        points: as in ``greedy_without``, as the next two are; not overwritten.
-        chosen: ``(m,)``.
+        points: ``(n, p)`` float32 projected patches; not overwritten.
+        chosen: ``(m,)``, as in ``greedy_without``.
         parts: slices of patches.
         seed: of the coreset.
         barred: as in ``greedy_without``.

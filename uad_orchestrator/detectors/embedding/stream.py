@@ -23,6 +23,7 @@ from uad_orchestrator.detectors.embedding.embedded_image import (
     pack,
     unpack,
 )
+from uad_orchestrator.detectors.embedding.handed_on import HandedOn
 from uad_orchestrator.detectors.embedding.placement import ImagePreset, PatchCells, PreparedImage, RoiPatches
 from uad_orchestrator.detectors.embedding.reading import ImageReader, ReadImage, WaitingImages
 from uad_orchestrator.detectors.embedding.views import PLAIN, View
@@ -62,6 +63,7 @@ class EmbeddingStream:
         readers: threads that read images and the cache; ``auto``: one for each core, as far as there are images to
             read ahead. With a batch size of 1 images are read one by one, as they come.
         device: where the network runs, as it was asked for; ``cpu`` also for an embedder without a network.
+        handed_on: holds what one stage leaves for the next; None: one of its own.
 
     Attributes:
         roi: says which patches the preset's region of interest lets be inspected; None: all.
@@ -82,6 +84,7 @@ class EmbeddingStream:
         batch_size: BatchSize = "auto",
         readers: BatchSize = "auto",
         device: str = "cpu",
+        handed_on: HandedOn | None = None,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("readers", readers)):
             if value != "auto" and value < 1:
@@ -92,6 +95,7 @@ class EmbeddingStream:
         self.cache = cache
         self.batch_size = batch_size
         self.readers = readers
+        self.handed_on = handed_on or HandedOn()
         self.embedded_images = 0
         self.embedded_views = 0
         self.embedded_seconds = 0.0

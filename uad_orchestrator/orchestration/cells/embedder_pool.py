@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uad_orchestrator.detectors.embedding.handed_on import HandedOn
 from uad_orchestrator.storage.digests import FileState, digest_of
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ class EmbedderPool:
 
     Attributes:
         devices: a worker's own device, instead of what the project file says; ``device_turns`` narrows several to one.
+        handed_on: what a cell's fit leaves for its calibration, where that comes next.
     """
 
     devices: tuple[str, ...] = ()
+    handed_on: HandedOn = field(default_factory=HandedOn, repr=False)
     _recipe: str | None = None
     _embedder: Any = field(default=None, repr=False)
 

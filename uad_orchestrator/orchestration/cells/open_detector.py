@@ -51,6 +51,7 @@ def open_detector(run: CellRun, embedders: EmbedderPool) -> Detector:
         batch_size=runtime.batch_size,
         readers=runtime.readers,
         device=network_device(embedder, device),
+        handed_on=embedders.handed_on,
     )
     return build_detector(entry.model, run.settings, stream)
 

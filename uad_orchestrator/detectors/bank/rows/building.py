@@ -21,14 +21,15 @@ from uad_orchestrator.detectors.bank.rows.patches import (
     in_groups,
     views_of,
 )
+from uad_orchestrator.detectors.bank.rows.searched_patches import leave_patches
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
 from uad_orchestrator.detectors.protocol.stages import DetectorState, fitted_images
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.approximate import choose_index
 from uad_orchestrator.memory.coreset import coreset_size, coverage, density_rows, random_rows
-from uad_orchestrator.memory.greedy_search import greedy_coreset, greedy_order
+from uad_orchestrator.memory.greedy_search import greedy_coreset
 from uad_orchestrator.memory.nearest import NearestNeighbors
-from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
+from uad_orchestrator.memory.nearest_chosen import NONE
 
 COVERAGE_SAMPLE = 4096
 """Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
@@ -80,7 +81,8 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     further: dict[str, Any] = {} if compute_change is None else {"compute_score_change": compute_change}
     if coreset.turns is not None:
         arrays["turns"] = coreset.turns
-    if coreset.nearest is not None:
+    searched = min(recipe.coreset.projection_dim, bank.shape[1])
+    if coreset.nearest is not None and coreset.nearest.size <= WORTH_KEEPING * len(bank) * searched:
         arrays["nearest"] = coreset.nearest
     if weights is not None:
         arrays["weights"] = weights[chosen]
@@ -122,8 +124,10 @@ def _select(
     starts, points = patches.starts, patches.points if by_distance(recipe.coreset) else None
     n = int(starts[-1])
     if recipe.weigh is None:
-        del patches
-        return _Selection(_thinned(n, points, recipe, stream.device), starts, None)
+        coreset = _thinned(n, points, recipe, stream.device)
+        if coreset.nearest is not None:  # it was searched for in whole numbers, which the points are now
+            leave_patches(stream, images, recipe, precision, patches._replace(whole=True), coreset)
+        return _Selection(coreset, starts, None)
     weights = patches.weights(recipe.weigh)
     eligible = eligible_patches(weights, recipe.left_out)
     if points is not None:
@@ -160,11 +164,7 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        nearest = None
-        if n * KNOWN <= WORTH_KEEPING * m * points.shape[1]:
-            order, nearest = greedy_coreset(points, m, recipe.seed, coreset.starting_points, device=device)
-        else:
-            order = greedy_order(points, m, recipe.seed, coreset.starting_points, device=device)
+        order, nearest = greedy_coreset(points, m, recipe.seed, coreset.starting_points, device=device)
         turns = np.argsort(order)
         return Coreset(order[turns], turns.astype(np.int32), nearest)
     if coreset.method == "density" and points is not None:
@@ -186,7 +186,8 @@ def _collect(
     if kept.images == len(images) and len(chosen) == starts[-1]:  # all of them, as they lie there
         bank = kept.rows.astype(np.float32, copy=False)
         return bank, bank[sampled], sampled
-    bank, sample = collect_rows(stream, images, recipe, precision, starts, kept, (chosen, sampled))
+    wanted, dimension = (chosen, sampled), kept.rows.shape[1]
+    bank, sample = collect_rows(stream, images, recipe, precision, starts, kept, wanted, dimension)
     return bank, sample, sampled
 
 

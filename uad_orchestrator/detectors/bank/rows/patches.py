@@ -27,8 +27,8 @@ class ImageRows(NamedTuple):
     Attributes:
         source: the image.
         grid_shape: ``(gh, gw)`` of one view.
-        rows: ``(views * gh * gw, d)`` float32, or float16 where they are compared on a device; fewer behind a region
-            of interest.
+        rows: ``(views * gh * gw, d)`` float32, or float16 where they were rounded to it and are not widened; fewer
+            behind a region of interest.
         inspected: ``(views, gh * gw)`` bool, the patches whose rows these are.
     """
 
@@ -94,11 +94,13 @@ class Patches(NamedTuple):
         points: ``(n, p)`` float32, projected; None where nothing goes by distances.
         starts: ``(images + 1,)`` where each image's begin, and the end.
         images: each with its grid, without its rows; none where patches are not weighed.
+        whole: the points are the whole numbers that a greedy coreset was searched in.
     """
 
     points: np.ndarray | None
     starts: np.ndarray
     images: list[ImageRows]
+    whole: bool = False
 
     def weights(self, weigh: WeighPatches) -> np.ndarray:
         """``(n,)`` float32 outlier weights."""
@@ -140,10 +142,22 @@ def views_of(
     recipe: BankRecipe,
     precision: Precision,
     keep_exact: bool = False,
+    widened: bool = True,
 ) -> Iterator[ImageRows]:
-    """The rows of each image's inspected patches, all views together."""
+    """The rows of each image's inspected patches, all views together.
+
+    Args:
+        stream: embeds the images.
+        images: whose patches.
+        recipe: which views, which columns, and whether rows are brought to length 1.
+        precision: what embeddings are rounded to.
+        keep_exact: whether they are cached in float32.
+        widened: rows come in float32; else, as on a GPU, in float16 where they were rounded to it.
+    """
     dimension = None
-    widened = not stream.device.startswith("cuda")  # a GPU is sent half as much, and widens it there
+    widened = widened and not stream.device.startswith(
+        "cuda"
+    )  # a GPU is sent half as much, and widens it there
     streamed = stream.stream_views(
         images, recipe.views, precision=precision, keep_exact=keep_exact, widened=widened
     )
@@ -176,7 +190,7 @@ def gather(
     projection: Any = None
     weighed: list[ImageRows] = []
     compared = by_distance(recipe.coreset) or recipe.weigh is not None
-    for image in views_of(stream, images, recipe, precision):
+    for image in views_of(stream, images, recipe, precision, widened=False):
         expected = len(images) - len(counts) + 1
         kept.add(image.rows, expected)
         if compared:
@@ -208,13 +222,17 @@ def collect_rows(
     starts: np.ndarray,
     kept: KeptRows,
     wanted: Sequence[np.ndarray],
+    dimension: int,
 ) -> list[np.ndarray]:
-    """For each of ``wanted``, numbers of patches (ascending), their rows: ``(m, d)`` float32."""
-    found = [np.empty((len(numbers), kept.rows.shape[1]), np.float32) for numbers in wanted]
-    for numbers, rows in zip(wanted, found, strict=True):
+    """For each of ``wanted``, numbers of patches (ascending), their rows: ``(m, dimension)`` float32."""
+    found = [np.empty((len(numbers), dimension), np.float32) for numbers in wanted]
+    for numbers, rows in zip(wanted, found, strict=True) if kept.images else ():
         end = np.searchsorted(numbers, len(kept.rows))
         rows[:end] = kept.rows[numbers[:end]]
-    for image, read in enumerate(views_of(stream, images[kept.images :], recipe, precision), kept.images):
+    has_some = np.logical_or.reduce([np.diff(np.searchsorted(numbers, starts)) > 0 for numbers in wanted])
+    further = [image for image in range(kept.images, len(images)) if has_some[image]]
+    views = views_of(stream, [images[image] for image in further], recipe, precision, widened=False)
+    for image, read in zip(further, views, strict=True):
         for numbers, rows in zip(wanted, found, strict=True):
             begin, end = np.searchsorted(numbers, starts[image : image + 2])
             rows[begin:end] = read.rows[numbers[begin:end] - starts[image]]

@@ -19,9 +19,11 @@ from uad_orchestrator.detectors.bank.rows.patches import (
     eligible_patches,
     gather,
 )
+from uad_orchestrator.detectors.bank.rows.searched_patches import take_patches
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.memory.greedy_search import integer_points
 from uad_orchestrator.memory.refill import density_without, greedy_without
 
 LONG_SEARCH = 5e9
@@ -72,19 +74,23 @@ def refilled_banks(
     rows, precision = state.arrays["rows"], state.facts["precision"]
     kept = KeptRows("float32" if recipe.normalised else precision, KEPT_BYTES)
     with stream.caching():
-        patches = gather(stream, fitted, recipe, precision, kept)
+        left = take_patches(stream, fitted, recipe, precision, rows)
+        patches, coreset = left or (
+            gather(stream, fitted, recipe, precision, kept),
+            Coreset(rows, state.arrays.get("turns"), state.arrays.get("nearest")),
+        )
         spans = [_images_of(group, state) for group in groups]
-        coreset = Coreset(rows, state.arrays.get("turns"), state.arrays.get("nearest"))
         banks = list(_banks_without(patches, coreset, recipe, spans, stream.device))
         starts = patches.starts
         del patches
         added = np.setdiff1d(np.concatenate([bank.rows for bank in banks]), rows)
-        (found,) = collect_rows(stream, fitted, recipe, precision, starts, kept, (added,))
+        dimension = state.arrays["bank"].shape[1]
+        (found,) = collect_rows(stream, fitted, recipe, precision, starts, kept, (added,), dimension)
     del kept
     for numbers, weights in banks:
         known = np.isin(numbers, rows)
-        bank = np.empty((len(numbers), found.shape[1]), np.float32)
-        bank[known] = state.arrays["bank"][np.searchsorted(rows, numbers[known])]
+        place = np.minimum(np.searchsorted(rows, numbers), len(rows) - 1)
+        bank = np.take(state.arrays["bank"], place, axis=0)
         bank[~known] = found[np.searchsorted(added, numbers[~known])]
         arrays = {"bank": bank, "rows": numbers, "row_starts": np.searchsorted(numbers, starts)}
         if weights is not None:
@@ -113,6 +119,7 @@ def _banks_without(
     assert points is not None  # by distance, or there would be no holes
     parts = [slice(int(starts[span.start]), int(starts[span.stop])) for span in spans]
     if recipe.weigh is None:
+        points = points if patches.whole else _as_searched(points, recipe)
         for numbers in _rows_without(points, coreset, recipe, parts, None, device):
             yield _Bank(numbers, None)
         return
@@ -127,7 +134,7 @@ def _banks_without(
     own = [slice(int(start), int(stop)) for start, stop in bounds]
     nearest = None if coreset.nearest is None else coreset.nearest[eligible]
     coreset = coreset._replace(rows=np.searchsorted(eligible, coreset.rows), nearest=nearest)
-    points = points[eligible]
+    points = _as_searched(points[eligible], recipe)
     if without is None:
         for numbers in _rows_without(points, coreset, recipe, own, None, device):
             yield _Bank(eligible[numbers], weights[eligible[numbers]])
@@ -136,6 +143,11 @@ def _banks_without(
     banks = _rows_without(points, coreset, recipe, own, barred, device)
     for numbers, each in zip(banks, without[1], strict=True):
         yield _Bank(eligible[numbers], each[eligible[numbers]])
+
+
+def _as_searched(points: np.ndarray, recipe: BankRecipe) -> np.ndarray:
+    """Projected patches as the search for the coreset took them: whole numbers where that is greedy; overwritten."""
+    return integer_points(points) if recipe.coreset.method == "batched_greedy" else points
 
 
 def _left_out(weights: np.ndarray, left_out: float) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""What a fit leaves for the calibration after it: taken once, only for the same bank, and it changes no figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.detectors.bank.rows.test_refilled import DETECTORS, detector
+from tests.detectors.conftest import textures
+from tests.detectors.protocol.test_calibration import sources
+from uad_orchestrator.detectors.bank.rows import refilled
+from uad_orchestrator.detectors.embedding import handed_on
+from uad_orchestrator.detectors.embedding.handed_on import HandedOn
+from uad_orchestrator.detectors.protocol.detector import Detector
+from uad_orchestrator.detectors.protocol.stages import DetectorState
+from uad_orchestrator.images.source import ImageSource
+
+LEFT_BY = ("patchcore", "anomalydino", "patchknn", "augmented", "tiles", "superadd, greedy")
+"""Those of the detectors whose coreset is greedy and whose patches are not weighed."""
+
+
+@pytest.fixture
+def gathered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Notes each time that all patches are gathered for a calibration."""
+    times: list[int] = []
+    gather = refilled.gather
+
+    def noting(*given: Any) -> Any:
+        times.append(1)
+        return gather(*given)
+
+    monkeypatch.setattr(refilled, "gather", noting)
+    return times
+
+
+def answers(fitted: Detector, state: DetectorState, train: list[ImageSource]) -> list[tuple[float, bytes]]:
+    images, _, leave_out = fitted.calibration_images(state, train)
+    found = fitted.calibration_responses(state, train, images, leave_out)
+    return [(response.score, np.asarray(response.patch_grid).tobytes()) for response in found]
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_calibration_after_its_fit_gathers_no_patches_and_finds_the_same(
+    name: str, gathered: list[int]
+) -> None:
+    train = sources(textures(8, size=(48, 48)))
+    fitted = detector(name)
+    state = fitted.fit_state(train)
+    at_once = answers(fitted, state, train)
+    assert bool(gathered) is (name not in LEFT_BY)
+    gathered.clear()
+    assert answers(fitted, state, train) == at_once, "it was taken, and is gathered now"
+    assert gathered
+
+
+def test_only_the_calibration_of_that_very_bank_takes_it(gathered: list[int]) -> None:
+    train = sources(textures(8, size=(48, 48)))
+    fitted = detector("patchcore")
+    first = fitted.fit_state(train)
+    second = fitted.fit_state(train[:-1])
+    answers(fitted, first, train)
+    assert gathered == [1], "the second fit's patches are held"
+    answers(fitted, second, train[:-1])
+    assert gathered == [1]
+
+    other = detector("patchcore", seed=1)
+    other.stream.handed_on = fitted.stream.handed_on
+    state = fitted.fit_state(train)
+    answers(other, other.fit_state(train), train)
+    answers(fitted, state, train)
+    assert gathered == [1, 1], "the other seed's fit took its place"
+
+
+def test_it_is_taken_by_a_detector_of_another_stream_and_not_where_it_is_large(
+    gathered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = sources(textures(8, size=(48, 48)))
+    fitted, calibrating, shared = detector("patchcore"), detector("patchcore"), HandedOn()
+    fitted.stream.handed_on = calibrating.stream.handed_on = shared
+    answers(calibrating, fitted.fit_state(train), train)
+    assert not gathered
+    monkeypatch.setattr(handed_on, "MOST_BYTES", 1000)
+    answers(calibrating, fitted.fit_state(train), train)
+    assert gathered
