@@ -32,7 +32,7 @@ class _Held:
         hold(self)
 
     def is_there(self, what: str, ask: Callable[[], bool]) -> bool:
-        """Whether a table or column is there. What is there stays: Dagster asks PostgreSQL's catalogue at each event."""
+        """Whether a table or column is there. What is there stays; Dagster would ask again at each event."""
         if what not in self._there and ask():
             self._there.add(what)
         return what in self._there

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.storage.artifact_key import InputReference
 from uad_orchestrator.storage.arrow import arrow_alone
+from uad_orchestrator.storage.artifact_key import InputReference
 from uad_orchestrator.storage.atomic import write_text
 from uad_orchestrator.storage.provenance import Provenance
 
