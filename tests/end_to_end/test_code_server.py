@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.end_to_end.ui_process import Server, running_ui, wait_for
+from tests.end_to_end.ui_process import Server, clean_environment, free_port, running_ui, wait_for
 from tests.orchestration.workshop import Workshop
 
 pytestmark = pytest.mark.end_to_end
@@ -37,6 +39,26 @@ def test_one_code_server_is_loaded_anew_on_demand_and_after_its_death(tmp_path: 
         wait_for(lambda: set(code_servers()) - {second}, PATIENCE, "there is another code server")
         wait_for(lambda: "cells" in jobs(server), PATIENCE, "the definitions are there again")
     assert not code_servers()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its parent ended")
+def test_nothing_is_left_of_one_that_a_script_started_and_that_was_killed(tmp_path: Path) -> None:
+    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]})
+    command = (
+        f'"{sys.executable}" -m uad_orchestrator.cli ui --home "{workshop.home}" --port {free_port()} & wait'
+    )
+    with subprocess.Popen(["sh", "-c", command], env=clean_environment(), start_new_session=True) as shell:
+        wait_for(
+            lambda: len(below(shell.pid)) >= 5, PATIENCE, "uad ui, web server, daemon and code server are up"
+        )
+        started = below(shell.pid)
+        started[0].kill()
+        wait_for(lambda: not any(map(psutil.Process.is_running, started)), PATIENCE, "all of them end")
+
+
+def below(pid: int) -> list[psutil.Process]:
+    """All that a process started, what it started itself first."""
+    return psutil.Process(pid).children(recursive=True)
 
 
 def jobs(server: Server) -> set[str]:

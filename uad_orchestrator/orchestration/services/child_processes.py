@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,8 +21,23 @@ def start_module(
         [sys.executable, "-m", module, *arguments],
         env=environment,
         cwd=folder,
-        preexec_fn=stopped_with_parent(),  # noqa: PLW1509 - one call that takes no lock
+        preexec_fn=_before_start() if os.name == "posix" else None,  # noqa: PLW1509 - calls that take no lock
     )
+
+
+def _before_start() -> Callable[[], None]:
+    """As ``stopped_with_parent``, and able to be told at all.
+
+    What a script starts by ``&`` ignores interrupts, and so would its children.
+    """
+    with_parent = stopped_with_parent()
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if with_parent:
+            with_parent()
+
+    return prepare
 
 
 def stopped_with_parent() -> Callable[[], None] | None:
