@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,12 @@ def test_nothing_is_left_of_one_that_a_script_started_and_that_was_killed(tmp_pa
     command = (
         f'"{sys.executable}" -m uad_orchestrator.cli ui --home "{workshop.home}" --port {free_port()} & wait'
     )
-    with subprocess.Popen(["sh", "-c", command], env=clean_environment(), start_new_session=True) as shell:
+    with (
+        tempfile.TemporaryDirectory() as short,  # the socket's folder stays behind a process that is killed
+        subprocess.Popen(
+            ["sh", "-c", command], env=clean_environment(TMPDIR=short), start_new_session=True
+        ) as shell,
+    ):
         wait_for(
             lambda: len(below(shell.pid)) >= 5, PATIENCE, "uad ui, web server, daemon and code server are up"
         )
