@@ -22,7 +22,7 @@ from uuid import uuid4
 import pytest
 
 from tests.end_to_end.ui_process import free_port
-from uad_orchestrator.orchestration.services.servers import stopped_with_parent
+from uad_orchestrator.orchestration.services.child_processes import stopped_with_parent
 
 USER, PASSWORD = "uad", "p@ss/word"  # pragma: allowlist secret
 STARTED_WITHIN = 30.0

@@ -59,6 +59,7 @@ def private_names() -> set[str]:
     offered = [item for of in HELD for item in members(of).items()]
     public = {name for name, is_public in offered if is_public}
     pythons = {name for kind in (str, bytes, dict, list, set, tuple, Path) for name in dir(kind)}
+    pythons.add("pid")  # of subprocess.Popen
     return (
         {name for name, _ in offered}
         - public

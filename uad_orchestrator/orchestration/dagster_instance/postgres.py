@@ -1,11 +1,13 @@
 """dagster-postgres' storage, which keeps its connections; for ``storage.custom`` in ``dagster.yaml``.
 
-Not public API of Dagster here: the three storages that one consists of, and how they are opened and closed.
+Not public API of Dagster here: the three storages that one consists of, how they are opened and closed, and how they
+ask which tables and columns there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster_postgres
@@ -25,8 +27,15 @@ class _Held:
     _engine: Engine
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._there: set[str] = set()
         super().__init__(*arguments, **named)
         hold(self)
+
+    def is_there(self, what: str, ask: Callable[[], bool]) -> bool:
+        """Whether a table or column is there. What is there stays; Dagster would ask again at each event."""
+        if what not in self._there and ask():
+            self._there.add(what)
+        return what in self._there
 
     def dispose(self) -> None:
         """Close what is held, too: a code server opens an instance for each tick."""
@@ -45,7 +54,11 @@ class _Schedules(_Held, dagster_postgres.PostgresScheduleStorage):
 
 
 class _Events(_Held, dagster_postgres.PostgresEventLogStorage):
-    pass
+    def has_table(self, table_name: str) -> bool:
+        return self.is_there(table_name, partial(super().has_table, table_name))
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        return self.is_there(f"asset_keys.{column_name}", partial(super().has_asset_key_col, column_name))
 
 
 class _Runs(_Held, dagster_postgres.PostgresRunStorage):
@@ -54,6 +67,12 @@ class _Runs(_Held, dagster_postgres.PostgresRunStorage):
     def __init__(self, schedules: _Schedules, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._schedules = schedules
+
+    def has_run_stats_index_cols(self) -> bool:
+        return self.is_there("runs.start_time", super().has_run_stats_index_cols)
+
+    def has_backfill_id_column(self) -> bool:
+        return self.is_there("runs.backfill_id", super().has_backfill_id_column)
 
     def dispose(self) -> None:
         super().dispose()

@@ -1,4 +1,4 @@
-"""Dagster's web server and daemon as two child processes, on localhost, for one project."""
+"""Dagster's web server, daemon and code server as child processes, on localhost, for one project."""
 
 from __future__ import annotations
 
@@ -6,75 +6,58 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-import uad_orchestrator
 from uad_orchestrator.orchestration.dagster_instance.backfills import DAEMON_MODULE
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance, prepare_dagster_home
+from uad_orchestrator.orchestration.services.child_processes import start_module, stop
+from uad_orchestrator.orchestration.services.code_server import CodeServer, write_workspace
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.load import HOME_VARIABLE
-from uad_orchestrator.storage.atomic import write_text
 
-GRACE_SECONDS = 20.0
+LOOK_SECONDS = 0.2
 
 
 def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
-    """Run web server and daemon until one of them ends, Ctrl-C or SIGTERM; returns the exit status."""
+    """Run the three processes until one of them ends, Ctrl-C or SIGTERM; returns the exit status."""
     with open_instance(project):
-        pass  # both processes find the databases made; they would make them at the same time
-    workspace = write_workspace(project)
+        pass  # they find the databases made; they would make them at the same time
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else all would outlive us
     environment = server_environment(project)
+    # Not below the project: the path of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="uad-ui-") as folder:
+        code = CodeServer(project, Path(folder) / "code", environment)
+        others: list[subprocess.Popen[bytes]] = []
+        try:
+            while (status := _status([code.process, *others])) is None:
+                if (
+                    code.answers and not others
+                ):  # a daemon that finds no code server looks again after a minute
+                    others = _start_others(project, code, environment, port, host)
+                code.mend()
+                time.sleep(LOOK_SECONDS)
+            return status
+        finally:
+            stop([*others, code.process])
+
+
+def _start_others(
+    project: Project, code: CodeServer, environment: Mapping[str, str], port: int, host: str
+) -> list[subprocess.Popen[bytes]]:
+    workspace = str(write_workspace(project, code.socket))
     commands = (
-        ("dagster-webserver", "dagster_webserver", ["-h", host, "-p", str(port), "-w", str(workspace)]),
-        ("dagster-daemon", DAEMON_MODULE, ["run", "-w", str(workspace)]),
+        ("dagster_webserver", ["-h", host, "-p", str(port), "-w", workspace]),
+        (DAEMON_MODULE, ["run", "-w", workspace]),
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=environment,
-            cwd=project.home,
-            preexec_fn=stopped_with_parent(),  # noqa: PLW1509 - one call that takes no lock
-        )
-        for _, module, arguments in commands
-    ]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else both would outlive us
-    try:
-        while all(process.poll() is None for process in processes):
-            time.sleep(0.2)
-        return next(process.returncode for process in processes if process.poll() is not None)
-    finally:
-        stop(processes)
+    return [start_module(module, arguments, environment, project.home) for module, arguments in commands]
 
 
-def stopped_with_parent() -> Callable[[], None] | None:
-    """What a child does before it starts, so that it is told to stop when this process is killed; Linux only.
-
-    Its own children, code servers and runs, are ended by it, or miss its heartbeat.
-    """
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
-    return lambda: prctl(set_parent_death_signal, int(signal.SIGINT))
-
-
-def write_workspace(project: Project) -> Path:
-    """The workspace file of the project's code location, below its own local folder."""
-    place = {
-        "module_name": "uad_orchestrator.definitions",
-        "location_name": project.dagster.location_name,
-        # Put first on the search path, where without it the folder would stand that the server was started in.
-        "working_directory": str(Path(uad_orchestrator.__file__).parents[1]),
-        "executable_path": sys.executable,
-    }
-    path = Path(project.storage.local) / "dagster" / "workspace.yaml"
-    write_text(path, yaml.safe_dump({"load_from": [{"python_module": place}]}))
-    return path
+def _status(processes: list[subprocess.Popen[bytes]]) -> int | None:
+    """The exit status of one that has ended."""
+    return next((status for process in processes if (status := process.poll()) is not None), None)
 
 
 def server_environment(project: Project) -> Mapping[str, str]:
@@ -88,17 +71,3 @@ def server_environment(project: Project) -> Mapping[str, str]:
         HOME_VARIABLE: str(project.home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }
-
-
-def stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End the processes: politely, then for good."""
-    for process in processes:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + GRACE_SECONDS
-    for process in processes:
-        try:
-            process.wait(timeout=max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

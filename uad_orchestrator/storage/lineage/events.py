@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from uad_orchestrator.storage.arrow import arrow_alone
 from uad_orchestrator.storage.artifact_key import InputReference
 from uad_orchestrator.storage.atomic import write_text
 from uad_orchestrator.storage.provenance import Provenance
@@ -121,8 +122,7 @@ def insert_events(connection: Any, events: Sequence[LineageEvent]) -> None:
 
 def _register(connection: Any, name: str, columns: Sequence[str], rows: Sequence[tuple]) -> None:
     """Rows as a table DuckDB can read at once: thousands of single inserts take minutes."""
-    import pyarrow as pa
-
+    pa = arrow_alone()
     arrays = list(zip(*rows, strict=True)) or [()] * len(columns)
     connection.register(name, pa.table([pa.array(values) for values in arrays], names=list(columns)))
 

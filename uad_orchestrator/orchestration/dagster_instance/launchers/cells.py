@@ -9,6 +9,7 @@ from dagster import DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import PID
+from uad_orchestrator.orchestration.dagster_instance.launchers.run_process import started_here
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import asked_for
 
 
@@ -18,6 +19,7 @@ class KnowsCells(RunLauncher):
     - A run that a click on an asset started has no tags of its detector's ``resources``: they are added.
     - A run that a process of ours works through by itself (``uad refresh``, the job ``recalibrate``) was launched by
       nobody. Dagster's monitoring would find no worker of it, and fail it while it is at work.
+    - A run starts and ends sooner by ``run_process`` than by Dagster's own command.
     """
 
     def launch_run(self, context: LaunchRunContext) -> None:
@@ -25,8 +27,8 @@ class KnowsCells(RunLauncher):
         run = context.dagster_run
         if lacking := asked_for(self._instance, run):
             self._instance.add_run_tags(run.run_id, dict(lacking))
-            context = context._replace(dagster_run=run.with_tags({**run.tags, **lacking}))
-        super().launch_run(context)  # type: ignore[safe-super]
+            run = run.with_tags({**run.tags, **lacking})
+        super().launch_run(context._replace(dagster_run=started_here(run)))  # type: ignore[safe-super]
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """What the launcher knows of a run's worker; of a run that has none, that all is well."""
