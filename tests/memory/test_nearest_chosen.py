@@ -32,21 +32,23 @@ GRIDS = hnp.arrays(
 )
 
 
-@given(GRIDS, st.integers(1, 60), st.integers(1, 9), st.integers(1, 30), st.integers(1, 5))
-@settings(max_examples=100)
+@given(
+    GRIDS, st.integers(1, 60), st.integers(1, 9), st.integers(1, 30), st.integers(1, 5), st.integers(1, KNOWN)
+)
+@settings(max_examples=150)
 def test_they_are_the_nearest_of_all_rows_however_the_search_is_cut_into_pieces(
-    points: np.ndarray, m: int, pool: int, more: int, piece: int
+    points: np.ndarray, m: int, pool: int, more: int, piece: int, k: int
 ) -> None:
     m = min(m, len(points))
     with cut_into_pieces(pool, more, piece) as patched:
         patched.setattr(nearest_chosen, "BLOCK", 3 * piece)
-        order, nearest = greedy_coreset(points.copy(), m, 0)
+        order, nearest = greedy_coreset(points.copy(), m, 0, known=k)
         assert np.array_equal(order, greedy_order(points.copy(), m, 0))
     squared = all_distances(points, order)
-    assert nearest.shape == (len(points), min(KNOWN, m)) and nearest.dtype == np.int32
+    assert nearest.shape == (len(points), min(k, m)) and nearest.dtype == np.int32
     known = nearest[:, 0] != NONE
     equally_near = (squared == squared.min(axis=1, keepdims=True)).sum(axis=1)
-    assert (equally_near[~known] > KNOWN).all() and (nearest[~known] == NONE).all()
+    assert (equally_near[~known] > k).all() and (nearest[~known] == NONE).all()
     assert np.array_equal(nearest[known, 0], squared[known].argmin(axis=1)), "of equally near ones the first"
     found = np.take_along_axis(squared[known], nearest[known].astype(int), axis=1)
     assert np.array_equal(found, np.sort(squared[known], axis=1)[:, : nearest.shape[1]])

@@ -53,23 +53,37 @@ def greedy_order(
 
 
 def greedy_coreset(
-    projected: np.ndarray, m: int, seed: int, starting_points: int = 10, *, device: str = "cpu"
+    projected: np.ndarray,
+    m: int,
+    seed: int,
+    starting_points: int = 10,
+    *,
+    known: int = KNOWN,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """``greedy_order``, and which of the rows the points are nearest to.
 
+    Args:
+        projected: as in ``greedy_order``, as the next three are.
+        m: how many rows.
+        seed: of the starting points.
+        starting_points: random points that the search starts from.
+        known: nearest rows of each point, k, at most three; the fewer, the sooner they are told.
+        device: where all points are compared.
+
     Returns:
         ``(m,)`` int64 row numbers in the order of their choice; ``(n, k)`` int32 positions of each point's k nearest
-        in the ascending coreset, the nearest first, of equally near ones the first: three, or as many as there are.
-        -1: not known, where more than three are equally near.
+        in the ascending coreset, the nearest first, of equally near ones the first; fewer where there are no more.
+        -1: not known, where more than k are equally near.
     """
     points = integer_points(projected)
     squares = np.einsum("np,np->n", points, points)
-    near = NearestChosen(points, squares)
+    near = NearestChosen(points, squares, known)
     order = _search(points, squares, start_distances(points, squares, seed, starting_points), m, device, near)
     nearest = near.rows()
     if nearest is None:  # searched on a device, where it takes no time
         search = NearestNeighbors(points[np.sort(order)], device=device)
-        nearest = search.search(points, min(KNOWN, m))[1].astype(np.int32)
+        nearest = search.search(points, min(known, m))[1].astype(np.int32)
     return order, nearest
 
 

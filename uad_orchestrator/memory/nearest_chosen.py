@@ -14,7 +14,7 @@ from uad_orchestrator.memory.largest_products import largest
 from uad_orchestrator.memory.products import products
 
 KNOWN = 3
-"""Nearest rows of each point: where one of them goes, the next is known."""
+"""Nearest rows of each point at most: where one of them goes, the next is known."""
 
 BLOCK = 2048
 """Points whose distances to a batch are held at once."""
@@ -29,13 +29,14 @@ class NearestChosen:
     Args:
         points: ``(n, p)`` float32 whole numbers, of ``integer_points``.
         squares: ``(n,)`` of these.
+        k: nearest rows of each that will be told.
     """
 
-    def __init__(self, points: np.ndarray, squares: np.ndarray) -> None:
-        self._points, self._squares = points, squares
+    def __init__(self, points: np.ndarray, squares: np.ndarray, k: int = KNOWN) -> None:
+        self._points, self._squares, self._k = points, squares, k
         self._batches: list[np.ndarray] = []
-        self._least = np.full((KNOWN, len(points)), np.inf, np.float32)
-        self._batch_of = np.full((KNOWN, len(points)), NONE, np.int32)
+        self._least = np.full((k, len(points)), np.inf, np.float32)
+        self._batch_of = np.full((k, len(points)), NONE, np.int32)
         # in a batch that was passed over lies a row as near as the nearest of all
         self._tied = np.zeros(len(points), bool)
 
@@ -79,7 +80,7 @@ class NearestChosen:
         positions = np.split(position, np.cumsum([len(picks) for picks in self._batches])[:-1])
         found = [self._nearest_in_batches(batch_of, positions) for batch_of in self._batch_of]
         rows, distances = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
-        nearest = np.lexsort((rows, distances), axis=1)[:, : min(KNOWN, len(order))]
+        nearest = np.lexsort((rows, distances), axis=1)[:, : min(self._k, len(order))]
         rows = np.take_along_axis(rows, nearest, axis=1)
         rows[self._tied] = NONE
         return rows
@@ -87,15 +88,15 @@ class NearestChosen:
     def _nearest_in_batches(
         self, batch_of: np.ndarray, positions: list[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """``(n, KNOWN)`` positions of the nearest rows in each point's batch, in no order, and how far they are."""
-        rows = np.full((len(batch_of), KNOWN), NONE, np.int32)
-        squared = np.full((len(batch_of), KNOWN), np.inf, np.float32)
+        """``(n, k)`` positions of the nearest rows in each point's batch, in no order, and how far they are."""
+        rows = np.full((len(batch_of), self._k), NONE, np.int32)
+        squared = np.full((len(batch_of), self._k), np.inf, np.float32)
         by_batch = np.argsort(batch_of, kind="stable")
         edges = np.searchsorted(batch_of[by_batch], np.arange(len(positions) + 1))
         for number, (start, stop) in enumerate(pairwise(edges)):
             ascending = np.argsort(positions[number])  # the first of equally near ones is found
             picks, place = self._batches[number][ascending], positions[number][ascending]
-            half, k = self._squares[picks] / 2, min(KNOWN, len(picks))
+            half, k = self._squares[picks] / 2, min(self._k, len(picks))
             for at in range(start, stop, BLOCK):
                 some = by_batch[at : min(at + BLOCK, stop)]
                 columns, nearness = largest(products(self._points[some], self._points[picks].T) - half, k)

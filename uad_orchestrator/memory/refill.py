@@ -151,7 +151,7 @@ class _NearestRows:
         if known is None:
             self.squared, self._index = _found(self._search, points, k)
         else:
-            self._index = known.astype(np.int64)
+            self._index, k = known.astype(np.int64), known.shape[1]
             unknown = np.flatnonzero(self._index[:, 0] == NONE)
             if len(unknown):
                 self._index[unknown] = self._search.search(points[unknown], k)[1]

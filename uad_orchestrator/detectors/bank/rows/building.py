@@ -29,7 +29,7 @@ from uad_orchestrator.memory.approximate import choose_index
 from uad_orchestrator.memory.coreset import coreset_size, coverage, density_rows, random_rows
 from uad_orchestrator.memory.greedy_search import greedy_coreset
 from uad_orchestrator.memory.nearest import NearestNeighbors
-from uad_orchestrator.memory.nearest_chosen import NONE
+from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
 
 COVERAGE_SAMPLE = 4096
 """Patches on which the coverage of a bank is measured; all of them would cost more than the search for it."""
@@ -82,7 +82,7 @@ def build_bank(stream: EmbeddingStream, images: Sequence[ImageSource], recipe: B
     if coreset.turns is not None:
         arrays["turns"] = coreset.turns
     searched = min(recipe.coreset.projection_dim, bank.shape[1])
-    if coreset.nearest is not None and coreset.nearest.size <= WORTH_KEEPING * len(bank) * searched:
+    if coreset.nearest is not None and _worth_keeping(coreset.nearest.size, len(bank), searched):
         arrays["nearest"] = coreset.nearest
     if weights is not None:
         arrays["weights"] = weights[chosen]
@@ -137,6 +137,11 @@ def _select(
     return _Selection(_among_all(thinned, eligible, n), starts, weights)
 
 
+def _worth_keeping(numbers: int, rows: int, dimension: int) -> bool:
+    """Whether so many numbers of nearest rows are few beside the values of the rows, as they were searched."""
+    return numbers <= WORTH_KEEPING * rows * dimension
+
+
 def _among_all(thinned: Coreset, eligible: np.ndarray, n: int) -> Coreset:
     """A coreset of the ``eligible`` of ``n`` patches."""
     nearest = thinned.nearest
@@ -164,7 +169,10 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        order, nearest = greedy_coreset(points, m, recipe.seed, coreset.starting_points, device=device)
+        known = KNOWN if _worth_keeping(n * KNOWN, m, points.shape[1]) else 1
+        order, nearest = greedy_coreset(
+            points, m, recipe.seed, coreset.starting_points, known=known, device=device
+        )
         turns = np.argsort(order)
         return Coreset(order[turns], turns.astype(np.int32), nearest)
     if coreset.method == "density" and points is not None:
