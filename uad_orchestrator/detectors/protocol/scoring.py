@@ -14,7 +14,6 @@ from uad_orchestrator.datasets.manifest import Split
 from uad_orchestrator.detectors.protocol.stages import Response
 from uad_orchestrator.embedders.protocol import Region
 from uad_orchestrator.images.tiles import TileGrid
-from uad_orchestrator.storage.arrow import arrow_alone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,11 +117,12 @@ class ScoreWriter:
         self._grids.close()
 
     def _flush(self) -> None:
+        import pyarrow as pa
+
         if self._rows:
-            table = arrow_alone().Table
             scores, grids = _schemas()
-            self._scores.write_table(table.from_pylist(self._rows, scores))
-            self._grids.write_table(table.from_pylist(self._patches, grids))
+            self._scores.write_table(pa.Table.from_pylist(self._rows, scores))
+            self._grids.write_table(pa.Table.from_pylist(self._patches, grids))
         self._rows, self._patches = [], []
 
     def __enter__(self) -> Self:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from uad_orchestrator.storage.arrow import arrow_alone
 from uad_orchestrator.storage.artifact_key import InputReference
 from uad_orchestrator.storage.atomic import write_text
 from uad_orchestrator.storage.provenance import Provenance
@@ -122,7 +121,8 @@ def insert_events(connection: Any, events: Sequence[LineageEvent]) -> None:
 
 def _register(connection: Any, name: str, columns: Sequence[str], rows: Sequence[tuple]) -> None:
     """Rows as a table DuckDB can read at once: thousands of single inserts take minutes."""
-    pa = arrow_alone()
+    import pyarrow as pa
+
     arrays = list(zip(*rows, strict=True)) or [()] * len(columns)
     connection.register(name, pa.table([pa.array(values) for values in arrays], names=list(columns)))
 
