@@ -132,7 +132,12 @@ def test_nearest_rows_are_kept_where_they_are_small_beside_the_bank(monkeypatch:
     fitted = detector("vision_patchcore", {"coreset": {"ratio": 0.3}})
     facts = fitted.fit_state(sources(NORMALS)).facts
     share = 3 * facts["patches"] / (facts["bank_rows"] * facts["dimension"])
-    for worth, kept in ((0.33 * share, 0), (0.34 * share, 1), (0.99 * share, 1), (1.01 * share, 3)):
-        monkeypatch.setattr(building, "WORTH_KEEPING", worth)
+    long, short = -1, 1e12
+    for search, worth, kept in (
+        *((long, 0.33, 0), (long, 0.34, 1), (long, 0.99, 1), (long, 1.01, 3)),
+        *((short, 0.99, 0), (short, 1.01, 3)),
+    ):
+        monkeypatch.setattr(building, "LONG_SEARCH", search)
+        monkeypatch.setattr(building, "WORTH_KEEPING", worth * share)
         arrays = fitted.fit_state(sources(NORMALS)).arrays
         assert arrays.get("nearest", np.empty((0, 0))).shape[1] == kept

@@ -21,6 +21,7 @@ from uad_orchestrator.detectors.bank.rows.patches import (
     in_groups,
     views_of,
 )
+from uad_orchestrator.detectors.bank.rows.refilled import LONG_SEARCH
 from uad_orchestrator.detectors.bank.rows.searched_patches import leave_patches
 from uad_orchestrator.detectors.embedding.stream import EmbeddingStream, Precision
 from uad_orchestrator.detectors.protocol.stages import DetectorState, fitted_images
@@ -169,7 +170,9 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        known = KNOWN if _worth_keeping(n * KNOWN, m, points.shape[1]) else 1
+        # more save time where they are stored, or where a calibration refills for every image (``groups_to_refill``)
+        short = n * m * points.shape[1] <= LONG_SEARCH
+        known = KNOWN if short or _worth_keeping(n * KNOWN, m, points.shape[1]) else 1
         order, nearest = greedy_coreset(
             points, m, recipe.seed, coreset.starting_points, known=known, device=device
         )
