@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.detectors.bank.rows.gathering import noted_gathering
 from tests.orchestration.workshop import Workshop
-from uad_orchestrator.detectors.bank.rows import refilled
 from uad_orchestrator.orchestration.versions.selection import Selection
 
 
@@ -16,14 +15,7 @@ def test_calibration_does_not_gather_the_patches_that_the_fit_has_just_gathered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workshop = Workshop.build(tmp_path, {"alpha": ["disc"]})
-    times: list[int] = []
-    gather = refilled.gather
-
-    def noting(*given: Any) -> Any:
-        times.append(1)
-        return gather(*given)
-
-    monkeypatch.setattr(refilled, "gather", noting)
+    times = noted_gathering(monkeypatch)
     chosen = Selection(detectors=("patchcore",))
     assert not workshop.refresh(chosen).failed
     assert not times

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
+from tests.detectors.bank.rows.gathering import noted_gathering
 from tests.detectors.bank.rows.test_refilled import DETECTORS, detector
 from tests.detectors.conftest import textures
 from tests.detectors.protocol.test_calibration import sources
-from uad_orchestrator.detectors.bank.rows import refilled
 from uad_orchestrator.detectors.embedding import handed_on
 from uad_orchestrator.detectors.embedding.handed_on import HandedOn
 from uad_orchestrator.detectors.protocol.detector import Detector
@@ -23,16 +21,8 @@ LEFT_BY = ("patchcore", "anomalydino", "patchknn", "augmented", "tiles", "supera
 
 @pytest.fixture
 def gathered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Notes each time that all patches are gathered for a calibration."""
-    times: list[int] = []
-    gather = refilled.gather
-
-    def noting(*given: Any) -> Any:
-        times.append(1)
-        return gather(*given)
-
-    monkeypatch.setattr(refilled, "gather", noting)
-    return times
+    """Grows each time that all patches are gathered for a calibration."""
+    return noted_gathering(monkeypatch)
 
 
 def answers(fitted: Detector, state: DetectorState, train: list[ImageSource]) -> list[tuple[float, bytes]]:
