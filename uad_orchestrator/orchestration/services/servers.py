@@ -33,9 +33,8 @@ def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
         others: list[subprocess.Popen[bytes]] = []
         try:
             while (status := _status([code.process, *others])) is None:
-                if (
-                    code.answers and not others
-                ):  # a daemon that finds no code server looks again after a minute
+                # not before: a daemon that finds no code server looks again after a minute
+                if code.answers and not others:
                     others = _start_others(project, code, environment, port, host)
                 code.mend()
                 time.sleep(LOOK_SECONDS)
