@@ -42,6 +42,15 @@ def test_one_code_server_is_loaded_anew_on_demand_and_after_its_death(tmp_path: 
     assert not code_servers()
 
 
+def test_another_uad_ui_of_the_project_leaves_the_first_its_definitions(tmp_path: Path) -> None:
+    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]})
+    with running_ui(workshop.home) as first:
+        with running_ui(workshop.home) as second:
+            wait_for(lambda: "cell" in jobs(second), PATIENCE, "the second has the definitions, too")
+        first.ask("mutation {reloadWorkspace {__typename}}")  # it reads its workspace again
+        wait_for(lambda: "cell" in jobs(first), PATIENCE, "it has its own")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its parent ended")
 def test_nothing_is_left_of_one_that_a_script_started_and_that_was_killed(tmp_path: Path) -> None:
     workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc"]})

@@ -35,11 +35,18 @@ def test_float64_keeps_its_digits_and_nothing_is_written_to() -> None:
     assert found.dtype == np.float64
 
 
+def refuses() -> str:
+    """As torch from 2.9 on does where ``torch.backends.fp32_precision`` was set."""
+    raise RuntimeError("you have used mix of the legacy and new APIs to set the matmul precision")
+
+
 def test_torch_multiplies_only_where_it_is_loaded_and_keeps_all_digits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert torch_multiplies()
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    assert not torch_multiplies()
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuses)
     assert not torch_multiplies()
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # another thread is just importing it
     assert not torch_multiplies()

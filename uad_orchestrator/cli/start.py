@@ -97,7 +97,7 @@ def ui(
     home: Home = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on localhost.")] = 3000,
 ) -> None:
-    """Dagster's web server and daemon for this project, on localhost; Ctrl-C stops both."""
+    """Dagster's web server and daemon for this project, on localhost; Ctrl-C stops them."""
     from uad_orchestrator.orchestration.services.servers import serve_ui
     from uad_orchestrator.project.load import open_project
 

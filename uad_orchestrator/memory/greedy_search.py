@@ -90,7 +90,7 @@ def greedy_coreset(
 def order_of_choice(
     points: np.ndarray, chosen: np.ndarray, seed: int, starting_points: int = 10, *, device: str = "cpu"
 ) -> np.ndarray:
-    """The order in which the search chose its rows: among them alone it takes the same turns.
+    """The order in which the search chose its rows: among them alone it takes the same turns, but where points tie.
 
     Args:
         points: ``(n, p)`` float32 whole numbers, of ``integer_points``.

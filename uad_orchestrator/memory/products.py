@@ -40,10 +40,12 @@ def products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def torch_multiplies() -> bool:
     """Whether torch is loaded, and was not told to multiply in fewer digits than float32 has."""
-    told = getattr(
-        sys.modules.get("torch"), "get_float32_matmul_precision", None
-    )  # None: half loaded, or not at all
-    return told is not None and told() == "highest"
+    # None: half loaded, or not at all
+    told = getattr(sys.modules.get("torch"), "get_float32_matmul_precision", None)
+    try:
+        return told is not None and told() == "highest"
+    except RuntimeError:  # from 2.9 on it does not say so where it was told by ``torch.backends``
+        return False
 
 
 def multiply_with_numpy(queries: np.ndarray, rows: np.ndarray, products: np.ndarray) -> None:

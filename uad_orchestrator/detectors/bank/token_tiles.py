@@ -133,6 +133,7 @@ def tiled_stream(stream: EmbeddingStream, settings: TokenTileSettings) -> Embedd
         batch_size=stream.batch_size,
         readers=stream.readers,
         device=stream.device,
+        handed_on=stream.handed_on,
     )
 
 

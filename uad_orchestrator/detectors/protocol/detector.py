@@ -304,6 +304,7 @@ class Detector(ABC):
             self._latest.forget()
             self.state_ = state
             self._calibrate(train, held_out)
+            self.stream.handed_on.drop()
         return self
 
     def restore(

@@ -91,6 +91,7 @@ def fill_score_table(run: CellRun, embedders: EmbedderPool, directory: Path) -> 
             table.add(response, role="calibration")
             for response in detector.calibration_responses(state, train, calibration, leave_out)
         ]
+        embedders.handed_on.drop()
         responses = detector.respond(state, manifest.sources(manifest.scored))
         rows = [
             table.add(response, role=record.split, label=record.label, defect_type=record.defect_type)

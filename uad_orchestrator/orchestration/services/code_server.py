@@ -73,9 +73,12 @@ class CodeServer:
 
 
 def write_workspace(project: Project, socket: Path) -> Path:
-    """The workspace file of the code server that listens there, below the project's own local folder."""
+    """The workspace file of the code server that listens there, beside its socket.
+
+    Web server and daemon read it again and again: another ``uad ui`` of the project has its own.
+    """
     place = {"socket": str(socket), "location_name": project.dagster.location_name}
-    path = Path(project.storage.local) / "dagster" / "workspace.yaml"
+    path = socket.with_name("workspace.yaml")
     write_text(path, yaml.safe_dump({"load_from": [{"grpc_server": place}]}))
     return path
 

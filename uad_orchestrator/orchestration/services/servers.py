@@ -19,6 +19,8 @@ from uad_orchestrator.project import Project
 from uad_orchestrator.project.load import HOME_VARIABLE
 
 LOOK_SECONDS = 0.2
+SHORT_PATH = 80
+"""Bytes of a path of a folder up to which a socket in a folder of ours fits below it: its own path may have 107."""
 
 
 def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
@@ -27,37 +29,49 @@ def serve_ui(project: Project, port: int, host: str = "127.0.0.1") -> int:
         pass  # they find the databases made; they would make them at the same time
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else all would outlive us
     environment = server_environment(project)
-    # Not below the project: the path of a socket has at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="uad-ui-") as folder:
+    with tempfile.TemporaryDirectory(prefix="uad-ui-", dir=_place_for_sockets()) as folder:
         code = CodeServer(project, Path(folder) / "code", environment)
-        others: list[subprocess.Popen[bytes]] = []
+        others: dict[str, subprocess.Popen[bytes]] = {}
         try:
-            while (status := _status([code.process, *others])) is None:
-                if (
-                    code.answers and not others
-                ):  # a daemon that finds no code server looks again after a minute
+            while (status := _status({"code server": code.process, **others})) is None:
+                # not before: a daemon that finds no code server looks again after a minute
+                if code.answers and not others:
                     others = _start_others(project, code, environment, port, host)
                 code.mend()
                 time.sleep(LOOK_SECONDS)
             return status
         finally:
-            stop([*others, code.process])
+            stop([*others.values(), code.process])
 
 
 def _start_others(
     project: Project, code: CodeServer, environment: Mapping[str, str], port: int, host: str
-) -> list[subprocess.Popen[bytes]]:
+) -> dict[str, subprocess.Popen[bytes]]:
     workspace = str(write_workspace(project, code.socket))
     commands = (
-        ("dagster_webserver", ["-h", host, "-p", str(port), "-w", workspace]),
-        (DAEMON_MODULE, ["run", "-w", workspace]),
+        ("web server", "dagster_webserver", ["-h", host, "-p", str(port), "-w", workspace]),
+        ("daemon", DAEMON_MODULE, ["run", "-w", workspace]),
     )
-    return [start_module(module, arguments, environment, project.home) for module, arguments in commands]
+    return {
+        name: start_module(module, arguments, environment, project.home)
+        for name, module, arguments in commands
+    }
 
 
-def _status(processes: list[subprocess.Popen[bytes]]) -> int | None:
-    """The exit status of one that has ended."""
-    return next((status for process in processes if (status := process.poll()) is not None), None)
+def _status(processes: Mapping[str, subprocess.Popen[bytes]]) -> int | None:
+    """The exit status of one that has ended, which is said."""
+    for name, process in processes.items():
+        status = process.poll()
+        if status is not None:
+            print(f"uad ui: Dagster's {name} has ended with exit status {status}", file=sys.stderr)
+            return status
+    return None
+
+
+def _place_for_sockets() -> str | None:
+    """A folder whose path is short enough for a socket's, which a project's need not be; None: the usual one."""
+    here, usual = Path("/tmp"), os.fsencode(tempfile.gettempdir())
+    return str(here) if len(usual) > SHORT_PATH and here.is_dir() else None
 
 
 def server_environment(project: Project) -> Mapping[str, str]:

@@ -7,13 +7,15 @@ import pytest
 
 from tests.detectors.bank.rows.gathering import noted_gathering
 from tests.detectors.bank.rows.test_refilled import DETECTORS, detector
-from tests.detectors.conftest import textures
+from tests.detectors.conftest import CellMeans, textures
 from tests.detectors.protocol.test_calibration import sources
+from uad_orchestrator.detectors import create_detector
 from uad_orchestrator.detectors.embedding import handed_on
 from uad_orchestrator.detectors.embedding.handed_on import HandedOn
 from uad_orchestrator.detectors.protocol.detector import Detector
 from uad_orchestrator.detectors.protocol.stages import DetectorState
 from uad_orchestrator.images.source import ImageSource
+from uad_orchestrator.preprocessing.presets import resolve_preset
 
 LEFT_BY = ("patchcore", "anomalydino", "patchknn", "augmented", "tiles", "superadd, greedy")
 """Those of the detectors whose coreset is greedy and whose patches are not weighed."""
@@ -74,3 +76,30 @@ def test_it_is_taken_by_a_detector_of_another_stream_and_not_where_it_is_large(
     monkeypatch.setattr(handed_on, "MOST_BYTES", 1000)
     answers(calibrating, fitted.fit_state(train), train)
     assert gathered
+
+
+def test_nothing_is_taken_of_another_region_of_interest(gathered: list[int]) -> None:
+    """Images and embeddings are the same, and by chance the numbers of the rows."""
+    train, shared = sources(textures(4, seed=188, size=(16, 32))), HandedOn()
+
+    def inspecting(**region: float) -> Detector:
+        half = resolve_preset("half", {"half": [{"roi": region}]})
+        coreset = {"method": "batched_greedy", "ratio": 0.13}
+        made = create_detector("vision_patchcore", embedder=CellMeans(), preset=half, coreset=coreset)
+        made.stream.handed_on = shared
+        return made
+
+    left, right = inspecting(right=0.5), inspecting(left=0.5)
+    of_left, of_right = left.fit_state(train), right.fit_state(train)
+    assert np.array_equal(of_left.arrays["rows"], of_right.arrays["rows"])
+    answers(left, of_left, train)
+    assert gathered == [1]
+    answers(right, of_right, train)
+    assert gathered == [1], "the other left it there"
+
+
+def test_what_is_too_large_is_not_even_made_and_ends_what_was_held() -> None:
+    held = HandedOn()
+    held.put("key", lambda: 1, size=8)
+    held.put("key", pytest.fail, size=handed_on.MOST_BYTES + 1)
+    assert held.take("key") is None

@@ -29,6 +29,11 @@ def command():
     sys.exit(3)
 
 held = Held()
+left_open = [open(sys.argv[1] + suffix, "w") for suffix in ("first", "second")]
+gc.freeze()
+left_open.append(open(sys.argv[1] + "third", "wb"))
+for file in left_open:
+    file.write("waits" if "b" not in file.mode else b"waits")
 dagster._cli.main = command
 main()
 """
@@ -71,7 +76,9 @@ def test_it_says_and_returns_what_dagsters_command_does(words: list[str]) -> Non
     assert ours.stderr.splitlines()[-1:] == dagsters.stderr.splitlines()[-1:]
 
 
-def test_it_ends_after_all_that_is_registered_and_takes_nothing_apart() -> None:
-    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
+def test_it_ends_after_all_that_is_registered_and_takes_nothing_apart(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENDING, f"{tmp_path}/"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stdout == f"{YOUNG}\n"
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"waits"}, "files left open"

@@ -73,7 +73,7 @@ class KeptRows:
         """Keep an image's rows, if those of all images before it are kept and they fit.
 
         Args:
-            rows: ``(m, d)`` float32.
+            rows: ``(m, d)`` float32 or float16.
             times: how many such images are expected, this one among them.
         """
         size = rows.size * np.dtype(self._dtype).itemsize

@@ -155,9 +155,8 @@ def views_of(
         widened: rows come in float32; else, as on a GPU, in float16 where they were rounded to it.
     """
     dimension = None
-    widened = widened and not stream.device.startswith(
-        "cuda"
-    )  # a GPU is sent half as much, and widens it there
+    # a GPU is sent half as much, and widens it there
+    widened = widened and not stream.device.startswith("cuda")
     streamed = stream.stream_views(
         images, recipe.views, precision=precision, keep_exact=keep_exact, widened=widened
     )

@@ -42,9 +42,13 @@ def leave_patches(
         coreset: of them.
     """
     assert patches.points is not None  # a greedy search goes by distances
-    searched = _Searched(patches.points.astype(np.int16), patches.starts, coreset)
-    size = searched.points.nbytes + sum(array.nbytes for array in coreset if array is not None)
-    stream.handed_on.put(_key(stream, images, recipe, precision), searched, size)
+    points = patches.points
+    size = points.nbytes // 2 + sum(array.nbytes for array in coreset if array is not None)
+    stream.handed_on.put(
+        _key(stream, images, recipe, precision),
+        lambda: _Searched(points.astype(np.int16), patches.starts, coreset),
+        size,
+    )
 
 
 def take_patches(
@@ -75,4 +79,5 @@ def take_patches(
 def _key(
     stream: EmbeddingStream, images: Sequence[ImageSource], recipe: BankRecipe, precision: Precision
 ) -> object:
-    return stream.space, [image.digest for image in images], recipe, precision
+    region = stream.roi and stream.roi.preset  # the space has it not: it changes no embedding
+    return stream.space, region, [image.digest for image in images], recipe, precision

@@ -10,8 +10,10 @@ Not public API of Dagster here: its command, and by what an origin says how a ru
 from __future__ import annotations
 
 import atexit
+import gc
+import io
 import os
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from uad_orchestrator.garbage import look_less_often
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from dagster import DagsterRun
 
 DAGSTER = ["-m", "dagster"]
+FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 HERE = "uad_orchestrator.orchestration.dagster_instance.launchers.run_process"
 
 
@@ -40,7 +43,7 @@ def main() -> None:
     """Run Dagster's command and end the process as soon as all has been written that should be."""
     look_less_often()
     status: list[int] = []
-    # What is registered first is called last: threads have ended by then, and others' files are closed.
+    # What is registered first is called last: threads have ended by then.
     atexit.register(lambda: _end(status[0]) if status else None)
 
     from dagster._cli import main as dagster
@@ -54,9 +57,22 @@ def main() -> None:
 
 
 def _end(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _write_what_waits()
     os._exit(status)
+
+
+def _write_what_waits() -> None:
+    """Write what still waits in files that code left open, as Python would when it takes them apart."""
+    gc.unfreeze()  # else what is kept is not among all objects
+    files = [found for found in gc.get_objects() if issubclass(type(found), FILES)]
+    for file in [
+        *(file for file in files if isinstance(file, io.TextIOBase)),
+        *files,
+    ]:  # a text's bytes come after it
+        with suppress(
+            OSError, ValueError
+        ):  # closed, for reading only, or on a full disk: Python says no word, either
+            file.flush()
 
 
 if __name__ == "__main__":
