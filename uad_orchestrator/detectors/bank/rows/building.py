@@ -28,7 +28,7 @@ from uad_orchestrator.detectors.protocol.stages import DetectorState, fitted_ima
 from uad_orchestrator.images.source import ImageSource
 from uad_orchestrator.memory.approximate import choose_index
 from uad_orchestrator.memory.coreset import coreset_size, coverage, density_rows, random_rows
-from uad_orchestrator.memory.greedy_search import greedy_coreset
+from uad_orchestrator.memory.greedy_search import greedy_coreset, greedy_order
 from uad_orchestrator.memory.nearest import NearestNeighbors
 from uad_orchestrator.memory.nearest_chosen import KNOWN, NONE
 
@@ -170,12 +170,14 @@ def _thinned(
     if recipe.max_rows is not None:
         m = min(m, recipe.max_rows)
     if coreset.method == "batched_greedy" and points is not None:
-        # more save time where they are stored, or where a calibration refills for every image (``groups_to_refill``)
-        short = n * m * points.shape[1] <= LONG_SEARCH
-        known = KNOWN if short or _worth_keeping(n * KNOWN, m, points.shape[1]) else 1
-        order, nearest = greedy_coreset(
-            points, m, recipe.seed, coreset.starting_points, known=known, device=device
-        )
+        search = (points, m, recipe.seed, coreset.starting_points)
+        worth = _worth_keeping(n * KNOWN, m, points.shape[1])
+        if recipe.weigh is not None and not worth:  # of weighed patches nothing is handed on
+            order, nearest = greedy_order(*search, device=device), None
+        else:
+            # three are of use where they are stored, or where a calibration refills for every image
+            known = KNOWN if worth or n * m * points.shape[1] <= LONG_SEARCH else 1
+            order, nearest = greedy_coreset(*search, known=known, device=device)
         turns = np.argsort(order)
         return Coreset(order[turns], turns.astype(np.int32), nearest)
     if coreset.method == "density" and points is not None:
