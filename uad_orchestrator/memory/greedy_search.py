@@ -47,9 +47,7 @@ def greedy_order(
     Returns:
         ``(m,)`` int64.
     """
-    points = integer_points(projected)
-    squares = np.einsum("np,np->n", points, points)
-    return _search(points, squares, start_distances(points, squares, seed, starting_points), m, device)
+    return _search(*_whole(projected, seed, starting_points), m, device)
 
 
 def greedy_coreset(
@@ -76,10 +74,9 @@ def greedy_coreset(
         in the ascending coreset, the nearest first, of equally near ones the first; fewer where there are no more.
         -1: not known, where more than k are equally near.
     """
-    points = integer_points(projected)
-    squares = np.einsum("np,np->n", points, points)
+    points, squares, starts = _whole(projected, seed, starting_points)
     near = NearestChosen(points, squares, known)
-    order = _search(points, squares, start_distances(points, squares, seed, starting_points), m, device, near)
+    order = _search(points, squares, starts, m, device, near)
     nearest = near.rows()
     if nearest is None:  # searched on a device, where it takes no time
         search = NearestNeighbors(points[np.sort(order)], device=device)
@@ -121,6 +118,15 @@ def _search(
         lambda: _order(DeviceDistances(points, squares, starts, device), points, m),
         lambda: _order(Distances(points, squares, starts, near), points, m, to_the_end=near is not None),
     )
+
+
+def _whole(
+    projected: np.ndarray, seed: int, starting_points: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The points as they are searched, in place; their squares; their distances before there is a bank."""
+    points = integer_points(projected)
+    squares = np.einsum("np,np->n", points, points)
+    return points, squares, start_distances(points, squares, seed, starting_points)
 
 
 def integer_points(projected: np.ndarray) -> np.ndarray:
