@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from tests.detectors.bank.rows.test_refilled import DETECTORS, detector
 from tests.detectors.conftest import CellMeans, textures
 from tests.detectors.protocol.test_calibration import sources
 from uad_orchestrator.detectors import create_detector
+from uad_orchestrator.detectors.bank.bank_detector import BankDetector
+from uad_orchestrator.detectors.bank.rows.searched_patches import take_patches
 from uad_orchestrator.detectors.embedding import handed_on
 from uad_orchestrator.detectors.embedding.handed_on import HandedOn
 from uad_orchestrator.detectors.protocol.detector import Detector
@@ -103,3 +107,24 @@ def test_what_is_too_large_is_not_even_made_and_ends_what_was_held() -> None:
     held.put("key", lambda: 1, size=8)
     held.put("key", pytest.fail, size=handed_on.MOST_BYTES + 1)
     assert held.take("key") is None
+
+
+def test_nothing_is_held_after_a_fit_that_calibrates_on_other_images(gathered: list[int]) -> None:
+    images = textures(12, size=(48, 48))
+    fitted = detector("patchcore")
+    fitted.fit(images[:8], validation=images[8:])
+    train = sources(images[:8])
+    answers(fitted, fitted.state_, train)
+    assert gathered, "what the fit left would have been taken"
+
+
+def test_it_is_not_taken_by_another_recipe_or_precision_though_rows_be_the_same() -> None:
+    train = sources(textures(8, size=(48, 48)))
+    fitted = create_detector("vision_patchcore", embedder=CellMeans(), coreset={"ratio": 0.1})
+    assert isinstance(fitted, BankDetector)
+    state, recipe = fitted.fit_state(train), fitted.recipe
+    precision, rows = state.facts["precision"], state.arrays["rows"]
+    other = "float32" if precision == "float16" else "float16"
+    assert take_patches(fitted.stream, train, replace(recipe, seed=1), precision, rows) is None
+    assert take_patches(fitted.stream, train, recipe, other, rows) is None
+    assert take_patches(fitted.stream, train, recipe, precision, rows) is not None
