@@ -29,6 +29,9 @@ JOBS, JOBS_OF_GROUPS = 3, 10
 """That each node takes, one after another, at a cell a job and where cells are grouped."""
 GROUP = 3
 """Cells of a job, where they are grouped."""
+POLL, WATCH = 30, 5.0
+"""Seconds after which Dagster asks for its jobs, as it does by default, and after which this asks whether all is done:
+who asks takes the processors of those who work."""
 SLEEP = 1.0
 """Seconds for each of a category's 10 images."""
 CASE = "an embedder of 10 s a category"
@@ -71,7 +74,7 @@ def run() -> list[BenchmarkRow]:
     ):
         work = partial(_work, deployment, meter)
         deployment.uad("init", "--cluster")
-        deployment.set_far_apart()
+        deployment.set_far_apart(POLL)
         deployment.join()
         with running_ui(deployment.home) as server:
             single_1 = work(server, "single_1", categories[:JOBS])
@@ -103,7 +106,7 @@ def _work(
     narrowed = [word for category in categories for word in ("--category", f"alpha/{category}")]
     deployment.hand_over("--detector", detectors, *narrowed)
     cells = len(categories) * sum(Path(name).match(detectors) for name in DETECTORS)
-    ended = all_ended(server, cells, before)
+    ended = all_ended(server, cells, before, WATCH)
     seconds = max(run.ended for run in ended) - min(run.created for run in ended)
     work = _Work(cells, seconds, meter.seconds() - cpu)
     backfills_ended(server)  # with the board's run: it would be in the way of what is measured next

@@ -101,7 +101,7 @@ class Deployment:
             name, _, value = line.partition("=")
             self.environment.setenv(name, value)
 
-    def set_far_apart(self) -> None:
+    def set_far_apart(self, poll: int = POLL) -> None:
         """Homes are not at the same path here, as on machines they are; and a dead node is noticed sooner."""
         settings = self.home / ".uad/dagster/dagster.yaml"
         lines = settings.read_text().splitlines()
@@ -112,7 +112,7 @@ class Deployment:
         ]
         assert len(kept) == len(lines) - 2
         settings.write_text(
-            "\n".join(kept).replace("poll_interval_seconds: 30", f"poll_interval_seconds: {POLL}")
+            "\n".join(kept).replace("poll_interval_seconds: 30", f"poll_interval_seconds: {poll}")
         )
 
     def uad(self, *arguments: str, home: Path | None = None) -> str:

@@ -80,11 +80,12 @@ def waiting(server: Server, cluster: RayCluster) -> Run:
     return wait_for(found, PATIENCE, "a job waits")
 
 
-def all_ended(server: Server, cells: int, before: Collection[str] = ()) -> list[Run]:
+def all_ended(server: Server, cells: int, before: Collection[str] = (), every: float = EVERY) -> list[Run]:
     """All runs, once those of so many cells have ended well and none is under way.
 
     Args:
         before: ids of runs that are left out.
+        every: seconds from question to question.
     """
 
     def ended() -> list[Run] | None:
@@ -94,7 +95,7 @@ def all_ended(server: Server, cells: int, before: Collection[str] = ()) -> list[
         done = {run.cell for run in found if run.status == "SUCCESS" and "|" in run.cell}
         return found if len(done) == cells and not any(run.under_way for run in found) else None
 
-    return wait_for(ended, PATIENCE, f"{cells} cells are computed", EVERY)
+    return wait_for(ended, PATIENCE, f"{cells} cells are computed", every)
 
 
 def backfills_ended(server: Server) -> None:

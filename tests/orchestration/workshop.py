@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import yaml
 
+from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult, refresh
 from uad_orchestrator.orchestration.planning.plan import Plan, Planner
@@ -135,7 +136,7 @@ class Workshop:
 
     def refresh(self, selection: Selection | None = None, workers: int = 1) -> RefreshResult:
         """``uad refresh``."""
-        with open_instance(self.project) as instance:
+        with open_instance(self.project) as instance, held_connections(instance):
             return refresh(self.project, instance, selection=selection or Selection(), workers=workers)
 
     def plan(self, *, rehash: bool = False) -> Plan:

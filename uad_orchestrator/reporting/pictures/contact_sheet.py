@@ -86,14 +86,18 @@ def contact_sheet(
     thumbnails = [_thumbnail(case, scale) for case in cases]
     if not thumbnails:
         raise ValueError("a contact sheet needs at least one case: the score table has no test image")
-    drawn = [cache(partial(draw_sheet, thumbnails, width, threshold, scale, title)) for width in TILE_WIDTHS]
-    # A narrower sheet takes fewer bytes, so the widest that fits is found by halving.
-    widest = bisect_left(drawn, True, key=lambda draw: len(_jpeg(draw(), QUALITIES[-1])) <= max_bytes)
-    fitting = drawn[min(widest, len(drawn) - 1)]
+    drawn = cache(partial(draw_sheet, thumbnails, threshold=threshold, scale=scale, title=title))
+    encoded = cache(lambda width, quality: _jpeg(drawn(width), quality))
+
+    def fits(width: int) -> bool:
+        return len(encoded(width, QUALITIES[-1])) <= max_bytes
+
+    # A narrower sheet takes fewer bytes, so the widest that fits is found by halving; mostly it is the first.
+    widest = 0 if fits(TILE_WIDTHS[0]) else bisect_left(TILE_WIDTHS, True, key=fits)
+    width = TILE_WIDTHS[min(widest, len(TILE_WIDTHS) - 1)]
     for quality in (*QUALITIES, *LAST_QUALITIES):
-        encoded = _jpeg(fitting(), quality)
-        if len(encoded) <= max_bytes:
-            return encoded
+        if len(sheet := encoded(width, quality)) <= max_bytes:
+            return sheet
     raise ValueError(f"{len(thumbnails)} cases do not fit into {max_bytes} bytes: show fewer cases")
 
 
