@@ -1,4 +1,4 @@
-"""In SQLite an engine is made once; what is recorded, and what others see of it, is as Dagster does it."""
+"""In SQLite connections are kept; what is recorded, and what others see of it, is as Dagster does it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What Dagster's storages keep from question to question: connections to PostgreSQL, engines of SQLite.
+"""Connections of Dagster's storages that are kept from question to question.
 
-dagster-postgres opens a connection for each question, but in the web server. That costs more than most questions do,
-here and at the server, and a daemon that launches runs asks hundreds a minute, as a cell's run does. In SQLite it is
-the engine that is made anew each time, with all that it finds out of its database and the statements it compiles: a
-third of the processor seconds of a refresh of small cells.
+dagster-postgres opens one for each question, but in the web server. That costs more than most questions do, here and
+at the server, and a daemon that launches runs asks hundreds a minute, as a cell's run does. In SQLite the engine is
+made anew as well, with the statements that it compiles: a quarter of the processor seconds of a refresh of small cells;
+and each connection that is closed makes sure that its log is on the disk.
 
 Not public API of Dagster here: ``optimize_for_webserver``, the engine of a storage in PostgreSQL, and how the storages
 in SQLite connect.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -23,13 +23,14 @@ import dagster as dg
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-Connect = Callable[..., Any]
-
 HELD_SECONDS, MOST_MORE = 60, 20
 """How old a connection may be that is used again, and how many may be open beside it, closed after use."""
 
 BUSY_SECONDS = 30.0
 """For which a database in SQLite is waited for that another process writes to; as Dagster does."""
+
+INDEX = "index"
+"""What an event log calls the database that is about all runs."""
 
 
 def hold(storage: Any) -> None:
@@ -45,17 +46,15 @@ def hold(storage: Any) -> None:
 
 @contextmanager
 def held_connections(instance: dg.DagsterInstance) -> Iterator[None]:
-    """While an instance keeps what its storages would make anew for each question.
+    """While an instance keeps its connections: in SQLite, and in PostgreSQL where its storage does not by itself.
 
-    In PostgreSQL these are connections, where its settings name a storage that does not keep them by itself; in SQLite
-    engines: connections are opened and closed as before, and lock as before. Elsewhere, and while all of it is kept
-    already, nothing happens.
+    Elsewhere, and while they are held already, nothing happens.
     """
     storages = [instance.event_log_storage, instance.run_storage, instance.schedule_storage]
     with ExitStack() as kept:
         kept.enter_context(_held_in_postgres(storages))
         for storage in storages:
-            kept.enter_context(_one_engine(storage))
+            kept.enter_context(_held_in_sqlite(storage))
         yield
 
 
@@ -90,76 +89,90 @@ def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
 
 
 @contextmanager
-def _one_engine(storage: Any) -> Iterator[None]:
-    """While one of Dagster's storages in SQLite asks by one engine; any other is left alone."""
+def _held_in_sqlite(storage: Any) -> Iterator[None]:
+    """While one of Dagster's storages in SQLite keeps a connection; any other is left alone."""
     from dagster._core.storage.event_log import SqliteEventLogStorage
     from dagster._core.storage.runs import SqliteRunStorage
     from dagster._core.storage.schedules import SqliteScheduleStorage
 
-    name, connect = "connect", _connecting
+    kept: _Database | _RunDatabases
     if type(storage) is SqliteEventLogStorage:
-        name, connect = "_connect", lambda storage: _RunDatabases(storage).connect
-    elif type(storage) not in (SqliteRunStorage, SqliteScheduleStorage):
-        name = ""
-    if not name or name in vars(storage):
+        name, kept = "_connect", _RunDatabases(storage)
+    elif type(storage) in (SqliteRunStorage, SqliteScheduleStorage):
+        name, kept = "connect", _Database(storage)
+    else:
         yield
         return
-    setattr(storage, name, connect(storage))
+    if name in vars(storage):
+        yield
+        return
+    setattr(storage, name, kept.connect)
     try:
         yield
     finally:
         delattr(storage, name)
+        kept.close()
 
 
-def _connecting(storage: Any) -> Connect:
-    """As ``SqliteRunStorage.connect``, and that of schedules."""
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
+class _Database:
+    """The database of the runs, or that of the schedules."""
 
-    return create_engine(
-        storage._conn_string, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}
-    ).begin
+    def __init__(self, storage: Any) -> None:
+        from sqlalchemy import make_url
+
+        path = Path(str(make_url(storage._conn_string).database))
+        self._engine = _engine(lambda: path)
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        """As ``SqliteRunStorage.connect``, and that of schedules."""
+        return self._engine.begin()
+
+    def close(self) -> None:
+        """Leave nothing open."""
+        self._engine.dispose()
 
 
 class _RunDatabases:
-    """The databases of an event log in SQLite, one for each run and one that is the index of all, by one engine.
+    """The databases of an event log: one for each run, of which the latest stays open, and the index of all.
 
     That of a new run is a copy of one that Dagster made for another: to make it by its scripts takes a tenth of a
     small cell's time.
     """
 
     def __init__(self, storage: Any) -> None:
-        from sqlalchemy import create_engine
-        from sqlalchemy.pool import NullPool
-
         self._storage, self._path, self._empty = storage, Path(), b""
-        self._engine: Engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool)
+        index = Path(storage.path_for_shard(INDEX))
+        self._of_index, self._of_run = _engine(lambda: index), _engine(lambda: self._path)
 
     @contextmanager
     def connect(self, shard: str) -> Iterator[Connection]:
         """As ``SqliteEventLogStorage._connect``."""
-        storage = self._storage
-        with storage._db_lock:  # one question at a time
-            self._path = Path(storage.path_for_shard(shard))
-            if shard not in storage._initialized_dbs:
-                self._make_sure()
-                storage._initialized_dbs.add(shard)
-            with self._engine.begin() as connection:
+        with self._storage._db_lock:  # one question at a time
+            engine = self._of_index if shard == INDEX else self._of_run
+            if shard != INDEX and (path := Path(self._storage.path_for_shard(shard))) != self._path:
+                self._of_run.dispose()
+                self._path = path
+            if shard not in self._storage._initialized_dbs:
+                self._make_sure(engine)
+                self._storage._initialized_dbs.add(shard)
+            with engine.begin() as connection:
                 yield connection
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, BUSY_SECONDS, check_same_thread=False)
+    def close(self) -> None:
+        """Leave nothing open."""
+        self._of_index.dispose()
+        self._of_run.dispose()
 
-    def _make_sure(self) -> None:
+    def _make_sure(self, engine: Engine) -> None:
         """Make the database, if it is not there."""
-        new = not self._path.exists()
+        new = engine is self._of_run and not self._path.exists()
         if new and self._empty:
             with suppress(OSError):  # another process has made it meanwhile, or this disk has no links
                 self._copy()
                 return
-        self._storage._initdb(self._engine)
+        self._storage._initdb(engine)
         if new:
-            with closing(self._open()) as connection:
+            with closing(sqlite3.connect(self._path, BUSY_SECONDS)) as connection:
                 if connection.execute("SELECT count(*) FROM event_logs").fetchone() == (0,):
                     self._empty = connection.serialize()
 
@@ -170,3 +183,16 @@ class _RunDatabases:
             self._path.hardlink_to(aside)  # fails where it is there already
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _engine(path: Callable[[], Path]) -> Engine:
+    """An engine that keeps one connection, to the database that ``path`` names when it is opened."""
+    from sqlalchemy import QueuePool, create_engine
+
+    return create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(path(), BUSY_SECONDS, check_same_thread=False),
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=-1,
+    )
