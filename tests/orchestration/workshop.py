@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import yaml
 
-from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
+from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult, refresh
 from uad_orchestrator.orchestration.planning.plan import Plan, Planner

@@ -191,7 +191,7 @@ def why(
 def opened(home: Path | None) -> Iterator[tuple[Project, dg.DagsterInstance]]:
     """The project and Dagster's instance in use."""
     from uad_orchestrator.garbage import keep_what_is_loaded
-    from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
+    from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
     from uad_orchestrator.orchestration.dagster_instance.event_log import other_prefixes
     from uad_orchestrator.orchestration.dagster_instance.instance import (
         damage_named,

@@ -30,7 +30,7 @@ from uad_orchestrator.orchestration.cells.board import current_board
 from uad_orchestrator.orchestration.dagster_instance import event_log
 from uad_orchestrator.orchestration.dagster_instance.asked_for import asked_for
 from uad_orchestrator.orchestration.dagster_instance.check_events import evaluation, latest_results
-from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
+from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     asking_alone,

@@ -15,7 +15,7 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 
-from uad_orchestrator.orchestration.dagster_instance.connections import hold
+from uad_orchestrator.orchestration.dagster_instance.connections.postgres import hold
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from uad_orchestrator.orchestration.assets.partitions import group_partitions, tagged_runs
-from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
+from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
 from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selected
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import tags_of_group

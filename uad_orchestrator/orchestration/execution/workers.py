@@ -17,7 +17,7 @@ from threading import Thread
 import dagster as dg
 
 from uad_orchestrator.garbage import keep_what_is_loaded
-from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
+from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
 from uad_orchestrator.orchestration.dagster_instance.instance import (
     InstanceReference,
     open_reference,

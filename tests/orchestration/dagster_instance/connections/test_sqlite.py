@@ -17,7 +17,7 @@ from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 
 from tests.orchestration.dagster_instance.contracts import contract
-from uad_orchestrator.orchestration.dagster_instance.connections import held_connections
+from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
 from uad_orchestrator.project import Project, demo_project
 
@@ -65,7 +65,7 @@ def schema(path: Path) -> list[tuple[object, ...]]:
         return [*made, *version, *connection.execute("PRAGMA journal_mode").fetchall()]
 
 
-@contract("connections.py", "lets its storages in SQLite be told how to connect")
+@contract("connections/sqlite.py", "lets its storages in SQLite be told how to connect")
 def test_while_they_are_held_no_question_makes_an_engine() -> None:
     with dg.DagsterInstance.local_temp() as instance, pytest.MonkeyPatch.context() as patch:
         ask_all(instance)

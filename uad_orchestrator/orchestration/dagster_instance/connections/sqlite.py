@@ -1,12 +1,9 @@
-"""Connections of Dagster's storages that are kept from question to question.
+"""Connections to SQLite that Dagster's storages keep from question to question.
 
-dagster-postgres opens one for each question, but in the web server. That costs more than most questions do, here and
-at the server, and a daemon that launches runs asks hundreds a minute, as a cell's run does. In SQLite the engine is
-made anew as well, with the statements that it compiles: a quarter of the processor seconds of a refresh of small cells;
-and each connection that is closed makes sure that its log is on the disk.
+Dagster makes an engine for each question, which finds out and compiles everything anew: a quarter of the processor
+seconds of a refresh of small cells. And each connection that is closed makes sure that its log is on the disk.
 
-Not public API of Dagster here: ``optimize_for_webserver``, the engine of a storage in PostgreSQL, and how the storages
-in SQLite connect.
+Not public API of Dagster here: how the storages connect, and how the event log makes the database of a run.
 """
 
 from __future__ import annotations
@@ -14,19 +11,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import dagster as dg
-
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-HELD_SECONDS, MOST_MORE = 60, 20
-"""How old a connection may be that is used again, and how many may be open beside it, closed after use."""
 
 BUSY_SECONDS = 30.0
 """For which a database in SQLite is waited for that another process writes to; as Dagster does."""
@@ -35,63 +27,8 @@ INDEX = "index"
 """What an event log calls the database that is about all runs."""
 
 
-def hold(storage: Any) -> None:
-    """Let a storage of dagster-postgres keep a connection; one that the server has closed is replaced before its use.
-
-    What it was opened with is left to whoever has it.
-    """
-    from sqlalchemy import event
-
-    storage.optimize_for_webserver(statement_timeout=0, pool_recycle=HELD_SECONDS, max_overflow=MOST_MORE)
-    event.listen(storage._engine, "checkout", _refuse_closed)
-
-
 @contextmanager
-def held_connections(instance: dg.DagsterInstance) -> Iterator[None]:
-    """While an instance keeps its connections: in SQLite, and in PostgreSQL where its storage does not by itself.
-
-    Elsewhere, and while they are held already, nothing happens.
-    """
-    storages = [instance.event_log_storage, instance.run_storage, instance.schedule_storage]
-    with ExitStack() as kept:
-        kept.enter_context(_held_in_postgres(storages))
-        for storage in storages:
-            kept.enter_context(_held_in_sqlite(storage))
-        yield
-
-
-@contextmanager
-def _held_in_postgres(storages: list[Any]) -> Iterator[None]:
-    from sqlalchemy.pool import NullPool
-
-    postgres = [one for one in storages if type(one).__module__.startswith("dagster_postgres.")]
-    engines = [one._engine for one in postgres]
-    if not any(isinstance(engine.pool, NullPool) for engine in engines):
-        yield
-        return
-    for storage in postgres:
-        hold(storage)
-    try:
-        yield
-    finally:
-        for storage, engine in zip(postgres, engines, strict=True):
-            storage._engine.dispose()
-            storage._engine = engine
-
-
-def _refuse_closed(connection: Any, record: object, proxy: object) -> None:
-    """Before a connection that was held is used; the pool opens another where this says that it is closed."""
-    from sqlalchemy.exc import DisconnectionError
-
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except connection.Error as error:
-        raise DisconnectionError from error
-
-
-@contextmanager
-def _held_in_sqlite(storage: Any) -> Iterator[None]:
+def held_in_sqlite(storage: Any) -> Iterator[None]:
     """While one of Dagster's storages in SQLite keeps a connection; any other is left alone."""
     from dagster._core.storage.event_log import SqliteEventLogStorage
     from dagster._core.storage.runs import SqliteRunStorage
@@ -206,9 +143,7 @@ class _RunDatabases:
         self._storage._initdb(database.engine)
         if new:
             self._empty = _if_empty(path)
-            for left in path.parent.glob(
-                ".*.db.*"
-            ):  # by a process that was killed; who misses it does without
+            for left in path.parent.glob(".*.db.*"):  # by a killed process; who misses it does without
                 left.unlink(missing_ok=True)
 
 

@@ -1,0 +1,1 @@
+"""Connections of Dagster's storages that are kept from question to question."""
