@@ -31,6 +31,8 @@ TRIES = 3
 STEEPEST = 1.1
 SHOWS = 0.1
 """A grid takes this share of the start at least, or a tenth of a second would bend the exponent."""
+HARDLY = 0.01
+"""Seconds that count as the least: on a busy machine what does not grow may take less than the start did."""
 FIRST_CATEGORY = "line/category_0000"
 OTHER_LIMITS = {"aupro_limits": [0.2]}
 """Makes every report stale, with a reason."""
@@ -112,7 +114,7 @@ def _rows(
 
 def _beside(start: float, costs: Mapping[int, float]) -> dict[int, float]:
     """What grids cost beside the start: the two largest, and the others where it shows."""
-    own = {cells: seconds - start for cells, seconds in costs.items()}
+    own = {cells: max(seconds - start, HARDLY) for cells, seconds in costs.items()}
     largest = sorted(own)[-2:]
     return {cells: cost for cells, cost in own.items() if cells in largest or cost >= SHOWS * start}
 
