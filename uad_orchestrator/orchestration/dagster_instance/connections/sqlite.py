@@ -34,17 +34,16 @@ def held_in_sqlite(storage: Any) -> Iterator[None]:
     from dagster._core.storage.runs import SqliteRunStorage
     from dagster._core.storage.schedules import SqliteScheduleStorage
 
-    kept: _Database | _RunDatabases
-    if type(storage) is SqliteEventLogStorage:
-        name, kept = "_connect", _RunDatabases(storage)
-    elif type(storage) in (SqliteRunStorage, SqliteScheduleStorage):
-        name, kept = "connect", _Database(storage._conn_string)
-    else:
+    connects_by = {
+        SqliteEventLogStorage: "_connect",
+        SqliteRunStorage: "connect",
+        SqliteScheduleStorage: "connect",
+    }
+    name = connects_by.get(type(storage))
+    if name is None or name in vars(storage):  # of another kind, or held already
         yield
         return
-    if name in vars(storage):
-        yield
-        return
+    kept = _RunDatabases(storage) if name == "_connect" else _Database(storage._conn_string)
     setattr(storage, name, kept.connect)
     try:
         yield
