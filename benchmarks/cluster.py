@@ -3,10 +3,10 @@
 All nodes are on this machine and share its cores with Dagster, PostgreSQL and the bucket; each takes one job at a time.
 The embedder sleeps, as one does that waits for a GPU of its own, so that what is measured is whether jobs keep the
 nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``), so that start-up is paid once a job, and
-are held against one node at the same jobs, long enough to be a rate. All nodes begin at once, and would go on in step,
-the start of each job, which keeps a core busy for seconds, in the way of the others': so the first categories, one for
-each node, are of different sizes. Beside it stands what a cell costs in processor seconds above one ``uad refresh`` on
-one machine.
+are held against one node at the same jobs, long enough to be a rate: all nodes begin at once, and what their jobs start
+with, which keeps a core busy for seconds, is shared by two cores; it takes some rounds until the start of one falls
+into the sleep of another. Beside it stands what a cell costs in processor seconds above one ``uad refresh`` on one
+machine.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ POLL, WATCH = 30, 5.0
 """Seconds after which Dagster asks for its jobs, as it does by default, and after which this asks whether all is done:
 who asks takes the processors of those who work."""
 SLEEP = 1.0
-"""Seconds for each of a category's images: 4 to be tested, and 6 to be learnt, but of the first ones."""
-FIRST = (1, 4, 8, 11)
-"""Images to be learnt of the first categories: in the mean 6, as of the others."""
+"""Seconds for each of a category's 10 images."""
 CASE = "an embedder of 10 s a category"
 DETECTORS = {
     "single_1": detector(4),
@@ -71,7 +69,7 @@ def run() -> list[BenchmarkRow]:
     categories = [f"part{number:02}" for number in range(4 * JOBS_OF_GROUPS)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        deployed(Path(folder), categories, DETECTORS, SLEEP, FIRST) as deployment,
+        deployed(Path(folder), categories, DETECTORS, SLEEP) as deployment,
         running_meter() as meter,
     ):
         work = partial(_work, deployment, meter)
@@ -79,10 +77,9 @@ def run() -> list[BenchmarkRow]:
         deployment.set_far_apart(POLL)
         deployment.join()
         with running_ui(deployment.home) as server:
-            alike = categories[len(FIRST) :]
-            single_1 = work(server, "single_1", alike[:JOBS])
+            single_1 = work(server, "single_1", categories[:JOBS])
             deployment.join()
-            single_2 = work(server, "single_2", alike[: 2 * JOBS])
+            single_2 = work(server, "single_2", categories[: 2 * JOBS])
         for _ in range(2):
             deployment.join()
         deployment.edit(lambda values: values["runtime"].update(run_per="embedder"))

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,11 @@ class Deployment:
             self.environment.setenv(name, value)
 
     def set_far_apart(self, poll: int = POLL) -> None:
-        """Homes are not at the same path here, as on machines they are; and a dead node is noticed sooner."""
+        """Homes are not at the same path here, as on machines they are; and a dead node is noticed sooner.
+
+        Args:
+            poll: seconds after which Dagster looks again whether jobs live.
+        """
         settings = self.home / ".uad/dagster/dagster.yaml"
         lines = settings.read_text().splitlines()
         kept = [
@@ -156,24 +159,18 @@ class Deployment:
 
 @contextmanager
 def deployed(
-    folder: Path,
-    categories: Sequence[str],
-    detectors: Mapping[str, dict[str, Any]],
-    sleep: float,
-    normals: Sequence[int] = (),
+    folder: Path, categories: Sequence[str], detectors: Mapping[str, dict[str, Any]], sleep: float
 ) -> Iterator[Deployment]:
     """A bucket, a database and a head's home with ``uad.yaml``; Ray has no node as yet.
 
     Args:
         folder: empty.
-        categories: of the dataset ``alpha``: 4 images to be tested each.
+        categories: of the dataset ``alpha``: 10 images each, of which 6 are to be learnt.
         detectors: by name.
         sleep: seconds that a node takes to embed an image; here none.
-        normals: images to be learnt of the first categories, of the others 6.
     """
-    counts = [*normals, *repeat(6, len(categories) - len(normals))]
-    for number, (category, train) in enumerate(zip(categories, counts, strict=True)):
-        write_category(folder / "images" / category, 1000 * number, train=train)
+    for number, category in enumerate(categories):
+        write_category(folder / "images" / category, 1000 * number)
     site = install(folder / "site")
     values = project_file({"alpha": list(categories)})
     values["datasets"]["alpha"]["root"] = str(folder / "images")
