@@ -223,6 +223,7 @@ CASES = {
     "runtime: {devices: 0}": ("runtime.devices", "a list", ""),
     "runtime: {device: cuda, devices: [0]}": ("runtime.devices", "beside device: cuda", "one of the two"),
     "runtime: {cells_per_device: 0}": ("runtime.cells_per_device", "greater than 0", ""),
+    "runtime: {categories_per_run: 3}": ("runtime", "needs `run_per: embedder` beside it", ""),
     "runtime: {batch_size: 0}": ("runtime.batch_size", "greater than 0", ""),
     "runtime: {workers: true}": ("runtime.workers", "true or false", ""),
     "runtime: 3": ("runtime", "is 3 where keys are expected", ""),

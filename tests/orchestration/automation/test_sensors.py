@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -315,10 +316,10 @@ def test_changed_checkpoint_asks_for_runs_of_groups(grouped):
     requests = {request.partition_key: request for request in ticks.look()}
     assert set(requests) == {"alpha/disc: cnn +1", "alpha/ring: cnn +1"}
     assert {request.job_name for request in requests.values()} == {"cells"}
-    meant = {name: request.tags["uad/selection"] for name, request in requests.items()}
+    meant = {name: json.loads(request.tags["uad/selection"]) for name, request in requests.items()}
     assert meant == {
-        "alpha/disc: cnn +1": '{"detectors": ["cnn", "few"], "asset": null}',
-        "alpha/ring: cnn +1": '{"detectors": ["cnn"], "asset": null}',
+        "alpha/disc: cnn +1": {"categories": ["alpha/disc"], "detectors": ["cnn", "few"], "asset": None},
+        "alpha/ring: cnn +1": {"categories": ["alpha/ring"], "detectors": ["cnn"], "asset": None},
     }
     assert ticks.look() == []
 

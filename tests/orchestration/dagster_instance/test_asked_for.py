@@ -25,6 +25,7 @@ from uad_orchestrator.orchestration.dagster_instance.instance import open_instan
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, Cell
 from uad_orchestrator.orchestration.versions.groups import cell_groups
+from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.project import Project, demo_project
 
 CODE = """
@@ -129,7 +130,9 @@ def test_a_backfill_of_groups_asks_for_what_was_not_made_into_runs(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
     (done, _), (to_come, cells) = list(cell_groups(project).items())[:2]
-    name = add_group_backfill(project, instance, [done, to_come], 2, selection_tag(["*"], "memory_bank"))
+    name = add_group_backfill(
+        project, instance, [done, to_come], 2, selection_tag(Selection(asset="memory_bank"))
+    )
     (stored,) = instance.get_backfills()
     instance.update_backfill(stored.with_partition_checkpoint(done))
     (found,) = asked_for(instance, project)

@@ -23,11 +23,13 @@ from uad_orchestrator.cli import app
 from uad_orchestrator.orchestration.code_location import build_definitions
 from uad_orchestrator.orchestration.dagster_instance.asked_for import asked_for
 from uad_orchestrator.orchestration.dagster_instance.backfills import BACKFILL_DAEMON, NoDaemonError
+from uad_orchestrator.orchestration.dagster_instance.group_tags import selected
 from uad_orchestrator.orchestration.dagster_instance.instance import asking_alone, open_instance
 from uad_orchestrator.orchestration.dagster_instance.names import asset_key
 from uad_orchestrator.orchestration.execution import backfill
 from uad_orchestrator.orchestration.execution.backfill import Handover, hand_over
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS
+from uad_orchestrator.orchestration.versions.groups import cell_groups
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.project import Project
 
@@ -204,3 +206,35 @@ def test_of_a_group_only_the_cells_that_nobody_computes_are_asked_for(workshop: 
         assert found == {("alpha/disc: dino +1",): ["patchcore"], whole: ["*"]}
         assert asked[whole].description == "4 stale cells in 3 runs"
         assert hand_over(project, instance).backfills == ()
+
+
+def test_of_a_group_of_several_categories_no_cell_is_asked_for_twice(workshop: Workshop) -> None:
+    """A run is narrowed by categories and detectors: what they cannot name together is asked for in two."""
+    workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=2))
+    project, name = workshop.project, "alpha/disc +1: dino +1"
+    cells = cell_groups(project)[name]
+    with open_instance(project) as instance:
+        with_daemon(instance)
+        first = hand_over(project, instance, Selection(categories=("disc",), detectors=("dino",)))
+        rest = hand_over(project, instance)
+        assert dict(rest.asked_already) == {f"backfill {first.backfills[0]}": 1}
+        assert (first.cells, rest.cells, hand_over(project, instance).backfills) == (1, 5, ())
+        runs = [
+            dg.DagsterRun("cells", tags=one.tags)
+            for one in instance.get_backfills()
+            if name in one.partition_names
+        ]
+    asked = [cell.key for run in runs for cell in cells if selected(cells, run).covers(cell)]
+    assert sorted(asked) == sorted(cell.key for cell in cells)
+
+
+def test_groups_narrowed_alike_are_one_backfill(workshop: Workshop) -> None:
+    workshop.edit(lambda values: values["runtime"].update(run_per="embedder"))
+    project = workshop.project
+    with open_instance(project) as instance:
+        with_daemon(instance)
+        hand_over(project, instance, Selection(detectors=("dino",)))
+        rest = hand_over(project, instance, Selection(detectors=("dino", "patchcore")))
+        (stored,) = (one for one in instance.get_backfills() if one.backfill_id in rest.backfills)
+    assert sorted(stored.partition_names) == ["alpha/disc: dino +1", "alpha/ring: dino +1"]
+    assert json.loads(stored.tags["uad/selection"])["detectors"] == ["patchcore"]

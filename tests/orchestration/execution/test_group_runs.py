@@ -114,6 +114,23 @@ def test_a_run_looks_at_its_own_cells_alone(
         assert job.execute_in_process(instance=instance, partition_key=GROUP).success
 
 
+def test_a_run_of_several_categories_computes_the_cells_that_are_meant(tmp_path: Path) -> None:
+    workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc", "ring", "star"]}, train=4)
+    workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=2))
+    meant = selection_tag(Selection(categories=("disc", "ring"), detectors=("patchcore",)))
+    group, definitions = "alpha/disc +1: dino +1", build_definitions(workshop.project)
+    with open_instance(workshop.project) as instance:
+        job = definitions.resolve_job_def("cells")
+        assert job.execute_in_process(instance=instance, partition_key=group, tags=meant).success
+        (run,) = [run for run in instance.get_runs() if run.job_name == "cells"]
+        done = set(recorded_versions(instance, workshop.project, "metrics_report"))
+    assert done == {PATCHCORE, "alpha/ring|patchcore"}
+    assert (run.tags["uad/category"], run.tags["uad/detector"]) == (
+        "alpha/disc, alpha/ring",
+        "dino, patchcore",
+    )
+
+
 @pytest.mark.parametrize("tags", [{}, {"dagster/partition": "alpha/disc: gone +1"}])
 def test_a_run_of_no_group_says_what_to_launch(empty: Workshop, tags: dict[str, str]) -> None:
     run = dg.DagsterRun(job_name="cells", tags=tags)
@@ -136,7 +153,7 @@ def queue(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
 
 
 def test_cells_of_a_queued_group_are_at_work(empty: Workshop, instance: dg.DagsterInstance) -> None:
-    queue(instance, **selection_tag(["di*"]))
+    queue(instance, **selection_tag(Selection(detectors=("di*",))))
     assert set(cells_at_work(instance, empty.project)) == {DINO}
     queue(instance)
     assert set(cells_at_work(instance, empty.project)) == {DINO, PATCHCORE}
@@ -180,11 +197,16 @@ def test_the_sensor_asks_for_groups_and_again_for_what_is_left(
             asked.append({(t["dagster/partition"], t["uad/detector"], t["uad/selection"]) for t in tags})
             keys += [request.run_key for request in found.run_requests]
             if number == 0:
-                run = queue(instance, **selection_tag(["dino"]))
+                run = queue(instance, **selection_tag(Selection(detectors=("dino",))))
             elif number == 1:
                 instance.report_run_failed(run, "its Ray job failed")
-    dino = (GROUP, "dino, patchcore", selection_tag(["dino"])["uad/selection"])
-    bright = ("alpha/disc: bright", "bright", selection_tag(["bright"])["uad/selection"])
+    (dino, bright) = (
+        (group, detectors, selection_tag(Selection(("alpha/disc",), (name,)))["uad/selection"])
+        for group, detectors, name in (
+            (GROUP, "dino, patchcore", "dino"),
+            ("alpha/disc: bright", "bright", "bright"),
+        )
+    )
     assert asked == [{dino, bright}, {bright}, {dino, bright}, {dino}, set()], (
         "three times each, none while at work"
     )
@@ -264,6 +286,7 @@ def test_a_backfill_has_a_run_for_each_group(
         assert json.loads(tags["alpha/disc: bright"]["dagster-ray/config"]) == {"num_gpus": 1}
         assert "dagster-ray/config" not in tags[GROUP]
         assert all(
-            json.loads(one["uad/selection"]) == {"detectors": ["*"], "asset": None} for one in tags.values()
+            one["uad/selection"] == selection_tag(Selection(("disc",)))["uad/selection"]
+            for one in tags.values()
         )
         assert set(cells_at_work(instance, project)) == {DINO, PATCHCORE, BRIGHT}

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.orchestration.workshop import project_file
+from uad_orchestrator.orchestration.dagster_instance.group_tags import selection_of
 from uad_orchestrator.orchestration.versions.graph import Cell
-from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of, products
 from uad_orchestrator.project import Project, load_project
 
 TRAINED = {"model": "vision_padim_anomalib", "train": {}}
@@ -40,6 +43,33 @@ def test_the_groups_of_a_grid(project: Project) -> None:
         for name, detectors in of_a_category.items()
     }
     assert cell_groups(project) == expected
+
+
+def test_a_group_of_several_categories_is_of_neighbours_in_a_dataset(tmp_path: Path) -> None:
+    values = project_file({"alpha": ["a", "b", "c"], "beta": ["a"]})
+    values["runtime"].update(run_per="embedder", categories_per_run=2)
+    values["detectors"] = {name: values["detectors"][name] for name in ("dino", "patchcore", "bright")}
+    (tmp_path / "uad.yaml").write_text(yaml.safe_dump(values))
+    groups = cell_groups(load_project(tmp_path))
+    assert {name: [cell.key for cell in cells] for name, cells in groups.items() if "dino" in name} == {
+        "alpha/a +1: dino +1": ["alpha/a|dino", "alpha/a|patchcore", "alpha/b|dino", "alpha/b|patchcore"],
+        "alpha/c: dino +1": ["alpha/c|dino", "alpha/c|patchcore"],
+        "beta/a: dino +1": ["beta/a|dino", "beta/a|patchcore"],
+    }
+    assert sorted(name for name in groups if "dino" not in name) == [
+        "alpha/a +1: bright",
+        "alpha/c: bright",
+        "beta/a: bright",
+    ]
+
+
+@given(st.sets(st.builds(Cell, st.sampled_from(["x/a", "x/b", "y/a", "x/[a]"]), st.sampled_from("uvw"))))
+def test_what_is_named_by_categories_and_detectors_is_each_cell_once(cells: set[Cell]) -> None:
+    parts = products(sorted(cells))
+    assert sorted(cell for part in parts for cell in part) == sorted(cells)
+    for part in parts:
+        meant = selection_of(part)
+        assert {cell for cell in cells if meant.covers(cell)} == set(part)
 
 
 def test_every_cell_has_one(project: Project) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from glob import escape
 
 import dagster as dg
 
-from uad_orchestrator.orchestration.dagster_instance.group_tags import selection_tag
+from uad_orchestrator.orchestration.dagster_instance.group_tags import selection_of, selection_tag
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import Cell
-from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of, products
 from uad_orchestrator.project import Project
 from uad_orchestrator.storage.digests import digest_of
 
@@ -34,6 +33,8 @@ def in_runs(
 ) -> list[tuple[str | None, list[Cell]]]:
     """The cells by the runs that are to compute them: those of a group, with its name, or one alone.
 
+    Of a group there are several runs where one could not name its cells by categories and detectors.
+
     Args:
         loaded: the groups that the job ``cells`` has; a cell of another is alone.
     """
@@ -46,7 +47,8 @@ def in_runs(
             groups.setdefault(name, []).append(cell)
         else:  # new in uad.yaml since the definitions were loaded
             alone.append(cell)
-    return [*groups.items(), *((None, [cell]) for cell in alone)]
+    runs = [(name, [*part]) for name, chosen in groups.items() for part in products(chosen)]
+    return [*runs, *((None, [cell]) for cell in alone)]
 
 
 def request_run(
@@ -89,7 +91,7 @@ def _request_group(
         run_key=key,
         job_name=name_in_dagster(project, CELLS),
         partition_key=name,
-        tags={**selection_tag([escape(cell.detector) for cell in cells]), "uad/asked_by": sensor},
+        tags={**selection_tag(selection_of(cells)), "uad/asked_by": sensor},
     )
 
 

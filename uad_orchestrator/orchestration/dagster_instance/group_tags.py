@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from glob import escape
 
 import dagster as dg
@@ -21,19 +22,29 @@ WITHIN = "uad/within_run"
 """Of a cell's run that another run works through: that one's id."""
 
 
-def selection_tag(detectors: Sequence[str], asset: str | None = None) -> dict[str, str]:
-    """The tag that narrows a run to some detectors of its group, given as globs, and to an asset."""
-    return {SELECTION: json.dumps({"detectors": list(detectors), "asset": asset})}
+def selection_tag(meant: Selection) -> dict[str, str]:
+    """The tag that narrows a run to some cells of its group, and to an asset."""
+    return {SELECTION: json.dumps(asdict(meant))}
+
+
+def selection_of(cells: Sequence[Cell]) -> Selection:
+    """What covers these cells, all of some categories with all of some detectors, and no others."""
+    return Selection(_globs(cell.category for cell in cells), _globs(cell.detector for cell in cells))
 
 
 def selected(cells: Sequence[Cell], run: dg.DagsterRun) -> Selection:
     """What a run is to compute of its group.
 
-    >>> run = dg.DagsterRun("cells", tags=selection_tag(["patch*"]))
-    >>> selected([Cell("demo/gear", "dino"), Cell("demo/gear", "patchcore")], run).detectors
-    ('patchcore',)
+    >>> run = dg.DagsterRun("cells", tags=selection_tag(Selection(detectors=("patch*",))))
+    >>> selected([Cell("demo/gear", "dino"), Cell("demo/gear", "patchcore")], run)
+    Selection(categories=('demo/gear',), detectors=('patchcore',), asset=None)
     """
-    chosen = json.loads(run.tags.get(SELECTION, '{"detectors": ["*"], "asset": null}'))
-    meant = Selection(detectors=tuple(chosen["detectors"]))
-    names = tuple(escape(cell.detector) for cell in cells if meant.covers(cell))
-    return Selection((escape(cells[0].category),), names, chosen["asset"])
+    chosen = json.loads(run.tags.get(SELECTION, "{}"))
+    narrowed = {name: tuple(chosen[name]) for name in ("categories", "detectors") if name in chosen}
+    meant = Selection(**narrowed, asset=chosen.get("asset"))
+    return replace(selection_of([cell for cell in cells if meant.covers(cell)]), asset=meant.asset)
+
+
+def _globs(names: Iterable[str]) -> tuple[str, ...]:
+    """Of each name one that means it alone."""
+    return tuple(escape(name) for name in dict.fromkeys(names))

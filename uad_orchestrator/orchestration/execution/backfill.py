@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from glob import escape
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -23,13 +22,13 @@ from uad_orchestrator.orchestration.dagster_instance.backfills import (
 )
 from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_runs
 from uad_orchestrator.orchestration.dagster_instance.event_log import report_inputs
-from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selection_tag
+from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selection_of, selection_tag
 from uad_orchestrator.orchestration.dagster_instance.instance import asking_alone
 from uad_orchestrator.orchestration.dagster_instance.launchers.lost_runs import fail_lost_runs
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import resource_tags
 from uad_orchestrator.orchestration.planning.plan import Planner
 from uad_orchestrator.orchestration.versions.graph import Cell
-from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of, products
 from uad_orchestrator.orchestration.versions.selection import Selection
 from uad_orchestrator.orchestration.versions.stores import (
     make_demo_images,
@@ -167,27 +166,35 @@ def _add_groups(
     left_out: Collection[Cell],
     board: bool,
 ) -> list[str]:
-    """A run per group of cells; groups of which cells are left out have a backfill for those detectors alone."""
+    """A run per group of cells; groups of which cells are left out have a backfill for the others alone."""
     name_of = group_of(cell_groups(project))
-    narrowed = {name_of[cell] for cell in left_out}
-    wanted: dict[str, list[str]] = {}
-    for cell in cells:
-        wanted.setdefault(name_of[cell], []).append(cell.detector)
-    groups_of: dict[tuple[str, ...], list[str]] = {}  # all runs of a backfill have the same tags
-    for name, detectors in wanted.items():
-        meant = tuple(map(escape, detectors)) if name in narrowed else selection.detectors
-        groups_of.setdefault(meant, []).append(name)
+    wanted, others = (_by_group(name_of, chosen) for chosen in (cells, left_out))
+    cells_of: dict[Selection, dict[str, int]] = {}  # all runs of a backfill have the same tags
+    for name, chosen in wanted.items():
+        for meant in _without(selection, chosen, others.get(name, [])):
+            cells_of.setdefault(meant, {})[name] = sum(map(meant.covers, chosen))
     last = {BOARD: "last"} if board else {}
     return [
-        add_group_backfill(
-            project,
-            instance,
-            groups,
-            sum(len(wanted[name]) for name in groups),
-            selection_tag(meant, selection.asset) | last,
-        )
-        for meant, groups in groups_of.items()
+        add_group_backfill(project, instance, list(groups), sum(groups.values()), selection_tag(meant) | last)
+        for meant, groups in cells_of.items()
     ]
+
+
+def _by_group(name_of: Mapping[Cell, str], cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(name_of[cell], []).append(cell)
+    return found
+
+
+def _without(selection: Selection, chosen: Sequence[Cell], left_out: Sequence[Cell]) -> list[Selection]:
+    """What is to be computed of a group: the chosen cells, none of those left out, in words that fit many groups."""
+    if not left_out:
+        return [selection]
+    narrowed = selection_of(chosen)
+    if not any(map(Selection(detectors=narrowed.detectors).covers, left_out)):
+        return [replace(selection, detectors=narrowed.detectors)]
+    return [replace(selection_of(part), asset=selection.asset) for part in products(chosen)]
 
 
 def _by_resources(

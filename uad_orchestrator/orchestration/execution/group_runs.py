@@ -47,7 +47,7 @@ def cells_job(project: Project) -> dg.JobDefinition:
 
     @dg.job(
         name=name_in_dagster(project, CELLS),
-        description="The stale cells of one category whose detectors share embedder, preset and resources.",
+        description="The stale cells of one category or more whose detectors share embedder, preset and resources.",
         executor_def=dg.in_process_executor,
         config=tagged_runs(group_partitions(project), lambda name: tags_of_group(project, groups[name])),
     )

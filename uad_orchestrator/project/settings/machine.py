@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -59,6 +59,10 @@ class RuntimeSettings(Section):
         description="what each run that the daemon starts computes: a cell, or those of a category that share "
         "embedder, preset and resources",
     )
+    categories_per_run: PositiveInt = Field(
+        1,
+        description="with `run_per: embedder`: of how many categories of a dataset a run computes such cells",
+    )
 
     @field_validator("device")
     @classmethod
@@ -82,6 +86,15 @@ class RuntimeSettings(Section):
         if (fixed := info.data.get("device", "auto")) != "auto":
             raise ValueError(f"stands beside device: {fixed}; give one of the two")
         return named
+
+    @model_validator(mode="after")
+    def _of_groups_only(self) -> Self:
+        if self.categories_per_run > 1 and self.run_per == "cell":
+            raise ValueError(
+                f"categories_per_run: {self.categories_per_run} needs `run_per: embedder` beside it: a cell has "
+                "one category"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -76,7 +76,11 @@ def cell_tags(project: Project, cell: Cell) -> dict[str, str]:
 
 def tags_of_group(project: Project, cells: Sequence[Cell]) -> dict[str, str]:
     """What a run of a group of cells is tagged with: all its detectors ask for the same resources."""
-    return {**cell_tags(project, cells[0]), "uad/detector": ", ".join(cell.detector for cell in cells)}
+    return {
+        **cell_tags(project, cells[0]),
+        "uad/category": ", ".join(dict.fromkeys(cell.category for cell in cells)),
+        "uad/detector": ", ".join(dict.fromkeys(cell.detector for cell in cells)),
+    }
 
 
 def tags_of_detectors(project: Project) -> dict[str, str]:
