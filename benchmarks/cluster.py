@@ -2,11 +2,10 @@
 
 All nodes are on this machine and share its cores with Dagster, PostgreSQL and the bucket; each takes one job at a time.
 The embedder sleeps, as one does that waits for a GPU of its own, so that what is measured is whether jobs keep the
-nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``), so that start-up is paid once a job, and
-are held against one node at the same jobs, long enough to be a rate: all nodes begin at once, and what their jobs start
-with, which keeps a core busy for seconds, is shared by two cores; it takes some rounds until the start of one falls
-into the sleep of another. Beside it stands what a cell costs in processor seconds above one ``uad refresh`` on one
-machine.
+nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``, ``categories_per_run``), so that start-up is
+paid once a job, and are held against one node at the same jobs: what a job starts with keeps a core busy for seconds, and
+four of them would keep two cores busy for as long as a category sleeps. Beside it stands what a cell costs in processor
+seconds above one ``uad refresh`` on one machine.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from tests.cluster.deployment import Deployment, deployed, detector
 from tests.cluster.runs import all_ended, backfills_ended, runs
 from tests.end_to_end.ui_process import Server, running_ui
 
-JOBS, JOBS_OF_GROUPS = 3, 10
+JOBS, JOBS_OF_GROUPS = 3, 4
 """That each node takes, one after another, at a cell a job and where cells are grouped."""
-GROUP = 3
-"""Cells of a job, where they are grouped."""
+GROUP, CATEGORIES = 3, 4
+"""Cells of a category in a job, and categories, where cells are grouped."""
 POLL, WATCH = 30, 5.0
 """Seconds after which Dagster asks for its jobs, as it does by default, and after which this asks whether all is done:
 who asks takes the processors of those who work."""
@@ -66,7 +65,7 @@ class _Work:
 
 
 def run() -> list[BenchmarkRow]:
-    categories = [f"part{number:02}" for number in range(4 * JOBS_OF_GROUPS)]
+    categories = [f"part{number:02}" for number in range(4 * JOBS_OF_GROUPS * CATEGORIES)]
     with (
         tempfile.TemporaryDirectory() as folder,
         deployed(Path(folder), categories, DETECTORS, SLEEP) as deployment,
@@ -82,20 +81,21 @@ def run() -> list[BenchmarkRow]:
             single_2 = work(server, "single_2", categories[: 2 * JOBS])
         for _ in range(2):
             deployment.join()
-        deployment.edit(lambda values: values["runtime"].update(run_per="embedder"))
+        grouped = {"run_per": "embedder", "categories_per_run": CATEGORIES}
+        deployment.edit(lambda values: values["runtime"].update(grouped))
         with running_ui(deployment.home) as server:
             group_4 = work(server, "group_4_*", categories)
             deployment.keep(1)
-            group_1 = work(server, "group_1_*", categories[:JOBS_OF_GROUPS])
+            group_1 = work(server, "group_1_*", categories[: JOBS_OF_GROUPS * CATEGORIES])
         alone = deployment.new_home("alone", root=".uad")
         before = meter.seconds()
         deployment.uad("refresh", "--detector", "single_1", home=alone.home)
         compute = (meter.seconds() - before) / len(categories)
     return [
         _ratio("a cell a job, 2 nodes", single_2, single_1, 1.8),
-        _ratio(f"{GROUP} cells a job, 4 nodes", group_4, group_1, 3.0),
+        _ratio(f"{GROUP * CATEGORIES} cells a job, 4 nodes", group_4, group_1, 3.0),
         _overhead("a cell a job", single_1, compute, 25),
-        _overhead(f"{GROUP} cells a job", group_1, compute, 12),
+        _overhead(f"{GROUP * CATEGORIES} cells a job", group_1, compute, 12),
     ]
 
 
