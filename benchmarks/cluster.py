@@ -2,10 +2,10 @@
 
 All nodes are on this machine and share its cores with Dagster, PostgreSQL and the bucket; each takes one job at a time.
 The embedder sleeps, as one does that waits for a GPU of its own, so that what is measured is whether jobs keep the
-nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``, ``categories_per_run``), so that start-up is
-paid once a job, and are held against one node at the same jobs: what a job starts with keeps a core busy for seconds, and
-four of them would keep two cores busy for as long as a category sleeps. Beside it stands what a cell costs in processor
-seconds above one ``uad refresh`` on one machine.
+nodes busy. Four nodes work at jobs of several cells (``run_per: embedder``, ``categories_per_run``), so that start-up
+is paid once a job, and are held against one node at the same jobs: what a job starts with keeps a core busy for
+seconds, and that of four nodes keeps two cores busy for as long as a category sleeps. Beside it stands what a cell
+costs in processor seconds above one ``uad refresh`` on one machine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.cluster.deployment import Deployment, deployed, detector
 from tests.cluster.runs import all_ended, backfills_ended, runs
 from tests.end_to_end.ui_process import Server, running_ui
 
-JOBS, JOBS_OF_GROUPS = 3, 4
+JOBS, JOBS_OF_GROUPS = 3, 2
 """That each node takes, one after another, at a cell a job and where cells are grouped."""
-GROUP, CATEGORIES = 3, 4
+GROUP, CATEGORIES = 3, 10
 """Cells of a category in a job, and categories, where cells are grouped."""
-POLL, WATCH = 30, 5.0
+POLL, WATCH = 30, 15.0
 """Seconds after which Dagster asks for its jobs, as it does by default, and after which this asks whether all is done:
 who asks takes the processors of those who work."""
 SLEEP = 1.0
