@@ -1,9 +1,9 @@
 """What every operation over the grid costs at 500, 2,000 and 8,000 cells, and how steeply that grows.
 
 CPU seconds of the command in a process of its own, start included; the exponent is fitted without the start, which a
-grid of one category tells, and over the sizes where the grid shows beside it. What runs beside only adds: of a small
-grid the least of three. One grid grows from size to size, so that 8,000 cells are made once (about ten minutes and
-a gigabyte, in a temporary folder).
+grid of one category tells, asked in turn with each size as the machine may change its pace meanwhile. What runs beside
+only adds: the least of several tries counts. One grid grows from size to size, so that 8,000 cells are made once (about
+a quarter of an hour and a gigabyte, in temporary folders).
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from typing import NamedTuple
 from benchmarks.fresh_process import ROOT
 from benchmarks.rows import BenchmarkRow
 
-SIZES = (100, 400, 1_600)
-"""Categories of the grids."""
+TRIES = {100: 3, 400: 3, 1_600: 2}
+"""Of every operation, by the categories of the grids."""
 DETECTORS = 5
 """Of each."""
-TRIES = 3
-"""Of every operation on all grids but the largest."""
 STEEPEST = 1.1
-SHOWS = 0.1
+SHOWS = 0.5
 """A grid takes this share of the start at least, or a tenth of a second would bend the exponent."""
 HARDLY = 0.01
 """Seconds that count as the least: on a busy machine what does not grow may take less than the start did."""
@@ -69,6 +67,13 @@ class Cost(NamedTuple):
     megabytes: float
 
 
+class Costs(NamedTuple):
+    """What an operation took where there is hardly a cell, and of a grid."""
+
+    start: Cost
+    grid: Cost
+
+
 def _uad(*words: str) -> tuple[str, ...]:
     return ("-m", "uad_orchestrator.cli", *words, "--home")
 
@@ -89,34 +94,41 @@ OPERATIONS = (
 
 
 def run() -> list[BenchmarkRow]:
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        start = _costs(home, 1)
-        found = {size: _costs(home, size) for size in SIZES}
-    return [row for operation in OPERATIONS for row in _rows(operation, start, found)]
+    with tempfile.TemporaryDirectory() as small, tempfile.TemporaryDirectory() as large:
+        _grow_to(Path(small), 1)
+        found = {size: _costs(Path(small), Path(large), size) for size in TRIES}
+    return [row for operation in OPERATIONS for row in _rows(operation, found)]
 
 
-def _rows(
-    operation: Operation, start: Mapping[str, Cost], found: Mapping[int, Mapping[str, Cost]]
-) -> list[BenchmarkRow]:
-    name, costs = operation.name, {size * DETECTORS: of[operation.name] for size, of in found.items()}
-    largest, first = max(costs), start[name].seconds
+def _rows(operation: Operation, found: Mapping[int, Mapping[str, Costs]]) -> list[BenchmarkRow]:
+    name, of_sizes = operation.name, {size * DETECTORS: of[operation.name] for size, of in found.items()}
+    costs = {cells: of.grid for cells, of in of_sizes.items()}
+    largest, start = max(costs), min(of.start.seconds for of in of_sizes.values())
     details = {f"{cells:,} cells, s": cost.seconds for cells, cost in costs.items()}
-    details |= {"start, s": first, "peak, MB": costs[largest].megabytes}
-    case, seconds = f"{largest:,} cells", costs[largest].seconds - (first if operation.above_start else 0)
+    details |= {"start, s": start, "peak, MB": costs[largest].megabytes}
+    case, seconds = f"{largest:,} cells", costs[largest].seconds - (start if operation.above_start else 0)
     measure = f"{name}, without the start" if operation.above_start else name
     rows = [BenchmarkRow("growth", case, measure, seconds, "s", operation.most, "lower", details)]
     if operation.grows:
-        slope = exponent(_beside(first, {cells: cost.seconds for cells, cost in costs.items()}))
+        slope = exponent(beside(start, {cells: cost.seconds for cells, cost in costs.items()}))
         rows.append(BenchmarkRow("growth", case, f"{name}: exponent", slope, "", STEEPEST, "lower"))
     return rows
 
 
-def _beside(start: float, costs: Mapping[int, float]) -> dict[int, float]:
-    """What grids cost beside the start: the two largest, and the others where it shows."""
-    own = {cells: max(seconds - start, HARDLY) for cells, seconds in costs.items()}
+def beside(start: float, costs: Mapping[int, float]) -> dict[int, float]:
+    """What grids cost beside the start, as an exponent is fitted to it: the two largest, and others where it shows.
+
+    Where it does not even show at the largest, what is told is how steeply all grows, the start included.
+
+    >>> beside(2.0, {500: 2.3, 2_000: 3.2, 8_000: 6.8})
+    {2000: 1.2, 8000: 4.8}
+    """
+    own = {cells: round(max(seconds - start, HARDLY), 6) for cells, seconds in costs.items()}
+    shown = {cells for cells, cost in own.items() if cost >= SHOWS * start}
     largest = sorted(own)[-2:]
-    return {cells: cost for cells, cost in own.items() if cells in largest or cost >= SHOWS * start}
+    if largest[-1] not in shown:
+        return dict(costs)
+    return {cells: cost for cells, cost in own.items() if cells in shown or cells in largest}
 
 
 def exponent(costs: Mapping[int, float]) -> float:
@@ -133,8 +145,21 @@ def exponent(costs: Mapping[int, float]) -> float:
     return rise / run
 
 
-def _costs(home: Path, categories: int) -> dict[str, Cost]:
-    """The cost of every operation by name, once the grid has grown to this size.
+def _costs(small: Path, home: Path, categories: int) -> dict[str, Costs]:
+    """The costs of every operation by name, once the grid has grown to this size."""
+    _grow_to(home, categories)
+    tries = TRIES[categories]
+    costs = {op.name: _least_costs(op, small, home, tries) for op in OPERATIONS if not op.stale}
+    _both("stale", small, home)
+    costs |= {op.name: _least_costs(op, small, home, tries) for op in OPERATIONS if op.stale}
+    _both("fresh", small, home)
+    told = ", ".join(f"{name} {of.grid.seconds:.1f} s ({of.start.seconds:.1f})" for name, of in costs.items())
+    print(f"{categories * DETECTORS:,} cells: {told}", file=sys.stderr)  # the largest grid takes minutes more
+    return costs
+
+
+def _grow_to(home: Path, categories: int) -> None:
+    """Make the grid, or have it grow.
 
     It grows in a process of its own: the peak memory of a process begins with the size of the one that starts it.
     """
@@ -142,18 +167,17 @@ def _costs(home: Path, categories: int) -> dict[str, Cost]:
     time.sleep(2.5)  # a file hashed within two seconds of its last change is hashed again
     for warming in ("plan", "leaderboard"):  # digests and findings are kept from now on, as after a refresh
         _cost_of(_uad(warming, "--json"), home)
-    tries = TRIES if categories < max(SIZES) else 1
-    costs = {op.name: _least_cost(op, home, tries) for op in OPERATIONS if not op.stale}
-    _cost_of(("-m", "benchmarks.growth", "stale"), home)
-    costs |= {op.name: _least_cost(op, home, tries) for op in OPERATIONS if op.stale}
-    _cost_of(("-m", "benchmarks.growth", "fresh"), home)
-    told = ", ".join(f"{name} {cost.seconds:.1f} s" for name, cost in costs.items())
-    print(f"{categories * DETECTORS:,} cells: {told}", file=sys.stderr)  # the largest grid takes minutes more
-    return costs
 
 
-def _least_cost(operation: Operation, home: Path, tries: int) -> Cost:
-    return min(_cost_of(operation.line, home, operation.answers) for _ in range(tries))
+def _both(part: str, *homes: Path) -> None:
+    for home in homes:
+        _cost_of(("-m", "benchmarks.growth", part), home)
+
+
+def _least_costs(operation: Operation, small: Path, home: Path, tries: int) -> Costs:
+    """Of the start and of the grid, asked in turn, the least of each."""
+    found = [[_cost_of(operation.line, of, operation.answers) for of in (small, home)] for _ in range(tries)]
+    return Costs(*map(min, zip(*found, strict=True)))
 
 
 def _cost_of(line: Sequence[str], home: Path, answers: tuple[int, ...] = (0,)) -> Cost:

@@ -22,4 +22,5 @@ def keep_what_is_loaded() -> None:
 
 def look_less_often() -> None:
     """Have Python look for garbage less often, as nearly all that a process of ours makes at first stays: modules."""
-    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+    young, *older = gc.get_threshold()
+    gc.set_threshold(max(YOUNG, young), *older)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.growth import OPERATIONS, exponent
+from benchmarks.growth import OPERATIONS, STEEPEST, beside, exponent
 from docs.scripts import scale_figures
 from docs.scripts.scale_figures import MEGABYTES, PAGE, SECONDS, Measured, written
 
@@ -75,6 +75,23 @@ def test_the_figures_are_those_of_the_benchmarks_operations_and_above_the_start(
 def test_an_exponent_is_the_slope_of_logarithms() -> None:
     assert exponent({500: 3.0, 2_000: 12.0, 8_000: 48.0}) == pytest.approx(1)
     assert exponent({500: 1.0, 2_000: 16.0, 8_000: 256.0}) == pytest.approx(2)
+
+
+def test_what_does_not_grow_has_no_steep_exponent() -> None:
+    assert exponent(beside(3.0, {500: 3.05, 2_000: 2.95, 8_000: 3.1})) < STEEPEST
+
+
+@pytest.mark.parametrize("power", [1.2, 1.5, 2.0])
+@pytest.mark.parametrize("seconds", [1.0, 8.0, 60.0])
+def test_what_grows_too_steeply_is_told_once_it_shows(seconds: float, power: float) -> None:
+    costs = {cells: 2 + seconds * (cells / 8_000) ** power for cells in (500, 2_000, 8_000)}
+    assert exponent(beside(2.0, costs)) > STEEPEST
+
+
+def test_a_small_grid_counts_where_it_shows_beside_the_start() -> None:
+    costs = {500: 2.9, 2_000: 2.9, 8_000: 14.0}
+    assert beside(2.0, costs).keys() == {2_000, 8_000}
+    assert beside(1.9, costs).keys() == {500, 2_000, 8_000}
 
 
 def test_the_sites_of_the_text_are_those_of_the_tables() -> None:

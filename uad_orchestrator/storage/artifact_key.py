@@ -45,6 +45,8 @@ class ArtifactKey:
 
     def __post_init__(self) -> None:
         for field, value in vars(self).items():
+            if type(value) is str and _USUAL.fullmatch(value):  # at once: asked of every artifact of a grid
+                continue
             if value is None and field not in ("asset", "version"):
                 continue
             _require_folder_name(field, value)
@@ -114,9 +116,14 @@ class ArtifactKey:
         return (self.dataset or ABSENT, self.category or ABSENT, self.detector or ABSENT)
 
     @property
+    def folder(self) -> str:
+        """``path`` as text: made in a tenth of the time, for what is asked of each artifact of a grid."""
+        return f"artifacts/{'/'.join(self.parts)}"
+
+    @property
     def path(self) -> PurePosixPath:
         """Where it lies below the storage root."""
-        return PurePosixPath("artifacts", *self.parts)
+        return PurePosixPath(self.folder)
 
     def __str__(self) -> str:
         return "/".join(self.parts)
@@ -133,8 +140,6 @@ def split_category(category: str | None) -> tuple[str | None, str | None]:
 
 
 def _require_folder_name(field: str, value: object) -> None:
-    if type(value) is str and _USUAL.fullmatch(value):  # asked of each part of every artifact of a grid
-        return
     if not isinstance(value, str) or not value:
         raise ValueError(f"the {field} of an artifact must be a non-empty string, got {value!r}")
     if value == ABSENT or value.startswith(".") or _UNSAFE.search(value) or len(value.encode()) > 200:

@@ -10,13 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 def nan_as_none(value: Any) -> Any:
     """NaN becomes None; infinities, which JSON does not know, are refused."""
-    if isinstance(value, float) and math.isnan(value):
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    if math.isnan(value):
         return None
-    if isinstance(value, float) and math.isinf(value):
-        raise ValueError(
-            "an infinite figure cannot be reported; expected a finite number, or NaN with a reason"
-        )
-    return value
+    raise ValueError("an infinite figure cannot be reported; expected a finite number, or NaN with a reason")
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -45,15 +43,11 @@ class WithReasons(Part):
 
     @model_validator(mode="after")
     def _every_null_has_a_reason(self) -> Self:
-        figures = self.figures()
-        missing = sorted(
-            name for name, value in figures.items() if value is None and name not in self.reasons
-        )
-        if missing:
-            raise ValueError(f"no reason is given for the undefined {', '.join(missing)}")
-        needless = sorted(name for name in self.reasons if figures.get(name) is not None)
-        if needless:
-            raise ValueError(f"a reason is given for {', '.join(needless)}, which is defined")
+        figures, reasons = self.figures(), self.reasons
+        if missing := [name for name, value in figures.items() if value is None and name not in reasons]:
+            raise ValueError(f"no reason is given for the undefined {', '.join(sorted(missing))}")
+        if needless := [name for name in reasons if figures.get(name) is not None]:
+            raise ValueError(f"a reason is given for {', '.join(sorted(needless))}, which is defined")
         return self
 
 

@@ -100,12 +100,12 @@ def current_spaces(project: Project) -> set[str]:
 def current_artifacts(project: Project) -> tuple[set[ArtifactKey], set[tuple[str, str, str]]]:
     """The artifacts every cell has, or should have, as the project stands; and the cells of which something cannot be
     read now, so that nobody can say what they need."""
-    state, store = open_state(project), open_store(project)
+    state = open_state(project)
     keys: set[ArtifactKey] = set()
     unreadable = set()
     for cell in state.cells:
         try:
-            keys.update(CellRun(cell, state, store).key(asset) for asset in STAGES)
+            keys.update(cell.artifact_key(asset, state.version(asset, cell)) for asset in STAGES)
         except InputUnavailable:
             unreadable.add((cell.dataset, cell.category_name, cell.detector))
     return keys, unreadable

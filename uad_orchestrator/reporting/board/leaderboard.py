@@ -218,5 +218,6 @@ def _completed(rows: Sequence[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
         without = [name for name in board.metrics if row.value(name) is None and name not in row.reasons]
         reasons = row.reasons if row.model is None else dict.fromkeys(without, NOT_MEASURED) | row.reasons
         fields = {name: None for name in board.metrics if name not in row.metrics}
-        completed.append(row.model_copy(update={**fields, "reasons": reasons}))
+        lacks = fields or reasons != row.reasons  # few rows do, and a copy takes its time
+        completed.append(row.model_copy(update={**fields, "reasons": reasons}) if lacks else row)
     return tuple(completed)

@@ -34,7 +34,10 @@ def with_repeats(
         of_all = mean_replicates([(category, row.detector) for row in own], replicates)
         if of_all is not None:
             found[category, base] = of_all
-    singles = [row.model_copy(update={"repeat_of": base_of.get(row.detector)}) for row in rows]
+    singles = [
+        row.model_copy(update={"repeat_of": base_of[row.detector]}) if row.detector in base_of else row
+        for row in rows
+    ]
     folded = [fold_row(base, own) for (_, base), own in seeds.items()]
     order = sorted(
         (*singles, *folded),

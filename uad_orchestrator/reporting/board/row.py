@@ -169,17 +169,17 @@ class LeaderboardRow(BaseModel):
         Returns:
             Its value; None for a metric that was not measured.
         """
+        for known in (vars(self), self.metrics):  # first, as means ask for the figures of every cell
+            if key in known:
+                return known[key]
         if key == "test_images" and self.n_test_normal is not None:
             return f"{self.n_test_normal} + {self.n_test_anomalous}"
-        if key.endswith("_interval") and key != "image_auroc_interval":
-            return self.intervals.get(key.removesuffix("_interval"))
-        fields = vars(self)
-        return fields[key] if key in fields else self.metrics.get(key)
+        return self.intervals.get(key.removesuffix("_interval")) if key.endswith("_interval") else None
 
     @property
     def metrics(self) -> dict[str, float | None]:
         """The metrics of images and pixels by name."""
-        return self.model_extra or {}
+        return self.__pydantic_extra__ or {}
 
     @property
     def category_key(self) -> str:

@@ -49,7 +49,7 @@ class Location(Protocol):
     artifact_files: Path
     """The local folder with artifacts by ``<asset>/<dataset>/...``: all, or those fetched."""
 
-    def describe(self, path: PurePosixPath) -> str:
+    def describe(self, path: PurePosixPath | str) -> str:
         """The full path or URL."""
         ...
 
@@ -68,9 +68,7 @@ class Location(Protocol):
         """Take a small file away, if it is there."""
         ...
 
-    def provenances(
-        self, paths: Collection[PurePosixPath], *, anew: bool = False
-    ) -> dict[PurePosixPath, bytes | None]:
+    def provenances(self, folders: Collection[str], *, anew: bool = False) -> dict[str, bytes | None]:
         """The provenance files of folders, several at once; None where there is none.
 
         One that was read or written here may be remembered, for it never changes; ``anew``: it is read again.
@@ -85,7 +83,7 @@ class Location(Protocol):
         """Whether there is a file of that name that ends as a JSON object does."""
         ...
 
-    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
+    def holding(self, folders: Collection[str]) -> set[str]:
         """Of these folders those with a whole provenance file: a look at each, or a listing for each asset."""
         ...
 
@@ -109,7 +107,7 @@ class Location(Protocol):
         """Take files away, and the folders that are empty then."""
         ...
 
-    def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
+    def open_dir(self, folder: str, provenance: Provenance, names: Collection[str] = ()) -> Path:
         """A local folder with the artifact's files, those of ``names`` at least; none: all."""
         ...
 
@@ -153,8 +151,8 @@ class LocalLocation:
     def __str__(self) -> str:
         return str(self.root)
 
-    def describe(self, path: PurePosixPath) -> str:
-        return str(self.root / path)
+    def describe(self, path: PurePosixPath | str) -> str:
+        return f"{self.root}/{path}"
 
     def read(self, path: PurePosixPath | str) -> bytes | None:
         try:
@@ -170,10 +168,8 @@ class LocalLocation:
     def unlink(self, path: PurePosixPath) -> None:
         (self.root / path).unlink(missing_ok=True)
 
-    def provenances(
-        self, paths: Collection[PurePosixPath], *, anew: bool = False
-    ) -> dict[PurePosixPath, bytes | None]:
-        return {path: self.read(f"{path}/{PROVENANCE_FILE}") for path in paths}
+    def provenances(self, folders: Collection[str], *, anew: bool = False) -> dict[str, bytes | None]:
+        return {folder: self.read(f"{folder}/{PROVENANCE_FILE}") for folder in folders}
 
     def listed(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -191,8 +187,8 @@ class LocalLocation:
             os.close(file)
         return end.rstrip().endswith(b"\n}")  # those of inner objects are indented
 
-    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
-        return {path for path in paths if self.has_object(f"{path}/{PROVENANCE_FILE}")}
+    def holding(self, folders: Collection[str]) -> set[str]:
+        return {folder for folder in folders if self.has_object(f"{folder}/{PROVENANCE_FILE}")}
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[str]:
         return list(self._folders(below, holding=PROVENANCE_FILE))
@@ -228,8 +224,8 @@ class LocalLocation:
             with suppress(OSError):  # something else is in it
                 (self.root / folder).rmdir()
 
-    def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
-        return self.root / path
+    def open_dir(self, folder: str, provenance: Provenance, names: Collection[str] = ()) -> Path:
+        return Path(f"{self.root}/{folder}")
 
     def as_stored(self, path: PurePosixPath, provenance: Provenance) -> AbstractContextManager[Path]:
         return nullcontext(self.root / path)
@@ -271,15 +267,18 @@ def folder_usage(folder: Path) -> tuple[int, float]:
     return size, changed
 
 
-def _folders_down(folder: str, levels: int) -> Iterator[str]:
+def _folders_down(folder: str, levels: int) -> list[str]:
     """The folders so many levels below a folder."""
-    if levels == 0:
-        yield folder
-        return
+    found = [folder]
+    for _ in range(levels):
+        found = [f"{above}/{name}" for above in found for name in _subfolders(above)]
+    return found
+
+
+def _subfolders(folder: str) -> list[str]:
+    """The names of the folders in a folder; none where it cannot be looked into."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
+            return [entry.name for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return
-    for name in names:
-        yield from _folders_down(f"{folder}/{name}", levels - 1)
+        return []

@@ -21,14 +21,14 @@ class StoredProvenances:
 
     def find(self, key: ArtifactKey) -> Provenance | None:
         """An artifact's, read from the store now; None where it does not count: a damaged one is logged."""
-        (data,) = self.location.provenances([key.path], anew=True).values()
+        (data,) = self.location.provenances([key.folder], anew=True).values()
         return self._parsed_or_none(key, data)
 
     def of_all(self, keys: Iterable[ArtifactKey]) -> dict[ArtifactKey, Provenance]:
         """Those of the artifacts that count, with several requests at a time."""
-        paths = {key: key.path for key in keys}
-        found = self.location.provenances(paths.values())
-        parsed = {key: self._parsed_or_none(key, found[path]) for key, path in paths.items()}
+        folders = {key: key.folder for key in keys}
+        found = self.location.provenances(folders.values())
+        parsed = {key: self._parsed_or_none(key, found[folder]) for key, folder in folders.items()}
         return {key: provenance for key, provenance in parsed.items() if provenance is not None}
 
     def of(self, key: ArtifactKey) -> Provenance:
@@ -38,7 +38,7 @@ class StoredProvenances:
             ArtifactError: there is no such artifact.
             ProvenanceError: its provenance file is damaged.
         """
-        (data,) = self.location.provenances([key.path]).values()
+        (data,) = self.location.provenances([key.folder]).values()
         if data is None:
             raise ArtifactError(f"there is no artifact {key} in {self.location}: refresh the cell to make it")
         return self._parsed(key, data)

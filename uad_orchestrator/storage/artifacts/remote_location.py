@@ -78,7 +78,7 @@ class RemoteLocation:
     def __str__(self) -> str:
         return self.url
 
-    def describe(self, path: PurePosixPath) -> str:
+    def describe(self, path: PurePosixPath | str) -> str:
         return f"{self.url}/{path}"
 
     def keeps_first(self) -> bool:
@@ -120,11 +120,9 @@ class RemoteLocation:
         finally:
             self._listing = None
 
-    def provenances(
-        self, paths: Collection[PurePosixPath], *, anew: bool = False
-    ) -> dict[PurePosixPath, bytes | None]:
-        found = self._objects.each(lambda path: self._provenance(path, anew), paths)
-        return dict(zip(paths, found, strict=True))
+    def provenances(self, folders: Collection[str], *, anew: bool = False) -> dict[str, bytes | None]:
+        found = self._objects.each(lambda folder: self._provenance(PurePosixPath(folder), anew), folders)
+        return dict(zip(folders, found, strict=True))
 
     def has_object(self, path: PurePosixPath | str) -> bool:
         path = PurePosixPath(path)
@@ -134,13 +132,13 @@ class RemoteLocation:
             self._listing is None and self._provenance(path.parent, anew=False) is not None
         )
 
-    def holding(self, paths: Collection[PurePosixPath]) -> set[PurePosixPath]:
-        unseen = [path for path in paths if not self._has_seen(path)]
+    def holding(self, folders: Collection[str]) -> set[str]:
+        unseen = [folder for folder in folders if not self._has_seen(PurePosixPath(folder))]
         if self._listing is None and len(unseen) > FEW:
             with self.listed():
-                return {path for path in paths if self._has_seen(path)}
+                return {folder for folder in folders if self._has_seen(PurePosixPath(folder))}
         found = {} if self._listing is not None else self.provenances(unseen)
-        return set(paths) - {path for path in unseen if found.get(path) is None}
+        return set(folders) - {folder for folder in unseen if found.get(folder) is None}
 
     def find(self, below: PurePosixPath = ARTIFACTS) -> list[str]:
         listing = self._listing or Listing(self._objects.listing(below), dict)
@@ -161,8 +159,8 @@ class RemoteLocation:
     def remove_files(self, paths: Collection[str]) -> None:
         self._objects.each(self._objects.unlink, paths)
 
-    def open_dir(self, path: PurePosixPath, provenance: Provenance, names: Collection[str] = ()) -> Path:
-        files = provenance.files or {}
+    def open_dir(self, folder: str, provenance: Provenance, names: Collection[str] = ()) -> Path:
+        path, files = PurePosixPath(folder), provenance.files or {}
         target = self._copy(path, provenance.payload)
         missing = [name for name in names or files if name in files and not (target / name).exists()]
         if missing:

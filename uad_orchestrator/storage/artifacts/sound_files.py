@@ -34,7 +34,7 @@ class SoundFiles:
         """
         with suppress(ProvenanceError):
             provenance = self.provenances.of(key)
-            directory = self.location.open_dir(key.path, provenance, names)
+            directory = self.location.open_dir(key.folder, provenance, names)
             if self._damage(key, directory, provenance, names) is None:
                 return directory
         return None
@@ -49,7 +49,7 @@ class SoundFiles:
         self.location.forget(key.path)
         try:
             provenance = self.provenances.of(key)
-            directory = self.location.open_dir(key.path, provenance, names)
+            directory = self.location.open_dir(key.folder, provenance, names)
             fault = self._damage(key, directory, provenance, names)
         except ProvenanceError as error:
             fault = str(error).removesuffix(".")
@@ -71,7 +71,8 @@ class SoundFiles:
         """What is wrong with the files that will be read."""
         sizes = provenance.files or {}
         asked = {name: sizes[name] for name in names if name in sizes} if names else sizes
-        new = {n: known for n, known in provenance.checksums.items() if (key, n) not in self._sound}
+        known = provenance.checksums
+        new = {name: known[name] for name in asked if name in known and (key, name) not in self._sound}
         fault = find_damage(directory, asked, new)
         if fault is None:
             with self._sound_lock:

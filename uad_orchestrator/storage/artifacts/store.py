@@ -12,13 +12,14 @@ import socket
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from uad_orchestrator.storage.artifact_key import ArtifactKey
 from uad_orchestrator.storage.artifacts.draft import ArtifactDraft
 from uad_orchestrator.storage.artifacts.errors import ArtifactError
-from uad_orchestrator.storage.artifacts.locations import ARTIFACTS, LocalLocation, Location
+from uad_orchestrator.storage.artifacts.locations import LocalLocation, Location
 from uad_orchestrator.storage.artifacts.object_files import AT_ONCE
 from uad_orchestrator.storage.artifacts.provenances import StoredProvenances
 from uad_orchestrator.storage.artifacts.remote_location import RemoteLocation
@@ -31,6 +32,9 @@ from uad_orchestrator.storage.provenance import PROVENANCE_FILE, Provenance, Pro
 from uad_orchestrator.threads import ordered_map
 
 logger = logging.getLogger(__name__)
+
+_PARTS = attrgetter("parts")
+"""Sorts keys as their own order does, with one look at each: two keys to compare are made tuples first."""
 
 
 class ArtifactStore:
@@ -119,7 +123,7 @@ class ArtifactStore:
         Returns:
             True where one does; one that was cut short counts for none.
         """
-        return self.location.has_object(f"{ARTIFACTS}/{'/'.join(key.parts)}/{PROVENANCE_FILE}")
+        return self.location.has_object(f"{key.folder}/{PROVENANCE_FILE}")
 
     def missing(self, keys: Iterable[ArtifactKey]) -> list[ArtifactKey]:
         """Those that ``holds`` denies, found in few requests.
@@ -130,9 +134,9 @@ class ArtifactStore:
         Returns:
             In their order.
         """
-        paths = {key: key.path for key in keys}
-        held = self.location.holding(paths.values())
-        return [key for key, path in paths.items() if path not in held]
+        folders = {key: key.folder for key in keys}
+        held = self.location.holding(folders.values())
+        return [key for key, folder in folders.items() if folder not in held]
 
     def provenance(self, key: ArtifactKey) -> Provenance:
         """What made the artifact.
@@ -158,7 +162,7 @@ class ArtifactStore:
         Returns:
             A local path or a URL.
         """
-        return self.location.describe(key.path)
+        return self.location.describe(key.folder)
 
     def open_dir(self, key: ArtifactKey, *names: str) -> Path:
         """The artifact's files, to read only; fetched first from a remote root.
@@ -195,7 +199,7 @@ class ArtifactStore:
             return
         found = self.provenances(keys).items()
         fetched = ordered_map(
-            lambda item: self.location.open_dir(item[0].path, item[1], names),
+            lambda item: self.location.open_dir(item[0].folder, item[1], names),
             found,
             threads=AT_ONCE,
             ahead=AT_ONCE,
@@ -325,7 +329,7 @@ class ArtifactStore:
         Returns:
             Their keys, sorted.
         """
-        return sorted(_keys(self.location.find()))
+        return sorted(_keys(self.location.find()), key=_PARTS)
 
     def list_folders(self) -> list[ArtifactKey]:
         """All folders where an artifact may lie, also those that do not count.
@@ -333,7 +337,7 @@ class ArtifactStore:
         Returns:
             Their keys, sorted.
         """
-        return sorted(_keys(self.location.folders()))
+        return sorted(_keys(self.location.folders()), key=_PARTS)
 
     def delete(self, key: ArtifactKey) -> None:
         """Remove the artifact, at once for every reader; nothing happens if there is none.

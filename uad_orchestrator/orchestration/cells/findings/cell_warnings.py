@@ -82,7 +82,7 @@ def cell_warnings(run: CellRun) -> list[CellWarning]:
     kept = KeptFindings(Path(project.storage.local), CellWarning)
     checks = project.checks.model_dump(mode="json")
     version = digest_of(
-        {"rules": RULES_VERSION, "checks": checks, "report": run.key("metrics_report").version}
+        {"rules": RULES_VERSION, "checks": checks, "report": run.state.version("metrics_report", run.cell)}
     )
     try:
         return kept.get(f"{run.cell.category}/{run.cell.detector}", version, lambda: _take(run))
