@@ -260,8 +260,8 @@ def hand_to_daemon(
             typer.echo("nothing is stale")
     if found.cells and project.runtime.run_per == "embedder":
         note(
-            "The daemon's definitions must be those of now: where detectors or categories changed since it read them, "
-            "it fails all groups of cells. Then choose Reload definitions, and hand over again"
+            "The daemon's definitions must be those of now: where detectors, categories or categories_per_run changed "
+            "since it read them, it fails all groups of cells. Then choose Reload definitions, and hand over again"
         )
 
 

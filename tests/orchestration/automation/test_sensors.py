@@ -314,12 +314,12 @@ def test_changed_checkpoint_asks_for_runs_of_groups(grouped):
     drop(workshop, "a.pth", b"second one")
     ticks.look()
     requests = {request.partition_key: request for request in ticks.look()}
-    assert set(requests) == {"alpha/disc: cnn +1", "alpha/ring: cnn +1"}
+    assert set(requests) == {"alpha/disc: cnn..few", "alpha/ring: cnn..few"}
     assert {request.job_name for request in requests.values()} == {"cells"}
     meant = {name: json.loads(request.tags["uad/selection"]) for name, request in requests.items()}
     assert meant == {
-        "alpha/disc: cnn +1": {"categories": ["alpha/disc"], "detectors": ["cnn", "few"], "asset": None},
-        "alpha/ring: cnn +1": {"categories": ["alpha/ring"], "detectors": ["cnn"], "asset": None},
+        "alpha/disc: cnn..few": {"categories": ["alpha/disc"], "detectors": ["cnn", "few"], "asset": None},
+        "alpha/ring: cnn..few": {"categories": ["alpha/ring"], "detectors": ["cnn"], "asset": None},
     }
     assert ticks.look() == []
 
@@ -338,7 +338,7 @@ def test_group_that_was_found_fresh_is_not_waited_for(grouped):
     drop(workshop, "a.pth", b"first")
     ticks.look()
     requests = {request.partition_key: request for request in ticks.look()}
-    done = requests["alpha/disc: cnn +1"]
+    done = requests["alpha/disc: cnn..few"]
     tags = {**done.tags, "dagster/run_key": done.run_key, PARTITION_TAG: done.partition_key}
     ticks.instance.add_run(dg.DagsterRun(job_name="cells", status=DagsterRunStatus.SUCCESS, tags=tags))
     assert ticks.look() == []

@@ -201,9 +201,9 @@ def test_of_a_group_only_the_cells_that_nobody_computes_are_asked_for(workshop: 
         stored = {one.backfill_id: one for one in instance.get_backfills()}
         made = [stored[name] for name in rest.backfills]
         asked = {tuple(sorted(one.partition_names)): one for one in made}
-        whole = ("alpha/disc: bright", "alpha/ring: bright", "alpha/ring: dino +1")
+        whole = ("alpha/disc: bright", "alpha/ring: bright", "alpha/ring: dino..patchcore")
         found = {groups: json.loads(one.tags["uad/selection"])["detectors"] for groups, one in asked.items()}
-        assert found == {("alpha/disc: dino +1",): ["patchcore"], whole: ["*"]}
+        assert found == {("alpha/disc: dino..patchcore",): ["patchcore"], whole: ["*"]}
         assert asked[whole].description == "4 stale cells in 3 runs"
         assert hand_over(project, instance).backfills == ()
 
@@ -211,7 +211,7 @@ def test_of_a_group_only_the_cells_that_nobody_computes_are_asked_for(workshop: 
 def test_of_a_group_of_several_categories_no_cell_is_asked_for_twice(workshop: Workshop) -> None:
     """A run is narrowed by categories and detectors: what they cannot name together is asked for in two."""
     workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=2))
-    project, name = workshop.project, "alpha/disc +1: dino +1"
+    project, name = workshop.project, "alpha/disc..ring: dino..patchcore"
     cells = cell_groups(project)[name]
     with open_instance(project) as instance:
         with_daemon(instance)
@@ -236,5 +236,29 @@ def test_groups_narrowed_alike_are_one_backfill(workshop: Workshop) -> None:
         hand_over(project, instance, Selection(detectors=("dino",)))
         rest = hand_over(project, instance, Selection(detectors=("dino", "patchcore")))
         (stored,) = (one for one in instance.get_backfills() if one.backfill_id in rest.backfills)
-    assert sorted(stored.partition_names) == ["alpha/disc: dino +1", "alpha/ring: dino +1"]
+    assert sorted(stored.partition_names) == ["alpha/disc: dino..patchcore", "alpha/ring: dino..patchcore"]
     assert json.loads(stored.tags["uad/selection"])["detectors"] == ["patchcore"]
+
+
+def test_what_is_left_of_groups_is_asked_for_in_few_backfills(tmp_path: Path, monkeypatch: Any) -> None:
+    """One for groups of the same detectors, as many as have their categories in a tag; each makes a board."""
+    categories = [f"part{number}" for number in range(8)]
+    workshop = Workshop.build(tmp_path / "home", {"alpha": categories}, train=2)
+    workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=2))
+    monkeypatch.setattr(backfill, "MOST_CATEGORIES", 2)
+    project = workshop.project
+    with open_instance(project) as instance:
+        with_daemon(instance)
+        hand_over(project, instance, Selection(categories=("part[0246]",), detectors=("dino",)))
+        rest = hand_over(project, instance)
+        made = [one for one in instance.get_backfills() if one.backfill_id in rest.backfills]
+    cells = cell_groups(project)
+    asked = [
+        cell
+        for one in made
+        for name in one.partition_names
+        for cell in cells[name]
+        if selected(cells[name], dg.DagsterRun("cells", tags=one.tags)).covers(cell)
+    ]
+    assert len(asked) == len(set(asked)) == rest.cells == 20
+    assert len(made) == 5, "the other preset's, and two each of `patchcore` alone and of both"

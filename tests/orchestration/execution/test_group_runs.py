@@ -24,13 +24,18 @@ from uad_orchestrator.orchestration.dagster_instance.dead_runs import fail_dead_
 from uad_orchestrator.orchestration.dagster_instance.event_log import recorded_versions
 from uad_orchestrator.orchestration.dagster_instance.group_tags import selection_tag
 from uad_orchestrator.orchestration.dagster_instance.instance import open_instance
-from uad_orchestrator.orchestration.dagster_instance.runs import cells_at_work, is_last_of_backfill
+from uad_orchestrator.orchestration.dagster_instance.runs import (
+    cells_at_work,
+    cells_of_runs,
+    is_last_of_backfill,
+)
 from uad_orchestrator.orchestration.execution.backfill import hand_over
 from uad_orchestrator.orchestration.execution.group_runs import run_group
 from uad_orchestrator.orchestration.planning import plan
+from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS
 from uad_orchestrator.orchestration.versions.selection import Selection
 
-GROUP = "alpha/disc: dino +1"
+GROUP = "alpha/disc: dino..patchcore"
 CODE = """
 from pathlib import Path
 
@@ -118,7 +123,7 @@ def test_a_run_of_several_categories_computes_the_cells_that_are_meant(tmp_path:
     workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc", "ring", "star"]}, train=4)
     workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=2))
     meant = selection_tag(Selection(categories=("disc", "ring"), detectors=("patchcore",)))
-    group, definitions = "alpha/disc +1: dino +1", build_definitions(workshop.project)
+    group, definitions = "alpha/disc..ring: dino..patchcore", build_definitions(workshop.project)
     with open_instance(workshop.project) as instance:
         job = definitions.resolve_job_def("cells")
         assert job.execute_in_process(instance=instance, partition_key=group, tags=meant).success
@@ -131,7 +136,24 @@ def test_a_run_of_several_categories_computes_the_cells_that_are_meant(tmp_path:
     )
 
 
-@pytest.mark.parametrize("tags", [{}, {"dagster/partition": "alpha/disc: gone +1"}])
+def test_a_run_that_waited_is_about_the_cells_it_was_asked_for(empty: Workshop, tmp_path: Path) -> None:
+    """A category that came since gives the groups other names, and one that went is nobody's."""
+    workshop = empty.copied_to(tmp_path / "home")
+    tags = {
+        "dagster/partition": "alpha/a..disc: dino..patchcore",
+        "uad/category": "alpha/a, alpha/disc",
+        "uad/detector": "dino, patchcore",
+        **selection_tag(Selection(detectors=("patchcore",))),
+    }
+    run = dg.DagsterRun(job_name="cells", tags=tags)
+    assert cells_of_runs(workshop.project, [run]) == [{PATCHCORE: CELL_ASSETS}]
+    with open_instance(workshop.project) as instance:
+        instance.add_run(run)
+        run_group(workshop.project, instance, run, print)
+        assert set(recorded_versions(instance, workshop.project, "metrics_report")) == {PATCHCORE}
+
+
+@pytest.mark.parametrize("tags", [{}, {"dagster/partition": "alpha/disc: gone..patchcore"}])
 def test_a_run_of_no_group_says_what_to_launch(empty: Workshop, tags: dict[str, str]) -> None:
     run = dg.DagsterRun(job_name="cells", tags=tags)
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.Failure) as failed:

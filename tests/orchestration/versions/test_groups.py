@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> Project:
 def test_the_groups_of_a_grid(project: Project) -> None:
     of_a_category = {
         "bright": ("bright",),  # a preset of its own
-        "dino@seed0 +2": ("dino@seed0", "dino@seed1", "patchcore"),
+        "dino@seed0..patchcore": ("dino@seed0", "dino@seed1", "patchcore"),
         "on_gpu": ("on_gpu",),  # resources of its own
         "padim": ("padim",),
         "padim2": ("padim2",),  # networks of their own share nothing
@@ -52,15 +52,32 @@ def test_a_group_of_several_categories_is_of_neighbours_in_a_dataset(tmp_path: P
     (tmp_path / "uad.yaml").write_text(yaml.safe_dump(values))
     groups = cell_groups(load_project(tmp_path))
     assert {name: [cell.key for cell in cells] for name, cells in groups.items() if "dino" in name} == {
-        "alpha/a +1: dino +1": ["alpha/a|dino", "alpha/a|patchcore", "alpha/b|dino", "alpha/b|patchcore"],
-        "alpha/c: dino +1": ["alpha/c|dino", "alpha/c|patchcore"],
-        "beta/a: dino +1": ["beta/a|dino", "beta/a|patchcore"],
+        "alpha/a..b: dino..patchcore": [
+            "alpha/a|dino",
+            "alpha/a|patchcore",
+            "alpha/b|dino",
+            "alpha/b|patchcore",
+        ],
+        "alpha/c: dino..patchcore": ["alpha/c|dino", "alpha/c|patchcore"],
+        "beta/a: dino..patchcore": ["beta/a|dino", "beta/a|patchcore"],
     }
     assert sorted(name for name in groups if "dino" not in name) == [
-        "alpha/a +1: bright",
+        "alpha/a..b: bright",
         "alpha/c: bright",
         "beta/a: bright",
     ]
+
+
+def test_groups_have_names_of_their_own(tmp_path: Path) -> None:
+    """Whatever names are: two groups of one name, and the cells of the first would be nobody's."""
+    values = project_file({"alpha": ["disc", "ring", "disc +1", "disc.ring"]})
+    values["runtime"].update(run_per="embedder", categories_per_run=2)
+    dino = values["detectors"]["dino"]
+    values["detectors"] = {"dino": dino, "few": dino, "dino +1": dino | {"resources": {"num_gpus": 1}}}
+    (tmp_path / "uad.yaml").write_text(yaml.safe_dump(values))
+    project = load_project(tmp_path)
+    groups = cell_groups(project)
+    assert sorted(group_of(groups)) == sorted(Cell(*place) for place in project.cells())
 
 
 @given(st.sets(st.builds(Cell, st.sampled_from(["x/a", "x/b", "y/a", "x/[a]"]), st.sampled_from("uvw"))))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from glob import escape
 
 import dagster as dg
 
+from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
+from uad_orchestrator.orchestration.dagster_instance.names import BETWEEN, CATEGORY, DETECTOR
 from uad_orchestrator.orchestration.versions.graph import Cell
 from uad_orchestrator.orchestration.versions.selection import Selection
 
@@ -25,6 +27,23 @@ WITHIN = "uad/within_run"
 def selection_tag(meant: Selection) -> dict[str, str]:
     """The tag that narrows a run to some cells of its group, and to an asset."""
     return {SELECTION: json.dumps(asdict(meant))}
+
+
+def cells_of(
+    run: dg.DagsterRun, groups: Mapping[str, tuple[Cell, ...]], grid: Collection[Cell]
+) -> tuple[Cell, ...]:
+    """The cells that a run of the job ``cells`` is about, narrowed or not.
+
+    Args:
+        run: with the tags that the job gave it. Groups may have changed since; it is about the same cells as before.
+        groups: of now, for a run that a backfill has not made yet.
+        grid: the project's cells.
+    """
+    if CATEGORY not in run.tags or DETECTOR not in run.tags:
+        return groups.get(run.tags.get(PARTITION_TAG, ""), ())
+    categories, detectors = (run.tags[tag].split(BETWEEN) for tag in (CATEGORY, DETECTOR))
+    asked = (Cell(category, detector) for category in categories for detector in detectors)
+    return tuple(cell for cell in asked if cell in grid)
 
 
 def selection_of(cells: Sequence[Cell]) -> Selection:

@@ -1,4 +1,4 @@
-"""What a project's assets, jobs, sensors, schedules, ops and resources are called in Dagster.
+"""What a project's assets, jobs, sensors, schedules, ops and resources are called in Dagster, and runs tagged.
 
 Asset keys lie below the project's key prefix: ``line7/memory_bank``. All other names are one word; they begin with its
 name prefix, joined by two underscores as Dagster joins an asset's key: ``line7__cell``. Without the prefixes they are
@@ -13,6 +13,12 @@ from uad_orchestrator.project import Project
 
 CELLS = "cells"
 """The job that computes the stale cells of a group; there where ``runtime.run_per`` is ``embedder``."""
+
+CATEGORY, DETECTOR = "uad/category", "uad/detector"
+"""Tags of a run of cells."""
+
+BETWEEN = ", "
+"""Between the categories, or detectors, of a run that has several; no name holds a comma."""
 
 
 def asset_key(project: Project, asset: str) -> dg.AssetKey:

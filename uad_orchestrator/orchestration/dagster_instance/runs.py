@@ -12,10 +12,10 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
-from uad_orchestrator.orchestration.dagster_instance.group_tags import selected
+from uad_orchestrator.orchestration.dagster_instance.group_tags import cells_of, selected
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, asset_key, name_in_dagster
 from uad_orchestrator.orchestration.versions.graph import CELL_ASSETS, SEPARATOR, Cell
-from uad_orchestrator.orchestration.versions.groups import cell_groups
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
 from uad_orchestrator.project import Project
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ def cells_of_runs(project: Project, runs: Sequence[dg.DagsterRun]) -> list[dict[
     """Of each run the cells of the project that it computes, by partition key, with the assets it is to compute."""
     cells_job = name_in_dagster(project, CELLS)
     groups = cell_groups(project) if any(run.job_name == cells_job for run in runs) else {}
+    grid = group_of(groups).keys()
     return [
-        _of_a_group(groups.get(run.tags.get(PARTITION_TAG, ""), ()), run)
+        _of_a_group(cells_of(run, groups, grid), run)
         if run.job_name == cells_job
         else _of_a_cell(project, run)
         for run in runs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from uad_orchestrator.orchestration.versions.stores import (
 )
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.settings import ResourceSettings
+from uad_orchestrator.project.settings.machine import MOST_CATEGORIES
 
 NAMED = 3
 """Of those who are to compute cells already, how many are named in a sentence."""
@@ -169,15 +170,35 @@ def _add_groups(
     """A run per group of cells; groups of which cells are left out have a backfill for the others alone."""
     name_of = group_of(cell_groups(project))
     wanted, others = (_by_group(name_of, chosen) for chosen in (cells, left_out))
-    cells_of: dict[Selection, dict[str, int]] = {}  # all runs of a backfill have the same tags
-    for name, chosen in wanted.items():
-        for meant in _without(selection, chosen, others.get(name, [])):
-            cells_of.setdefault(meant, {})[name] = sum(map(meant.covers, chosen))
     last = {BOARD: "last"} if board else {}
     return [
         add_group_backfill(project, instance, list(groups), sum(groups.values()), selection_tag(meant) | last)
-        for meant, groups in cells_of.items()
+        for meant, groups in _in_words(selection, wanted, others).items()
     ]
+
+
+def _in_words(
+    selection: Selection, wanted: Mapping[str, Sequence[Cell]], left_out: Mapping[str, Sequence[Cell]]
+) -> dict[Selection, dict[str, int]]:
+    """The groups with how many cells of each are wanted, by what says which: all runs of a backfill have the same tags.
+
+    A group is cut out of it by its own name, so that one selection does for many groups.
+    """
+    found: dict[Selection, dict[str, int]] = {}
+    parts: dict[tuple[str, ...], dict[str, tuple[Cell, ...]]] = {}
+    for name, cells in wanted.items():
+        if meant := _without(selection, cells, left_out.get(name, ())):
+            found.setdefault(meant, {})[name] = len(cells)
+            continue
+        for part in products(cells):
+            parts.setdefault(selection_of(part).detectors, {})[name] = part
+    for of_groups in parts.values():
+        for some in _named_together(of_groups):
+            meant = replace(
+                selection_of([cell for part in some.values() for cell in part]), asset=selection.asset
+            )
+            found[meant] = {name: len(part) for name, part in some.items()}
+    return found
 
 
 def _by_group(name_of: Mapping[Cell, str], cells: Iterable[Cell]) -> dict[str, list[Cell]]:
@@ -187,14 +208,25 @@ def _by_group(name_of: Mapping[Cell, str], cells: Iterable[Cell]) -> dict[str, l
     return found
 
 
-def _without(selection: Selection, chosen: Sequence[Cell], left_out: Sequence[Cell]) -> list[Selection]:
-    """What is to be computed of a group: the chosen cells, none of those left out, in words that fit many groups."""
+def _without(selection: Selection, chosen: Sequence[Cell], left_out: Sequence[Cell]) -> Selection | None:
+    """The chosen cells of a group and none of those left out, in words that fit others, too; None: there are none."""
     if not left_out:
-        return [selection]
-    narrowed = selection_of(chosen)
-    if not any(map(Selection(detectors=narrowed.detectors).covers, left_out)):
-        return [replace(selection, detectors=narrowed.detectors)]
-    return [replace(selection_of(part), asset=selection.asset) for part in products(chosen)]
+        return selection
+    detectors = selection_of(chosen).detectors
+    of_those = Selection(detectors=detectors)
+    return None if any(map(of_those.covers, left_out)) else replace(selection, detectors=detectors)
+
+
+def _named_together(parts: Mapping[str, tuple[Cell, ...]]) -> Iterator[dict[str, tuple[Cell, ...]]]:
+    """As many of the groups at a time as a tag has room for their categories."""
+    batch: dict[str, tuple[Cell, ...]] = {}
+    for name, part in parts.items():
+        there = {cell.category for cells in (*batch.values(), part) for cell in cells}
+        if batch and len(there) > MOST_CATEGORIES:
+            yield batch
+            batch = {}
+        batch[name] = part
+    yield batch
 
 
 def _by_resources(

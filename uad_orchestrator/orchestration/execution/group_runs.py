@@ -13,13 +13,13 @@ import dagster as dg
 from uad_orchestrator.orchestration.assets.partitions import group_partitions, tagged_runs
 from uad_orchestrator.orchestration.dagster_instance.connections.held import held_connections
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
-from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, selected
+from uad_orchestrator.orchestration.dagster_instance.group_tags import BOARD, cells_of, selected
 from uad_orchestrator.orchestration.dagster_instance.launchers.run_tags import tags_of_group
 from uad_orchestrator.orchestration.dagster_instance.names import CELLS, name_in_dagster
 from uad_orchestrator.orchestration.dagster_instance.runs import is_last_of_backfill
 from uad_orchestrator.orchestration.execution.cell_runs import CellOutcome, CellRunner
 from uad_orchestrator.orchestration.execution.refresh import RefreshResult, refresh
-from uad_orchestrator.orchestration.versions.groups import cell_groups
+from uad_orchestrator.orchestration.versions.groups import cell_groups, group_of
 from uad_orchestrator.project import Project, read_again
 
 
@@ -63,11 +63,12 @@ def run_group(
     """Compute the stale cells that a run of a group is about; the last run of a backfill makes the board, too.
 
     Raises:
-        dagster.Failure: uad.yaml has no such group any more, or the run is of none.
+        dagster.Failure: uad.yaml has none of its cells any more, or the run is of no group.
     """
-    name = run.tags.get(PARTITION_TAG, "")
-    cells = cell_groups(project).get(name)
-    if cells is None:
+    groups = cell_groups(project)
+    cells = cells_of(run, groups, group_of(groups).keys())
+    if not cells:
+        name = run.tags.get(PARTITION_TAG, "")
         remedy = "launch the job for one of its partitions, after Reload definitions"
         raise dg.Failure(f"this project has no group {name!r} of cells: {remedy}", allow_retries=False)
 

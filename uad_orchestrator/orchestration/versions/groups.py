@@ -17,18 +17,21 @@ def embedding_recipe(entry: DetectorEntry) -> str:
 
 
 def cell_groups(project: Project) -> dict[str, tuple[Cell, ...]]:
-    """The groups of a project's grid by name, ``mvtec_ad/bottle: dino +2``; every cell is in one.
+    """The groups of a project's grid by name, ``mvtec_ad/bottle: dino..patchcore``; every cell is in one.
 
     The cells of a group share embedder and preset, and ask for the same ``resources``. A detector with a network of its
-    own is alone: it shares nothing. A group is of one category, or of ``runtime.categories_per_run`` neighbours.
+    own is alone: it shares nothing. A group is of one category, or of ``runtime.categories_per_run`` neighbours,
+    ``mvtec_ad/bottle..grid: ...``.
     """
     kinds: dict[str, list[str]] = {}
     for name, entry in sorted(project.detectors.items()):
         kind = name if entry.embedder is None else digest_of([embedding_recipe(entry), entry.resources])
         kinds.setdefault(kind, []).append(name)
     return {
-        f"{_first(categories)}: {_first(detectors)}": tuple(_product(categories, detectors))
-        for categories in _neighbours(project.category_keys(), project.runtime.categories_per_run)
+        f"{dataset}/{_span(categories)}: {_span(detectors)}": tuple(
+            Cell(f"{dataset}/{category}", detector) for category in categories for detector in detectors
+        )
+        for dataset, categories in _neighbours(project)
         for detectors in kinds.values()
     }
 
@@ -51,19 +54,17 @@ def products(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
     categories: dict[tuple[str, ...], list[str]] = {}
     for category, those in detectors.items():
         categories.setdefault(tuple(those), []).append(category)
-    return [tuple(_product(those, names)) for names, those in categories.items()]
+    return [tuple(Cell(one, name) for one in those for name in names) for names, those in categories.items()]
 
 
-def _product(categories: Sequence[str], detectors: Sequence[str]) -> Iterator[Cell]:
-    return (Cell(category, detector) for category in categories for detector in detectors)
-
-
-def _neighbours(categories: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+def _neighbours(project: Project) -> Iterator[tuple[str, list[str]]]:
     """At most so many categories of a dataset at a time, in their order."""
-    for _, found in groupby(categories, key=lambda category: category.partition("/")[0]):
-        of_dataset = list(found)
-        yield from (of_dataset[start : start + most] for start in range(0, len(of_dataset), most))
+    most = project.runtime.categories_per_run
+    for dataset, found in groupby(project.category_keys(), key=lambda category: category.partition("/")[0]):
+        names = [category.partition("/")[2] for category in found]
+        yield from ((dataset, names[start : start + most]) for start in range(0, len(names), most))
 
 
-def _first(names: Sequence[str]) -> str:
-    return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else names[0]
+def _span(names: Sequence[str]) -> str:
+    """The first and the last of some names, between them what no name holds."""
+    return f"{names[0]}..{names[-1]}" if len(names) > 1 else names[0]

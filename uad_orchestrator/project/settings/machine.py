@@ -35,6 +35,10 @@ class StorageSettings(Section):
     )
 
 
+MOST_CATEGORIES = 32
+"""Of a run: their names are a tag, and PostgreSQL indexes tags of some 2.7 kB at most."""
+
+
 class RuntimeSettings(Section):
     """How the work runs: recorded with every artifact, never part of a version."""
 
@@ -61,6 +65,7 @@ class RuntimeSettings(Section):
     )
     categories_per_run: PositiveInt = Field(
         1,
+        le=MOST_CATEGORIES,
         description="with `run_per: embedder`: of how many categories of a dataset a run computes such cells",
     )
 

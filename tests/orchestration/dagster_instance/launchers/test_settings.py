@@ -73,13 +73,13 @@ def test_ours_stand_before_those_of_the_packages() -> None:
 
 
 def test_projects_of_the_page_are_as_it_says(tmp_path: Path) -> None:
-    asking, grouped = (_load(tmp_path, block) for block in PROJECTS)
+    asking, grouped, several = (_load(tmp_path, block) for block in PROJECTS)
     assert set(resource_tags(asking.detectors["large"].resources)) == set(
         re.findall(r"the tag `([\w/-]+)`", PAGE.read_text())
     )
     assert asking.detectors["small"].resources is None
-    (name,) = re.findall(r"`(demo/[^`]+)`", PAGE.read_text())
-    assert len(cell_groups(grouped)[name]) == 2
+    of_one, of_three = re.findall(r"`(demo/[^`]+)`", PAGE.read_text())
+    assert (len(cell_groups(grouped)[of_one]), len(cell_groups(several)[of_three])) == (2, 6)
 
 
 def _load(home: Path, values: dict[str, Any]) -> Project:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from uad_orchestrator.orchestration.dagster_instance.event_log import PARTITION_TAG
+from uad_orchestrator.orchestration.dagster_instance.names import BETWEEN, CATEGORY, DETECTOR
 from uad_orchestrator.orchestration.versions.graph import SEPARATOR, Cell
 from uad_orchestrator.project import Project
 from uad_orchestrator.project.settings import ResourceSettings
@@ -68,8 +69,8 @@ def cell_tags(project: Project, cell: Cell) -> dict[str, str]:
     """All that a cell's run is tagged with, whoever asks for it; a detector that is not in the file needs nothing."""
     entry = project.detectors.get(cell.detector)
     return {
-        "uad/category": cell.category,
-        "uad/detector": cell.detector,
+        CATEGORY: cell.category,
+        DETECTOR: cell.detector,
         **resource_tags(entry.resources if entry else None),
     }
 
@@ -78,8 +79,8 @@ def tags_of_group(project: Project, cells: Sequence[Cell]) -> dict[str, str]:
     """What a run of a group of cells is tagged with: all its detectors ask for the same resources."""
     return {
         **cell_tags(project, cells[0]),
-        "uad/category": ", ".join(dict.fromkeys(cell.category for cell in cells)),
-        "uad/detector": ", ".join(dict.fromkeys(cell.detector for cell in cells)),
+        CATEGORY: BETWEEN.join(dict.fromkeys(cell.category for cell in cells)),
+        DETECTOR: BETWEEN.join(dict.fromkeys(cell.detector for cell in cells)),
     }
 
 
