@@ -228,7 +228,10 @@ def test_of_a_group_of_several_categories_no_cell_is_asked_for_twice(workshop: W
     assert sorted(asked) == sorted(cell.key for cell in cells)
 
 
-def test_groups_narrowed_alike_are_one_backfill(workshop: Workshop) -> None:
+def test_groups_narrowed_alike_are_one_backfill_however_many_they_are(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "MOST_CATEGORIES", 1)
     workshop.edit(lambda values: values["runtime"].update(run_per="embedder"))
     project = workshop.project
     with open_instance(project) as instance:
@@ -240,7 +243,9 @@ def test_groups_narrowed_alike_are_one_backfill(workshop: Workshop) -> None:
     assert json.loads(stored.tags["uad/selection"])["detectors"] == ["patchcore"]
 
 
-def test_what_is_left_of_groups_is_asked_for_in_few_backfills(tmp_path: Path, monkeypatch: Any) -> None:
+def test_what_is_left_of_groups_is_asked_for_in_few_backfills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One for groups of the same detectors, as many as have their categories in a tag; each makes a board."""
     categories = [f"part{number}" for number in range(8)]
     workshop = Workshop.build(tmp_path / "home", {"alpha": categories}, train=2)

@@ -121,9 +121,9 @@ def test_a_run_looks_at_its_own_cells_alone(
 
 def test_a_run_of_several_categories_computes_the_cells_that_are_meant(tmp_path: Path) -> None:
     workshop = Workshop.build(tmp_path / "home", {"alpha": ["disc", "ring", "star"]}, train=4)
-    workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=2))
+    workshop.edit(lambda values: values["runtime"].update(run_per="embedder", categories_per_run=3))
     meant = selection_tag(Selection(categories=("disc", "ring"), detectors=("patchcore",)))
-    group, definitions = "alpha/disc..ring: dino..patchcore", build_definitions(workshop.project)
+    group, definitions = "alpha/disc..star: dino..patchcore", build_definitions(workshop.project)
     with open_instance(workshop.project) as instance:
         job = definitions.resolve_job_def("cells")
         assert job.execute_in_process(instance=instance, partition_key=group, tags=meant).success
@@ -131,7 +131,7 @@ def test_a_run_of_several_categories_computes_the_cells_that_are_meant(tmp_path:
         done = set(recorded_versions(instance, workshop.project, "metrics_report"))
     assert done == {PATCHCORE, "alpha/ring|patchcore"}
     assert (run.tags["uad/category"], run.tags["uad/detector"]) == (
-        "alpha/disc, alpha/ring",
+        "alpha/disc, alpha/ring, alpha/star",
         "dino, patchcore",
     )
 
