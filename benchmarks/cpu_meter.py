@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-EVERY = 1.0
+EVERY = 0.5
 """Seconds from look to look: of a process that ends at most so much is missed."""
 
 

@@ -125,7 +125,7 @@ def list_files(folder: Path) -> list[str]:
     return files_and_folders(folder)[0]
 
 
-def files_and_folders(folder: Path | str) -> tuple[list[str], list[str]]:
+def files_and_folders(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the files and of the folders in ``folder``, listed once; as ``list_files`` and ``subfolders``."""
     entries = _entries(folder)
     return [n for n, is_folder in entries if not is_folder], [n for n, is_folder in entries if is_folder]
@@ -283,7 +283,7 @@ def is_folder(path: Path) -> bool:
         raise DatasetError(f"{path} cannot be reached: {error.strerror or error}") from error
 
 
-def _entries(folder: Path | str) -> list[tuple[str, bool]]:
+def _entries(folder: Path) -> list[tuple[str, bool]]:
     """``(name, is a folder)`` of what a folder holds, sorted by name, without clutter."""
     try:
         with os.scandir(folder) as entries:

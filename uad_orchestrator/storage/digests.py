@@ -87,22 +87,13 @@ def file_digest(path: Path | str) -> str:
 def _is_plain(value: Any) -> bool:
     """Whether ``plain_json`` would change nothing; says it of a manifest of 100,000 images in no time."""
     kind = type(value)
-    if kind in _PLAIN:
+    if kind is str or kind is int or kind is bool or value is None:
         return True
     if kind is dict:
-        for key, item in value.items():  # no generators: most of what a grid's versions cost was their making
-            if type(key) is not str or not (type(item) in _PLAIN or _is_plain(item)):
-                return False
-        return True
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
     if kind is list or kind is tuple:
-        for item in value:  # noqa: SIM110 - likewise
-            if not (type(item) in _PLAIN or _is_plain(item)):
-                return False
-        return True
+        return all(map(_is_plain, value))
     return kind is float and math.isfinite(value)
-
-
-_PLAIN = frozenset([str, int, bool, type(None)])
 
 
 class FileState(NamedTuple):

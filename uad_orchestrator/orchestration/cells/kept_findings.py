@@ -104,7 +104,7 @@ class KeptFindings(Generic[Finding]):
     """
 
     def __init__(self, local: Path, kind: type[Finding]) -> None:
-        self._folder = f"{local}/findings"  # no pathlib: a board asks for each of its cells
+        self._folder = local / "findings"
         self._findings = _list_of(kind)  # type: ignore[arg-type]
 
     def get(
@@ -130,17 +130,16 @@ class KeptFindings(Generic[Finding]):
             return findings
         kept_now = _Kept(version=version, findings=self._findings.dump_python(findings, mode="json"))
         with suppress(OSError):  # a local folder that must not be written to costs time only
-            write_text(Path(self._path(subject)), kept_now.model_dump_json())
+            write_text(self._path(subject), kept_now.model_dump_json())
         return findings
 
     def _last(self, subject: str, version: str) -> list[Finding] | None:
         """The findings kept on a subject in this version; None where there are none."""
         try:
-            with open(self._path(subject), "rb") as file:  # noqa: PTH123
-                kept = _Kept.model_validate_json(file.read())
+            kept = _Kept.model_validate_json(self._path(subject).read_bytes())
             return self._findings.validate_python(kept.findings) if kept.version == version else None
         except (OSError, ValidationError):
             return None
 
-    def _path(self, subject: str) -> str:
-        return f"{self._folder}/{subject}.json"
+    def _path(self, subject: str) -> Path:
+        return self._folder / f"{subject}.json"

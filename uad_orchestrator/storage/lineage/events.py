@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +144,11 @@ def _materialization_row(event: LineageEvent) -> tuple:
 
 
 def _lineage_rows(artifact: tuple[str | None, ...], made: Provenance) -> list[tuple]:
-    read = [(_reference(name), version) for name, version in made.inputs.items()]
+    read = [(InputReference.parse(name), version) for name, version in made.inputs.items()]
     return [
         (*artifact, reference.asset, *(reference.cell or artifact[1:4]), version)
         for reference, version in read
     ]
-
-
-_reference = lru_cache(maxsize=1_000)(InputReference.parse)
-"""Nearly all artifacts name their inputs by the same few assets."""
 
 
 def _utc(moment: datetime) -> datetime:

@@ -93,7 +93,7 @@ class CategoryFolders:
     def _list(self, folder: str) -> tuple[list[str], list[str]]:
         """The files and the folders in a folder, which is looked at once."""
         if folder not in self._listed:
-            self._listed[folder] = files_and_folders(f"{self.root}/{folder}")
+            self._listed[folder] = files_and_folders(self.root / folder)
         return self._listed[folder]
 
     def _walk(self, folder: str, group: str | None, found: dict[str, str | None], of_masks: bool) -> None:
