@@ -45,8 +45,6 @@ class ArtifactKey:
 
     def __post_init__(self) -> None:
         for field, value in vars(self).items():
-            if type(value) is str and _USUAL.fullmatch(value):  # at once: asked of every artifact of a grid
-                continue
             if value is None and field not in ("asset", "version"):
                 continue
             _require_folder_name(field, value)
@@ -140,6 +138,8 @@ def split_category(category: str | None) -> tuple[str | None, str | None]:
 
 
 def _require_folder_name(field: str, value: object) -> None:
+    if type(value) is str and _USUAL.fullmatch(value):  # asked of each part of every artifact of a grid
+        return
     if not isinstance(value, str) or not value:
         raise ValueError(f"the {field} of an artifact must be a non-empty string, got {value!r}")
     if value == ABSENT or value.startswith(".") or _UNSAFE.search(value) or len(value.encode()) > 200:
